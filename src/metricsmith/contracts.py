@@ -1,0 +1,167 @@
+"""The contracts: all that the author of a new source, processor, sink or store must read.
+
+A part is a class with a pydantic `Config` (its typed settings, whose field descriptions become the
+reference page) and a constructor `(config, context)`. `registry.py` has one line for it. What flows
+between parts is `model.Batch`; a part owns the arrays that it creates until it hands them on, and
+never writes to arrays that it was given.
+
+Bounds: queues, back-off, retry and batching live in the runtime, not in parts. A part that waits for
+somebody else (a server, a file, a socket) has a time-out and a limit on what it reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from metricsmith.model.batch import Batch
+from metricsmith.model.clock import Clock
+from metricsmith.model.matchers import Matcher
+from metricsmith.model.metadata import Metadata
+from metricsmith.model.selection import Selection
+from metricsmith.model.series import SeriesTable
+from metricsmith.model.telemetry import Telemetry
+
+Emit: TypeAlias = Callable[[Batch], Awaitable[None]]
+"""Hand a batch on. Returns when it is accepted: processed, committed to the journal, readable.
+
+Raises `DiskFull` when it cannot be accepted now; the batch is then not accepted in part.
+"""
+
+
+class PartConfig(BaseModel):
+    """Base of all typed settings: an unknown key is an error, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a part may use of the agent."""
+
+    name: str
+    series: SeriesTable
+    telemetry: Telemetry
+    clock: Clock
+
+
+class Source(Protocol):
+    """Collects: emits batches until told to stop."""
+
+    Config: ClassVar[type[BaseModel]]
+
+    async def run(self, emit: Emit, stop: asyncio.Event) -> None:
+        """Emit batches until `stop` is set, then return soon (within two seconds).
+
+        A failure to collect is counted, logged and retried here; raising ends
+        the source and is reported as a defect.
+        """
+        ...
+
+
+class PolledSource(Protocol):
+    """Collects when asked, on an interval that the runtime keeps."""
+
+    Config: ClassVar[type[BaseModel]]
+    interval_ms: int
+
+    def collect(self, now_ms: int) -> Batch:
+        """Return what is true now. Called from a worker thread, never twice at once."""
+        ...
+
+
+class Processor(Protocol):
+    """Maps a batch to a batch; does no I/O and does not change its input."""
+
+    Config: ClassVar[type[BaseModel]]
+
+    def process(self, batch: Batch) -> Batch | None:
+        """Return what goes on, or None for nothing. What depends on labels only is cached by layout."""
+        ...
+
+
+class Sink(Protocol):
+    """Ships batches somewhere else."""
+
+    Config: ClassVar[type[BaseModel]]
+
+    async def send(self, batch: Batch) -> None:
+        """Deliver a batch: returning means delivered.
+
+        Raises:
+            RetryLater: the destination is away; the same batch is sent again.
+            Rejected: the named series go to quarantine, the others are delivered.
+        """
+        ...
+
+
+class Queryable(Protocol):
+    """What the PromQL engine and the API ask of a store. Safe to call from any thread."""
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Return all samples of the matching series in the closed range [start_ms, end_ms]."""
+        ...
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[bytes]:
+        """Return the sorted keys of matching series that may have samples in the range."""
+        ...
+
+    def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+        """Return the sorted label names of those series."""
+        ...
+
+    def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+        """Return the sorted values that a label has in those series."""
+        ...
+
+    def metadata(self) -> Mapping[str, Metadata]:
+        """Return what is known of each metric family."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """What `/storage/status` and `/status` show of a store."""
+
+    type: str
+    status: str  # "connected", "full", "error"
+    database: str
+    retention_ms: int
+    disk_usage_bytes: int
+    series: int
+    blocks: int
+    head_samples: int
+    last_sample_ms: int | None
+    detail: str = ""
+
+
+@runtime_checkable
+class Store(Queryable, Protocol):
+    """Keeps samples and answers queries. `apply` and `tick` are called by one thread, `select` by many."""
+
+    def cursor(self) -> int:
+        """Return the journal sequence number of the first frame that a restart must replay."""
+        ...
+
+    def apply(self, batch: Batch, sequence: int) -> None:
+        """Make a committed batch readable at once; samples outside the accepted times are counted.
+
+        `sequence` is that of the batch's journal frame; calls come in that order.
+        """
+        ...
+
+    def tick(self, now_ms: int) -> None:
+        """Do housekeeping that is due (start a flush, retention); returns soon, works in the background."""
+        ...
+
+    def status(self) -> StoreStatus:
+        """Return the state for people and pages."""
+        ...
+
+    def close(self, flush: bool = True) -> None:
+        """Wait for background work, flush the head unless told not to, release the directory."""
+        ...

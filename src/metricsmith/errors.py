@@ -1,0 +1,184 @@
+"""The whole exception tree of metricsmith.
+
+    MetricsmithError
+    ├── ConfigError              the configuration is wrong; carries every problem found
+    ├── InputError               what somebody sent us is malformed; never retried
+    │   ├── ExpositionError      exposition text, with line number and text
+    │   ├── WireError            a binary or JSON body
+    │   └── LimitExceeded        well-formed, but above a configured limit
+    ├── SourceError              a source could not collect
+    │   └── ScrapeError
+    ├── JournalError
+    │   ├── JournalCorrupt       a checksum or length is wrong where it must not be
+    │   └── DiskFull             no space left; the sender is told 503 and asked to retry
+    ├── StoreError
+    │   ├── FormatTooNew         the data directory was written by a newer metricsmith
+    │   ├── DataDirLocked        another process uses the data directory
+    │   └── BlockCorrupt         a block's checksum or structure is wrong
+    ├── QueryError
+    │   ├── ParseError           not PromQL; carries the position
+    │   ├── UnsupportedError     PromQL that is not supported yet; names the construct
+    │   ├── ExecutionError       the query cannot be answered (matching conflict, bad argument…)
+    │   ├── QueryLimitExceeded   too many samples, series or steps
+    │   └── QueryTimeout
+    └── DeliveryError
+        ├── RetryLater           the destination is away; the cursor stays
+        └── Rejected             the destination refuses these samples for good
+
+Every message says what was got, what was wanted and, where one exists, a hint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class MetricsmithError(Exception):
+    """Base of all errors that metricsmith raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a configuration: where it stands, what is wrong, what would help.
+
+    >>> str(Problem("sources[0].interval", 'got "15", wanted a duration such as 15s', "m.yaml", 7))
+    'm.yaml:7: sources[0].interval: got "15", wanted a duration such as 15s'
+    """
+
+    path: str
+    message: str
+    file: str = ""
+    line: int = 0
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}: " if self.line else (f"{self.file}: " if self.file else "")
+        path = f"{self.path}: " if self.path else ""
+        return f"{where}{path}{self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class ConfigError(MetricsmithError):
+    """The configuration cannot be used; `problems` holds every mistake, not only the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class InputError(MetricsmithError):
+    """What a peer sent is malformed or too large; sending it again will not help."""
+
+
+class ExpositionError(InputError):
+    """Exposition text is malformed at `line` (1-based), whose text is `text` (shortened)."""
+
+    def __init__(self, message: str, line: int = 0, text: str = "") -> None:
+        self.line = line
+        self.text = text[:200]
+        where = f"line {line}: " if line else ""
+        shown = f": {self.text!r}" if text else ""
+        super().__init__(f"{where}{message}{shown}")
+
+
+class WireError(InputError):
+    """A body in a binary or JSON format is malformed."""
+
+
+class LimitExceeded(InputError):
+    """Input is well-formed but larger than a configured limit."""
+
+
+class SourceError(MetricsmithError):
+    """A source could not collect this time."""
+
+
+class ScrapeError(SourceError):
+    """A scrape failed; `reason` is a short constant for counters, the message is for people."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class JournalError(MetricsmithError):
+    """The journal cannot do what was asked."""
+
+
+class JournalCorrupt(JournalError):
+    """The journal holds bytes that cannot have been written by it."""
+
+
+class DiskFull(JournalError):
+    """Nothing more can be written until space is freed; senders must retry."""
+
+
+class StoreError(MetricsmithError):
+    """The store cannot do what was asked."""
+
+
+class FormatTooNew(StoreError):
+    """The data directory was written by a newer version of metricsmith."""
+
+
+class DataDirLocked(StoreError):
+    """Another process has the data directory open."""
+
+
+class BlockCorrupt(StoreError):
+    """A block on disk is damaged; it is set aside and the rest serves."""
+
+
+class QueryError(MetricsmithError):
+    """A query cannot be answered."""
+
+
+class ParseError(QueryError):
+    """The text is not PromQL; `position` is the offset of the offending character.
+
+    >>> str(ParseError("unexpected ')'", "sum)", 3))
+    "1:4: parse error: unexpected ')'"
+    """
+
+    def __init__(self, message: str, text: str = "", position: int = 0) -> None:
+        self.position = position
+        line = text.count("\n", 0, position) + 1
+        column = position - (text.rfind("\n", 0, position) + 1) + 1
+        super().__init__(f"{line}:{column}: parse error: {message}")
+
+
+class UnsupportedError(QueryError):
+    """Valid PromQL that this version does not evaluate yet; the message names the construct."""
+
+
+class ExecutionError(QueryError):
+    """The query is valid but has no answer on this data."""
+
+
+class QueryLimitExceeded(QueryError):
+    """The query would need more samples, series or steps than allowed."""
+
+
+class QueryTimeout(QueryError):
+    """The query ran longer than its time-out."""
+
+
+class DeliveryError(MetricsmithError):
+    """A sink did not deliver."""
+
+
+class RetryLater(DeliveryError):
+    """The destination is away or busy; try again after `after_s` seconds, the cursor stays."""
+
+    def __init__(self, message: str, after_s: float | None = None) -> None:
+        self.after_s = after_s
+        super().__init__(message)
+
+
+class Rejected(DeliveryError):
+    """The destination refuses these series for good; they go to quarantine with `reason`."""
+
+    def __init__(self, reason: str, series: Sequence[int] = ()) -> None:
+        self.reason = reason
+        self.series = tuple(series)
+        super().__init__(reason)

@@ -1,0 +1,113 @@
+"""Every metric that the agent publishes of itself: name, type, unit, help, labels.
+
+The reference page `docs/reference/own-metrics.md` is generated from this table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metricsmith.model.metadata import MetricType
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnMetric:
+    """One declared metric. `reason` labels take values from a fixed set, never free text."""
+
+    name: str
+    type: MetricType
+    help: str
+    unit: str = ""
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = SECONDS
+
+
+def _counter(name: str, help: str, *labels: str, unit: str = "") -> OwnMetric:
+    return OwnMetric(name, MetricType.COUNTER, help, unit, labels)
+
+
+def _gauge(name: str, help: str, *labels: str, unit: str = "") -> OwnMetric:
+    return OwnMetric(name, MetricType.GAUGE, help, unit, labels)
+
+
+def _seconds(name: str, help: str, *labels: str) -> OwnMetric:
+    return OwnMetric(name, MetricType.HISTOGRAM, help, "seconds", labels)
+
+
+OWN_METRICS: tuple[OwnMetric, ...] = (
+    # agent
+    _gauge("metricsmith_build_info", "Always 1; labels say what runs.", "version", "python"),
+    _gauge("metricsmith_start_time_seconds", "Start of the agent, Unix time.", unit="seconds"),
+    _gauge("metricsmith_resident_memory_bytes", "Resident memory of the agent.", unit="bytes"),
+    _counter("metricsmith_cpu_seconds_total", "CPU time used by the agent, user and system.", unit="seconds"),
+    _gauge("metricsmith_config_last_reload_success", "1 when the last reload succeeded, else 0."),
+    _counter("metricsmith_config_reloads_total", "Reloads of the configuration.", "result"),
+    # pipeline
+    _counter("metricsmith_samples_accepted_total", "Samples accepted into the journal.", "source"),
+    _counter(
+        "metricsmith_samples_dropped_total",
+        "Samples not accepted, by component and reason.",
+        "component",
+        "reason",
+    ),
+    _counter("metricsmith_source_failures_total", "Failures of a source, by reason.", "source", "reason"),
+    _gauge("metricsmith_series_interned", "Series known to this process."),
+    # scrape
+    _counter("metricsmith_scrapes_total", "Scrapes done.", "source"),
+    _counter("metricsmith_scrape_failures_total", "Failed scrapes, by reason.", "source", "reason"),
+    _counter(
+        "metricsmith_scrapes_skipped_total",
+        "Scrapes not started because the previous one still ran.",
+        "source",
+    ),
+    _counter(
+        "metricsmith_scrape_layout_changes_total",
+        "Scrapes whose series differ from the previous one's.",
+        "source",
+    ),
+    _counter(
+        "metricsmith_discovery_failures_total",
+        "Target lists that could not be read; the last good one stays.",
+        "source",
+        "kind",
+    ),
+    _gauge("metricsmith_scrape_targets", "Targets that are scraped.", "source"),
+    # journal
+    _counter("metricsmith_journal_commits_total", "Commits (one write and one fdatasync each)."),
+    _counter("metricsmith_journal_written_bytes_total", "Bytes written to the journal.", unit="bytes"),
+    _counter("metricsmith_journal_errors_total", "Commits that failed, by reason.", "reason"),
+    _counter(
+        "metricsmith_journal_repaired_bytes_total", "Bytes of a torn tail cut off at start.", unit="bytes"
+    ),
+    _seconds("metricsmith_journal_commit_seconds", "Time of one commit."),
+    _gauge("metricsmith_journal_size_bytes", "Bytes of all journal segments.", unit="bytes"),
+    # store
+    _counter("metricsmith_store_samples_total", "Samples applied to the store."),
+    _counter("metricsmith_store_flushes_total", "Flushes of the head to blocks.", "result"),
+    _counter("metricsmith_store_merges_total", "Merges of blocks.", "result"),
+    _counter("metricsmith_store_blocks_deleted_total", "Blocks deleted, by reason.", "reason"),
+    _counter(
+        "metricsmith_store_blocks_set_aside_total", "Damaged or stray blocks set aside, by reason.", "reason"
+    ),
+    _seconds("metricsmith_store_flush_seconds", "Time of one flush, in the background."),
+    _gauge("metricsmith_store_head_bytes", "Memory of the head's samples.", unit="bytes"),
+    _gauge("metricsmith_store_head_samples", "Samples in the head."),
+    _gauge("metricsmith_store_blocks", "Blocks on disk."),
+    _gauge("metricsmith_store_disk_bytes", "Bytes of all blocks on disk.", unit="bytes"),
+    _gauge("metricsmith_store_cache_bytes", "Memory of cached decoded row groups.", unit="bytes"),
+    _counter("metricsmith_store_cache_lookups_total", "Look-ups of decoded row groups.", "result"),
+    # queries and API
+    _seconds("metricsmith_query_seconds", "Time of one PromQL query.", "kind"),
+    _counter("metricsmith_query_failures_total", "Failed queries, by reason.", "reason"),
+    _seconds("metricsmith_http_request_seconds", "Time of one HTTP request.", "route", "method"),
+    _counter("metricsmith_http_requests_total", "HTTP requests answered.", "route", "method", "code"),
+    _counter(
+        "metricsmith_http_refused_total",
+        "Requests refused before they were handled, by reason.",
+        "route",
+        "reason",
+    ),
+    _counter("metricsmith_push_samples_total", "Samples received by push.", "protocol"),
+)

@@ -1,0 +1,1 @@
+"""PromQL: text → tree (lexer, parser) → plan → vectorised execution over S×T arrays."""

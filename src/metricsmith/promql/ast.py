@@ -1,0 +1,156 @@
+"""The expression tree of PromQL. Every node knows where it stands in the text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, TypeAlias
+
+from metricsmith.model.matchers import Matcher
+
+
+class ValueType(StrEnum):
+    """Static type of an expression, named as Prometheus names them in errors."""
+
+    SCALAR = "scalar"
+    STRING = "string"
+    INSTANT = "instant vector"
+    RANGE = "range vector"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Half-open character range in the query text."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class NumberLiteral:
+    """A number or a duration literal (then `value` is in seconds)."""
+
+    value: float
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class StringLiteral:
+    """A quoted string, escapes processed."""
+
+    value: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """The `@` modifier: a fixed time, or the start or end of the query."""
+
+    time_ms: int | None
+    anchor: Literal["start", "end"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VectorSelector:
+    """`name{matchers} offset d @ t`; the name is a matcher on `__name__` too."""
+
+    name: str
+    matchers: tuple[Matcher, ...]
+    span: Span
+    offset: Expr | None = None  # scalar expression in seconds
+    at: At | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixSelector:
+    """`selector[range]`; offset and `@` stand on the inner selector."""
+
+    selector: VectorSelector
+    range: Expr  # scalar expression in seconds
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Subquery:
+    """`expr[range:step] offset d @ t`; step None is the default step."""
+
+    expr: Expr
+    range: Expr
+    step: Expr | None
+    span: Span
+    offset: Expr | None = None
+    at: At | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Paren:
+    """`(expr)`; kept so that printing gives the text's structure back."""
+
+    expr: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """`-expr` or `+expr`."""
+
+    op: Literal["+", "-"]
+    expr: Expr
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """How a binary operator pairs series: `on/ignoring (labels)`, `group_left/right (include)`."""
+
+    card: Literal["one-to-one", "many-to-one", "one-to-many", "many-to-many"]
+    on: bool
+    labels: tuple[str, ...]
+    include: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """`lhs op rhs`; `matching` is None unless both sides are instant vectors."""
+
+    op: str  # + - * / % ^ atan2 == != > < >= <= and or unless
+    lhs: Expr
+    rhs: Expr
+    span: Span
+    return_bool: bool = False
+    matching: Matching | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """`op by|without (grouping) (param, expr)`."""
+
+    op: str
+    expr: Expr
+    span: Span
+    param: Expr | None = None
+    grouping: tuple[str, ...] = ()
+    without: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """`function(args)`."""
+
+    function: str
+    args: tuple[Expr, ...]
+    span: Span
+
+
+Expr: TypeAlias = (
+    NumberLiteral
+    | StringLiteral
+    | VectorSelector
+    | MatrixSelector
+    | Subquery
+    | Paren
+    | Unary
+    | Binary
+    | Aggregation
+    | Call
+)

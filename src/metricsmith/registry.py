@@ -1,0 +1,46 @@
+"""One line per part. The strings are imported only when a configuration names them.
+
+Third parties add theirs through the entry-point groups `metricsmith.sources`, `metricsmith.processors`,
+`metricsmith.stores` and `metricsmith.sinks`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.metadata import entry_points
+from typing import Any
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "sources": {
+        "scrape": "metricsmith.sources.scrape:ScrapeSource",
+        "self": "metricsmith.sources.own:OwnMetricsSource",
+    },
+    "processors": {
+        "relabel": "metricsmith.process.relabel:RelabelProcessor",
+    },
+    "stores": {
+        "embedded": "metricsmith.store.embedded:EmbeddedStore",
+    },
+    "sinks": {},
+}
+
+
+def known(group: str) -> list[str]:
+    """Return the type names of a group, built in and from entry points, sorted."""
+    return sorted({*BUILT_IN[group], *(e.name for e in entry_points(group=f"metricsmith.{group}"))})
+
+
+def load(group: str, type_name: str) -> Any:
+    """Return the class of a part.
+
+    Raises:
+        KeyError: no part of that type.
+    """
+    target = BUILT_IN[group].get(type_name)
+    if target is None:
+        for entry in entry_points(group=f"metricsmith.{group}"):
+            if entry.name == type_name:
+                return entry.load()
+        raise KeyError(type_name)
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

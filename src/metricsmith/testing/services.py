@@ -1,0 +1,143 @@
+"""Real servers for tests and benchmarks: unpacked by `tools/setup.sh`, started on free loopback ports.
+
+Each runs with its data under a folder of the caller and is stopped by its own process id.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+SERVICES = Path(__file__).parents[3] / ".services" / "root" / "usr" / "bin"
+START_LIMIT_S = 30.0
+
+
+class ServiceMissing(Exception):
+    """The server's program is not on this machine; `make setup` fetches it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self.process.pid
+
+
+def program(name: str) -> Path:
+    """Return the path of a server's program.
+
+    Raises:
+        ServiceMissing: neither unpacked by the set-up nor on the PATH.
+    """
+    unpacked = SERVICES / name
+    if unpacked.exists():
+        return unpacked
+    found = shutil.which(name)
+    if found is None:
+        raise ServiceMissing(f"{name} is not here; run `make setup`")
+    return Path(found)
+
+
+def free_port() -> int:
+    """Return a loopback port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running(command: Sequence[str | Path], url: str, ready: str, log: Path) -> Iterator[Server]:
+    """Run a server until the block ends; enter it when `url + ready` answers 200."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"GOGC": "100"},
+        )
+    try:
+        _wait_until_ready(process, url + ready, log)
+        yield Server(url, process, log)
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    # A foreign program tells nobody when it is ready, so its readiness page is asked.
+    deadline = time.monotonic() + START_LIMIT_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                if answer.status == 200:
+                    return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.05)
+    raise RuntimeError(f"{url} did not become ready; its log ends: {log.read_text(errors='replace')[-800:]}")
+
+
+@contextmanager
+def prometheus(folder: Path, config: str = "", *flags: str) -> Iterator[Server]:
+    """Run Debian's Prometheus with the remote-write receiver on; `config` is its YAML."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "prometheus.yml"
+    settings.write_text(config or "scrape_configs: []\n")
+    port = free_port()
+    command = [
+        program("prometheus"),
+        f"--config.file={settings}",
+        f"--storage.tsdb.path={folder / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--web.enable-remote-write-receiver",
+        "--web.enable-lifecycle",
+        *flags,
+    ]
+    with running(command, f"http://127.0.0.1:{port}", "/-/ready", folder / "prometheus.log") as server:
+        yield server
+
+
+@contextmanager
+def victoria_metrics(folder: Path, *flags: str) -> Iterator[Server]:
+    """Run Debian's VictoriaMetrics."""
+    port = free_port()
+    command = [
+        program("victoria-metrics"),
+        f"-storageDataPath={folder / 'data'}",
+        f"-httpListenAddr=127.0.0.1:{port}",
+        *flags,
+    ]
+    with running(command, f"http://127.0.0.1:{port}", "/health", folder / "victoria-metrics.log") as server:
+        yield server
+
+
+@contextmanager
+def node_exporter(folder: Path, *flags: str) -> Iterator[Server]:
+    """Run Debian's node exporter."""
+    port = free_port()
+    command = [program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}", *flags]
+    with running(command, f"http://127.0.0.1:{port}", "/", folder / "node-exporter.log") as server:
+        yield server

@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# Write requirements.lock anew from pyproject.toml: exact versions with hashes, for Linux and macOS.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+.venv/bin/python -m pip install --quiet uv
+.venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+    --no-annotate --group pyproject.toml:dev --output-file requirements.lock pyproject.toml tools/build-requirements.in
