@@ -1,0 +1,83 @@
+"""Types of settings that every part shares: durations, sizes, secrets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, SecretStr
+
+from metricsmith.model.duration import format_duration, parse_duration
+
+_SIZE = re.compile(r"(\d{1,15})\s*(B|KB|KiB|MB|MiB|GB|GiB|TB|TiB)?", re.ASCII)
+_FACTOR = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
+MAX_SECRET_FILE_BYTES = 65_536
+
+
+def _duration(value: Any) -> int:
+    if isinstance(value, str):
+        return parse_duration(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value == 0:
+        return 0
+    raise ValueError(f"got {value!r}, wanted a duration with its unit, such as 15s")
+
+
+def parse_size(text: str) -> int:
+    """Return bytes of a size such as 64MB; units are powers of 1024, as Prometheus reads them.
+
+    Raises:
+        ValueError: not a size.
+
+    >>> parse_size("64MB"), parse_size("10")
+    (67108864, 10)
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f'got "{text[:40]}", wanted a size such as 512KB or 64MB')
+    return int(match[1]) * _FACTOR[(match[2] or "B").replace("i", "")]
+
+
+def format_size(size: float) -> str:
+    """Return bytes for people, one decimal.
+
+    >>> format_size(2_684_354_560)
+    '2.5GB'
+    """
+    for unit in ("B", "KB", "MB", "GB"):
+        if size < 1024:
+            return f"{size:.0f}B" if unit == "B" else f"{size:.1f}{unit}"
+        size /= 1024
+    return f"{size:.1f}TB"
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return parse_size(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    raise ValueError(f"got {value!r}, wanted a size such as 64MB")
+
+
+DurationMs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_duration, when_used="json")]
+"""A duration setting, written as 15s or 1h30m and kept in milliseconds."""
+
+SizeBytes = Annotated[int, BeforeValidator(_size)]
+"""A size setting, written as 64MB or a number of bytes."""
+
+
+def reveal(secret: SecretStr | str) -> str:
+    """Return a secret's text; `file:PATH` is read now, so that a rotated secret is seen.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is too large or no text.
+    """
+    text = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
+    if not text.startswith("file:"):
+        return text
+    with Path(text.removeprefix("file:")).open("rb") as file:
+        data = file.read(MAX_SECRET_FILE_BYTES + 1)
+    if len(data) > MAX_SECRET_FILE_BYTES:
+        raise ValueError(f"got a secret file over {MAX_SECRET_FILE_BYTES} bytes, wanted one secret")
+    return data.decode().strip()
