@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 
+_DAY_MS = 86_400_000
 _UNITS_MS = {
-    "y": 365 * 86_400_000, "w": 7 * 86_400_000, "d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1,
-}  # fmt: skip
+    "y": 365 * _DAY_MS,
+    "w": 7 * _DAY_MS,
+    "d": _DAY_MS,
+    "h": 3_600_000,
+    "m": 60_000,
+    "s": 1000,
+    "ms": 1,
+}
 _PATTERN = re.compile(
     r"(?:(\d+)y)?(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+)s)?(?:(\d+)ms)?", re.ASCII
 )

@@ -107,7 +107,7 @@ def prometheus(folder: Path, config: str = "", *flags: str) -> Iterator[Server]:
     settings = folder / "prometheus.yml"
     settings.write_text(config or "scrape_configs: []\n")
     port = free_port()
-    command = [
+    command: list[str | Path] = [
         program("prometheus"),
         f"--config.file={settings}",
         f"--storage.tsdb.path={folder / 'data'}",
@@ -124,7 +124,7 @@ def prometheus(folder: Path, config: str = "", *flags: str) -> Iterator[Server]:
 def victoria_metrics(folder: Path, *flags: str) -> Iterator[Server]:
     """Run Debian's VictoriaMetrics."""
     port = free_port()
-    command = [
+    command: list[str | Path] = [
         program("victoria-metrics"),
         f"-storageDataPath={folder / 'data'}",
         f"-httpListenAddr=127.0.0.1:{port}",
@@ -138,6 +138,6 @@ def victoria_metrics(folder: Path, *flags: str) -> Iterator[Server]:
 def node_exporter(folder: Path, *flags: str) -> Iterator[Server]:
     """Run Debian's node exporter."""
     port = free_port()
-    command = [program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}", *flags]
+    command: list[str | Path] = [program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}", *flags]
     with running(command, f"http://127.0.0.1:{port}", "/", folder / "node-exporter.log") as server:
         yield server

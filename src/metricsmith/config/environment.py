@@ -1,0 +1,114 @@
+"""Environment variables that override settings: METRICSMITH_SECTION_KEY, and the short names of old."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, SecretStr
+
+from metricsmith.config.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PREFIX = "METRICSMITH_"
+OLD_PREFIX = "PLANTD_MODULE_METRIC_"
+CONFIG = "CONFIG"
+
+SHORT_NAMES: dict[str, tuple[str, ...]] = {
+    "TYPE": ("service", "type"),
+    "INTERVAL": ("service", "interval"),
+    "RETENTION": ("storage", "retention"),
+    "BATCH_SIZE": ("performance", "batch_size"),
+    "FLUSH_INTERVAL": ("performance", "flush_interval"),
+    "LOG_LEVEL": ("logging", "level"),
+    "LOG_FORMAT": ("logging", "format"),
+}
+# Kubernetes sets these for a service that is called metricsmith.
+_FROM_KUBERNETES = re.compile(r"(SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_\d+.*)")
+
+
+def variables() -> dict[str, tuple[str, ...]]:
+    """Return every variable, without prefix, and the path of the setting that it overrides.
+
+    >>> variables()["SERVER_LISTEN"], variables()["LOG_LEVEL"]
+    (('server', 'listen'), ('logging', 'level'))
+    """
+    return {"_".join(path).upper(): path for path in _paths(Settings, ())} | SHORT_NAMES
+
+
+def config_path(environment: Mapping[str, str]) -> str | None:
+    """Return the configuration file that the environment names, if it does."""
+    return environment.get(PREFIX + CONFIG) or environment.get(OLD_PREFIX + CONFIG)
+
+
+def overrides(environment: Mapping[str, str]) -> dict[tuple[str, ...], tuple[str, Any]]:
+    """Return setting path → (variable, value) of all overrides; ours win over the old prefix.
+
+    A variable that belongs to no setting is logged, not refused: others may
+    set variables that begin like ours.
+    """
+    known = variables()
+    found: dict[tuple[str, ...], tuple[str, Any]] = {}
+    for prefix in (OLD_PREFIX, PREFIX):
+        # Short names first, so that the full name of the same setting wins over them.
+        for variable in sorted(environment, key=lambda v: v.removeprefix(prefix) not in SHORT_NAMES):
+            name = variable.removeprefix(prefix)
+            if not variable.startswith(prefix) or name == CONFIG:
+                continue
+            if name in known:
+                found[known[name]] = (variable, _value(known[name], environment[variable]))
+            elif not _FROM_KUBERNETES.fullmatch(name):
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"; did you mean {prefix}{near[0]}?" if near else ""
+                log.warning("environment variable %s belongs to no setting%s", variable, hint)
+    return found
+
+
+def _paths(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    for name, field in model.model_fields.items():
+        nested = nested_model(field.annotation)
+        if typing.get_origin(field.annotation) is tuple and (nested or not above):
+            continue  # lists of models have no variable
+        if nested is not None:
+            yield from _paths(nested, (*above, name))
+        else:
+            yield (*above, name)
+
+
+def nested_model(annotation: Any) -> type[BaseModel] | None:
+    """Return the model that an annotation is, or holds in a union, a tuple or a mapping; None if none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(nested_model, typing.get_args(annotation))), None)
+
+
+def _value(path: tuple[str, ...], text: str) -> Any:
+    annotation = _annotation(path)
+    if annotation is tuple or typing.get_origin(annotation) is tuple:
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if annotation is str or _is_secret(annotation):
+        return text
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    return value if isinstance(value, bool | int | float) else text
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or SecretStr in typing.get_args(annotation)
+
+
+def _annotation(path: tuple[str, ...]) -> Any:
+    model: type[BaseModel] = Settings
+    for part in path[:-1]:
+        nested = nested_model(model.model_fields[part].annotation)
+        assert nested is not None
+        model = nested
+    return model.model_fields[path[-1]].annotation

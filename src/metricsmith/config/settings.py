@@ -1,0 +1,245 @@
+"""The typed settings: one model per section of the configuration file.
+
+Field descriptions become the reference page `docs/reference/configuration.md`.
+"""
+
+from __future__ import annotations
+
+import socket
+from enum import StrEnum
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from metricsmith.contracts import PartConfig
+from metricsmith.model.settings_types import DurationMs, SizeBytes
+
+MINUTE_MS = 60_000
+DAY_MS = 86_400_000
+
+
+class Mode(StrEnum):
+    """Presets of sources and sinks; the program is the same."""
+
+    STANDALONE = "standalone"
+    PRODUCER = "producer"
+    CONSUMER = "consumer"
+
+
+class LogLevel(StrEnum):
+    """From most to least talkative."""
+
+    TRACE = "trace"
+    DEBUG = "debug"
+    INFO = "info"
+    WARN = "warn"
+    ERROR = "error"
+
+
+class ServiceSettings(PartConfig):
+    """What this agent is."""
+
+    type: Mode = Field(
+        Mode.STANDALONE,
+        description="Preset of sources and sinks; consumer when the file has a `bus` section.",
+    )
+    name: str = Field(
+        default_factory=socket.gethostname,
+        min_length=1,
+        max_length=200,
+        description="Name of this agent: its `instance` label.",
+    )
+    interval: DurationMs = Field(
+        10_000, ge=100, le=DAY_MS, description="Interval of collectors that set none."
+    )
+    batch_size: int = Field(
+        100, ge=1, le=1_000_000, description="Messages per delivery; `performance.batch_size` wins."
+    )
+
+
+class LoggingSettings(PartConfig):
+    """How the agent logs, to standard error."""
+
+    level: LogLevel = Field(LogLevel.INFO, description="Least severe level that is logged.")
+    format: Literal["text", "json"] = Field(
+        "text", description="One readable line, or one JSON object, per record."
+    )
+
+
+class BusSettings(PartConfig):
+    """The message bus that agents share."""
+
+    endpoint: str = Field("tcp://localhost:11001", description="Address of the bus.")
+    topics: tuple[str, ...] = Field(
+        ("metrics.*",), max_length=1000, description="Topics a consumer listens to; `*` matches across dots."
+    )
+
+
+class StorageSettings(PartConfig):
+    """Where samples are kept. Keys of one type are ignored by the others."""
+
+    type: str = Field("embedded", description="`embedded`, `influxdb`, `prometheus` or `file`.")
+    retention: DurationMs = Field(
+        30 * DAY_MS, ge=MINUTE_MS, description="Samples older than this are deleted."
+    )
+    path: str = Field("./data", description="Folder of the data (embedded, file).")
+    max_disk: SizeBytes | None = Field(
+        None, description="Refuse new samples rather than fill the disk beyond this (embedded)."
+    )
+    url: str | None = Field(None, description="Address of the server (influxdb, prometheus).")
+    database: str | None = Field(None, description="Database name (influxdb).")
+    username: str | None = Field(None, description="User (influxdb, prometheus).")
+    password: SecretStr | None = Field(
+        None, description="Password; `${ENV}` or `file:PATH` keep it out of the file."
+    )
+    precision: Literal["ns", "us", "ms", "s"] = Field(
+        "s", description="Precision of written timestamps (influxdb)."
+    )
+    job_name: str | None = Field(None, description="`job` label of pushed samples (prometheus).")
+    scrape_interval: DurationMs = Field(15_000, ge=1000, description="Interval of the push (prometheus).")
+    metrics_path: str = Field("/metrics", description="Where the server can scrape instead (prometheus).")
+    format: Literal["json", "csv", "parquet"] = Field("json", description="File format (file).")
+    rotation: Literal["hourly", "daily", "none"] = Field(
+        "daily", description="When a new file is begun (file)."
+    )
+    compression: bool = Field(False, description="gzip for JSON and CSV, zstd for Parquet (file).")
+
+
+class CollectionSettings(PartConfig):
+    """What a producer collects and what a consumer takes."""
+
+    system_metrics: bool = Field(True, description="Collect system metrics.")
+    application_metrics: bool = Field(True, description="Take application metrics.")
+    custom_metrics: bool = Field(True, description="Take metrics that belong to neither group.")
+    system: tuple[Literal["cpu_usage", "memory_usage", "disk_usage", "network_io", "process_count"], ...] = (
+        Field(
+            ("cpu_usage", "memory_usage", "disk_usage", "network_io", "process_count"),
+            description="Groups of system metrics.",
+        )
+    )
+    application: tuple[str, ...] = Field(
+        (), max_length=10_000, description="Application metrics to take; empty takes all."
+    )
+
+
+class AlertRule(PartConfig):
+    """A threshold on a metric."""
+
+    name: str = Field(min_length=1, max_length=200, description="Name of the alert.")
+    metric: str = Field(min_length=1, max_length=200, description="Metric, or one of the short names.")
+    threshold: float = Field(description="Number that the metric is compared with.")
+    operator: Literal[">", ">=", "<", "<=", "==", "!="] = Field(description="Comparison that fires.")
+    duration: DurationMs = Field(0, ge=0, description="How long it must hold.")
+    severity: str = Field("warning", description="Value of the `severity` label.")
+    message: str = Field("", description="Text; default is the comparison.")
+    webhook_url: str | None = Field(
+        None, description="Where this rule notifies, instead of `alerts.webhook_url`."
+    )
+
+
+class AlertSettings(PartConfig):
+    """Threshold rules."""
+
+    enabled: bool = Field(True, description="false switches evaluation off.")
+    webhook_url: str | None = Field(None, description="Where alerts are posted.")
+    send_resolved: bool = Field(False, description="Post when an alert ends, too.")
+    rules: tuple[AlertRule, ...] = Field((), max_length=10_000, description="The rules.")
+
+
+class PerformanceSettings(PartConfig):
+    """Delivery to sinks; never the journal's commit."""
+
+    batch_size: int | None = Field(None, ge=1, le=1_000_000, description="Samples per delivery.")
+    flush_interval: DurationMs = Field(10_000, ge=10, description="Longest wait before a delivery.")
+    worker_count: int = Field(4, ge=1, le=64, description="Concurrent sends.")
+    buffer_size: int = Field(10_000, ge=1, le=100_000_000, description="Samples queued in memory per sink.")
+    compression: bool = Field(True, description="Compress what is sent, where the destination takes it.")
+
+
+class RuleSettings(PartConfig):
+    """Recording and alerting rules."""
+
+    files: tuple[str, ...] = Field(
+        (), max_length=1000, description="Rule files or globs, in Prometheus' format."
+    )
+
+
+class MetricsPageSettings(PartConfig):
+    """What `/metrics` shows besides the agent's own metrics."""
+
+    collected: bool = Field(False, description="Show the last value of every collected series too.")
+    prefix: str = Field(
+        "",
+        pattern=r"^[a-zA-Z0-9_:]*$",
+        max_length=100,
+        description="Put before the names of collected metrics.",
+    )
+    host_label: str | None = Field(
+        None, max_length=200, description="Value of a `host` label on collected metrics."
+    )
+
+
+class JournalSettings(PartConfig):
+    """The durable log that every sample passes."""
+
+    sync: Literal["commit", "interval", "never"] = Field(
+        "commit", description="When fdatasync is called: each commit, every `sync_interval`, or never."
+    )
+    sync_interval: DurationMs = Field(
+        1000, ge=10, le=MINUTE_MS, description="For `sync: interval`: what a power cut may lose."
+    )
+    segment_size: SizeBytes = Field(64 << 20, ge=1 << 16, le=1 << 30, description="Size of one segment file.")
+
+
+class QuerySettings(PartConfig):
+    """Limits of PromQL queries."""
+
+    lookback: DurationMs = Field(5 * MINUTE_MS, ge=1, description="How far an instant selector looks back.")
+    timeout: DurationMs = Field(2 * MINUTE_MS, ge=1, description="Longest time of one query.")
+    max_samples: int = Field(50_000_000, ge=1, description="Most samples one query may read or hold.")
+
+
+class ServerSettings(PartConfig):
+    """The HTTP server."""
+
+    listen: str = Field("127.0.0.1:9480", description="Address and port; loopback unless told otherwise.")
+    metrics: MetricsPageSettings = Field(
+        default_factory=MetricsPageSettings, description="The `/metrics` page."
+    )
+    max_body: SizeBytes = Field(
+        32 << 20, ge=1024, description="Largest request body, before and after decompression."
+    )
+
+    @field_validator("listen")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if not colon or not port.isascii() or not port.isdigit() or int(port) > 65_535 or "/" in host:
+            raise ValueError(f'got "{value}", wanted HOST:PORT such as 127.0.0.1:9480')
+        return value
+
+    def address(self) -> tuple[str, int]:
+        """Return host and port; an empty host means all interfaces."""
+        host, _, port = self.listen.rpartition(":")
+        return host.strip("[]") or "0.0.0.0", int(port)
+
+
+class Settings(PartConfig):
+    """The whole configuration. `sources`, `processors` and `sinks` hold each part's own settings."""
+
+    service: ServiceSettings = Field(default_factory=lambda: ServiceSettings())
+    logging: LoggingSettings = Field(default_factory=lambda: LoggingSettings())
+    server: ServerSettings = Field(default_factory=lambda: ServerSettings())
+    storage: StorageSettings = Field(default_factory=lambda: StorageSettings())
+    journal: JournalSettings = Field(default_factory=lambda: JournalSettings())
+    query: QuerySettings = Field(default_factory=lambda: QuerySettings())
+    sources: tuple[Any, ...] = Field((), max_length=10_000, description="Where samples come from.")
+    processors: tuple[Any, ...] = Field(
+        (), max_length=1000, description="What is done to every batch, in order."
+    )
+    sinks: tuple[Any, ...] = Field((), max_length=1000, description="Where samples are shipped to.")
+    rules: RuleSettings = Field(default_factory=lambda: RuleSettings())
+    bus: BusSettings | None = Field(None, description="The message bus.")
+    collection: CollectionSettings = Field(default_factory=lambda: CollectionSettings())
+    alerts: AlertSettings = Field(default_factory=lambda: AlertSettings())
+    performance: PerformanceSettings = Field(default_factory=lambda: PerformanceSettings())
