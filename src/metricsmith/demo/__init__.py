@@ -1,0 +1,1 @@
+"""A small shop backend and a load generator: something real to look at in the first minute."""

@@ -1,0 +1,105 @@
+"""The load generator: the documented traffic, bounded in rate, time and concurrency."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from metricsmith.demo.shop import PRODUCTS
+from metricsmith.model.clock import Clock, SystemClock
+
+MAX_RATE = 5000.0
+MAX_CONCURRENT = 64
+TIMEOUT_S = 10.0
+
+TRAFFIC: tuple[tuple[str, str], ...] = (
+    ("GET", "/"),
+    ("GET", "/health"),
+    ("GET", "/metrics"),
+    ("GET", "/api/products"),
+    ("GET", "/api/orders"),
+    ("GET", "/api/users"),
+    ("GET", "/api/cart"),
+    ("GET", "/api/status"),
+    ("POST", "/api/orders"),
+    ("POST", "/api/users"),
+    ("GET", "/not-found"),
+    ("GET", "/does/not/exist"),
+    ("GET", "/.git/config"),
+    ("GET", "/api/products/{id}"),
+)
+
+
+@dataclass(slots=True)
+class LoadReport:
+    """What was sent and what came back."""
+
+    sent: int = 0
+    skipped: int = 0
+    """Requests not sent because MAX_CONCURRENT were still unanswered."""
+    failed: int = 0
+    by_status: Counter[int] = field(default_factory=Counter)
+
+
+async def generate_load(
+    url: str,
+    rate: float,
+    seconds: float,
+    progress: Callable[[LoadReport, float], None] = lambda _report, _elapsed: None,
+    clock: Clock | None = None,
+) -> LoadReport:
+    """Send the shop's traffic to `url` and return what happened.
+
+    Requests start at fixed times; when the shop is slower than the rate, some
+    are skipped and counted, so that a slow shop is never buried.
+
+    Raises:
+        ValueError: rate or time out of bounds.
+    Units:
+        rate: requests per second; seconds: how long.
+    """
+    if not 0 < rate <= MAX_RATE or not seconds > 0:
+        raise ValueError(
+            f"got rate {rate:g}/s for {seconds:g}s, wanted a rate up to {MAX_RATE:g}/s and a time"
+        )
+    clock = clock or SystemClock()
+    report, running = LoadReport(), set[asyncio.Task[None]]()
+    chance = random.Random()
+    started = clock.monotonic()
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+    connector = aiohttp.TCPConnector(limit=MAX_CONCURRENT)
+    async with aiohttp.ClientSession(url.rstrip("/") + "/", timeout=timeout, connector=connector) as session:
+        for number in range(int(rate * seconds)):
+            due = started + number / rate
+            if (wait := due - clock.monotonic()) > 0:
+                await clock.sleep(wait)
+            if clock.monotonic() - started > seconds:
+                break
+            if len(running) >= MAX_CONCURRENT:
+                report.skipped += 1
+                continue
+            method, path = TRAFFIC[number % len(TRAFFIC)]
+            task = asyncio.create_task(
+                _send(session, method, path.replace("{id}", str(chance.randint(1, PRODUCTS))), report)
+            )
+            running.add(task)
+            task.add_done_callback(running.discard)
+            progress(report, clock.monotonic() - started)
+        await asyncio.gather(*running)
+    progress(report, clock.monotonic() - started)
+    return report
+
+
+async def _send(session: aiohttp.ClientSession, method: str, path: str, report: LoadReport) -> None:
+    report.sent += 1
+    try:
+        async with session.request(method, path.lstrip("/")) as answer:
+            await answer.read()
+            report.by_status[answer.status] += 1
+    except (aiohttp.ClientError, TimeoutError):
+        report.failed += 1
