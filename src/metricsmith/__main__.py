@@ -1,0 +1,5 @@
+"""`python -m metricsmith` is the `metricsmith` command."""
+
+from metricsmith.cli.main import main
+
+main()

@@ -1,0 +1,66 @@
+"""The `metricsmith` command: its sub-commands, exit codes, and one clear line for every error."""
+
+from __future__ import annotations
+
+import sys
+from enum import IntEnum
+
+import typer
+
+from metricsmith import __version__
+from metricsmith.cli import check, demo, query, run
+from metricsmith.errors import ConfigError, MetricsmithError, QueryError
+
+
+class Exit(IntEnum):
+    """Exit codes; 2 is also what a wrong option gives."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    BAD_CONFIG = 3
+    BAD_QUERY = 4
+    UNREACHABLE = 5
+
+
+app = typer.Typer(
+    name="metricsmith",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Create, keep, derive, alert on and ship the metrics that do not exist yet.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad configuration, 4 query refused, 5 agent not reached.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("demo")(demo.demo)
+app.command("demo-shop")(demo.demo_shop)
+app.command("loadgen")(demo.loadgen)
+app.command("check-config")(check.check_config)
+app.command("query")(query.query)
+
+
+@app.command("version")
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"metricsmith {__version__}")
+
+
+def main() -> None:
+    """Run the command line; errors that are expected become one line and an exit code."""
+    try:
+        app()
+    except MetricsmithError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(_code(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _code(error: MetricsmithError) -> Exit:
+    if isinstance(error, ConfigError):
+        return Exit.BAD_CONFIG
+    if isinstance(error, QueryError):
+        return Exit.BAD_QUERY
+    if isinstance(error, query.Unreachable):
+        return Exit.UNREACHABLE
+    return Exit.FAILURE

@@ -1,0 +1,44 @@
+"""`metricsmith run`: the agent, until a signal ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from metricsmith.config import load_file
+from metricsmith.config.environment import config_path
+
+log = logging.getLogger("metricsmith")
+
+
+def run(
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", "-c", help="Configuration file; else METRICSMITH_CONFIG, else defaults."),
+    ] = None,
+) -> None:
+    """Run the agent; Ctrl-C and SIGTERM stop it in order, SIGHUP reloads the configuration."""
+    import uvloop
+
+    from metricsmith.runtime.logs import set_up_logging
+    from metricsmith.runtime.service import Service
+
+    file = config or config_path(os.environ)
+    configuration = load_file(file)
+    set_up_logging(configuration.settings.logging)
+
+    async def serve() -> None:
+        service = Service(configuration)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, service.request_stop)
+        loop.add_signal_handler(signal.SIGHUP, service.request_reload)
+        await service.run()
+
+    uvloop.run(serve())
