@@ -81,6 +81,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _counter(
         "metricsmith_journal_repaired_bytes_total", "Bytes of a torn tail cut off at start.", unit="bytes"
     ),
+    _counter(
+        "metricsmith_journal_damaged_total",
+        "Places in the journal that could not be read, by reason.",
+        "reason",
+    ),
     _seconds("metricsmith_journal_commit_seconds", "Time of one commit."),
     _gauge("metricsmith_journal_size_bytes", "Bytes of all journal segments.", unit="bytes"),
     # store

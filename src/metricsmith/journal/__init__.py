@@ -1,0 +1,7 @@
+"""The durable log: batches go to segment files before they are acknowledged; sinks and recovery read them."""
+
+from metricsmith.journal.config import JournalConfig
+from metricsmith.journal.journal import Journal
+from metricsmith.journal.reader import JournalReader
+
+__all__ = ["Journal", "JournalConfig", "JournalReader"]

@@ -1,0 +1,151 @@
+"""Batches to frames of one segment; what depends on a layout alone is written once per segment."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from metricsmith.errors import JournalError
+from metricsmith.journal.format import MAX_PAYLOAD_BYTES, Kind, pack_frame
+from metricsmith.model.arrays import U8, U32
+from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.series import SeriesTable
+
+SERIES_HEAD = struct.Struct("<II")
+LAYOUT_HEAD = struct.Struct("<IIiI")
+SAMPLES_HEAD = struct.Struct("<IIqI")
+HAS_TIMES, HAS_STALE = 1, 2
+NO_STREAM = -1
+UNDEFINED = 0xFFFFFFFF
+
+
+@dataclass(slots=True)
+class Written:
+    """Where a layout was last written."""
+
+    segment: int = -1
+    number: int = 0
+
+
+def never_written(_: Layout) -> Written:
+    """Return the state of a layout that no segment holds; for `Layout.derive`."""
+    return Written()
+
+
+class SegmentEncoder:
+    """Turns batches into the frames of one segment, defining series and layouts before first use.
+
+    Series are numbered by the segment, from 0 in order of appearance: the file
+    depends on no process and the numbers compress well.
+    """
+
+    def __init__(self, segment: int, series: SeriesTable, owner: object) -> None:
+        self._segment = segment
+        self._series = series
+        self._owner = owner
+        self._local = np.full(1024, UNDEFINED, dtype=np.uint32)
+        self._series_count = 0
+        self._layout_count = 0
+
+    def encode(self, batch: Batch, sequence: int) -> list[bytes | memoryview]:
+        """Return the pieces of all frames that a batch needs, to be written in order."""
+        layout = batch.layout
+        if layout.stream is None and not layout.metadata:
+            pieces, local = self._define_series(layout.ids, sequence)
+            payload = _samples(batch, 0, local)
+            return [*pieces, *pack_frame(Kind.SAMPLES_INLINE, sequence, payload)]
+        pieces = []
+        written: Written = layout.derive(self._owner, never_written)
+        if written.segment != self._segment:
+            pieces = self._define_layout(layout, sequence)
+            written.segment, written.number = self._segment, self._layout_count
+            self._layout_count += 1
+        return [*pieces, *pack_frame(Kind.SAMPLES, sequence, _samples(batch, written.number, None))]
+
+    def _define_series(self, ids: U32, sequence: int) -> tuple[list[bytes | memoryview], U32]:
+        # Frames for the series that the segment does not have yet, and the segment's numbers of all of them.
+        self._grow()
+        local = self._local[ids]
+        new = np.unique(ids[local == UNDEFINED])
+        if not len(new):
+            return [], local
+        keys = [self._series.key(i) for i in new.tolist()]
+        lengths = np.fromiter(map(len, keys), dtype=np.uint32, count=len(keys))
+        payload = b"".join([SERIES_HEAD.pack(self._series_count, len(keys)), lengths.tobytes(), *keys])
+        _check_size(len(payload))
+        self._local[new] = np.arange(self._series_count, self._series_count + len(new), dtype=np.uint32)
+        self._series_count += len(new)
+        return list(pack_frame(Kind.SERIES, sequence, payload)), self._local[ids]
+
+    def _define_layout(self, layout: Layout, sequence: int) -> list[bytes | memoryview]:
+        pieces, local = self._define_series(layout.ids, sequence)
+        stream = b"" if layout.stream is None else layout.stream.encode()
+        metadata = orjson.dumps({n: [m.type, m.unit, m.help] for n, m in layout.metadata.items()})
+        stream_bytes = NO_STREAM if layout.stream is None else len(stream)
+        head = LAYOUT_HEAD.pack(self._layout_count, len(local), stream_bytes, len(metadata))
+        numbers = np.empty(4 * len(local), dtype=np.uint8)
+        put_planes(numbers, np.diff(local, prepend=np.uint32(0)))
+        payload = b"".join([head, numbers.data, stream, metadata])
+        _check_size(len(payload))
+        return [*pieces, *pack_frame(Kind.LAYOUT, sequence, payload)]
+
+    def _grow(self) -> None:
+        have, want = len(self._local), len(self._series)
+        if want > have:
+            more = np.full(max(want, 2 * have) - have, UNDEFINED, dtype=np.uint32)
+            self._local = np.concatenate([self._local, more])
+
+
+def _samples(batch: Batch, layout_number: int, inline: U32 | None) -> memoryview:
+    """Return the payload of a samples frame: head, values, then times, stale bits and ids where needed."""
+    count = len(batch)
+    scalar = isinstance(batch.time_ms, int)
+    flags = (0 if scalar else HAS_TIMES) | (0 if batch.stale is None else HAS_STALE)
+    size = samples_bytes(count, flags, inline is not None)
+    _check_size(size)
+    out = np.empty(size, dtype=np.uint8)
+    times = None if isinstance(batch.time_ms, int) else batch.time_ms
+    base = batch.time_ms if isinstance(batch.time_ms, int) else (int(batch.time_ms[0]) if count else 0)
+    SAMPLES_HEAD.pack_into(out.data, 0, layout_number, count, base, flags)
+    at = SAMPLES_HEAD.size
+    put_planes(out[at : at + 8 * count], batch.value)
+    at += 8 * count
+    if times is not None:
+        put_planes(out[at : at + 8 * count], np.diff(times, prepend=np.int64(base)))
+        at += 8 * count
+    if batch.stale is not None:
+        bits = np.packbits(batch.stale)
+        out[at : at + len(bits)] = bits
+        at += len(bits)
+    if inline is not None:
+        put_planes(out[at:], np.diff(inline, prepend=np.uint32(0)))
+    return out.data
+
+
+def samples_bytes(count: int, flags: int, inline: bool) -> int:
+    """Return the payload size of a samples frame."""
+    stale = (count + 7) // 8 if flags & HAS_STALE else 0
+    return SAMPLES_HEAD.size + count * (8 + 8 * bool(flags & HAS_TIMES) + 4 * inline) + stale
+
+
+def put_planes(out: U8, values: NDArray[Any]) -> None:
+    """Write numbers as byte planes: all first bytes, all second bytes… LZ4 finds repeats only so.
+
+    Shapes:
+        out: (P × itemsize,) written. values: (P,)
+    """
+    width = values.dtype.itemsize
+    little = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("<"))
+    out.reshape(width, len(values))[:] = little.view(np.uint8).reshape(len(values), width).T
+
+
+def _check_size(payload_bytes: int) -> None:
+    if payload_bytes > MAX_PAYLOAD_BYTES:
+        raise JournalError(
+            f"got a batch of {payload_bytes} bytes, wanted at most {MAX_PAYLOAD_BYTES} (send smaller batches)"
+        )

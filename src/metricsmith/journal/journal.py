@@ -1,0 +1,279 @@
+"""The journal: accepts batches durably, commits back to back, and lets readers and recovery read them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from metricsmith.errors import JournalError
+from metricsmith.journal.config import JournalConfig, Sync
+from metricsmith.journal.log import SegmentLog
+from metricsmith.journal.reader import CURSOR_SUFFIX, JournalReader, read_cursor, write_cursor
+from metricsmith.journal.tail import Tail
+from metricsmith.model.batch import Batch
+from metricsmith.model.clock import Clock
+from metricsmith.model.series import SeriesTable
+from metricsmith.model.telemetry import Telemetry
+
+_log = logging.getLogger(__name__)
+_COMMIT_SAMPLES = 4 << 20
+_READER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+
+Committed = list[tuple[int, Batch]]
+OnCommit = Callable[[Committed], None]
+_Waiting = tuple[Batch, "asyncio.Future[int]"]
+
+
+class Journal:
+    """The durable log of batches. Used on one event loop; `replay` and `trim` may run in any thread.
+
+    Sequence numbers count batches from 0 and go on over restarts. A cursor is
+    the sequence number of the next batch to read.
+    """
+
+    def __init__(
+        self, folder: Path, series: SeriesTable, telemetry: Telemetry, clock: Clock, config: JournalConfig
+    ) -> None:
+        """Open the journal in a folder: cut a torn tail, continue the sequence.
+
+        Raises:
+            FormatTooNew: a newer version wrote it.
+            JournalError: the folder cannot be used.
+        """
+        self._folder = folder
+        self._series = series
+        self._telemetry = telemetry
+        self._clock = clock
+        self._config = config
+        self._segments = SegmentLog(folder, series, telemetry, config.segment_bytes)
+        self._next_sequence = self._segments.next_sequence
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._waiting: list[_Waiting] = []
+        self._committing: asyncio.Task[None] | None = None
+        self._syncing: asyncio.Task[None] | None = None
+        self._on_commit: list[OnCommit] = []
+        self._cursors: dict[str, int] = {}
+        self._readers: dict[str, JournalReader] = {}
+        self._closed = False
+        telemetry.watch("metricsmith_journal_size_bytes", self.size_bytes)
+
+    @property
+    def next_sequence(self) -> int:
+        """The sequence number that the next batch gets; all before it are committed."""
+        return self._next_sequence
+
+    @property
+    def first_sequence(self) -> int:
+        """The lowest sequence number that may still be read; `next_sequence` when there is none."""
+        segments = self._segments.segments()
+        return segments[0].first_sequence if segments else self._next_sequence
+
+    def size_bytes(self) -> int:
+        """Return the bytes of all segments."""
+        return self._segments.size_bytes()
+
+    def on_commit(self, callback: OnCommit) -> None:
+        """Have `callback` called with what each commit accepted, in sequence order.
+
+        Called on the event loop, before those who appended are told: what it
+        applies can be read by the time it is acknowledged.
+        """
+        self._on_commit.append(callback)
+
+    async def append(self, batch: Batch) -> int:
+        """Return the sequence number of a batch once it is committed.
+
+        A commit takes all batches that came while the one before it ran, so
+        nobody waits for a timer.
+
+        Raises:
+            DiskFull: no space; nothing of the batch was accepted. Later calls try again.
+            JournalError: it could not be written, or the journal is closed.
+            ValueError: the arrays do not fit the layout.
+        """
+        if self._closed:
+            raise JournalError("got a batch after the journal was closed")
+        _check_batch(batch)
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[int] = loop.create_future()
+        self._waiting.append((batch, done))
+        if self._committing is None:
+            self._committing = loop.create_task(self._commit_waiting())
+        return await done
+
+    def replay(self, from_sequence: int) -> Iterator[tuple[int, Batch]]:
+        """Yield (sequence, batch) of everything committed from a sequence number on.
+
+        Series are interned in this process's table; a stream keeps its Layout
+        object while its series and metadata stay the same. Damage is counted,
+        logged with file and offset, and passed over.
+        """
+        tail = self._tail(from_sequence)
+        try:
+            yield from tail.read(self._next_sequence)
+        finally:
+            tail.close()
+
+    def reader(self, name: str) -> JournalReader:
+        """Return a reader with a durable cursor of its own; a new one begins at the journal's end.
+
+        Raises:
+            ValueError: the name is not usable as a file name, or already open.
+        """
+        if not _READER_NAME.fullmatch(name) or name in self._cursors:
+            raise ValueError(f"got reader name {name!r}, wanted a new one of letters, digits, _ . and -")
+        path = self._folder / f"{name}{CURSOR_SUFFIX}"
+        cursor = self._stored_cursor(name, path)
+        self.set_cursor(name, cursor)
+        reader = JournalReader(name, path, cursor, self._tail(cursor), lambda: self._next_sequence)
+        self._readers[name] = reader
+        return reader
+
+    def set_cursor(self, name: str, sequence: int) -> None:
+        """Say that `name` needs nothing before `sequence`; kept in memory only.
+
+        For a consumer that keeps its cursor itself, as the store does in its
+        manifest. A cursor beyond the end means that the journal lost its tail
+        (a power cut without sync): the sequence goes on from the cursor, so
+        that no new batch gets a number which the consumer takes for done.
+        """
+        if sequence > self._next_sequence:
+            message = f"{self._folder}: ends at {self._next_sequence}, but {name} has read up to {sequence}"
+            self._telemetry.problem(
+                _log, "metricsmith_journal_damaged_total", message, amount=sequence - self._next_sequence,
+                reason="tail_lost",
+            )  # fmt: skip
+            self._thread.submit(self._segments.skip_to, sequence).result()
+            self._next_sequence = sequence
+        self._cursors[name] = sequence
+
+    def trim(self) -> int:
+        """Unlink whole segments that every cursor has passed; return their number.
+
+        Call it only when all readers are open: a reader that is not open holds nothing back.
+        """
+        for name, reader in self._readers.items():
+            self._cursors[name] = reader.cursor
+        return self._segments.trim(min(self._cursors.values())) if self._cursors else 0
+
+    async def close(self) -> None:
+        """Commit what waits, force everything to the disk and release the files."""
+        self._closed = True
+        if self._committing is not None:
+            await self._committing
+        if self._syncing is not None:
+            self._syncing.cancel()
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._thread, self._segments.sync)
+        finally:
+            for reader in self._readers.values():
+                reader.close()
+            self._segments.close()
+            self._thread.shutdown()
+
+    async def _commit_waiting(self) -> None:
+        # Runs while batches wait; each round takes what has come since the last one began.
+        try:
+            while self._waiting:
+                taken = self._take_waiting()
+                if taken:
+                    await self._commit(taken)
+        finally:
+            self._committing = None
+
+    def _take_waiting(self) -> list[_Waiting]:
+        taken, samples = [], 0
+        for item in self._waiting:
+            taken.append(item)
+            samples += len(item[0])
+            if samples >= _COMMIT_SAMPLES:
+                break
+        del self._waiting[: len(taken)]
+        return [item for item in taken if not item[1].done()]  # done: who appended was cancelled
+
+    async def _commit(self, taken: list[_Waiting]) -> None:
+        batches = [batch for batch, _ in taken]
+        started = self._clock.monotonic()
+        loop = asyncio.get_running_loop()
+        each_commit = self._config.sync is Sync.COMMIT
+        try:
+            first = await loop.run_in_executor(self._thread, self._segments.commit, batches, each_commit)
+        except Exception as error:  # whatever it is, those who wait must be told
+            _fail(taken, error)
+            return
+        self._telemetry.count("metricsmith_journal_commits_total")
+        self._telemetry.observe("metricsmith_journal_commit_seconds", self._clock.monotonic() - started)
+        self._announce(taken, first)
+        if self._config.sync is Sync.INTERVAL and self._syncing is None:
+            self._syncing = loop.create_task(self._sync_later())
+
+    def _announce(self, taken: list[_Waiting], first: int) -> None:
+        committed = [(first + i, batch) for i, (batch, _) in enumerate(taken)]
+        self._next_sequence = first + len(taken)
+        try:
+            for callback in self._on_commit:
+                callback(committed)
+        except Exception as error:
+            _log.exception("what was committed could not be applied")
+            self._telemetry.count("metricsmith_journal_errors_total", reason="apply")
+            _fail(taken, JournalError(f"committed as {first}…, but could not be made readable: {error}"))
+        for (sequence, _), (_, done) in zip(committed, taken, strict=True):
+            if not done.done():
+                done.set_result(sequence)
+        for reader in self._readers.values():
+            reader.wake()
+
+    async def _sync_later(self) -> None:
+        try:
+            await self._clock.sleep(self._config.sync_interval_ms / 1000)
+            self._syncing = None  # a commit from now on needs the next sync
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._segments.sync)
+        except JournalError:
+            pass  # counted and logged where it happened; those who appended chose not to wait for it
+
+    def _stored_cursor(self, name: str, path: Path) -> int:
+        try:
+            cursor = read_cursor(path)
+        except ValueError as error:
+            self._damaged(path, 0, "cursor", str(error))
+            cursor = self.first_sequence
+        if cursor is None:
+            write_cursor(path, self._next_sequence)
+            return self._next_sequence
+        if cursor < self.first_sequence:
+            missed = self.first_sequence - cursor
+            self._damaged(path, 0, "trimmed", f"{name} misses {missed} batches", missed)
+            return self.first_sequence
+        return cursor
+
+    def _tail(self, from_sequence: int) -> Tail:
+        return Tail(self._segments.segments, self._series, self._damaged, from_sequence)
+
+    def _damaged(self, path: Path, offset: int, reason: str, detail: str = "", amount: int = 1) -> None:
+        message = f"{path}: cannot be read at byte {offset}: {detail or reason}; reading goes on behind it"
+        self._telemetry.problem(
+            _log, "metricsmith_journal_damaged_total", message, amount=amount, reason=reason
+        )
+
+
+def _check_batch(batch: Batch) -> None:
+    # Before it is queued, so that one wrong batch cannot fail the commit of others.
+    count = len(batch.layout)
+    shapes = [
+        a.shape for a in (batch.value, batch.time_ms, batch.stale) if a is not None and not isinstance(a, int)
+    ]
+    if any(shape != (count,) for shape in shapes):
+        raise ValueError(f"got arrays of shapes {shapes}, wanted ({count},) as the layout has")
+    if isinstance(batch.time_ms, int) and not -(2**63) <= batch.time_ms < 2**63:
+        raise ValueError(f"got time {batch.time_ms}, wanted milliseconds in 64 bits")
+
+
+def _fail(taken: list[_Waiting], error: Exception) -> None:
+    for _, done in taken:
+        if not done.done():
+            done.set_exception(error)
