@@ -1,0 +1,48 @@
+# Two commands from a fresh clone: `make demo` and `make test`. Each does all the set-up that it needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+FOR ?=
+
+.PHONY: help setup services demo test soak check format docs bench lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+setup: ## Make the virtual environment from requirements.lock
+	@tools/setup.sh
+
+services: ## The same, and unpack real servers for tests and benchmarks
+	@tools/setup.sh --services
+
+demo: setup ## Shop, load and agent together; FOR=30s ends by itself with a table
+	@$(BIN)/metricsmith demo $(if $(FOR),--for $(FOR))
+
+test: services ## All tests with small fixed budgets (at most 12 minutes)
+	@$(BIN)/pytest -m "not soak"
+
+soak: services ## Long runs: hundreds of kills, thousands of generated queries
+	@METRICSMITH_TEST_PROFILE=soak $(BIN)/pytest --timeout=3600
+
+check: setup ## Lint, format, types, dependency directions, generated docs
+	@echo "[check] ruff lint";        $(BIN)/ruff check .
+	@echo "[check] ruff format";      $(BIN)/ruff format --check .
+	@echo "[check] mypy strict";      $(BIN)/mypy
+	@echo "[check] import directions"; $(BIN)/lint-imports --no-cache
+	@echo "[check] generated docs";   $(BIN)/python tools/docs.py --check
+
+format: setup ## Format and mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+docs: setup ## Generate docs/reference anew
+	@$(BIN)/python tools/docs.py
+
+bench: services ## Run the benchmarks, each a ratio beside a peer in one run
+	@for file in bench/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+lock: setup ## Write requirements.lock anew
+	@tools/lock.sh
+
+clean: ## Remove what the set-up made
+	@rm -rf .venv .services
