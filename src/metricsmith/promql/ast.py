@@ -1,8 +1,19 @@
-"""The expression tree of PromQL. Every node knows where it stands in the text."""
+"""The expression tree of PromQL. Every node knows where it stands in the text.
+
+Spans do not take part in comparison and hashing, so the same expression written twice is equal.
+
+Durations (range, step, offset) are scalar expressions in seconds: nearly always a `NumberLiteral`; in
+duration expressions also `Paren`, `Unary`, `Binary` with arithmetic operators, and `Call` of `step`,
+`range`, `min_of` and `max_of`.
+
+Left-associative chains lean left without bound (a sum of 5,000 terms is 5,000 `Binary` nodes deep in
+`lhs`); everything else nests at most `parser.MAX_DEPTH` deep. Use `walk` instead of recursion over `lhs`.
+`==`, `hash` and `repr` do recurse: not for whole queries of strangers.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
@@ -31,7 +42,7 @@ class NumberLiteral:
     """A number or a duration literal (then `value` is in seconds)."""
 
     value: float
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +50,7 @@ class StringLiteral:
     """A quoted string, escapes processed."""
 
     value: str
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,7 @@ class VectorSelector:
 
     name: str
     matchers: tuple[Matcher, ...]
-    span: Span
+    span: Span = field(compare=False)
     offset: Expr | None = None  # scalar expression in seconds
     at: At | None = None
 
@@ -67,7 +78,7 @@ class MatrixSelector:
 
     selector: VectorSelector
     range: Expr  # scalar expression in seconds
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,7 @@ class Subquery:
     expr: Expr
     range: Expr
     step: Expr | None
-    span: Span
+    span: Span = field(compare=False)
     offset: Expr | None = None
     at: At | None = None
 
@@ -87,7 +98,7 @@ class Paren:
     """`(expr)`; kept so that printing gives the text's structure back."""
 
     expr: Expr
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +107,7 @@ class Unary:
 
     op: Literal["+", "-"]
     expr: Expr
-    span: Span
+    span: Span = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +127,7 @@ class Binary:
     op: str  # + - * / % ^ atan2 == != > < >= <= and or unless
     lhs: Expr
     rhs: Expr
-    span: Span
+    span: Span = field(compare=False)
     return_bool: bool = False
     matching: Matching | None = None
 
@@ -127,7 +138,7 @@ class Aggregation:
 
     op: str
     expr: Expr
-    span: Span
+    span: Span = field(compare=False)
     param: Expr | None = None
     grouping: tuple[str, ...] = ()
     without: bool = False
@@ -139,7 +150,7 @@ class Call:
 
     function: str
     args: tuple[Expr, ...]
-    span: Span
+    span: Span = field(compare=False)
 
 
 Expr: TypeAlias = (

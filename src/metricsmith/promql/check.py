@@ -1,0 +1,192 @@
+"""The static rules of PromQL: types, argument counts, what a selector needs, how vectors may be matched.
+
+The parser applies these to each node as soon as it is complete, with the types of its parts: one pass,
+no recursion over the finished tree. Wording follows Prometheus, so that its users recognise it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import NamedTuple, NoReturn
+
+from metricsmith.errors import ParseError
+from metricsmith.model.labels import NAME_LABEL
+from metricsmith.promql.ast import (
+    Aggregation,
+    Call,
+    Expr,
+    Matching,
+    MatrixSelector,
+    Subquery,
+    ValueType,
+    VectorSelector,
+)
+from metricsmith.promql.functions import AGGREGATIONS, EXPERIMENTAL_AGGREGATIONS, FUNCTIONS, Function
+
+COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
+SET_OPERATORS = frozenset({"and", "or", "unless"})
+
+
+class Typed(NamedTuple):
+    """An expression and its type, found once."""
+
+    expr: Expr
+    type: ValueType
+
+
+class Checker:
+    """Refuses what is no PromQL although its syntax is right; every method raises `ParseError`."""
+
+    def __init__(self, text: str, *, experimental: bool) -> None:
+        self._text = text
+        self._experimental = experimental
+
+    def fail(self, message: str, position: int) -> NoReturn:
+        """Raise the error for a position in the text."""
+        raise ParseError(message, self._text, position)
+
+    def selector(self, node: VectorSelector) -> None:
+        """Refuse selectors that would match every series by accident, or that name the metric twice."""
+        for matcher in node.matchers[1:] if node.name else ():
+            if matcher.name == NAME_LABEL:
+                names = f'"{node.name}" or "{matcher.value}"'
+                self.fail(f"metric name must not be set twice: {names}", node.span.start)
+        if all(matcher.matches("") for matcher in node.matchers):
+            self.fail("vector selector must contain at least one non-empty matcher", node.span.start)
+
+    def range_of(self, inner: Expr, bracket: int) -> VectorSelector:
+        """Return the selector that a range may follow: one without modifiers."""
+        if not isinstance(inner, VectorSelector):
+            self.fail("ranges only allowed for vector selectors", bracket)
+        if inner.offset is not None:
+            self.fail("no offset modifiers allowed before range", bracket)
+        if inner.at is not None:
+            self.fail("no @ modifiers allowed before range", bracket)
+        return inner
+
+    def subquery_of(self, inner: Typed) -> None:
+        """Refuse a subquery over anything but an instant vector."""
+        if inner.type is not ValueType.INSTANT:
+            self.fail(
+                f"subquery is only allowed on instant vector, got {inner.type} instead", inner.expr.span.start
+            )
+
+    def modified(self, node: Expr, modifier: str) -> VectorSelector | MatrixSelector | Subquery:
+        """Return the node that `offset` or `@` may follow."""
+        if not isinstance(node, VectorSelector | MatrixSelector | Subquery):
+            wanted = "an instant vector selector or range vector selector or a subquery"
+            self.fail(f"{modifier} modifier must be preceded by {wanted}", node.span.start)
+        return node
+
+    def unary(self, operand: Typed, position: int) -> ValueType:
+        """Return the type of a signed expression."""
+        if operand.type not in (ValueType.SCALAR, ValueType.INSTANT):
+            wanted = "unary expression only allowed on expressions of type scalar or instant vector"
+            self.fail(f'{wanted}, got "{operand.type}"', position)
+        return operand.type
+
+    def binary(
+        self, op: str, position: int, lhs: Typed, rhs: Typed, return_bool: bool, written: Matching | None
+    ) -> tuple[ValueType, Matching | None]:
+        """Return type and matching of a binary expression; `written` is what stands in the text.
+
+        Matching exists between instant vectors only: one-to-one unless grouped,
+        many-to-many for set operators. `position` is that of the operator.
+        """
+        if return_bool and op not in COMPARISONS:
+            self.fail("bool modifier can only be used on comparison operators", position)
+        self._refuse_overlap(written, position)
+        for side in (lhs, rhs):
+            if side.type not in (ValueType.SCALAR, ValueType.INSTANT):
+                message = "binary expression must contain only scalar and instant vector types"
+                self.fail(f"{message}, got {side.type}", side.expr.span.start)
+        scalars = (lhs.type is ValueType.SCALAR) + (rhs.type is ValueType.SCALAR)
+        if scalars == 2 and op in COMPARISONS and not return_bool:
+            self.fail("comparisons between scalars must use BOOL modifier", position)
+        if scalars:
+            if written is not None and written.labels:
+                self.fail("vector matching only allowed between instant vectors", lhs.expr.span.start)
+            if op in SET_OPERATORS:
+                self.fail(f'set operator "{op}" not allowed in binary scalar expression', lhs.expr.span.start)
+            return (ValueType.SCALAR if scalars == 2 else ValueType.INSTANT), None
+        return ValueType.INSTANT, self._matching(op, lhs.expr.span.start, written)
+
+    def _refuse_overlap(self, written: Matching | None, position: int) -> None:
+        if written is None or not written.on:
+            return
+        for label in written.labels:
+            if label in written.include:
+                self.fail(f'label "{label}" must not occur in ON and GROUP clause at once', position)
+
+    def _matching(self, op: str, position: int, written: Matching | None) -> Matching:
+        if op not in SET_OPERATORS:
+            return written or Matching("one-to-one", on=False, labels=())
+        if written is None:
+            return Matching("many-to-many", on=False, labels=())
+        if written.card != "one-to-one":
+            self.fail(f'no grouping allowed for "{op}" operation', position)
+        return Matching("many-to-many", written.on, written.labels)
+
+    def aggregation(self, op: str, args: Sequence[Typed], position: int) -> None:
+        """Refuse an aggregation with wrong arguments: parameter, where it takes one, and vector."""
+        if op in EXPERIMENTAL_AGGREGATIONS and not self._experimental:
+            self.fail(f"{op}() is experimental and experimental functions are switched off", position)
+        if not args:
+            self.fail("no arguments for aggregate expression provided", position)
+        param_type = AGGREGATIONS[op]
+        wanted = 1 if param_type is None else 2
+        if len(args) != wanted:
+            counts = f"expected {wanted}, got {len(args)}"
+            self.fail(f"wrong number of arguments for aggregate expression provided, {counts}", position)
+        self._expect(args[-1], ValueType.INSTANT, "aggregation expression")
+        if param_type is not None:
+            self._expect(args[0], param_type, "aggregation parameter")
+
+    def function(self, name: str, position: int) -> Function:
+        """Return the function of a name."""
+        function = FUNCTIONS.get(name)
+        if function is None:
+            self.fail(f'unknown function with name "{name}"{_did_you_mean(name)}', position)
+        if function.experimental and not self._experimental:
+            self.fail(
+                f'function "{name}" is experimental and experimental functions are switched off', position
+            )
+        return function
+
+    def call(self, function: Function, args: Sequence[Typed], position: int) -> None:
+        """Refuse a call with too few, too many or wrong arguments."""
+        given = len(args)
+        if not function.least <= given <= function.most:
+            exact = function.least == function.most
+            bound = "" if exact else "at least " if given < function.least else "at most "
+            wanted = function.most if given > function.most else function.least
+            call = f'argument(s) in call to "{function.name}"'
+            self.fail(f"expected {bound}{wanted} {call}, got {given}", position)
+        for index, arg in enumerate(args):
+            self._expect(arg, function.arg_type(index), f'call to function "{function.name}"')
+
+    def _expect(self, got: Typed, wanted: ValueType, context: str) -> None:
+        if got.type is not wanted:
+            message = f"expected type {wanted} in {context}, got {got.type}{_cure(got, wanted)}"
+            self.fail(message, got.expr.span.start)
+
+
+def _cure(got: Typed, wanted: ValueType) -> str:
+    if wanted is ValueType.RANGE and isinstance(got.expr, VectorSelector):
+        return "; add a range such as [5m]"
+    if (
+        wanted is ValueType.RANGE
+        and got.type is ValueType.INSTANT
+        and isinstance(got.expr, Call | Aggregation)
+    ):
+        return "; a subquery such as [5m:] makes one"
+    if wanted is ValueType.INSTANT and got.type is ValueType.SCALAR:
+        return "; vector() makes one"
+    return ""
+
+
+def _did_you_mean(name: str) -> str:
+    known: Iterable[str] = (*FUNCTIONS, *AGGREGATIONS)
+    near = get_close_matches(name.lower()[:100], known, n=1, cutoff=0.6)
+    return f", did you mean `{near[0]}`?" if near else ""

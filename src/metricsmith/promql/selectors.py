@@ -1,0 +1,148 @@
+"""Vector selectors and what may follow an operand: range, subquery, `offset` and `@`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal, cast
+
+from metricsmith.errors import UnsupportedError
+from metricsmith.model.labels import NAME_LABEL
+from metricsmith.model.matchers import Matcher, MatchOp
+from metricsmith.promql import lexer
+from metricsmith.promql.ast import At, Expr, MatrixSelector, Span, Subquery, ValueType, VectorSelector
+from metricsmith.promql.check import Checker, Typed
+from metricsmith.promql.durations import offset_duration, positive_duration
+from metricsmith.promql.tokens import Tokens
+
+METRIC_KINDS = (lexer.KEYWORDS - {"atan2", "on", "ignoring", "group_left", "group_right", "bool"}) | {
+    lexer.IDENTIFIER,
+    lexer.METRIC_IDENTIFIER,
+}
+"""Kinds of tokens that can be a metric name where an operand is expected."""
+
+_MATCH_OPS = {op.value: op for op in MatchOp}
+_MAX_TIMESTAMP_MS = 2**63
+_EXTENDED_RANGES = ("anchored", "smoothed")
+
+
+def selector(tokens: Tokens) -> VectorSelector:
+    """Return the selector that must stand here, without modifiers and not yet checked.
+
+    `{"name"}` is the same selector as `name`; the matcher of the name comes first.
+    """
+    start = tokens.current.start
+    names, matchers = [], []
+    if tokens.current.kind in METRIC_KINDS:
+        names.append(tokens.advance().text)
+    if not names or tokens.current.kind == "{":
+        quoted, matchers = _braces(tokens)
+        names += quoted
+    by_label = any(matcher.name == NAME_LABEL for matcher in matchers)
+    bare = tokens.text[start] != "{"
+    name = names[0] if bare or (len(names) == 1 and not by_label) else ""
+    by_name = [Matcher(NAME_LABEL, MatchOp.EQ, each) for each in names]
+    return VectorSelector(name, (*by_name, *matchers), Span(start, tokens.last_end))
+
+
+def _braces(tokens: Tokens) -> tuple[list[str], list[Matcher]]:
+    tokens.expect("{", "", "")
+    names: list[str] = []
+    matchers: list[Matcher] = []
+    while not tokens.accept("}"):
+        _matcher(tokens, names, matchers)
+        if tokens.current.kind != "}" and not tokens.accept(","):
+            tokens.unexpected("label matching", '"," or "}"')
+    return names, matchers
+
+
+def _matcher(tokens: Tokens, names: list[str], matchers: list[Matcher]) -> None:
+    start = tokens.current.start
+    if tokens.current.kind == lexer.STRING:
+        label = tokens.string("label matching")
+        if tokens.current.kind in ("}", ","):
+            names.append(label)
+            return
+    else:
+        label = tokens.expect(lexer.IDENTIFIER, "label matching", 'identifier or "}"').text
+    if tokens.current.kind not in _MATCH_OPS:
+        tokens.unexpected("label matching", "label matching operator")
+    op = _MATCH_OPS[tokens.advance().kind]
+    value = tokens.string("label matching")
+    try:
+        matchers.append(Matcher(label, op, value))
+    except ValueError as error:
+        tokens.fail(str(error), start)
+
+
+def modified(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
+    """Return an operand with the ranges, subqueries, offsets and `@` that follow it."""
+    while True:
+        start = tokens.current.start
+        if tokens.current.kind == "[":
+            operand = _ranged(tokens, checker, operand)
+        elif tokens.accept("offset"):
+            operand = Typed(_shifted(tokens, checker, operand.expr), operand.type)
+        elif tokens.accept("@"):
+            operand = Typed(_pinned(tokens, checker, operand.expr), operand.type)
+        elif tokens.word() in _EXTENDED_RANGES:
+            raise UnsupportedError(f"the modifier {tokens.word()} is not supported yet (position {start})")
+        else:
+            return operand
+
+
+def _ranged(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
+    bracket = tokens.advance().start
+    range_ = positive_duration(tokens, "subquery or range selector")
+    start = operand.expr.span.start
+    if tokens.accept("]"):
+        vector = checker.range_of(operand.expr, bracket)
+        return Typed(MatrixSelector(vector, range_, Span(start, tokens.last_end)), ValueType.RANGE)
+    tokens.expect(":", "subquery or range", '":" or "]"')
+    step = None if tokens.current.kind == "]" else positive_duration(tokens, "subquery selector")
+    tokens.expect("]", "subquery selector", '"]"')
+    checker.subquery_of(operand)
+    return Typed(Subquery(operand.expr, range_, step, Span(start, tokens.last_end)), ValueType.RANGE)
+
+
+def _shifted(tokens: Tokens, checker: Checker, expr: Expr) -> Expr:
+    node = checker.modified(expr, "offset")
+    vector = node.selector if isinstance(node, MatrixSelector) else node
+    if vector.offset is not None:
+        checker.fail("offset may not be set multiple times", node.span.start)
+    shifted = replace(vector, offset=offset_duration(tokens), span=Span(node.span.start, tokens.last_end))
+    return _rewrapped(node, shifted)
+
+
+def _pinned(tokens: Tokens, checker: Checker, expr: Expr) -> Expr:
+    node = checker.modified(expr, "@")
+    vector = node.selector if isinstance(node, MatrixSelector) else node
+    if vector.at is not None:
+        checker.fail("@ <timestamp> may not be set multiple times", node.span.start)
+    pinned = replace(vector, at=_timestamp(tokens), span=Span(node.span.start, tokens.last_end))
+    return _rewrapped(node, pinned)
+
+
+def _rewrapped(node: VectorSelector | MatrixSelector | Subquery, vector: VectorSelector | Subquery) -> Expr:
+    if isinstance(node, MatrixSelector) and isinstance(vector, VectorSelector):
+        return replace(node, selector=vector, span=vector.span)
+    return vector
+
+
+def _timestamp(tokens: Tokens) -> At:
+    word = tokens.word()
+    if word in ("start", "end"):
+        tokens.advance()
+        tokens.expect("(", "@", '"("')
+        tokens.expect(")", "@", '")"')
+        return At(None, cast(Literal["start", "end"], word))
+    position = tokens.current.start
+    sign = -1.0 if tokens.current.kind == "-" else 1.0
+    if tokens.current.kind in ("+", "-"):
+        tokens.advance()
+    number = tokens.number()
+    if number is None:
+        tokens.unexpected("@", "timestamp")
+    time_ms = sign * number.value * 1000
+    if not -_MAX_TIMESTAMP_MS < time_ms < _MAX_TIMESTAMP_MS:
+        tokens.fail(f"timestamp out of bounds for @ modifier: {sign * number.value:f}", position)
+    return At(round(time_ms))
