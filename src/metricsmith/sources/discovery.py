@@ -1,0 +1,202 @@
+"""Where target lists come from: the configuration, files, a URL. The last good list stays."""
+
+from __future__ import annotations
+
+import asyncio
+import glob
+import json
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+import yaml
+from yarl import URL
+
+from metricsmith.contracts import Context
+from metricsmith.errors import LimitExceeded, MetricsmithError, WireError
+from metricsmith.model.settings_types import format_size
+from metricsmith.sources.client import HttpClient, gunzip
+from metricsmith.sources.endpoint import discovered
+from metricsmith.sources.settings import FileDiscovery, HttpDiscovery, ScrapeConfig
+
+log = logging.getLogger(__name__)
+
+MAX_LIST_BYTES = 16 << 20
+MAX_TARGETS = 1_000_000
+POLL_MS = 5000
+"""How often files are looked at; reading happens only when one has changed."""
+HTTP_TIMEOUT_S = 30.0
+
+Found = list[dict[str, str]]
+Update = Callable[[Found], None]
+
+
+class Provider(Protocol):
+    """Tells of targets: calls `update` with the whole list, at first and whenever it has changed."""
+
+    kind: str
+
+    async def run(self, update: Update) -> None:
+        """Run until cancelled."""
+        ...
+
+
+def providers(config: ScrapeConfig, context: Context) -> list[Provider]:
+    """Return the providers that the settings ask for."""
+    found: list[Provider] = [StaticProvider(config.targets)]
+    if config.file_sd is not None:
+        found.append(FileProvider(config.file_sd, context))
+    if config.http_sd is not None:
+        found.append(HttpProvider(config.http_sd, context))
+    return found
+
+
+class StaticProvider:
+    """The targets of the configuration."""
+
+    kind = "static"
+
+    def __init__(self, targets: Iterable[str]) -> None:
+        self._found = [discovered(target, {}) for target in targets]
+
+    async def run(self, update: Update) -> None:
+        update(self._found)
+
+
+class FileProvider:
+    """The targets of files; a file that cannot be read keeps its last good list, a deleted one has none."""
+
+    kind = "file_sd"
+
+    def __init__(self, config: FileDiscovery, context: Context) -> None:
+        self._config = config
+        self._context = context
+        self._seen: dict[str, tuple[int, ...]] = {}
+        self._good: dict[str, Found] = {}
+
+    async def run(self, update: Update) -> None:
+        first = True
+        while True:
+            if await asyncio.to_thread(self._look) or first:
+                update([target for path in sorted(self._good) for target in self._good[path]])
+            first = False
+            await self._context.clock.sleep(min(self._config.refresh, POLL_MS) / 1000)
+
+    def _look(self) -> bool:
+        # Names are compared by modification time, size and inode: an atomic rename changes the inode.
+        paths = {path for pattern in self._config.files for path in glob.glob(pattern)}  # noqa: PTH207 - patterns may be absolute
+        gone = self._seen.keys() - paths
+        for path in gone:
+            del self._seen[path]
+            self._good.pop(path, None)
+        changed = bool(gone)
+        for path in sorted(paths):
+            changed |= self._look_at(path)
+        return changed
+
+    def _look_at(self, path: str) -> bool:
+        try:
+            status = Path(path).stat()
+            mark = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if self._seen.get(path) == mark:
+                return False
+            self._seen[path] = mark
+            self._good[path] = parse_groups(_read_file(path), {"__meta_filepath": path})
+        except (OSError, MetricsmithError) as error:
+            _failed(self._context, self.kind, f"{path}: {error}")
+            return False
+        return True
+
+
+class HttpProvider:
+    """The targets that a URL answers, as Prometheus' http_sd has it."""
+
+    kind = "http_sd"
+
+    def __init__(self, config: HttpDiscovery, context: Context) -> None:
+        self._config = config
+        self._context = context
+
+    async def run(self, update: Update) -> None:
+        refresh_s = self._config.refresh / 1000
+        headers = {"Accept": "application/json", "X-Prometheus-Refresh-Interval-Seconds": f"{refresh_s:g}"}
+        last: Found | None = None
+        async with HttpClient(self._config) as client:
+            while True:
+                try:
+                    found = await self._ask(client, headers, min(HTTP_TIMEOUT_S, refresh_s))
+                except MetricsmithError as error:
+                    _failed(self._context, self.kind, f"{self._config.url.partition('?')[0]}: {error}")
+                else:
+                    if found != last:
+                        update(found)
+                        last = found
+                await self._context.clock.sleep(refresh_s)
+
+    async def _ask(self, client: HttpClient, headers: Mapping[str, str], timeout_s: float) -> Found:
+        answer = await client.get(URL(self._config.url), headers, timeout_s, MAX_LIST_BYTES)
+        if not answer.content_type.lower().startswith("application/json"):
+            raise WireError(f"got Content-Type {answer.content_type[:100]!r}, wanted application/json")
+        labels = {"__meta_url": self._config.url}
+        return await asyncio.to_thread(_decode, answer.body, answer.gzip, labels)
+
+
+def _decode(body: bytes, gzip: bool, labels: Mapping[str, str]) -> Found:
+    plain = gunzip(body, MAX_LIST_BYTES) if gzip else body
+    try:
+        return parse_groups(orjson.loads(plain), labels)
+    except orjson.JSONDecodeError as error:
+        raise WireError(f"not JSON: {error}") from None
+
+
+def parse_groups(data: Any, labels: Mapping[str, str]) -> Found:
+    """Return the targets of a list of groups, each with its group's labels and `labels`.
+
+    Raises:
+        WireError: not a list of {"targets": […], "labels": {…}}.
+        LimitExceeded: too many targets.
+    """
+    if not isinstance(data, list):
+        raise WireError(f"got {type(data).__name__}, wanted a list of target groups")
+    found: Found = []
+    for index, group in enumerate(data):
+        targets, group_labels = _group(index, group)
+        if len(found) + len(targets) > MAX_TARGETS:
+            raise LimitExceeded(f"got more than {MAX_TARGETS} targets")
+        found += [discovered(target, {**group_labels, **labels}) for target in targets]
+    return found
+
+
+def _group(index: int, group: Any) -> tuple[list[str], dict[str, str]]:
+    if not isinstance(group, dict) or not group.keys() <= {"targets", "labels"}:
+        raise WireError(f"group {index}: wanted a mapping with targets and labels only")
+    targets, labels = group.get("targets") or [], group.get("labels") or {}
+    if not isinstance(targets, list) or not all(isinstance(t, str) for t in targets):
+        raise WireError(f"group {index}: targets: wanted a list of strings")
+    pairs = labels.items() if isinstance(labels, dict) else [(None, None)]
+    if not all(isinstance(name, str) and isinstance(value, str) for name, value in pairs):
+        raise WireError(f"group {index}: labels: wanted a mapping of strings to strings")
+    return targets, labels
+
+
+def _read_file(path: str) -> Any:
+    with Path(path).open("rb") as file:
+        text = file.read(MAX_LIST_BYTES + 1)
+    if len(text) > MAX_LIST_BYTES:
+        raise LimitExceeded(f"got a file over {format_size(MAX_LIST_BYTES)}")
+    try:
+        return orjson.loads(text) if path.endswith(".json") else yaml.load(text, Loader=yaml.CSafeLoader)
+    except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise WireError(f"not {'JSON' if path.endswith('.json') else 'YAML'}: {error}") from None
+
+
+def _failed(context: Context, kind: str, message: str) -> None:
+    context.telemetry.problem(
+        log,
+        "metricsmith_discovery_failures_total",
+        f"{context.name}: {kind}: {message}; the last good targets stay",
+        source=context.name,
+        kind=kind,
+    )

@@ -1,0 +1,138 @@
+"""From the labels that discovery gives to what is scraped: URL, series labels, interval, phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from urllib.parse import urlsplit
+
+from yarl import URL
+
+from metricsmith.model.duration import format_duration, parse_duration
+from metricsmith.model.labels import encode_labels
+from metricsmith.model.relabel import relabel
+from metricsmith.sources.settings import ScrapeConfig, split_target
+
+ADDRESS = "__address__"
+SCHEME = "__scheme__"
+METRICS_PATH = "__metrics_path__"
+INTERVAL = "__scrape_interval__"
+TIMEOUT = "__scrape_timeout__"
+PARAM = "__param_"
+META = "__meta_"
+DEFAULT_PORT = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One target: equal endpoints are the same target, whatever provider names them.
+
+    `labels` is the canonical key of the labels that its series get.
+    """
+
+    url: str
+    labels: bytes
+    interval_ms: int
+    timeout_ms: int
+
+    @property
+    def shown(self) -> str:
+        """The URL without its query, which may hold a token: for logs and stream names."""
+        return self.url.partition("?")[0]
+
+    def fingerprint(self) -> int:
+        """Return a number that stays the same over restarts, 64 bits."""
+        digest = blake2b(self.labels + b"\xff" + self.url.encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "big")
+
+    def offset_ms(self) -> int:
+        """Return the target's phase within its interval: spreads load, survives restarts."""
+        return self.fingerprint() % self.interval_ms
+
+
+def discovered(target: str, labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the labels of a target given as HOST:PORT or as a URL, the group's labels included.
+
+    What is neither becomes an address that `endpoint` refuses: one bad target
+    does not spoil a list.
+    """
+    found = dict(labels)
+    try:
+        scheme, address, path, query = split_target(target)
+    except ValueError:
+        return found | {ADDRESS: target}
+    if scheme:
+        found |= {SCHEME: scheme, METRICS_PATH: path or "/metrics"}
+    return found | {ADDRESS: address} | {PARAM + name: value for name, value in query.items()}
+
+
+def endpoint(found: Mapping[str, str], job: str, config: ScrapeConfig) -> Endpoint | None:
+    """Return the endpoint of discovered labels, or None when a relabel rule drops it.
+
+    Raises:
+        ValueError: the labels do not name something that can be scraped.
+    Source:
+        Prometheus 2.42 `PopulateLabels`: defaults, then relabel rules, then the
+        default port; `instance` is the address unless a rule or label sets it.
+    """
+    defaults = {
+        "job": job,
+        SCHEME: config.scheme,
+        METRICS_PATH: config.metrics_path,
+        INTERVAL: format_duration(config.interval),
+        TIMEOUT: format_duration(config.timeout_ms()),
+        **{PARAM + name: values[0] for name, values in config.params.items() if values},
+        **config.labels,
+    }
+    present = {name: value for name, value in found.items() if value}
+    labels = relabel({**defaults, **present}, config.relabel_configs)
+    if labels is None:
+        return None
+    scheme = labels.get(SCHEME, "")
+    address = _with_port(labels.get(ADDRESS, ""), scheme)
+    interval_ms, timeout_ms = _timing(labels)
+    series_labels = {name: value for name, value in labels.items() if not name.startswith("__")}
+    series_labels.setdefault("instance", address)
+    return Endpoint(
+        _url(scheme, address, labels, config), encode_labels(series_labels), interval_ms, timeout_ms
+    )
+
+
+def _with_port(address: str, scheme: str) -> str:
+    if not address:
+        raise ValueError(f"got no {ADDRESS}, wanted HOST:PORT")
+    if scheme not in DEFAULT_PORT:
+        raise ValueError(f'got {SCHEME} "{scheme[:50]}", wanted http or https')
+    if any(c in "/@?#\\" or c.isspace() for c in address):
+        raise ValueError(f'got address "{address[:200]}", wanted HOST:PORT')
+    try:
+        port = urlsplit(f"//{address}").port
+    except ValueError:
+        raise ValueError(f'got address "{address[:200]}", wanted HOST:PORT') from None
+    if port is not None:
+        return address
+    return f"{address.rstrip(':')}:{DEFAULT_PORT[scheme]}"
+
+
+def _timing(labels: Mapping[str, str]) -> tuple[int, int]:
+    interval_ms = parse_duration(labels.get(INTERVAL, ""))
+    timeout_ms = parse_duration(labels.get(TIMEOUT, ""))
+    if not 0 < timeout_ms <= interval_ms:
+        raise ValueError(
+            f"got interval {format_duration(interval_ms)} and timeout {format_duration(timeout_ms)}, "
+            "wanted a timeout above 0 and at most the interval"
+        )
+    return interval_ms, timeout_ms
+
+
+def _url(scheme: str, address: str, labels: Mapping[str, str], config: ScrapeConfig) -> str:
+    query = {name: list(values) for name, values in config.params.items()}
+    for name, value in labels.items():
+        if name.startswith(PARAM):
+            query[name.removeprefix(PARAM)] = [value, *query.get(name.removeprefix(PARAM), [])[1:]]
+    path = labels.get(METRICS_PATH, "")
+    if path and not path.startswith("/"):
+        path = f"/{path}"
+    base = URL.build(scheme=scheme, authority=address, path=path or "/")
+    return str(base.with_query([(name, v) for name, values in sorted(query.items()) for v in values]))

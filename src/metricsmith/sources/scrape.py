@@ -1,0 +1,144 @@
+"""The scrape source: many targets at once, each on its own, as discovery names them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ClassVar
+
+from metricsmith.contracts import Context, Emit
+from metricsmith.sources.client import HttpClient
+from metricsmith.sources.discovery import Found, Provider, providers
+from metricsmith.sources.endpoint import Endpoint, endpoint
+from metricsmith.sources.settings import ScrapeConfig
+from metricsmith.sources.target import Equipment, Target
+
+log = logging.getLogger(__name__)
+
+WORKERS = 2
+STOP_LIMIT_S = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    target: Target
+    task: asyncio.Task[None]
+
+
+class ScrapeSource:
+    """Scrapes Prometheus and OpenMetrics endpoints."""
+
+    Config: ClassVar[type[ScrapeConfig]] = ScrapeConfig
+
+    def __init__(self, config: ScrapeConfig, context: Context) -> None:
+        self._config = config
+        self._context = context
+        self._found: dict[int, Found] = {}
+        self._running: dict[Endpoint, _Running] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def run(self, emit: Emit, stop: asyncio.Event) -> None:
+        """Scrape until `stop` is set. Stopping marks no series as ended, as Prometheus."""
+        self._context.telemetry.watch(
+            "metricsmith_scrape_targets", lambda: len(self._running), source=self._context.name
+        )
+        workers = ThreadPoolExecutor(WORKERS, thread_name_prefix=f"scrape-{self._context.name}")
+        async with HttpClient(self._config) as client:
+            equipment = Equipment(self._config, self._context, client, workers, emit)
+            tasks = [
+                asyncio.create_task(self._discover(number, provider, equipment))
+                for number, provider in enumerate(providers(self._config, self._context))
+            ]
+            try:
+                await _until(stop, tasks)
+            finally:
+                await self._stop(tasks)
+                workers.shutdown(wait=False, cancel_futures=True)
+                self._context.telemetry.forget("metricsmith_scrape_targets", source=self._context.name)
+
+    async def _discover(self, number: int, provider: Provider, equipment: Equipment) -> None:
+        def update(found: Found) -> None:
+            self._found[number] = found
+            self._apply(self._endpoints(), equipment)
+
+        await provider.run(update)
+
+    def _endpoints(self) -> list[Endpoint]:
+        """The distinct endpoints of all providers that can be scraped, those that run already first."""
+        wanted: dict[Endpoint, None] = {}
+        for number in sorted(self._found):
+            for labels in self._found[number]:
+                try:
+                    if (named := endpoint(labels, self._context.name, self._config)) is not None:
+                        wanted[named] = None
+                except ValueError as error:
+                    self._refused("target", f"a target is not scraped: {error}")
+        limit = self._config.target_limit
+        if len(wanted) > limit:
+            self._refused("target_limit", f"got {len(wanted)} targets, {limit} of them are scraped")
+        return sorted(wanted, key=lambda e: e not in self._running)[:limit]
+
+    def _apply(self, wanted: Iterable[Endpoint], equipment: Equipment) -> None:
+        """Start what is new and end what is gone; what stays is not touched."""
+        wanted = list(wanted)
+        kept_labels = {e.labels for e in wanted}
+        for gone in self._running.keys() - set(wanted):
+            running = self._running.pop(gone)
+            running.target.close(running.task)
+            ending = asyncio.create_task(_end(running, mark=gone.labels not in kept_labels))
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+        streams = {running.target.stream for running in self._running.values()}
+        for new in wanted:
+            if new not in self._running:
+                target = Target(new, self._stream(new, streams), equipment)
+                streams.add(target.stream)
+                self._running[new] = _Running(target, asyncio.create_task(target.run()))
+
+    def _stream(self, new: Endpoint, taken: set[str]) -> str:
+        stream = f"scrape/{self._context.name}/{new.shown}"
+        return f"{stream}#{new.fingerprint():016x}" if stream in taken else stream
+
+    async def _stop(self, tasks: list[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            task.cancel()
+        for running in self._running.values():
+            running.target.close(running.task)
+        everything = {*tasks, *self._ending, *(running.task for running in self._running.values())}
+        self._running.clear()
+        _, late = await asyncio.wait(everything, timeout=STOP_LIMIT_S)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*everything, return_exceptions=True)
+
+    def _refused(self, kind: str, message: str) -> None:
+        self._context.telemetry.problem(
+            log,
+            "metricsmith_discovery_failures_total",
+            f"{self._context.name}: {message}",
+            source=self._context.name,
+            kind=kind,
+        )
+
+
+async def _end(running: _Running, mark: bool) -> None:
+    """Wait until a closed target is at rest, then mark its series as ended unless another target has them."""
+    await asyncio.wait({running.task})
+    if mark:
+        await running.target.end()
+
+
+async def _until(stop: asyncio.Event, tasks: list[asyncio.Task[None]]) -> None:
+    """Return when `stop` is set; a provider that raises is a defect and is raised here."""
+    stopped = asyncio.create_task(stop.wait())
+    pending: set[asyncio.Task[object]] = {stopped, *tasks}
+    try:
+        while stopped in pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+    finally:
+        stopped.cancel()

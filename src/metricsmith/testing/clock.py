@@ -1,0 +1,58 @@
+"""A clock that stands still until a test moves it."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class FakeClock:
+    """A `Clock` whose time passes only in `advance`.
+
+    `sleeping` waits for the code under test to have come to rest, so that a
+    test never has to wait by real time. For use within one event loop.
+    """
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self._now_us = self._start_us = now_ms * 1000  # integers, so that waking times are met exactly
+        self._waiting: dict[asyncio.Future[None], int] = {}
+        self._changed = asyncio.Event()
+
+    def now_ms(self) -> int:
+        """Return wall time."""
+        return self._now_us // 1000
+
+    def monotonic(self) -> float:
+        """Return seconds since the clock was made."""
+        return (self._now_us - self._start_us) / 1e6
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until time has been advanced by `seconds`."""
+        if seconds <= 0:
+            await asyncio.sleep(0)
+            return
+        woken = asyncio.get_running_loop().create_future()
+        self._waiting[woken] = self._now_us + round(seconds * 1e6)
+        self._changed.set()
+        try:
+            await woken
+        finally:
+            self._waiting.pop(woken, None)
+
+    def advance(self, seconds: float) -> None:
+        """Move time forward and wake, in order, those whose waiting ends."""
+        self._now_us += round(seconds * 1e6)
+        due = [woken for woken, until in self._waiting.items() if until <= self._now_us]
+        for woken in sorted(due, key=self._waiting.__getitem__):
+            del self._waiting[woken]
+            if not woken.done():
+                woken.set_result(None)
+
+    async def sleeping(self, count: int = 1) -> None:
+        """Return as soon as at least `count` are waiting for time to pass."""
+        while len(self._waiting) < count:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def next_wake_s(self) -> float:
+        """Return the seconds until the first of those that wait wakes."""
+        return (min(self._waiting.values()) - self._now_us) / 1e6
