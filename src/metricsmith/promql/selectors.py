@@ -31,7 +31,8 @@ def selector(tokens: Tokens) -> VectorSelector:
     `{"name"}` is the same selector as `name`; the matcher of the name comes first.
     """
     start = tokens.current.start
-    names, matchers = [], []
+    names: list[str] = []
+    matchers: list[Matcher] = []
     if tokens.current.kind in METRIC_KINDS:
         names.append(tokens.advance().text)
     if not names or tokens.current.kind == "{":

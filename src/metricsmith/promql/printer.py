@@ -1,0 +1,165 @@
+"""An expression tree as canonical PromQL text on one line.
+
+`parse(format_expr(tree)) == tree` for every tree that `parse` returns: parentheses are nodes of the tree,
+so none have to be invented. Literals are normalised: `0x10` becomes `16`, `'a'` becomes `"a"`, a range of
+`300` becomes `5m`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TypeAlias
+
+from metricsmith.model.duration import format_duration, parse_duration
+from metricsmith.model.matchers import Matcher
+from metricsmith.promql import lexer
+from metricsmith.promql.ast import (
+    Aggregation,
+    At,
+    Binary,
+    Call,
+    Expr,
+    Matching,
+    MatrixSelector,
+    NumberLiteral,
+    Paren,
+    StringLiteral,
+    Subquery,
+    Unary,
+    VectorSelector,
+)
+from metricsmith.promql.selectors import METRIC_KINDS
+
+_Parts: TypeAlias = "list[str | Expr]"
+
+_METRIC_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*", re.ASCII)
+_LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_NUMBER_WORDS = frozenset({"inf", "nan"})
+_NO_METRIC = (lexer.KEYWORDS - METRIC_KINDS) | _NUMBER_WORDS
+_NO_GROUPING_LABEL = _NUMBER_WORDS | {"without"}
+_ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
+_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_LONGEST_PLAIN_INTEGER = 1e15
+
+
+def format_expr(expr: Expr) -> str:
+    """Return the canonical text of a tree; takes time in proportion to its size, without recursion.
+
+    >>> from metricsmith.promql.parser import parse
+    >>> format_expr(parse("sum(rate( x{a='b'}[300] )) by(job)/ 0x10"))
+    'sum by (job) (rate(x{a="b"}[5m])) / 16'
+    """
+    done: list[str] = []
+    ahead: _Parts = [expr]
+    while ahead:
+        part = ahead.pop()
+        if isinstance(part, str):
+            done.append(part)
+        else:
+            ahead.extend(reversed(_parts(part)))
+    return "".join(done)
+
+
+def _parts(node: Expr) -> _Parts:
+    match node:
+        case NumberLiteral():
+            return [_number(node.value)]
+        case StringLiteral():
+            return [_quoted(node.value)]
+        case VectorSelector():
+            return [_selector(node), *_modifiers(node)]
+        case MatrixSelector():
+            return [_selector(node.selector), "[", *_duration(node.range), "]", *_modifiers(node.selector)]
+        case Subquery():
+            step = [] if node.step is None else _duration(node.step)
+            return [node.expr, "[", *_duration(node.range), ":", *step, "]", *_modifiers(node)]
+        case Paren():
+            return ["(", node.expr, ")"]
+        case Unary():
+            return [node.op, node.expr]
+        case Binary():
+            bool_ = " bool" if node.return_bool else ""
+            return [node.lhs, f" {node.op}{bool_}{_matching(node.matching)} ", node.rhs]
+        case Aggregation():
+            param: _Parts = [] if node.param is None else [node.param, ", "]
+            return [f"{node.op}{_grouping(node)}(", *param, node.expr, ")"]
+        case Call():
+            args: _Parts = [part for arg in node.args for part in (", ", arg)]
+            return [f"{node.function}(", *args[1:], ")"]
+
+
+def _selector(node: VectorSelector) -> str:
+    bare = _METRIC_NAME.fullmatch(node.name) is not None and node.name.lower() not in _NO_METRIC
+    matchers = node.matchers[1:] if node.name else node.matchers
+    inside = [_matcher(matcher) for matcher in matchers]
+    if node.name and not bare:
+        inside.insert(0, _quoted(node.name))
+    braces = "{" + ",".join(inside) + "}" if inside or not bare else ""
+    return (node.name if bare else "") + braces
+
+
+def _matcher(matcher: Matcher) -> str:
+    label = matcher.name if _LABEL_NAME.fullmatch(matcher.name) else _quoted(matcher.name)
+    return f"{label}{matcher.op.value}{_quoted(matcher.value)}"
+
+
+def _modifiers(node: VectorSelector | Subquery) -> _Parts:
+    at = "" if node.at is None else f" @ {_timestamp(node.at)}"
+    return [at] if node.offset is None else [f"{at} offset ", *_duration(node.offset)]
+
+
+def _timestamp(at: At) -> str:
+    if at.time_ms is None:
+        return f"{at.anchor}()"
+    seconds, millis = divmod(abs(at.time_ms), 1000)
+    return f"{'-' if at.time_ms < 0 else ''}{seconds}.{millis:03d}"
+
+
+def _duration(node: Expr) -> _Parts:
+    if not isinstance(node, NumberLiteral):
+        return [node]
+    text = format_duration(round(node.value * 1000))
+    exact = parse_duration(text.removeprefix("-")) / 1000 == abs(node.value)
+    return [text if exact else _number(node.value)]
+
+
+def _number(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Inf" if value > 0 else "-Inf"
+    if value.is_integer() and abs(value) < _LONGEST_PLAIN_INTEGER:
+        return f"{value:.0f}"
+    return repr(value)
+
+
+def _matching(matching: Matching | None) -> str:
+    if matching is None:
+        return ""
+    groups = {"many-to-one": " group_left ", "one-to-many": " group_right "}
+    group = groups.get(matching.card, "")
+    if not (matching.on or matching.labels or group):
+        return ""
+    word = "on" if matching.on else "ignoring"
+    include = f"{group}({_labels(matching.include)})" if group else ""
+    return f" {word} ({_labels(matching.labels)}){include}"
+
+
+def _grouping(node: Aggregation) -> str:
+    if not node.grouping and not node.without:
+        return ""
+    return f" {'without' if node.without else 'by'} ({_labels(node.grouping)}) "
+
+
+def _labels(names: tuple[str, ...]) -> str:
+    bare = (_LABEL_NAME.fullmatch(name) and name.lower() not in _NO_GROUPING_LABEL for name in names)
+    return ", ".join(name if plain else _quoted(name) for name, plain in zip(names, bare, strict=True))
+
+
+def _quoted(text: str) -> str:
+    return '"' + _ESCAPED.sub(lambda found: _escape(found.group()), text) + '"'
+
+
+def _escape(character: str) -> str:
+    return _ESCAPES.get(character) or f"\\x{ord(character):02x}"
