@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -76,14 +75,16 @@ def command_line() -> str:
 
 
 def _parameter(parameter: Any) -> str:
-    option = isinstance(parameter, click.Option) or parameter.param_type_name == "option"
+    option = parameter.param_type_name == "option"
     names = (
         ", ".join(f"`{o}`" for o in parameter.opts)
         if option
-        else f"`{parameter.make_metavar(click.Context(click.Command('x')))}`"
+        else f"`{parameter.metavar or parameter.name.upper()}`"
     )
-    default = "" if parameter.default in (None, False) else f"`{parameter.default}`"
-    return f"| {names} | {getattr(parameter, 'help', '') or ''} | {default} |\n"
+    default = (
+        "" if parameter.default in (None, False) or callable(parameter.default) else f"`{parameter.default}`"
+    )
+    return f"| {names} | {parameter.help or ''} | {default} |\n"
 
 
 def _table(model: type[BaseModel], prefix: str) -> str:
@@ -114,7 +115,7 @@ def _type(field: FieldInfo) -> str:
         return "size"
     options = [a for a in typing.get_args(field.annotation) if a is not type(None)]
     kind = options[0] if options and typing.get_origin(field.annotation) is not tuple else field.annotation
-    if typing.get_origin(kind) is typing.Literal or all(isinstance(o, str) for o in options) and options:
+    if typing.get_origin(kind) is typing.Literal or (options and all(isinstance(o, str) for o in options)):
         return "one of " + ", ".join(f"`{o}`" for o in (options or typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
         return "list"

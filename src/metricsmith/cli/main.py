@@ -50,7 +50,8 @@ def main() -> None:
     try:
         app()
     except MetricsmithError as error:
-        typer.echo(f"error: {error}", err=True)
+        for line in str(error).splitlines():
+            typer.echo(f"error: {line}", err=True)
         sys.exit(_code(error))
     except KeyboardInterrupt:
         sys.exit(130)
