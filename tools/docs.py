@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import typing
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ def own_metrics() -> str:
 def configuration() -> str:
     """Return the page of all settings."""
     parts = [
-        "# Configuration\n\nEvery setting, by section. Durations are written `15s`, `1h30m`, `30d`; sizes `64MB`.\n"
+        "# Configuration\n\nEvery setting, by section. "
+        "Durations are written `15s`, `1h30m`, `30d`; sizes `64MB`.\n"
     ]
     for name, field in Settings.model_fields.items():
         model = nested_model(field.annotation)
@@ -119,6 +121,8 @@ def _type(field: FieldInfo) -> str:
         return "one of " + ", ".join(f"`{o}`" for o in (options or typing.get_args(kind)))
     if typing.get_origin(kind) is tuple:
         return "list"
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return "one of " + ", ".join(f"`{member.value}`" for member in kind)
     return {
         SecretStr: "secret",
         str: "text",
@@ -143,6 +147,8 @@ def _default(field: FieldInfo) -> str:
         return f"`{format_duration(field.default)}`"
     if _has(field, SizeBytes):
         return f"`{format_size(field.default)}`"
+    if isinstance(field.default, Enum):
+        return f"`{field.default.value}`"
     if isinstance(field.default, tuple):
         return f"`[{', '.join(map(str, field.default))}]`"
     return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"

@@ -83,9 +83,6 @@ class StorageSettings(PartConfig):
         30 * DAY_MS, ge=MINUTE_MS, description="Samples older than this are deleted."
     )
     path: str = Field("./data", description="Folder of the data (embedded, file).")
-    max_disk: SizeBytes | None = Field(
-        None, description="Refuse new samples rather than fill the disk beyond this (embedded)."
-    )
     url: str | None = Field(None, description="Address of the server (influxdb, prometheus).")
     database: str | None = Field(None, description="Database name (influxdb).")
     username: str | None = Field(None, description="User (influxdb, prometheus).")
