@@ -1,0 +1,22 @@
+"""Prometheus text 0.0.4 and OpenMetrics 1.0: a columnar parser, and the writer for `/metrics`."""
+
+from metricsmith.wire.exposition.formats import ACCEPT_HEADER, ExpositionFormat, format_of, negotiate
+from metricsmith.wire.exposition.parser import (
+    ExpositionParser,
+    ParsedDocument,
+    Structure,
+    parse_openmetrics,
+)
+from metricsmith.wire.exposition.series_text import SeriesLimits
+
+__all__ = [
+    "ACCEPT_HEADER",
+    "ExpositionFormat",
+    "ExpositionParser",
+    "ParsedDocument",
+    "SeriesLimits",
+    "Structure",
+    "format_of",
+    "negotiate",
+    "parse_openmetrics",
+]
