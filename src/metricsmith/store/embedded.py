@@ -1,0 +1,215 @@
+"""The embedded store: a head in memory over blocks on disk, behind the `Store` contract.
+
+`apply`, `tick` and `close` come from one thread, which alone decides what heads there are. A reader
+takes the heads first and the blocks after them: a flush that ends in between is then seen twice,
+which the merge removes, and never missed. Each head has a lock of its own for its arrays.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from pydantic import BaseModel, Field
+
+from metricsmith.contracts import Context, PartConfig, StoreStatus
+from metricsmith.errors import DiskFull
+from metricsmith.model.arrays import U32, Bool
+from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.matchers import Matcher
+from metricsmith.model.metadata import Metadata
+from metricsmith.model.selection import Selection
+from metricsmith.model.settings_types import DurationMs, SizeBytes, format_size
+from metricsmith.store.blocks import BlockStore
+from metricsmith.store.flush import Heads, is_disk_full
+from metricsmith.store.head_pieces import ALWAYS
+from metricsmith.store.index import SeriesIndex
+from metricsmith.store.merge import merge
+
+log = logging.getLogger(__name__)
+
+FUTURE_MS = 10 * 60_000
+"""Samples may be this far ahead of our clock, because the sender's clock may be."""
+RETENTION_EVERY_MS = 60_000
+
+
+class EmbeddedConfig(PartConfig):
+    """Settings of the embedded store."""
+
+    path: str = Field("./data", description="Folder of the data.")
+    retention: DurationMs = Field(30 * 86_400_000, description="Samples older than this are deleted.")
+    max_disk: SizeBytes | None = Field(None, description="Refuse new samples rather than use more disk.")
+    head_bytes: SizeBytes = Field(64 << 20, description="Memory of recent samples before they are flushed.")
+    head_age: DurationMs = Field(20 * 60_000, description="Recent samples are flushed at this age.")
+    cache_bytes: SizeBytes = Field(64 << 20, description="Memory for decoded parts of blocks.")
+
+
+class EmbeddedStore:
+    """Keeps samples in one data directory of this machine."""
+
+    Config: ClassVar[type[BaseModel]] = EmbeddedConfig
+
+    def __init__(self, config: EmbeddedConfig, context: Context) -> None:
+        self._config = config
+        self._table, self._telemetry, self._clock = context.series, context.telemetry, context.clock
+        self._blocks = BlockStore(Path(config.path), context.series, context.telemetry, config)
+        self._blocks.open()
+        self._index = SeriesIndex(context.series)
+        self._heads = Heads(
+            self._blocks, context.series, context.telemetry, config.head_bytes, config.head_age
+        )
+        self._metadata: dict[str, Metadata] = dict(self._blocks.metadata())
+        self._metadata_seen = object()
+        self._retention: Future[None] | None = None
+        self._retention_at_ms = 0
+        self._thread = ThreadPoolExecutor(1, "retention")
+        self._disk_bytes = self._blocks.disk_usage()
+        self._telemetry.watch("metricsmith_store_head_bytes", lambda: float(self._heads.bytes))
+        self._telemetry.watch("metricsmith_store_head_samples", lambda: float(self._heads.samples))
+
+    def cursor(self) -> int:
+        """Return the journal sequence number of the first frame that is not in blocks yet."""
+        return self._blocks.cursor
+
+    def apply(self, batch: Batch, sequence: int) -> None:
+        """Make a committed batch readable; samples outside the accepted times are counted."""
+        now_ms = self._clock.now_ms()
+        if self._heads.overfull:  # in a long replay nobody else waits: here the flush is awaited
+            self._heads.wait_for_write(now_ms)
+        batch.layout.derive(self._metadata_seen, self._learn_metadata)
+        accepted = self._within_accepted_times(batch, now_ms)
+        if len(accepted):
+            self._heads.append(accepted, now_ms)
+            self._index.catch_up()
+            self._telemetry.count("metricsmith_store_samples_total", len(accepted))
+        self._heads.applied(sequence)
+
+    def check_space(self) -> None:
+        """Return when samples can be accepted.
+
+        Raises:
+            DiskFull: recent samples fill their memory because they cannot be
+                written, or the disk limit is reached.
+        """
+        if self._heads.overfull:
+            why = self._heads.failure or "the flush is behind"
+            raise DiskFull(
+                f"recent samples fill {format_size(2 * self._config.head_bytes)} and are not on disk: {why}"
+            )
+        limit = self._config.max_disk
+        if limit is not None and self._disk_bytes > limit:
+            used, wanted = format_size(self._disk_bytes), format_size(limit)
+            raise DiskFull(f"blocks use {used}, wanted at most {wanted} (storage.max_disk)")
+
+    @property
+    def accepting(self) -> bool:
+        """Whether new samples can be accepted now."""
+        try:
+            self.check_space()
+        except DiskFull:
+            return False
+        return True
+
+    def tick(self, now_ms: int) -> None:
+        """Start a flush or retention that is due, in the background, and take note of what ended."""
+        self._heads.tick(now_ms)
+        if self._retention is not None and self._retention.done():
+            self._end_retention(self._retention)
+        if self._retention is None and now_ms - self._retention_at_ms >= RETENTION_EVERY_MS:
+            self._retention_at_ms = now_ms
+            self._retention = self._thread.submit(self._blocks.apply_retention, now_ms)
+
+    def close(self, flush: bool = True) -> None:
+        """Wait for background work, flush the head unless told not to, release the directory."""
+        self._heads.close(flush, self._clock.now_ms())
+        self._thread.shutdown()
+        if self._retention is not None:
+            self._end_retention(self._retention)
+        self._blocks.close()
+
+    def _end_retention(self, ended: Future[None]) -> None:
+        self._retention = None
+        self._disk_bytes = self._blocks.disk_usage()
+        if (error := ended.exception()) is not None:
+            log.error("deleting old blocks failed: %s: %s; it is tried again", type(error).__name__, error)
+
+    def _learn_metadata(self, layout: Layout) -> None:
+        new = {name: m for name, m in layout.metadata.items() if self._metadata.get(name) != m}
+        self._metadata.update(new)
+        self._heads.learn(new)
+
+    def _within_accepted_times(self, batch: Batch, now_ms: int) -> Batch:
+        oldest, newest = now_ms - self._config.retention, now_ms + FUTURE_MS
+        times = np.atleast_1d(np.asarray(batch.time_ms, np.int64))
+        if len(times) == 0 or (int(times.min()) >= oldest and int(times.max()) <= newest):
+            return batch
+        times = batch.times()
+        self._refuse("too_old", times < oldest, f"retention is {self._config.retention // 1000} s")
+        self._refuse("too_far_in_future", times > newest, f"{FUTURE_MS // 60_000} minutes ahead are accepted")
+        kept = np.flatnonzero((times >= oldest) & (times <= newest))
+        stale = None if batch.stale is None else batch.stale[kept]
+        return Batch(Layout(batch.layout.ids[kept]), times[kept], batch.value[kept], stale)
+
+    def _refuse(self, reason: str, refused: Bool, rule: str) -> None:
+        count = int(np.count_nonzero(refused))
+        if count:
+            message = f"{count} samples refused, {reason.replace('_', ' ')}: {rule}"
+            name = "metricsmith_samples_dropped_total"
+            self._telemetry.problem(log, name, message, amount=count, component="store", reason=reason)
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Return all samples of the matching series in the closed range [start_ms, end_ms]."""
+        series = self._index.match(matchers)
+        if len(series) == 0 or start_ms > end_ms:
+            return Selection([], [])
+        recent = [piece for head in self._heads.present for piece in head.pieces(series, start_ms, end_ms)]
+        return merge([*self._blocks.pieces(series, start_ms, end_ms), *recent], start_ms, end_ms, self._table)
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[bytes]:
+        """Return the sorted keys of matching series that may have samples in the range."""
+        return sorted(self._table.key(i) for i in self._series_in(matchers, start_ms, end_ms).tolist())
+
+    def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+        """Return the sorted label names of those series."""
+        return self._index.label_names(self._series_in(matchers, start_ms, end_ms))
+
+    def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+        """Return the sorted values that a label has in those series."""
+        return self._index.label_values(name, self._series_in(matchers, start_ms, end_ms))
+
+    def metadata(self) -> Mapping[str, Metadata]:
+        """Return what is known of each metric family."""
+        return dict(self._metadata)
+
+    def _series_in(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> U32:
+        parts = [head.series_in(start_ms, end_ms) for head in self._heads.present]
+        parts.append(self._blocks.series_in(start_ms, end_ms))
+        there = np.unique(np.concatenate(parts))
+        return np.intersect1d(self._index.match(matchers), there, assume_unique=True) if matchers else there
+
+    def active_series(self) -> int:
+        """Return how many series have samples that are not in blocks yet."""
+        return len(np.unique(np.concatenate([head.active_series() for head in self._heads.present])))
+
+    def status(self) -> StoreStatus:
+        """Return the state for people and pages."""
+        failure = self._heads.failure
+        full = is_disk_full(failure) or not self.accepting
+        newest = [ms for head in self._heads.present if (ms := head.last_ms()) is not None]
+        newest += [ms for ms in [self._blocks.last_sample_ms()] if ms is not None]
+        return StoreStatus(
+            type="embedded",
+            status="full" if full else "error" if failure else "connected",
+            database=self._config.path,
+            retention_ms=self._config.retention,
+            disk_usage_bytes=self._blocks.disk_usage(),
+            series=len(self._series_in((), *ALWAYS)),
+            blocks=int(self._telemetry.value("metricsmith_store_blocks")),
+            head_samples=self._heads.samples,
+            last_sample_ms=max(newest, default=None),
+            detail=str(failure) if failure else "",
+        )
