@@ -8,6 +8,7 @@ from metricsmith.wire.exposition.parser import (
     parse_openmetrics,
 )
 from metricsmith.wire.exposition.series_text import SeriesLimits
+from metricsmith.wire.exposition.writer import write_exposition
 
 __all__ = [
     "ACCEPT_HEADER",
@@ -19,4 +20,5 @@ __all__ = [
     "format_of",
     "negotiate",
     "parse_openmetrics",
+    "write_exposition",
 ]

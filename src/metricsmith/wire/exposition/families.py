@@ -10,7 +10,8 @@ from metricsmith.wire.exposition.comments import Comment
 
 MAX_WARNINGS = 20
 
-_STRICT_SUFFIX = {MetricType.COUNTER: "_total", MetricType.INFO: "_info"}
+STRICT_SUFFIX = {MetricType.COUNTER: "_total", MetricType.INFO: "_info"}
+"""What OpenMetrics leaves out of a family's name, while its samples have it."""
 
 
 def collect_metadata(comments: Iterable[Comment], strict: bool) -> dict[str, Metadata]:
@@ -25,7 +26,7 @@ def collect_metadata(comments: Iterable[Comment], strict: bool) -> dict[str, Met
     metadata = {}
     for family, kinds in said.items():
         type_ = kinds["TYPE"].type if "TYPE" in kinds else MetricType.UNKNOWN
-        name = family + _STRICT_SUFFIX.get(type_, "") if strict else family
+        name = family + STRICT_SUFFIX.get(type_, "") if strict else family
         texts = {kind: comment.text for kind, comment in kinds.items()}
         metadata[name] = Metadata(type_, texts.get("UNIT", ""), texts.get("HELP", ""))
     return metadata

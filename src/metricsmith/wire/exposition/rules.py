@@ -129,7 +129,7 @@ def check_structure(
     Raises:
         Broken: a rule is broken.
     """
-    walk = _Walk()
+    walk = StructureWalk()
     pending = iter([*comments, None])
     comment = next(pending)
     has_time, has_moved = timed.tolist(), moved.tolist()
@@ -172,7 +172,7 @@ class _Run:
     below_zero: bool = False
 
 
-class _Walk:
+class StructureWalk:
     """Goes through a document in order, as one state machine over families."""
 
     def __init__(self) -> None:
@@ -182,6 +182,7 @@ class _Walk:
         self._run: _Run | None = None
 
     def comment(self, comment: Comment) -> None:
+        """Take a line of metadata."""
         family = self._family
         if family is None or comment.family != family.name:
             family = self._start(_Family(comment.family, comment.line, allowed=frozenset([comment.family])))
@@ -199,6 +200,7 @@ class _Walk:
             family.allowed = frozenset(family.name + s for s in SUFFIXES.get(comment.type, (b"",)))
 
     def sample(self, index: int, key: bytes, timed: bool, moved: bool, line: int) -> None:
+        """Take a sample."""
         name, _, rest = key.partition(PAIR)
         family = self._family
         if family is None or name not in family.allowed:
@@ -221,6 +223,7 @@ class _Walk:
         self._note(family, index, suffix)
 
     def finish(self) -> None:
+        """Close the last family."""
         family = self._family
         self._finish_run()
         if family is None:
@@ -252,17 +255,17 @@ class _Walk:
             case MetricType.INFO:
                 return b""
             case MetricType.SUMMARY if suffix == b"":
-                quantile, group = _take(rest, b"quantile")
+                quantile, group = take_label(rest, b"quantile")
                 if quantile is None or not 0 <= _number(quantile, index) <= 1:
                     raise Broken("wanted a quantile label from 0 to 1", index)
                 return group
             case MetricType.STATESET:
-                state, group = _take(rest, family.name)
+                state, group = take_label(rest, family.name)
                 if state is None:
                     raise Broken("wanted a label named as the stateset", index)
                 return group
             case MetricType.HISTOGRAM | MetricType.GAUGEHISTOGRAM if suffix == b"_bucket":
-                return _take(rest, b"le")[1]
+                return take_label(rest, b"le")[1]
         return rest
 
     def _note(self, family: _Family, index: int, suffix: bytes) -> None:
@@ -288,7 +291,7 @@ class _Walk:
             run = self._run = _Run(index)
         run.last = index
         if suffix == b"_bucket":
-            le, _ = _take(rest, b"le")
+            le, _ = take_label(rest, b"le")
             bound = _number(le or b"", index)
             if run.bound is not None and bound <= run.bound:
                 raise Broken("got a bucket out of order", index)
@@ -319,8 +322,8 @@ class _Walk:
             self.rules.not_negative.append(run.gsum)
 
 
-def _take(rest: bytes, label: bytes) -> tuple[bytes | None, bytes]:
-    """The value of a label in the pairs of a key, and the pairs without it."""
+def take_label(rest: bytes, label: bytes) -> tuple[bytes | None, bytes]:
+    """Return the value of a label in the pairs of a key, and the pairs without it."""
     head = label + VALUE
     if rest.startswith(head):
         value, _, others = rest[len(head) :].partition(PAIR)

@@ -1,0 +1,128 @@
+"""The writer: series and values to a document in either format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from metricsmith.model.arrays import F64, I64
+from metricsmith.model.labels import PAIR, escape_value, split_key
+from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.wire.exposition.assembly import Family, assemble, fit
+from metricsmith.wire.exposition.formats import ExpositionFormat
+from metricsmith.wire.exposition.series_text import LABEL, NAME
+
+_NAME = re.compile(NAME.decode())
+_LABEL = re.compile(LABEL.decode())
+_TEXT_TYPE = {
+    MetricType.GAUGEHISTOGRAM: "untyped",
+    MetricType.INFO: "gauge",
+    MetricType.STATESET: "gauge",
+    MetricType.UNKNOWN: "untyped",
+}
+
+
+def write_exposition(
+    keys: Sequence[bytes],
+    values: F64,
+    metadata: Mapping[str, Metadata],
+    format: ExpositionFormat,
+    times_ms: I64 | None = None,
+) -> bytes:
+    """Return a document of P series, each once, with what is known of their families.
+
+    In both formats a counter's series gets `_total` when its name lacks it, so that a name does not
+    depend on who asks. OpenMetrics is always valid: families that break its rules lose their type.
+
+    Shapes:
+        keys: P canonical keys.
+        values, times_ms: (P,)
+    Raises:
+        ValueError: a series has no name, and so cannot be exposed.
+    """
+    strict = format is ExpositionFormat.OPENMETRICS
+    keys, metadata = _with_total(keys, metadata)
+    families = assemble(keys, metadata)
+    if strict:
+        families = fit(families, keys, values, times_ms)
+    tails = _tails(values, times_ms, strict)
+    lines: list[str] = []
+    for family in families:
+        lines += _comments(family, strict)
+        lines += [_series(keys[row]) + tails[row] for row in family.rows]
+    if strict:
+        lines.append("# EOF")
+    return ("\n".join(lines) + "\n").encode() if lines else b""
+
+
+def _with_total(
+    keys: Sequence[bytes], metadata: Mapping[str, Metadata]
+) -> tuple[Sequence[bytes], Mapping[str, Metadata]]:
+    """Rename counters that lack `_total`."""
+    renamed = {
+        name.encode(): f"{name}_total"
+        for name, known in metadata.items()
+        if known.type is MetricType.COUNTER
+        and not name.endswith("_total")
+        and f"{name}_total" not in metadata
+    }
+    if not renamed:
+        return keys, metadata
+    changed = []
+    for key in keys:
+        name, mark, rest = key.partition(PAIR)
+        changed.append(renamed[name].encode() + mark + rest if name in renamed else key)
+    return changed, {renamed.get(name.encode(), name): known for name, known in metadata.items()}
+
+
+def _comments(family: Family, strict: bool) -> Iterator[str]:
+    known = family.metadata
+    name = _quote(family.strict_name if strict else family.name, _NAME)
+    if known.help:
+        text = escape_value(known.help) if strict else known.help.replace("\\", r"\\").replace("\n", r"\n")
+        yield f"# HELP {name} {text}"
+    yield f"# TYPE {name} {known.type if strict else _TEXT_TYPE.get(known.type, known.type)}"
+    if (
+        strict
+        and known.unit
+        and family.strict_name.endswith(f"_{known.unit}")
+        and known.type not in (MetricType.INFO, MetricType.STATESET)
+    ):
+        yield f"# UNIT {name} {known.unit}"
+
+
+def _series(key: bytes) -> str:
+    name, pairs = split_key(key)
+    if not name:
+        raise ValueError(f"got the series {key!r} without a name, wanted only series that have one")
+    labels = [f'{_quote(n.decode(), _LABEL)}="{escape_value(v.decode())}"' for n, v in pairs]
+    text = name.decode()
+    if not _NAME.fullmatch(text):
+        return "{" + ",".join([f'"{escape_value(text)}"', *labels]) + "}"
+    return f"{text}{{{','.join(labels)}}}" if labels else text
+
+
+def _quote(name: str, plain: re.Pattern[str]) -> str:
+    return name if plain.fullmatch(name) else f'"{escape_value(name)}"'
+
+
+def _tails(values: F64, times_ms: I64 | None, strict: bool) -> list[str]:
+    """What follows each series: blank, value and, when there are times, blank and timestamp."""
+    numbers: list[Any] = pa.array(values).cast(pa.string()).to_pylist()
+    for row in np.flatnonzero(~np.isfinite(values)).tolist():
+        numbers[row] = "NaN" if np.isnan(values[row]) else ("+Inf" if values[row] > 0 else "-Inf")
+    if times_ms is None:
+        return [f" {number}" for number in numbers]
+    times = times_ms.tolist()
+    if strict:
+        return [f" {n} {_seconds(t)}" for n, t in zip(numbers, times, strict=True)]
+    return [f" {n} {t}" for n, t in zip(numbers, times, strict=True)]
+
+
+def _seconds(millis: int) -> str:
+    sign = "-" if millis < 0 else ""
+    return f"{sign}{abs(millis) // 1000}.{abs(millis) % 1000:03d}"
