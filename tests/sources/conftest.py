@@ -131,12 +131,11 @@ async def serve() -> AsyncIterator[Serve]:
     runners: list[web.AppRunner] = []
 
     async def start(answer: str | Handler, tls: ssl.SSLContext | None = None) -> str:
-        async def text(_: web.Request) -> web.StreamResponse:
-            assert isinstance(answer, str)
-            return web.Response(text=answer)
+        async def handle(request: web.Request) -> web.StreamResponse:
+            return web.Response(text=answer) if isinstance(answer, str) else await answer(request)
 
         app = web.Application()
-        app.router.add_get("/{path:.*}", text if isinstance(answer, str) else answer)
+        app.router.add_get("/{path:.*}", handle)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         runners.append(runner)
         await runner.setup()

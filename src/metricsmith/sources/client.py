@@ -77,7 +77,7 @@ class HttpClient:
             raise ScrapeError("tls", f"TLS failed: {error}") from None
         except aiohttp.TooManyRedirects:
             raise ScrapeError("redirect", f"got more than {MAX_REDIRECTS} redirects") from None
-        except aiohttp.InvalidURL:
+        except (aiohttp.RedirectClientError, aiohttp.InvalidURL):
             raise ScrapeError("redirect", "got a redirect to something that is no HTTP URL") from None
         except aiohttp.ClientResponseError as error:
             raise ScrapeError("protocol", f"got a malformed HTTP answer: {error.message[:200]}") from None

@@ -13,17 +13,18 @@ class FakeClock:
     """
 
     def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
-        self._now_us = self._start_us = now_ms * 1000  # integers, so that waking times are met exactly
+        self._wall_us = now_ms * 1000  # integers, so that waking times are met exactly
+        self._passed_us = 0
         self._waiting: dict[asyncio.Future[None], int] = {}
         self._changed = asyncio.Event()
 
     def now_ms(self) -> int:
         """Return wall time."""
-        return self._now_us // 1000
+        return (self._wall_us + self._passed_us) // 1000
 
     def monotonic(self) -> float:
         """Return seconds since the clock was made."""
-        return (self._now_us - self._start_us) / 1e6
+        return self._passed_us / 1e6
 
     async def sleep(self, seconds: float) -> None:
         """Wait until time has been advanced by `seconds`."""
@@ -31,7 +32,7 @@ class FakeClock:
             await asyncio.sleep(0)
             return
         woken = asyncio.get_running_loop().create_future()
-        self._waiting[woken] = self._now_us + round(seconds * 1e6)
+        self._waiting[woken] = self._passed_us + round(seconds * 1e6)
         self._changed.set()
         try:
             await woken
@@ -40,12 +41,16 @@ class FakeClock:
 
     def advance(self, seconds: float) -> None:
         """Move time forward and wake, in order, those whose waiting ends."""
-        self._now_us += round(seconds * 1e6)
-        due = [woken for woken, until in self._waiting.items() if until <= self._now_us]
+        self._passed_us += round(seconds * 1e6)
+        due = [woken for woken, until in self._waiting.items() if until <= self._passed_us]
         for woken in sorted(due, key=self._waiting.__getitem__):
             del self._waiting[woken]
             if not woken.done():
                 woken.set_result(None)
+
+    def set_wall(self, now_ms: int) -> None:
+        """Change wall time as an administrator or NTP would; who waits waits as long as before."""
+        self._wall_us = now_ms * 1000 - self._passed_us
 
     async def sleeping(self, count: int = 1) -> None:
         """Return as soon as at least `count` are waiting for time to pass."""
@@ -55,4 +60,4 @@ class FakeClock:
 
     def next_wake_s(self) -> float:
         """Return the seconds until the first of those that wait wakes."""
-        return (min(self._waiting.values()) - self._now_us) / 1e6
+        return (min(self._waiting.values()) - self._passed_us) / 1e6
