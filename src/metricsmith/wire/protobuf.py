@@ -51,9 +51,7 @@ def read_fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int,
     while at < end:
         tag, start = read_varint(data, at, end)
         if not 8 <= tag < 1 << 32:
-            raise WireError(
-                f"protobuf: got tag {tag} at byte {at}, wanted a field number from 1 to {2**29 - 1}"
-            )
+            raise WireError(f"protobuf: got tag {tag} at byte {at}, wanted field 1 to {2**29 - 1}")
         kind = tag & 7
         if kind == GROUP:
             at = _skip_group(data, start, end)

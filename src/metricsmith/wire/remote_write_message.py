@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from metricsmith.errors import WireError
 from metricsmith.model.labels import encode_pairs
@@ -16,16 +16,15 @@ STALE_BITS = 0x7FF0000000000002
 _TYPES = tuple(MetricType(t) for t in (
     "unknown", "counter", "gauge", "histogram", "gaugehistogram", "summary", "info", "stateset",
 ))  # fmt: skip
-_DOUBLE = struct.Struct("<d")
 
 
 @dataclass(slots=True)
 class SeriesMessage:
-    """One TimeSeries."""
+    """One TimeSeries. Values are bits: a NaN's payload does not surely survive as a float."""
 
     key: bytes
     times: list[int] = field(default_factory=list)
-    values: list[float] = field(default_factory=list)
+    value_bits: list[int] = field(default_factory=list)
     exemplars: int = 0
     histograms: int = 0
 
@@ -46,9 +45,9 @@ def read_series(data: bytes, at: int, end: int) -> SeriesMessage:
             case 1:
                 labels.append(_read_label(data, start, stop))
             case 2:
-                time, value = _read_sample(data, start, stop)
+                time, bits = _read_sample(data, start, stop)
                 message.times.append(time)
-                message.values.append(value)
+                message.value_bits.append(bits)
             case 3:
                 message.exemplars += 1
             case 4:
@@ -63,18 +62,19 @@ def series_key(labels: list[tuple[bytes, bytes]]) -> bytes:
     Raises:
         WireError: no metric name, an empty or repeated label name, or not UTF-8.
     """
-    names = [name for name, _ in labels]
-    if len(set(names)) < len(names):
-        twice = next(n for n in names if names.count(n) > 1)
+    by_name = dict(labels)
+    if len(by_name) < len(labels):
+        names = sorted(name for name, _ in labels)
+        twice = next(a for a, b in pairwise(names) if a == b)
         raise WireError(f"got label {_shown(twice)} twice, wanted each name once")
-    if b"" in names:
+    if b"" in by_name:
         raise WireError("got an empty label name, wanted at least one character")
     for part in (part for label in labels for part in label):
         try:
             part.decode()
         except UnicodeDecodeError:
             raise WireError(f"got {_shown(part)} in a label, wanted UTF-8") from None
-    metric = dict(labels).get(b"__name__", b"")
+    metric = by_name.get(b"__name__", b"")
     if not metric:
         raise WireError("got no __name__ label, wanted a metric name")
     return encode_pairs(metric, [(n, v) for n, v in labels if v and n != b"__name__"])
@@ -126,16 +126,16 @@ def _read_label(data: bytes, at: int, end: int) -> tuple[bytes, bytes]:
     return name, value
 
 
-def _read_sample(data: bytes, at: int, end: int) -> tuple[int, float]:
-    time, value = 0, 0.0
+def _read_sample(data: bytes, at: int, end: int) -> tuple[int, int]:
+    time = bits = 0
     for number, kind, start, stop in read_fields(data, at, end):
         if number == 1:
             _expect(kind, FIXED64, "Sample", number)
-            (value,) = _DOUBLE.unpack_from(data, start)
+            bits = int.from_bytes(data[start:stop], "little")
         elif number == 2:
             _expect(kind, VARINT, "Sample", number)
             time = signed(read_varint(data, start, stop)[0])
-    return time, value
+    return time, bits
 
 
 def _expect(kind: int, wanted: int, message: str, number: int) -> None:

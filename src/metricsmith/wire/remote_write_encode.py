@@ -1,0 +1,86 @@
+"""Batches to remote-write 1.0 request bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cramjam
+import numpy as np
+from numpy.typing import NDArray
+
+from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.model.labels import split_key
+from metricsmith.model.metadata import Metadata
+from metricsmith.wire.protobuf import bytes_field, varint
+from metricsmith.wire.remote_write_message import STALE_BITS, type_number
+
+NO_METADATA: Mapping[str, Metadata] = {}
+_HEAD = bytes([0x12, 0, 0x09])
+_TIME_AT = 11
+
+
+def encode_series_labels(key: bytes) -> bytes:
+    """Return the label fields of a series, sorted by name, for `encode_write_request`; worth caching."""
+    name, pairs = split_key(key)
+    labels = sorted([(b"__name__", name), *pairs])
+    return b"".join(bytes_field(1, bytes_field(1, n) + bytes_field(2, v)) for n, v in labels)
+
+
+def encode_write_request(
+    labels: Sequence[bytes],
+    counts: Sequence[int],
+    times: I64,
+    values: F64,
+    stale: Bool | None = None,
+    metadata: Mapping[str, Metadata] = NO_METADATA,
+) -> bytes:
+    """Return a request body (protobuf, snappy block format) of samples that stand series by series.
+
+    Shapes:
+        labels, counts: S, from `encode_series_labels`, and samples of each.
+        times, values, stale: (P,), P the sum of `counts`.
+    """
+    offsets, samples = _encode_samples(times, values, stale)
+    parts: list[bytes] = []
+    first = 0
+    for label_bytes, count in zip(labels, counts, strict=True):
+        begin, end = offsets[first], offsets[first + count]
+        parts += (b"\x0a", varint(len(label_bytes) + end - begin), label_bytes, samples[begin:end])
+        first += count
+    parts += (bytes_field(3, _encode_metadata(n, m)) for n, m in metadata.items())
+    return bytes(cramjam.snappy.compress_raw(b"".join(parts)))
+
+
+def _encode_samples(times: I64, values: F64, stale: Bool | None) -> tuple[list[int], bytes]:
+    # Where each sample begins (and the last ends), and all sample fields one after another.
+    bits = np.asarray(values, dtype=np.float64).view(np.uint64)
+    if stale is not None:
+        bits = np.where(stale, np.uint64(STALE_BITS), bits)
+    width = _varint_bytes(times)
+    rows = np.zeros((len(times), _TIME_AT + 1 + 10), dtype=np.uint8)
+    rows[:, 0], rows[:, 1], rows[:, 2], rows[:, _TIME_AT] = _HEAD[0], 10 + width, _HEAD[2], 0x10
+    rows[:, 3:_TIME_AT] = bits.astype("<u8").view(np.uint8).reshape(-1, 8)
+    rest = times.astype(np.int64).view(np.uint64)
+    for i in range(int(width.max(initial=0))):
+        more = np.where(i + 1 < width, 0x80, 0).astype(np.uint8)
+        rows[:, _TIME_AT + 1 + i] = (rest & np.uint64(0x7F)).astype(np.uint8) | more
+        rest = rest >> np.uint64(7)
+    size = _TIME_AT + 1 + width
+    offsets = [0, *np.cumsum(size).tolist()]
+    used = np.arange(rows.shape[1]) < size[:, None]
+    return offsets, rows[used].tobytes()
+
+
+def _varint_bytes(times: I64) -> NDArray[np.int64]:
+    unsigned = times.astype(np.int64).view(np.uint64)
+    width = np.ones(len(times), dtype=np.int64)
+    for shift in range(7, 64, 7):
+        width += unsigned >> np.uint64(shift) > 0
+    return width
+
+
+def _encode_metadata(name: str, metadata: Metadata) -> bytes:
+    kind = type_number(metadata.type)
+    parts = [b"\x08" + varint(kind)] if kind else []
+    parts += [bytes_field(n, t.encode()) for n, t in ((2, name), (4, metadata.help), (5, metadata.unit)) if t]
+    return b"".join(parts)
