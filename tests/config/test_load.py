@@ -79,7 +79,7 @@ def test_seed_file_loads_unchanged(seed_002: str) -> None:
         ("storage: {password: [x]}", ["m.yaml:1: storage.password: got a secret (not shown), wanted string"]),
         ("sinks: {}", ["m.yaml:1: sinks: got a mapping, wanted a list"]),
         ("- a", ["m.yaml:1: got a list, wanted sections such as service:"]),
-        ("a: [", ["m.yaml:1: not YAML: while parsing a flow node did not find expected node content"]),
+        ("a: [", ["m.yaml:2: not YAML: while parsing a flow node did not find expected node content"]),
         ("storage: {url: '${NO_SUCH}'}", ["m.yaml:1: storage.url: environment variable NO_SUCH is not set"]),
         (
             "sources:\n- {type: scrape, name: a, targets: [x]}\n- {type: scrape, name: a, targets: [y]}",

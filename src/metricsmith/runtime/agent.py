@@ -1,0 +1,165 @@
+"""The agent: store, journal, pipeline, sources and server, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from metricsmith import __version__, registry
+from metricsmith.config.load import Configuration, Part
+from metricsmith.contracts import Context, Store
+from metricsmith.errors import ConfigError, Problem
+from metricsmith.journal.config import JournalConfig
+from metricsmith.journal.journal import Journal
+from metricsmith.model.clock import Clock, SystemClock
+from metricsmith.model.series import SeriesTable
+from metricsmith.model.telemetry import Telemetry
+from metricsmith.runtime.pipeline import Pipeline
+from metricsmith.runtime.sources import SourceRunner, build
+
+log = logging.getLogger(__name__)
+
+TICK_S = 1.0
+REPLAY_CHUNK = 200
+"""Frames replayed before the event loop gets a turn, so that /health answers during a long replay."""
+
+
+class Agent:
+    """One running configuration.
+
+    Start: data directory and store, replay of the journal, sources. Stop is
+    the reverse, so that what a source has handed over is committed and
+    flushed before the process ends.
+    """
+
+    def __init__(self, configuration: Configuration, clock: Clock | None = None) -> None:
+        self.configuration = configuration
+        self.clock: Clock = clock or SystemClock()
+        self.telemetry = Telemetry(self.clock)
+        self.series = SeriesTable()
+        self.started_ms = self.clock.now_ms()
+        self.ready = False
+        self.store: Store = self._make_store()
+        settings = configuration.settings.journal
+        self.journal = Journal(
+            Path(configuration.settings.storage.path) / "journal",
+            self.series,
+            self.telemetry,
+            self.clock,
+            JournalConfig.model_validate(settings.model_dump()),
+        )
+        self.pipeline = Pipeline(self.journal, self.store, self.telemetry)
+        self.sources = SourceRunner(self.pipeline, self.context)
+        self._ticker: asyncio.Task[None] | None = None
+        self._describe_self()
+
+    def context(self, name: str) -> Context:
+        """Return what a part called `name` may use."""
+        return Context(name, self.series, self.telemetry, self.clock)
+
+    async def start(self) -> None:
+        """Replay what the store has not yet on disk, then let the sources run."""
+        await self._replay()
+        self.pipeline.processors = self._make_processors(self.configuration)
+        self.sources.update(source_parts(self.configuration))
+        self._ticker = asyncio.create_task(self._tick_forever(), name="tick")
+        self.ready = True
+
+    async def reload(self, new: Configuration) -> None:
+        """Go over to a new configuration: all of it, or, when it cannot be used, nothing.
+
+        Raises:
+            ConfigError: a part cannot be built, or something changed that only a restart can change.
+        """
+        problems = self._needs_restart(new)
+        if problems:
+            raise ConfigError(problems)
+        processors = self._make_processors(new)
+        self.sources.update(source_parts(new))
+        self.pipeline.processors = processors
+        self.configuration = new
+
+    async def stop(self) -> None:
+        """Stop sources, commit what they handed over, flush the store."""
+        self.ready = False
+        await self.sources.stop()
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.gather(self._ticker, return_exceptions=True)
+        await self.journal.close()
+        await asyncio.to_thread(self.store.close)
+
+    def uptime_ms(self) -> int:
+        """Return milliseconds since the start."""
+        return self.clock.now_ms() - self.started_ms
+
+    async def _replay(self) -> None:
+        first = self.store.cursor()
+        count = 0
+        for sequence, batch in self.journal.replay(first):
+            self.store.apply(batch, sequence)
+            count += 1
+            if count % REPLAY_CHUNK == 0:
+                self.store.tick(self.clock.now_ms())
+                await asyncio.sleep(0)
+        if count:
+            log.info("replayed %d batches from the journal, from sequence %d", count, first)
+
+    async def _tick_forever(self) -> None:
+        while True:
+            await self.clock.sleep(TICK_S)
+            try:
+                self.store.tick(self.clock.now_ms())
+                self.journal.set_cursor("store", self.store.cursor())
+                self.journal.trim()
+            except Exception:  # housekeeping must not end with one failure
+                log.exception("housekeeping failed; it is tried again")
+
+    def _make_store(self) -> Store:
+        storage = self.configuration.settings.storage
+        try:
+            cls = registry.load("stores", storage.type)
+        except KeyError:
+            known = ", ".join(registry.known("stores"))
+            problem = Problem(
+                "storage.type", f'"{storage.type}" cannot be used by this version, wanted {known}'
+            )
+            raise ConfigError([problem]) from None
+        values = {name: getattr(storage, name) for name in cls.Config.model_fields if hasattr(storage, name)}
+        store: Store = cls(cls.Config.model_validate(values), self.context("store"))
+        return store
+
+    def _make_processors(self, configuration: Configuration) -> list[Any]:
+        return [build(part, self.context(part.name)) for part in configuration.of("processors")]
+
+    def _needs_restart(self, new: Configuration) -> list[Problem]:
+        old, now = self.configuration.settings, new.settings
+        return [
+            Problem(section, "changed, and only a restart can change it", new.file)
+            for section in ("storage", "journal", "server", "query")
+            if getattr(old, section) != getattr(now, section)
+        ]
+
+    def _describe_self(self) -> None:
+        process = psutil.Process(os.getpid())
+        telemetry = self.telemetry
+        telemetry.set("metricsmith_build_info", 1, version=__version__, python=platform.python_version())
+        telemetry.set("metricsmith_start_time_seconds", self.started_ms / 1000)
+        telemetry.set("metricsmith_config_last_reload_success", 1)
+        telemetry.watch("metricsmith_resident_memory_bytes", lambda: float(process.memory_info().rss))
+        telemetry.watch("metricsmith_series_interned", lambda: float(len(self.series)))
+
+
+def source_parts(configuration: Configuration) -> list[Part]:
+    """Return the configured sources and, unless one is configured, the agent's own metrics."""
+    parts = configuration.of("sources")
+    if any(part.type == "self" for part in parts):
+        return parts
+    own = registry.load("sources", "self")
+    return [*parts, Part("sources", "self", "self", own.Config())]

@@ -1,0 +1,84 @@
+"""The HTTP server: uvicorn on the agent's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from metricsmith.errors import MetricsmithError
+
+STOP_LIMIT_S = 5
+
+
+class ListenError(MetricsmithError):
+    """The address cannot be listened on."""
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield  # signals belong to the agent, which stops its parts in order
+
+
+class HttpServer:
+    """Serves one ASGI application until stopped."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+        self._config = uvicorn.Config(
+            app,
+            log_config=None,
+            lifespan="off",
+            timeout_graceful_shutdown=STOP_LIMIT_S,
+            server_header=False,
+            h11_max_incomplete_event_size=64 << 10,
+        )
+        self._server = _Server(self._config)
+        self._task: asyncio.Task[None] | None = None
+        self._socket = listen(host, port)
+
+    @property
+    def port(self) -> int:
+        """The port, chosen by the system when the configuration says 0."""
+        port: int = self._socket.getsockname()[1]
+        return port
+
+    def start(self) -> None:
+        """Begin to answer; the socket has listened since construction."""
+        self._task = asyncio.create_task(self._server.serve([self._socket]), name="http")
+
+    async def stop(self) -> None:
+        """Stop listening, let running requests end within STOP_LIMIT_S."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._socket.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one.
+
+    Raises:
+        ListenError: the address is taken or not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(1024)
+    except OSError as error:
+        listener.close()
+        hint = (
+            "another program uses it; set server.listen"
+            if error.errno == errno.EADDRINUSE
+            else "check server.listen"
+        )
+        raise ListenError(f"cannot listen on {host}:{port}: {error.strerror} ({hint})") from None
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,123 @@
+"""The agent with its HTTP server: what `metricsmith run` runs until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from metricsmith.api.app import ApiContext, create_app
+from metricsmith.config import load_file
+from metricsmith.config.load import Configuration
+from metricsmith.config.settings import Settings
+from metricsmith.errors import ConfigError, Problem
+from metricsmith.model.duration import format_duration
+from metricsmith.promql.engine import Engine, EngineConfig
+from metricsmith.runtime.agent import Agent
+from metricsmith.runtime.http import HttpServer
+from metricsmith.runtime.logs import set_up_logging
+
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """One agent, reachable over HTTP, from start to orderly stop."""
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.agent = Agent(configuration)
+        self._stop = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+
+    def request_stop(self) -> None:
+        """Begin the orderly stop; called by signal handlers."""
+        self._stop.set()
+
+    def request_reload(self) -> None:
+        """Reload in the background; the outcome is logged. Called by the signal handler."""
+        task = asyncio.create_task(self._reload_and_log(), name="reload")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def run(self) -> None:
+        """Serve until `request_stop`; the server answers /health while the journal is replayed."""
+        settings = self.agent.configuration.settings
+        warn_of_unused(settings)
+        host, port = settings.server.address()
+        try:
+            server = HttpServer(create_app(self._api_context()), host, port)
+        except BaseException:
+            await self.agent.stop()
+            raise
+        server.start()
+        try:
+            await self.agent.start()
+            log.info(
+                "%s agent %s listens on http://%s:%d, data in %s",
+                settings.service.type.value,
+                settings.service.name,
+                host,
+                server.port,
+                settings.storage.path,
+            )
+            await self._stop.wait()
+            log.info("stopping: sources, server, journal, store")
+        finally:
+            self.agent.ready = False
+            await server.stop()
+            await self.agent.stop()
+        log.info("stopped after %s", format_duration(self.agent.uptime_ms() // 1000 * 1000))
+
+    async def reload(self) -> None:
+        """Read the configuration file again and go over to it, or keep the old one.
+
+        Raises:
+            ConfigError: the new one cannot be used; nothing has changed.
+        """
+        async with self._reloading:
+            telemetry = self.agent.telemetry
+            try:
+                file = self.agent.configuration.file
+                if not file:
+                    raise ConfigError(
+                        [Problem("", "the agent runs without a configuration file; nothing to reload")]
+                    )
+                new = load_file(file)
+                await self.agent.reload(new)
+                set_up_logging(new.settings.logging)
+                warn_of_unused(new.settings)
+            except ConfigError:
+                telemetry.set("metricsmith_config_last_reload_success", 0)
+                telemetry.count("metricsmith_config_reloads_total", result="failure")
+                raise
+            telemetry.set("metricsmith_config_last_reload_success", 1)
+            telemetry.count("metricsmith_config_reloads_total", result="success")
+            log.info("configuration reloaded from %s", file)
+
+    async def _reload_and_log(self) -> None:
+        try:
+            await self.reload()
+        except ConfigError as error:
+            log.error("configuration not reloaded, the old one stays: %s", error)
+
+    def _api_context(self) -> ApiContext:
+        raise NotImplementedError
+
+
+def warn_of_unused(settings: Settings) -> None:
+    """Log every configured thing that this version loads but does not do yet: nothing is silent."""
+    unused = {
+        "alerts.rules": bool(settings.alerts.rules and settings.alerts.enabled),
+        "bus": settings.bus is not None,
+        "rules.files": bool(settings.rules.files),
+    }
+    for name in [name for name, present in unused.items() if present]:
+        log.warning("%s is configured, but this version does not use it yet", name)
+
+
+def make_engine(agent: Agent) -> Engine:
+    """Return the query engine over the agent's store, with the configured limits."""
+    query = agent.configuration.settings.query
+    config = EngineConfig(
+        lookback_ms=query.lookback, timeout_s=query.timeout / 1000, max_samples=query.max_samples
+    )
+    return Engine(agent.store, config)

@@ -1,0 +1,119 @@
+"""Runs sources: each in a task of its own, polled ones on their interval; a reload touches only what changed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metricsmith import registry
+from metricsmith.config.load import Part
+from metricsmith.contracts import Context, Emit, PolledSource
+from metricsmith.errors import JournalError
+from metricsmith.runtime.pipeline import Pipeline
+
+log = logging.getLogger(__name__)
+
+STOP_LIMIT_S = 10.0
+
+
+@dataclass(slots=True)
+class _Running:
+    part: Part
+    task: asyncio.Task[None]
+    stop: asyncio.Event
+
+
+def build(part: Part, context: Context) -> Any:
+    """Return the object of a configured part, not yet running."""
+    return registry.load(part.group, part.type)(part.config, context)
+
+
+class SourceRunner:
+    """Keeps exactly the given sources running."""
+
+    def __init__(self, pipeline: Pipeline, context: Callable[[str], Context]) -> None:
+        self._pipeline, self._context = pipeline, context
+        self._running: dict[str, _Running] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def names(self) -> list[str]:
+        """Return the names of running sources."""
+        return sorted(name for name, running in self._running.items() if not running.task.done())
+
+    def update(self, parts: Sequence[Part]) -> None:
+        """Start what is new, stop what has gone, restart what changed, leave the rest alone.
+
+        All new sources are built before any is started or stopped: one that
+        cannot be built leaves everything as it was.
+        """
+        wanted = {part.name: part for part in parts}
+        changed = [p for p in parts if p.name not in self._running or self._running[p.name].part != p]
+        built = [(part, build(part, self._context(part.name))) for part in changed]
+        for name in [n for n, r in self._running.items() if wanted.get(n) != r.part]:
+            running = self._running.pop(name)
+            running.stop.set()
+            self._ending.add(running.task)
+            running.task.add_done_callback(self._ending.discard)
+        for part, source in built:
+            stop = asyncio.Event()
+            task = asyncio.create_task(self._supervise(part, source, stop), name=f"source {part.name}")
+            self._running[part.name] = _Running(part, task, stop)
+
+    async def stop(self) -> None:
+        """Ask all sources to end; those that do not within STOP_LIMIT_S are cancelled and named in the log."""
+        for running in self._running.values():
+            running.stop.set()
+        tasks = {running.task for running in self._running.values()} | self._ending
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=STOP_LIMIT_S)
+        for task in late:
+            log.warning("%s did not end within %g s and is cancelled", task.get_name(), STOP_LIMIT_S)
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
+        self._running.clear()
+
+    async def _supervise(self, part: Part, source: Any, stop: asyncio.Event) -> None:
+        context = self._context(part.name)
+        emit = self._pipeline.emit_for(part.name)
+        try:
+            if hasattr(source, "run"):
+                await source.run(emit, stop)
+            else:
+                await _poll(source, emit, stop, context)
+        except Exception:  # one source must not take the others down
+            context.telemetry.count("metricsmith_source_failures_total", source=part.name, reason="defect")
+            log.exception("source %s ended with a defect; it stays off until a reload or restart", part.name)
+
+
+async def _poll(source: PolledSource, emit: Emit, stop: asyncio.Event, context: Context) -> None:
+    """Collect on multiples of the interval; a collection that overruns delays only itself."""
+    interval_s = source.interval_ms / 1000
+    while not stop.is_set():
+        now_s = context.clock.now_ms() / 1000
+        if await _stopped_within(stop, interval_s - now_s % interval_s, context):
+            return
+        try:
+            await emit(await asyncio.to_thread(source.collect, context.clock.now_ms()))
+        except JournalError:
+            continue  # counted where it was refused
+        except Exception as error:  # a collector is somebody's code
+            context.telemetry.problem(
+                log,
+                "metricsmith_source_failures_total",
+                f"source {context.name} could not collect: {type(error).__name__}: {error}",
+                source=context.name,
+                reason="collect",
+            )
+
+
+async def _stopped_within(stop: asyncio.Event, seconds: float, context: Context) -> bool:
+    waiting = asyncio.create_task(stop.wait())
+    sleeping = asyncio.create_task(context.clock.sleep(seconds))
+    await asyncio.wait((waiting, sleeping), return_when=asyncio.FIRST_COMPLETED)
+    for task in (waiting, sleeping):
+        task.cancel()
+    return stop.is_set()
