@@ -21,7 +21,7 @@ from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series import SeriesTable
 from metricsmith.wire.protobuf import read_fields
-from metricsmith.wire.remote_write import RemoteWriteDecoder
+from metricsmith.wire.remote_write import LabelCache, RemoteWriteDecoder
 from metricsmith.wire.remote_write_encode import encode_series_labels, encode_write_request
 from metricsmith.wire.remote_write_message import read_series
 
@@ -235,6 +235,48 @@ def test_series_that_share_their_first_labels_are_not_confused():
             *[b"up"] * 2,
             *[encode_labels({"__name__": "up", "a": "1"})] * 2,
         ]
+
+
+VALUE, TIME = b"\x09" + struct.pack("<d", 2.0), b"\x10" + varint(1000)
+
+
+@pytest.mark.parametrize("copies", [1, 20])
+@pytest.mark.parametrize(
+    ("fields", "times"),
+    [
+        (block(2, VALUE + TIME + b"\x18\x01"), [1000]),  # an unknown field behind the time
+        (block(2, VALUE + b"\x18\x01" + TIME), [1000]),
+        (block(2, b"\x10\x05" + TIME), [1000]),  # the last one of a repeated field counts
+        (block(2, VALUE + b"\x10\x05" + TIME), [1000]),
+        (block(2, VALUE + b"\x10\x85\x80\x00"), [5]),
+        (block(2, VALUE + TIME) + block(3, VALUE + TIME) + block(2, VALUE + TIME), [1000, 1000]),
+        (block(2, b"") + block(2, VALUE), [0, 0]),
+        (b"", []),
+    ],
+)
+def test_samples_of_unusual_form(fields, times, copies):
+    table = SeriesTable()
+    decoder = RemoteWriteDecoder(table)
+    for _ in range(2):
+        assert [t for _, t, _ in decoded(decoder, table, body(*[UP + fields] * copies))] == times * copies
+
+
+def test_a_sample_does_not_reach_into_what_follows_its_series():
+    cut = block(1, UP + b"\x12\x0c" + VALUE) + TIME  # the time is a field of the request
+    for copies in (1, 20):
+        with pytest.raises(WireError, match=r"series 0: .*12 bytes"):
+            RemoteWriteDecoder(SeriesTable()).decode(
+                bytes(cramjam.snappy.compress_raw(cut * copies)), max_decompressed=LIMIT
+            )
+
+
+def test_the_label_cache_stays_within_its_budget_and_keeps_what_is_used():
+    cache = LabelCache(100_000)
+    for i in range(10_000):
+        cache.put(b"%0100d" % i, i)
+        assert cache.young.get(b"%0100d" % 0, cache.find_old(b"%0100d" % 0)) == 0
+    assert len(cache.young) * 250 < 100_000
+    assert cache.young.get(b"%0100d" % 5000, cache.find_old(b"%0100d" % 5000)) is None
 
 
 def test_limits_hold_before_memory_is_used():
