@@ -177,13 +177,24 @@ def _labelkeep(rule: RelabelRule, labels: dict[str, str]) -> bool:
     return True
 
 
+def _lower(text: str) -> str:
+    # Go maps character by character to one character: no final sigma, no ß to SS.
+    return text.lower() if text.isascii() else "".join([c.lower()[0] for c in text])
+
+
+def _upper(text: str) -> str:
+    if text.isascii():
+        return text.upper()
+    return "".join([next((m for m in (c.upper(), c.title()) if len(m) == 1), c) for c in text])
+
+
 def _lowercase(rule: RelabelRule, labels: dict[str, str]) -> bool:
-    _put(labels, rule.target_label, rule._joined(labels).lower())
+    _put(labels, rule.target_label, _lower(rule._joined(labels)))
     return True
 
 
 def _uppercase(rule: RelabelRule, labels: dict[str, str]) -> bool:
-    _put(labels, rule.target_label, rule._joined(labels).upper())
+    _put(labels, rule.target_label, _upper(rule._joined(labels)))
     return True
 
 
