@@ -1,0 +1,154 @@
+"""Decoded row groups: samples of some series of a block, with each distinct timestamp vector kept once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from metricsmith.model.arrays import F64, I64, U32, Bool
+from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
+from metricsmith.store.ragged import flat_positions, group_equal, offsets_of
+
+_MIN_MATRIX_SERIES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class SampleGroup:
+    """One row group: series i has values `offsets[i]:offsets[i + 1]` and times from `clock[clock_start[i]]` on.
+
+    Series scraped together share their times: keeping a vector once halves
+    the memory, and equal `clock_start` says that series fit into one matrix.
+
+    Shapes:
+        offsets: (S + 1,)
+        values: (P,) NaN where stale.
+        clock_start: (S,)
+        clock: (C,) distinct time vectors one after another.
+        stale: (C,) markers, parallel to `clock`, or None.
+    """
+
+    offsets: I64
+    values: F64
+    clock_start: I64
+    clock: I64
+    stale: Bool | None
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory of all arrays."""
+        arrays = (self.offsets, self.values, self.clock_start, self.clock, self.stale)
+        return sum(a.nbytes for a in arrays if a is not None)
+
+
+def make_group(offsets: I64, times: I64, values: F64, stale: Bool | None) -> SampleGroup:
+    """Return a group of samples, equal time vectors (with equal markers) kept once.
+
+    Shapes:
+        offsets: (S + 1,), no series empty.
+        times, values, stale: (P,)
+    """
+    counts = np.diff(offsets)
+    width = int(counts[0])
+    if bool((counts == width).all()):
+        shared = bool((times.reshape(-1, width) == times[:width]).all())
+        if shared and (stale is None or bool((stale.reshape(-1, width) == stale[:width]).all())):
+            marks = None if stale is None else stale[:width].copy()
+            return SampleGroup(offsets, values, np.zeros(len(counts), np.int64), times[:width].copy(), marks)
+    number = group_equal(times * 2 if stale is None else times * 2 + stale, offsets)
+    _, model, number = np.unique(number, return_index=True, return_inverse=True)
+    kept = flat_positions(offsets[model], counts[model])
+    clock_start = offsets_of(counts[model])[:-1][number]
+    return SampleGroup(offsets, values, clock_start, times[kept], None if stale is None else stale[kept])
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixPart:
+    """Series of one row group with equal times, to be stacked with those of other row groups."""
+
+    series: U32
+    times: I64
+    values: F64
+    stale: Bool | None
+
+
+def select(
+    group: SampleGroup, rows: I64, series: U32, start_ms: int, end_ms: int
+) -> tuple[list[MatrixPart], RaggedPiece | None]:
+    """Return samples of some series in the closed range: matrices where times are shared, the rest ragged.
+
+    Shapes:
+        rows: (R,) positions of the series in the group, ascending.
+        series: (R,) their process-wide ids.
+    """
+    begin = group.clock_start[rows]
+    count = group.offsets[rows + 1] - group.offsets[rows]
+    lo = _search(group.clock, begin, count, start_ms)
+    hi = _search(group.clock, begin, count, end_ms + 1)
+    found = hi > lo
+    if not bool(found.all()):
+        rows, series, begin, lo, hi = rows[found], series[found], begin[found], lo[found], hi[found]
+    at = group.offsets[rows] + lo - begin
+    width = hi - lo
+    clocks, first, clock, sharing = np.unique(lo, return_index=True, return_inverse=True, return_counts=True)
+    matrices = []
+    alone = np.zeros(len(rows), np.bool_)
+    if len(clocks) > 1:
+        alone = sharing[clock] < _MIN_MATRIX_SERIES
+    for number in np.flatnonzero(sharing >= _MIN_MATRIX_SERIES) if len(clocks) > 1 else range(len(clocks)):
+        members = np.flatnonzero(clock == number) if len(clocks) > 1 else slice(None)
+        start, stop = int(lo[first[number]]), int(hi[first[number]])
+        matrices.append(
+            MatrixPart(
+                series[members],
+                group.clock[start:stop],
+                _rows(group.values, at[members], stop - start),
+                None if group.stale is None else group.stale[start:stop],
+            )
+        )
+    if not bool(alone.any()):
+        return matrices, None
+    flat, ticks = flat_positions(at[alone], width[alone]), flat_positions(lo[alone], width[alone])
+    stale = None if group.stale is None else group.stale[ticks]
+    return matrices, RaggedPiece(
+        series[alone], offsets_of(width[alone]), group.clock[ticks], group.values[flat], stale
+    )
+
+
+def stack(parts: list[MatrixPart]) -> list[Piece]:
+    """Return one matrix for each distinct time vector (and markers) of the parts."""
+    stacks: dict[tuple[bytes, bytes], list[MatrixPart]] = {}
+    for part in parts:
+        key = (part.times.tobytes(), b"" if part.stale is None else part.stale.tobytes())
+        stacks.setdefault(key, []).append(part)
+    pieces: list[Piece] = []
+    for same in stacks.values():
+        first = same[0]
+        values = first.values if len(same) == 1 else np.concatenate([p.values for p in same])
+        series = first.series if len(same) == 1 else np.concatenate([p.series for p in same])
+        pieces.append(MatrixPiece(series, first.times, values, first.stale))
+    return pieces
+
+
+def _rows(values: F64, at: I64, width: int) -> F64:
+    """Return rows of one width, a view where they follow one another."""
+    if len(at) == 1 or bool((np.diff(at) == width).all()):
+        return values[at[0] : at[0] + len(at) * width].reshape(len(at), width)
+    return sliding_window_view(values, width)[at]
+
+
+def _search(clock: I64, begin: I64, count: I64, time_ms: int) -> I64:
+    """Return for each vector of the clock where its first time not before `time_ms` stands.
+
+    Shapes:
+        begin, count: (R,) bounds of the vectors.
+        returns: (R,) positions in `clock`.
+    """
+    lo, hi = begin.copy(), begin + count
+    for _ in range(int(count.max(initial=0)).bit_length()):
+        middle = (lo + hi) >> 1
+        before = (lo < hi) & (clock[np.minimum(middle, len(clock) - 1)] < time_ms)
+        lo = np.where(before, middle + 1, lo)
+        hi = np.where(before, hi, middle)
+    return lo

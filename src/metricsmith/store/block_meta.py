@@ -1,0 +1,101 @@
+"""`meta.json`: what a block holds and the checksums of its files."""
+
+from __future__ import annotations
+
+import zlib
+from datetime import UTC, datetime, timedelta
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from metricsmith.errors import BlockCorrupt, FormatTooNew
+
+BLOCK_FORMAT = 1
+SAMPLES_FILE, SERIES_FILE, META_FILE = "samples.parquet", "series.parquet", "meta.json"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileMeta(_Part):
+    """A file that is read as a whole."""
+
+    bytes: int = Field(ge=0)
+    crc32: int = Field(ge=0)
+
+
+class SamplesMeta(_Part):
+    """`samples.parquet` as the parts that are read at once: row groups one after another, then the footer.
+
+    Lists have one entry per row group. The first row group's part begins with
+    the file, the footer's ends with it, so every byte is under a checksum.
+    """
+
+    row_group_samples: list[int]
+    row_group_bytes: list[int]
+    row_group_crc32: list[int]
+    footer_bytes: int = Field(ge=12)
+    footer_crc32: int
+
+
+class BlockMeta(_Part):
+    """What `meta.json` says; times are in milliseconds since the Unix epoch."""
+
+    format: int
+    number: int = Field(ge=1)
+    window_start_ms: int
+    window_end_ms: int
+    min_time_ms: int
+    max_time_ms: int
+    series: int = Field(ge=1)
+    samples: int = Field(ge=1)
+    catalogue: str
+    sources: list[str]
+    series_file: FileMeta
+    samples_file: SamplesMeta
+
+    @property
+    def name(self) -> str:
+        """The name of the block's folder: its window in UTC, then its number."""
+        return f"{_utc(self.window_start_ms)}-{_utc(self.window_end_ms)}-{self.number:08d}"
+
+    @property
+    def samples_bytes(self) -> int:
+        """The size of `samples.parquet`."""
+        return sum(self.samples_file.row_group_bytes) + self.samples_file.footer_bytes
+
+    @property
+    def disk_bytes(self) -> int:
+        """The size of the block's two data files."""
+        return self.samples_bytes + self.series_file.bytes
+
+
+def encode_meta(meta: BlockMeta) -> bytes:
+    """Return the bytes of `meta.json`."""
+    return orjson.dumps(meta.model_dump(), option=orjson.OPT_INDENT_2)
+
+
+def decode_meta(data: bytes, crc32: int, where: str) -> BlockMeta:
+    """Return what the bytes of a `meta.json` say.
+
+    Raises:
+        BlockCorrupt: not the bytes that were written.
+        FormatTooNew: a newer metricsmith wrote the block.
+    """
+    got = zlib.crc32(data)
+    if got != crc32:
+        raise BlockCorrupt(f"{where}: got checksum {got:08x}, wanted {crc32:08x}")
+    try:
+        fields = orjson.loads(data)
+        version = fields.get("format") if isinstance(fields, dict) else None
+        if isinstance(version, int) and version > BLOCK_FORMAT:
+            raise FormatTooNew(f"{where}: got block format {version}, wanted {BLOCK_FORMAT} or older")
+        return BlockMeta.model_validate(fields)
+    except (orjson.JSONDecodeError, ValidationError) as error:
+        raise BlockCorrupt(f"{where}: {error}") from error
+
+
+def _utc(time_ms: int) -> str:
+    return f"{_EPOCH + timedelta(milliseconds=time_ms):%Y%m%dT%H%M%SZ}"

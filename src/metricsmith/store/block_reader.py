@@ -1,0 +1,278 @@
+"""An open block: its series, its row groups decoded on demand, and the samples of a selection."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from metricsmith.errors import BlockCorrupt
+from metricsmith.model.arrays import F64, I64, U32, Bool
+from metricsmith.model.metadata import Metadata
+from metricsmith.model.series import SeriesTable
+from metricsmith.store.block_groups import MatrixPart, SampleGroup, make_group, select, stack
+from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta, decode_meta
+from metricsmith.store.cache import ByteCache
+from metricsmith.store.catalogue import columns_to_keys, metadata_of
+from metricsmith.store.manifest import BlockEntry
+from metricsmith.store.pieces import Piece, RaggedPiece
+from metricsmith.store.ragged import joined_stale, offsets_of
+
+
+class Catalogue:
+    """The series of a block: process-wide ids in key order. Blocks with the same series share one.
+
+    Shapes:
+        ids: (S,)
+    """
+
+    def __init__(self, ids: U32, metadata: dict[str, Metadata]) -> None:
+        self.ids = ids
+        self.metadata = metadata
+        self._row_by_id = np.argsort(ids).astype(np.uint32)
+        self.sorted_ids: U32 = ids[self._row_by_id]
+
+    def rows(self, series: U32) -> I64:
+        """Return the sorted block rows of those given series that are here.
+
+        Shapes:
+            series: sorted, each once.
+        """
+        if len(series) == len(self.sorted_ids) and np.array_equal(series, self.sorted_ids):
+            return np.arange(len(series))
+        at = np.searchsorted(self.sorted_ids, series)
+        at[at == len(self.sorted_ids)] = 0
+        found: I64 = self._row_by_id[at[self.sorted_ids[at] == series]].astype(np.int64)
+        found.sort()
+        return found
+
+
+class _Rows:
+    """Where each series' samples lie in `samples.parquet`."""
+
+    def __init__(self, offsets: I64) -> None:
+        self.offsets = offsets
+        self.nbytes = offsets.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    times: I64
+    values: F64
+    stale: Bool | None
+
+
+class Block:
+    """A block on disk, immutable. Files are opened for each read and closed after it.
+
+    So thousands of blocks need no file descriptors; whoever reads holds a
+    lease (see `leases`), and files are deleted only after the last lease.
+    """
+
+    def __init__(self, folder: Path, entry: BlockEntry, meta: BlockMeta, catalogue: Catalogue) -> None:
+        self.folder, self.entry, self.meta, self.catalogue = folder, entry, meta, catalogue
+        samples = meta.samples_file
+        self._group_rows = offsets_of(np.array(samples.row_group_samples, np.int64))
+        self._group_bytes = offsets_of(np.array(samples.row_group_bytes, np.int64))
+        self._footer: Any = None
+
+    def pieces(self, series: U32, start_ms: int, end_ms: int, cache: ByteCache) -> list[Piece]:
+        """Return the samples of some series in the closed range; each sample stands in one piece.
+
+        Shapes:
+            series: sorted ids, each once.
+        Raises:
+            BlockCorrupt: a file is damaged.
+        """
+        rows = self.catalogue.rows(series)
+        if len(rows) == 0:
+            return []
+        offsets = cache.get((self.entry.number, -1), self._load_rows).offsets
+        matrices: list[MatrixPart] = []
+        ragged: list[Piece] = []
+        for number in self._groups_of(offsets[rows], offsets[rows + 1]).tolist():
+            first, last = self._series_in_group(offsets, number)
+            inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, last)]
+            group = cache.get((self.entry.number, number), partial(self._load_group, offsets, number))
+            parts, rest = select(group, inside - first, self.catalogue.ids[inside], start_ms, end_ms)
+            matrices.extend(parts)
+            if rest is not None:
+                ragged.append(rest)
+        return [*stack(matrices), *ragged]
+
+    def scan(self, first: int, last: int) -> RaggedPiece:
+        """Return all samples of the series at rows [first, last), in key order, past the cache.
+
+        Raises:
+            BlockCorrupt: a file is damaged.
+        """
+        offsets = self._load_rows().offsets
+        lo, hi = int(offsets[first]), int(offsets[last])
+        first_group = int(np.searchsorted(self._group_rows, lo, "right")) - 1
+        last_group = int(np.searchsorted(self._group_rows, hi, "left"))
+        parts = [self._decode(number) for number in range(first_group, last_group)]
+        skipped = lo - int(self._group_rows[first_group])
+        inside = slice(skipped, skipped + hi - lo)
+        stale = joined_stale([(p.stale, len(p.times)) for p in parts])
+        return RaggedPiece(
+            self.catalogue.ids[first:last],
+            offsets[first : last + 1] - lo,
+            np.concatenate([p.times for p in parts])[inside],
+            np.concatenate([p.values for p in parts])[inside],
+            None if stale is None else stale[inside],
+        )
+
+    def counts(self) -> I64:
+        """Return the number of samples of each series, in key order."""
+        return np.diff(self._load_rows().offsets)
+
+    def verify(self) -> None:
+        """Read every part of both files.
+
+        Raises:
+            BlockCorrupt: one is damaged.
+        """
+        self._load_rows()
+        for number in range(len(self.meta.samples_file.row_group_samples)):
+            self._decode(number)
+
+    def _load_rows(self) -> _Rows:
+        counts = np.asarray(_series_file(self.folder, self.meta, ["row_count"])["row_count"].combine_chunks())
+        offsets = offsets_of(counts)
+        if len(counts) != self.meta.series or offsets[-1] != self.meta.samples:
+            raise _corrupt(
+                self.folder / SERIES_FILE,
+                f"{len(counts)} series with {offsets[-1]} samples, not as in {META_FILE}",
+            )
+        return _Rows(offsets)
+
+    def _groups_of(self, starts: I64, ends: I64) -> I64:
+        """Return the row groups that hold any of these ranges of samples."""
+        change = np.zeros(len(self._group_rows) + 1, np.int64)
+        np.add.at(change, np.searchsorted(self._group_rows, starts, "right") - 1, 1)
+        np.add.at(change, np.searchsorted(self._group_rows, ends, "left"), -1)
+        return np.flatnonzero(np.cumsum(change) > 0)
+
+    def _series_in_group(self, offsets: I64, number: int) -> tuple[int, int]:
+        start, end = self._group_rows[number], self._group_rows[number + 1]
+        return int(np.searchsorted(offsets, start, "right")) - 1, int(np.searchsorted(offsets, end, "left"))
+
+    def _load_group(self, offsets: I64, number: int) -> SampleGroup:
+        first, last = self._series_in_group(offsets, number)
+        start, end = self._group_rows[number], self._group_rows[number + 1]
+        samples = self._decode(number)
+        own = np.clip(offsets[first : last + 1], start, end) - start
+        return make_group(own, samples.times, samples.values, samples.stale)
+
+    def _decode(self, number: int) -> _Samples:
+        samples = self.meta.samples_file
+        start = int(self._group_bytes[number])
+        where = f"row group {number}"
+        _read(
+            self.folder / SAMPLES_FILE,
+            start,
+            samples.row_group_bytes[number],
+            samples.row_group_crc32[number],
+            where,
+        )
+        try:
+            with pa.OSFile(str(self.folder / SAMPLES_FILE), "rb") as file:
+                parquet = pq.ParquetFile(file, metadata=self._file_metadata())
+                columns = parquet.read_row_group(number, columns=["time_ms", "value"], use_threads=False)
+            times, values = columns["time_ms"].combine_chunks(), columns["value"].combine_chunks()
+        except (pa.ArrowException, OSError) as error:
+            raise _corrupt(self.folder / SAMPLES_FILE, f"{where}: {error}") from error
+        if len(times) != samples.row_group_samples[number]:
+            raise _corrupt(
+                self.folder / SAMPLES_FILE, f"{where}: {len(times)} samples, not as in {META_FILE}"
+            )
+        stale = None if values.null_count == 0 else values.is_null().to_numpy(zero_copy_only=False)
+        return _Samples(times.to_numpy(), values.to_numpy(zero_copy_only=False), stale)
+
+    def _file_metadata(self) -> Any:
+        if self._footer is None:
+            samples = self.meta.samples_file
+            start = int(self._group_bytes[-1])
+            data = _read(
+                self.folder / SAMPLES_FILE, start, samples.footer_bytes, samples.footer_crc32, "footer"
+            )
+            try:
+                self._footer = pq.read_metadata(pa.BufferReader(data))
+            except (pa.ArrowException, OSError) as error:
+                raise _corrupt(self.folder / SAMPLES_FILE, f"footer: {error}") from error
+        return self._footer
+
+
+def open_block(
+    folder: Path, entry: BlockEntry, table: SeriesTable, known: MutableMapping[str, Catalogue]
+) -> Block:
+    """Return a block whose series are interned; a catalogue that is already known is shared.
+
+    Only the sizes of the files are checked here, and the checksum of what is
+    read: reading all samples at every start would cost minutes on a full disk.
+    Each part of `samples.parquet` is checked when it is first decoded.
+
+    Raises:
+        BlockCorrupt: a file is missing, damaged or of the wrong size.
+        FormatTooNew: a newer metricsmith wrote it.
+    """
+    try:
+        data = (folder / META_FILE).read_bytes()
+        meta = decode_meta(data, entry.meta_crc32, str(folder / META_FILE))
+        for name, wanted in ((SAMPLES_FILE, meta.samples_bytes), (SERIES_FILE, meta.series_file.bytes)):
+            size = (folder / name).stat().st_size
+            if size != wanted:
+                raise BlockCorrupt(f"{folder / name}: got {size} bytes, wanted {wanted}")
+    except FileNotFoundError as error:
+        raise BlockCorrupt(f"{error.filename}: the file is missing") from error
+    catalogue = known.get(meta.catalogue)
+    if catalogue is None:
+        catalogue = known[meta.catalogue] = load_catalogue(folder, meta, table)
+    return Block(folder, entry, meta, catalogue)
+
+
+def load_catalogue(folder: Path, meta: BlockMeta, table: SeriesTable) -> Catalogue:
+    """Return the series of a block, interned.
+
+    Raises:
+        BlockCorrupt: `series.parquet` is damaged.
+    """
+    series = _series_file(folder, meta, ["name", "labels", "family", "type", "unit", "help"])
+    names, labels = series["name"].combine_chunks(), series["labels"].combine_chunks()
+    return Catalogue(table.intern_many(columns_to_keys(names, labels)), metadata_of(series))
+
+
+def _series_file(folder: Path, meta: BlockMeta, columns: list[str]) -> pa.Table:
+    path = folder / SERIES_FILE
+    data = _read(path, 0, meta.series_file.bytes, meta.series_file.crc32, "whole file")
+    try:
+        return pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False)
+    except (pa.ArrowException, OSError) as error:
+        raise _corrupt(path, str(error)) from error
+
+
+def _read(path: Path, start: int, size: int, crc32: int, what: str) -> bytes:
+    """Return a part of a file whose checksum is right."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(start)
+            data = file.read(size)
+    except FileNotFoundError as error:
+        raise _corrupt(path, "the file is missing") from error
+    got = zlib.crc32(data)
+    if len(data) != size or got != crc32:
+        raise _corrupt(
+            path, f"{what}: got {len(data)} bytes with checksum {got:08x}, wanted {size} with {crc32:08x}"
+        )
+    return data
+
+
+def _corrupt(path: Path, what: str) -> BlockCorrupt:
+    return BlockCorrupt(f"{path}: {what}")

@@ -1,0 +1,318 @@
+"""The blocks of a data directory: write, read, merge, delete, and recover after a crash.
+
+The manifest decides what exists. A block is written in `tmp`, synced, renamed into `blocks`, and then
+named in the manifest in one transaction with the journal cursor: a crash leaves the old state or the new.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from metricsmith.errors import BlockCorrupt, DiskFull, StoreError
+from metricsmith.model.arrays import U32
+from metricsmith.model.metadata import Metadata
+from metricsmith.model.series import SeriesTable
+from metricsmith.model.telemetry import Telemetry
+from metricsmith.store import fsutil
+from metricsmith.store.block_output import BlockOutput, BlockShape, choose_merge, copy_blocks
+from metricsmith.store.block_reader import Block, Catalogue, open_block
+from metricsmith.store.block_writer import FinishedBlock
+from metricsmith.store.cache import ByteCache
+from metricsmith.store.datadir import DataDir
+from metricsmith.store.leases import LiveBlocks
+from metricsmith.store.manifest import BlockEntry, Manifest
+from metricsmith.store.pieces import Piece, RaggedPiece
+from metricsmith.store.sorting import joined
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockConfig:
+    """How blocks are cut, kept and cached.
+
+    `row_group_rows` is what one series costs at least when it is read from
+    disk (0.3 ms for 32,768); smaller ones make whole reads slower.
+    """
+
+    retention_ms: int = 30 * 86_400_000
+    cache_bytes: int = 64 << 20
+    window_ms: int = 2 * 3_600_000
+    max_blocks_per_window: int = 8
+    row_group_rows: int = 32_768
+
+
+class BlockStore:
+    """Everything on disk under one folder. Any thread may read; one at a time calls `write`."""
+
+    def __init__(self, folder: Path, series: SeriesTable, telemetry: Telemetry, config: BlockConfig) -> None:
+        self._series, self._telemetry, self._config = series, telemetry, config
+        self._dirs = DataDir(folder)
+        self._shape = BlockShape(config.window_ms, config.row_group_rows)
+        self._cache = ByteCache(config.cache_bytes, telemetry)
+        self._live = LiveBlocks()
+        self._catalogues: WeakValueDictionary[str, Catalogue] = WeakValueDictionary()
+        self._metadata: dict[str, Metadata] = {}
+        self._change = threading.Lock()  # one change of the manifest and the live blocks at a time
+        self._manifest: Manifest
+
+    # --- open and close ------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Take the directory and open what the manifest names; set aside what is damaged or unknown.
+
+        Raises:
+            DataDirLocked: another process uses it.
+            FormatTooNew: a newer metricsmith wrote it.
+        """
+        self._dirs.open()
+        try:
+            self._manifest = Manifest(self._dirs.manifest)
+            self._open_blocks()
+            self._clear_leftovers()
+        except BaseException:
+            self._dirs.close()
+            raise
+        self._telemetry.watch("metricsmith_store_blocks", lambda: self.block_count)
+        self._telemetry.watch("metricsmith_store_disk_bytes", self.disk_usage)
+
+    def close(self) -> None:
+        """Release the directory."""
+        self._manifest.close()
+        self._dirs.close()
+
+    def _open_blocks(self) -> None:
+        blocks, damaged = [], []
+        for entry in self._manifest.blocks():
+            try:
+                block = open_block(self._dirs.blocks / entry.name, entry, self._series, self._catalogues)
+            except BlockCorrupt as error:
+                damaged.append(entry.number)
+                self._move_to_strays(self._dirs.blocks / entry.name)
+                self._report_set_aside("damaged", str(error))
+            else:
+                blocks.append(block)
+                self._metadata.update(block.catalogue.metadata)
+        if damaged:
+            self._manifest.commit(remove=damaged)
+        self._live.exchange(blocks, {})
+
+    def _clear_leftovers(self) -> None:
+        """Remove what a crash left in `tmp` and what a merge replaced; set aside what nobody knows."""
+        for path in self._dirs.tmp.iterdir():
+            fsutil.remove_tree(path)
+            log.info("removed %s, left unfinished by the last run", path)
+        known = {block.entry.name for block in self._live.all()}
+        replaced = {name for block in self._live.all() for name in block.meta.sources}
+        for path in self._dirs.blocks.iterdir():
+            if path.name in known:
+                continue
+            if path.name in replaced:
+                fsutil.remove_tree(path)
+                log.info("removed %s, which a merge has replaced", path)
+            else:
+                self._move_to_strays(path)
+                self._report_set_aside("unknown", f"{path.name} is not in the manifest")
+
+    # --- reading: any thread -------------------------------------------------------------------
+
+    @property
+    def cursor(self) -> int:
+        """The journal sequence from which a restart must replay; 0 when nothing was written yet."""
+        return self._manifest.cursor
+
+    @property
+    def block_count(self) -> int:
+        """The number of blocks that serve."""
+        return len(self._live.all())
+
+    def pieces(self, series: U32, start_ms: int, end_ms: int) -> list[Piece]:
+        """Return the samples of some series in the closed range, oldest priority first.
+
+        Where two pieces hold the same (series, time), the later one is right.
+        A block found to be damaged is set aside, and the others answer.
+
+        Shapes:
+            series: sorted ids, each once.
+        """
+        found: list[Piece] = []
+        damaged: list[tuple[Block, BlockCorrupt]] = []
+        with self._live.lease(
+            lambda b: b.meta.min_time_ms <= end_ms and b.meta.max_time_ms >= start_ms
+        ) as blocks:
+            for block in blocks:
+                try:
+                    found.extend(block.pieces(series, start_ms, end_ms, self._cache))
+                except BlockCorrupt as error:
+                    damaged.append((block, error))
+        for block, why in damaged:
+            self._set_aside(block, why)
+        return found
+
+    def series_in(self, start_ms: int, end_ms: int) -> U32:
+        """Return the sorted ids of all series of blocks that overlap the closed range."""
+        catalogues = {
+            id(b.catalogue): b.catalogue.sorted_ids
+            for b in self._live.all()
+            if b.meta.min_time_ms <= end_ms and b.meta.max_time_ms >= start_ms
+        }
+        return np.unique(np.concatenate([np.empty(0, np.uint32), *catalogues.values()]))
+
+    def metadata(self) -> Mapping[str, Metadata]:
+        """Return what blocks know of each metric family."""
+        return self._metadata
+
+    def disk_usage(self) -> int:
+        """Return the bytes of all blocks."""
+        return sum(block.meta.disk_bytes for block in self._live.all())
+
+    def last_sample_ms(self) -> int | None:
+        """Return the time of the newest sample, None without any."""
+        return max((block.meta.max_time_ms for block in self._live.all()), default=None)
+
+    # --- changing: one background thread -------------------------------------------------------
+
+    def write(self, pieces: Iterable[RaggedPiece], metadata: Mapping[str, Metadata], cursor: int) -> None:
+        """Make pieces durable as one block per window they touch, and the journal cursor with them.
+
+        Pieces come oldest priority first: a later one wins on equal (series,
+        time). They are taken one at a time, so a lazy sequence whose pieces
+        follow one another in key order costs the memory of one.
+
+        Raises:
+            DiskFull: no space; nothing has changed.
+        """
+        output = self._output(metadata)
+        try:
+            for keyed in joined(pieces, self._series):
+                output.append(keyed)
+            finished = output.finish()
+            self._publish(finished, cursor=cursor)
+        except BaseException:
+            output.abandon()
+            raise
+        self._metadata = {**self._metadata, **metadata}
+        for start_ms in sorted({block.meta.window_start_ms for block in finished}):
+            self._merge_if_full(start_ms)
+
+    def apply_retention(self, now_ms: int) -> None:
+        """Delete the blocks whose newest sample is older than the retention, and strays as old."""
+        cutoff_ms = now_ms - self._config.retention_ms
+        with self._change:
+            old = [b for b in self._live.all() if b.meta.max_time_ms < cutoff_ms]
+            if old:
+                self._manifest.commit(remove=[b.entry.number for b in old])
+                self._live.exchange((), {b.entry.number: self._delete for b in old})
+                self._telemetry.count("metricsmith_store_blocks_deleted_total", len(old), reason="retention")
+        for path in self._dirs.strays.iterdir():
+            if path.stat().st_mtime * 1000 < cutoff_ms:
+                fsutil.remove_tree(path)
+                log.info("deleted %s, older than the retention", path)
+
+    def _output(self, metadata: Mapping[str, Metadata], sources: Sequence[str] = ()) -> BlockOutput:
+        return BlockOutput(self._dirs.tmp, self._manifest.take_number, self._shape, metadata, sources)
+
+    def _publish(
+        self, finished: Sequence[FinishedBlock], replaced: Sequence[Block] = (), cursor: int | None = None
+    ) -> None:
+        """Rename finished blocks to their place and let them serve instead of the replaced ones."""
+        blocks = [self._block(block) for block in finished]
+        gone = {block.entry.number: self._delete for block in replaced}
+        with ExitStack() as undo, fsutil.disk_full("publishing a block"):
+            for made, block in zip(finished, blocks, strict=True):
+                undo.callback(fsutil.remove_tree, block.folder)
+                fsutil.move_folder(made.folder, block.folder)
+            with self._change:
+                if not gone.keys() <= {block.entry.number for block in self._live.all()}:
+                    raise StoreError("a block to be merged was deleted or set aside meanwhile")
+                self._manifest.commit([block.entry for block in blocks], list(gone), cursor)
+                undo.pop_all()
+                self._live.exchange(blocks, gone)
+
+    def _block(self, made: FinishedBlock) -> Block:
+        catalogue = self._catalogues.get(made.meta.catalogue)
+        if catalogue is None:
+            catalogue = self._catalogues[made.meta.catalogue] = Catalogue(made.ids, made.metadata)
+        entry = BlockEntry(made.meta.number, made.meta.name, made.meta_crc32)
+        return Block(self._dirs.blocks / made.meta.name, entry, made.meta, catalogue)
+
+    def _merge_if_full(self, start_ms: int) -> None:
+        """Merge blocks of a window that has too many; a failure is counted and the next write tries again."""
+        with self._live.lease(lambda b: b.meta.window_start_ms == start_ms) as blocks:
+            if len(blocks) <= self._config.max_blocks_per_window:
+                return
+            chosen = choose_merge(blocks)
+            metadata = {k: v for b in chosen for k, v in b.catalogue.metadata.items()}
+            output = self._output(metadata, [b.entry.name for b in chosen])
+            try:
+                copy_blocks(chosen, output, self._series)
+                self._publish(output.finish(), chosen)
+            except (OSError, StoreError, DiskFull) as error:
+                output.abandon()
+                self._telemetry.problem(
+                    log,
+                    "metricsmith_store_merges_total",
+                    f"merge of {len(chosen)} blocks failed, tried again at the next flush: {error}",
+                    result="failed",
+                )
+                if isinstance(error, BlockCorrupt):
+                    self._verify(chosen)
+            except BaseException:
+                output.abandon()
+                raise
+            else:
+                self._telemetry.count("metricsmith_store_merges_total", result="done")
+                self._telemetry.count("metricsmith_store_blocks_deleted_total", len(chosen), reason="merged")
+
+    def _verify(self, blocks: Sequence[Block]) -> None:
+        for block in blocks:
+            try:
+                block.verify()
+            except BlockCorrupt as error:
+                self._set_aside(block, error)
+
+    # --- taking blocks out ---------------------------------------------------------------------
+
+    def _set_aside(self, block: Block, error: BlockCorrupt) -> None:
+        with self._change:
+            if block not in self._live.all():
+                return  # another thread was first
+            self._manifest.commit(remove=[block.entry.number])
+            self._live.exchange((), {block.entry.number: self._keep_as_stray})
+        self._report_set_aside("damaged", str(error))
+
+    def _report_set_aside(self, reason: str, message: str) -> None:
+        self._telemetry.problem(
+            log,
+            "metricsmith_store_blocks_set_aside_total",
+            f"set aside under {self._dirs.strays}: {message}",
+            level=logging.ERROR,
+            reason=reason,
+        )
+
+    def _delete(self, block: Block) -> None:
+        self._cache.drop(lambda key: key[0] == block.entry.number)
+        try:
+            fsutil.remove_tree(block.folder)
+        except OSError as error:  # the manifest has forgotten it: the next start finds it
+            log.warning("could not delete %s: %s", block.folder, error)
+
+    def _keep_as_stray(self, block: Block) -> None:
+        self._cache.drop(lambda key: key[0] == block.entry.number)
+        self._move_to_strays(block.folder)
+
+    def _move_to_strays(self, path: Path) -> None:
+        target = self._dirs.strays / path.name
+        try:
+            fsutil.remove_tree(target)
+            fsutil.move_folder(path, target)
+        except OSError as error:
+            log.warning("could not move %s to %s: %s", path, target, error)

@@ -1,0 +1,115 @@
+"""The data directory as a whole: who may use it, and in which version its contents are written."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from metricsmith.errors import DataDirLocked, FormatTooNew, StoreError
+from metricsmith.store import fsutil
+
+Migration = Callable[[Path], None]
+
+MIGRATIONS: tuple[Migration, ...] = ()
+"""`MIGRATIONS[n - 1]` turns a data directory of version n into one of version n + 1.
+
+A migration may be interrupted and started again, so each must leave what it has already done alone.
+"""
+
+
+def current_version() -> int:
+    """Return the version that this metricsmith writes."""
+    return len(MIGRATIONS) + 1
+
+
+class DataDir:
+    """The folders of a data directory, held by one process at a time.
+
+    `blocks` holds what the manifest names, `tmp` what is being written and
+    may be deleted at any time, `strays` what was set aside for a person.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.blocks = folder / "blocks"
+        self.tmp = folder / "tmp"
+        self.strays = folder / "strays"
+        self.manifest = folder / "manifest.sqlite"
+        self._lock: int | None = None
+
+    def open(self) -> None:
+        """Take the lock, bring the contents to the current version and create what is missing.
+
+        Raises:
+            DataDirLocked: another process uses the directory.
+            FormatTooNew: a newer metricsmith wrote it.
+            StoreError: its FORMAT file is not one of ours.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._take_lock()
+        try:
+            self._migrate()
+            for folder in (self.blocks, self.tmp, self.strays):
+                folder.mkdir(exist_ok=True)
+            fsutil.sync_folder(self.folder)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _take_lock(self) -> None:
+        descriptor = os.open(self.folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            raise DataDirLocked(
+                f"got {self.folder} in use by process {holder}, wanted it for this process alone"
+                " (stop that process, or give this one another storage.path)"
+            ) from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        self._lock = descriptor
+
+    def _migrate(self) -> None:
+        file = self.folder / "FORMAT"
+        wanted = current_version()
+        try:
+            version = _read_version(file)
+        except FileNotFoundError:
+            version = wanted
+            fsutil.replace_file(file, _version_text(version))
+        if version > wanted:
+            raise FormatTooNew(
+                f"got {self.folder} in format version {version}, wanted {wanted} or older"
+                " (a newer metricsmith wrote it: use that version, or another storage.path)"
+            )
+        while version < wanted:
+            MIGRATIONS[version - 1](self.folder)
+            version += 1
+            fsutil.replace_file(file, _version_text(version))
+
+
+def _version_text(version: int) -> bytes:
+    return f"metricsmith data {version}\n".encode()
+
+
+def _read_version(file: Path) -> int:
+    text = file.read_bytes()[:64]
+    words = text.split()
+    if (
+        len(words) != 3
+        or words[:2] != [b"metricsmith", b"data"]
+        or not words[2].isdigit()
+        or words[2] == b"0"
+    ):
+        raise StoreError(f'got {text!r} in {file}, wanted a line such as "metricsmith data 1"')
+    return int(words[2])
