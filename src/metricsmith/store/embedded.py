@@ -24,7 +24,7 @@ from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
 from metricsmith.model.settings_types import DurationMs, SizeBytes, format_size
-from metricsmith.store.blocks import BlockStore
+from metricsmith.store.blocks import BlockConfig, BlockStore
 from metricsmith.store.flush import Heads, is_disk_full
 from metricsmith.store.head_pieces import ALWAYS
 from metricsmith.store.index import SeriesIndex
@@ -56,9 +56,11 @@ class EmbeddedStore:
     def __init__(self, config: EmbeddedConfig, context: Context) -> None:
         self._config = config
         self._table, self._telemetry, self._clock = context.series, context.telemetry, context.clock
-        self._blocks = BlockStore(Path(config.path), context.series, context.telemetry, config)
+        blocks = BlockConfig(config.retention, config.cache_bytes)
+        self._blocks = BlockStore(Path(config.path), context.series, context.telemetry, blocks)
         self._blocks.open()
         self._index = SeriesIndex(context.series)
+        self._index.catch_up()  # now, and not while the first batch waits
         self._heads = Heads(
             self._blocks, context.series, context.telemetry, config.head_bytes, config.head_age
         )
@@ -208,7 +210,7 @@ class EmbeddedStore:
             retention_ms=self._config.retention,
             disk_usage_bytes=self._blocks.disk_usage(),
             series=len(self._series_in((), *ALWAYS)),
-            blocks=int(self._telemetry.value("metricsmith_store_blocks")),
+            blocks=self._blocks.block_count,
             head_samples=self._heads.samples,
             last_sample_ms=max(newest, default=None),
             detail=str(failure) if failure else "",

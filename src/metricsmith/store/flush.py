@@ -134,7 +134,7 @@ class Heads:
     def _note_end(self, writing: Future[None], now_ms: int) -> None:
         self._writing = None
         self.failure = writing.exception()
-        result = "success" if self.failure is None else "failure"
+        result = "done" if self.failure is None else "failed"
         self._telemetry.count("metricsmith_store_flushes_total", result=result)
         if self.failure is None:
             self.present = self.present[1:]
