@@ -38,7 +38,14 @@ def compile_anchored(pattern: str) -> Any:
     try:
         return re2.compile(f"(?s:{pattern})", options)
     except re2.error as error:
-        raise ValueError(f"got regular expression {pattern[:100]!r}, wanted RE2 syntax: {error}") from None
+        reason = _reason(error)
+        raise ValueError(f"got regular expression {pattern[:100]!r}, wanted RE2 syntax: {reason}") from None
+
+
+def _reason(error: Exception) -> str:
+    # The library hands over RE2's message as bytes.
+    first = error.args[0] if error.args else ""
+    return first.decode(errors="replace") if isinstance(first, bytes) else str(first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,6 +83,10 @@ _IN_BRACKETS = re.compile("|".join([_SPACE, _WORD, _NUMBER, _DURATION, r"(?P<sig
 _BAD_NUMBER = re.compile(r"\.?[0-9][0-9A-Za-z_.]*")
 
 
+MAX_TOKENS = 100_000
+"""How many tokens a query may have: parsing takes about five microseconds for each."""
+
+
 def tokenize(text: str) -> list[Token]:
     """Return the tokens of a query; the last one is of kind END or ERROR (then its text is the message).
 
@@ -95,6 +99,8 @@ def tokenize(text: str) -> list[Token]:
         match = pattern.match(text, position)
         if match is None:
             return [*tokens, Token(ERROR, _unreadable(text, position, pattern), position)]
+        if len(tokens) == MAX_TOKENS:
+            return [*tokens, Token(ERROR, f"query has more than {MAX_TOKENS} tokens", position)]
         kind, found = match.lastgroup, match.group()
         if kind == "sign":
             if found == "(":

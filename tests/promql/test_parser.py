@@ -1,0 +1,499 @@
+"""Queries are read as Prometheus reads them: the same are accepted, with the same structure."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from metricsmith.errors import ParseError, QueryError, UnsupportedError
+from metricsmith.model.matchers import Matcher, MatchOp
+from metricsmith.promql.ast import (
+    Aggregation,
+    At,
+    Binary,
+    Call,
+    Expr,
+    MatrixSelector,
+    NumberLiteral,
+    Span,
+    Subquery,
+    Unary,
+    VectorSelector,
+)
+from metricsmith.promql.lexer import END, MAX_TOKENS, tokenize
+from metricsmith.promql.parser import parse, parse_selector
+from metricsmith.promql.printer import format_expr
+from metricsmith.promql.tokens import MAX_DEPTH, MAX_TEXT
+from metricsmith.promql.walk import fold, preorder
+from metricsmith.testing.services import Server
+
+SUITE = Path(__file__).parents[3] / "shared" / "conformance" / "promqltest-2.42"
+
+
+def bracketed(expr: Expr) -> str:
+    """Return the query with every operator's extent shown in parentheses."""
+
+    def show(node: Expr, parts: Sequence[str]) -> str:
+        match node:
+            case Binary():
+                return f"({parts[0]} {node.op} {parts[1]})"
+            case Unary():
+                return f"({node.op}{parts[0]})"
+            case _:
+                return format_expr(node)
+
+    return fold(expr, show)
+
+
+@pytest.mark.parametrize(
+    ("text", "structure"),
+    [
+        ("a + b - c", "((a + b) - c)"),
+        ("a + b * c", "(a + (b * c))"),
+        ("a * b % c atan2 d / e", "((((a * b) % c) atan2 d) / e)"),
+        ("a ^ b ^ c", "(a ^ (b ^ c))"),
+        ("a * b ^ c * d", "((a * (b ^ c)) * d)"),
+        ("-a ^ b", "(-(a ^ b))"),
+        ("-a * b", "((-a) * b)"),
+        ("-1 ^ 2", "(-(1 ^ 2))"),
+        ("2 ^ -1 * 3", "((2 ^ -1) * 3)"),
+        ("2 ^ -a ^ b * 3", "((2 ^ (-(a ^ b))) * 3)"),
+        ("a - -b", "(a - (-b))"),
+        ("a == b + c", "(a == (b + c))"),
+        ("a > b < c", "((a > b) < c)"),
+        ("a and b or c unless d", "((a and b) or (c unless d))"),
+        ("a or b and c == d", "(a or (b and (c == d)))"),
+        ("a unless b and c", "((a unless b) and c)"),
+        ("-a offset 5m", "(-a offset 5m)"),
+        ("a + b offset 5m", "(a + b offset 5m)"),
+        ("a offset 5m + 1", "(a offset 5m + 1)"),
+        ("a offset -2 ^ 2", "(a offset -2s ^ 2)"),
+        ("- - 3", "3"),
+    ],
+)
+def test_operators_bind_as_in_prometheus(text: str, structure: str) -> None:
+    assert bracketed(parse(text)) == structure
+
+
+def name(text: str) -> Matcher:
+    return Matcher("__name__", MatchOp.EQ, text)
+
+
+S = Span(0, 0)
+X = VectorSelector("x", (name("x"),), S)
+FIVE = NumberLiteral(300.0, S)
+
+
+@pytest.mark.parametrize(
+    ("text", "tree"),
+    [
+        ("x", X),
+        ("x{}", X),
+        ('{"x"}', X),
+        ('{__name__="x"}', VectorSelector("", (name("x"),), S)),
+        ('{"x", __name__="y"}', VectorSelector("", (name("x"), name("y")), S)),
+        ("{a=\"b\",'m.é'}", VectorSelector("m.é", (name("m.é"), Matcher("a", MatchOp.EQ, "b")), S)),
+        ('x{"l l"!~`a|b`,}', VectorSelector("x", (name("x"), Matcher("l l", MatchOp.NRE, "a|b")), S)),
+        ("x offset -5m", VectorSelector("x", (name("x"),), S, NumberLiteral(-300.0, S))),
+        ("x @ 1.0005", VectorSelector("x", (name("x"),), S, at=At(1000))),
+        ("x @ -1m offset 5m", VectorSelector("x", (name("x"),), S, FIVE, At(-60_000))),
+        ("x @ START ( )", VectorSelector("x", (name("x"),), S, at=At(None, "start"))),
+        ("x[5m]", MatrixSelector(X, FIVE, S)),
+        ("x[300]", MatrixSelector(X, FIVE, S)),
+        (
+            "x[ 5m ] @ end()",
+            MatrixSelector(VectorSelector("x", (name("x"),), S, at=At(None, "end")), FIVE, S),
+        ),
+        ("x[5m:]", Subquery(X, FIVE, None, S)),
+        ("x[5m:5m] offset 5m", Subquery(X, FIVE, FIVE, S, FIVE)),
+        ("x[5m:5m] @ 1", Subquery(X, FIVE, FIVE, S, at=At(1000))),
+        ("x[2*step()]", MatrixSelector(X, Binary("*", NumberLiteral(2.0, S), Call("step", (), S), S), S)),
+        ("x[max(5m,range())]", MatrixSelector(X, Call("max_of", (FIVE, Call("range", (), S)), S), S)),
+        ("SUM(x)", Aggregation("sum", X, S)),
+        ("topk without (a,) (5m, x)", Aggregation("topk", X, S, FIVE, ("a",), True)),
+        ("topk(5m, x) without (a)", Aggregation("topk", X, S, FIVE, ("a",), True)),
+        (
+            'sum(x) by (without_, bool, on, "é")',
+            Aggregation("sum", X, S, None, ("without_", "bool", "on", "é")),
+        ),
+        ("info(x, {})", Call("info", (X, VectorSelector("", (), S)), S)),
+        ("step()", Call("step", (), S)),
+    ],
+)
+def test_each_form_has_its_tree(text: str, tree: Expr) -> None:
+    assert parse(text) == tree
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("sum", "avg", "topk", "limitk", "by", "without", "offset", "and", "or", "unless"),
+        *("start", "end", "step", "range", "fill", "anchored"),
+    ],
+)
+def test_keywords_are_metric_names_where_an_operand_is_expected(word: str) -> None:
+    for text in (
+        word,
+        f"{word} + 1",
+        f"{word}{{a='b'}}",
+        f"abs({word})",
+        f"rate({word}[5m])",
+        f"1 + {word} offset 5m",
+    ):
+        names = [node.name for node in preorder(parse(text)) if isinstance(node, VectorSelector)]
+        assert names == [word]
+
+
+@pytest.mark.parametrize(
+    ("text", "matching"),
+    [
+        ("a + b", ("one-to-one", False, (), ())),
+        ("a and b", ("many-to-many", False, (), ())),
+        ("a or on () b", ("many-to-many", True, (), ())),
+        ("a * on (x) b", ("one-to-one", True, ("x",), ())),
+        ("a / ignoring (x, by) group_left b", ("many-to-one", False, ("x", "by"), ())),
+        ("a == bool on (x) group_right (y,) b", ("one-to-many", True, ("x",), ("y",))),
+        ("a * on () group_left (x) (b)", ("many-to-one", True, (), ("x",))),
+    ],
+)
+def test_vectors_are_matched_as_written(text: str, matching: tuple[object, ...]) -> None:
+    tree = parse(text)
+    assert isinstance(tree, Binary) and tree.matching is not None
+    assert (tree.matching.card, tree.matching.on, tree.matching.labels, tree.matching.include) == matching
+
+
+def test_scalars_are_not_matched() -> None:
+    for text in ("1 + 1", "a + 1", "1 + on () a"):
+        tree = parse(text)
+        assert isinstance(tree, Binary) and tree.matching is None
+
+
+def test_every_node_knows_where_it_stands() -> None:
+    text = "sum(rate(x{a='b'}[5m] offset 1m)) / -(y + 2)"
+    spans = {text[node.span.start : node.span.end] for node in preorder(parse(text))}
+    assert spans == {
+        text,
+        "sum(rate(x{a='b'}[5m] offset 1m))",
+        "rate(x{a='b'}[5m] offset 1m)",
+        "x{a='b'}[5m] offset 1m",
+        "5m",
+        "1m",
+        "-(y + 2)",
+        "(y + 2)",
+        "y + 2",
+        "y",
+        "2",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", "1:1: parse error: no expression found in input"),
+        ("x y", '1:3: parse error: unexpected identifier "y"'),
+        ("x\n  + * y", "2:5: parse error: unexpected <op:*>"),
+        ("x + ", "1:5: parse error: unexpected end of input"),
+        ("sum by x (y)", '1:8: parse error: unexpected identifier "x" in grouping opts, expected "("'),
+        (
+            "sum by (x y) (z)",
+            '1:11: parse error: unexpected identifier "y" in grouping opts, expected "," or ")"',
+        ),
+        ("sum by (without) (x)", "1:9: parse error: unexpected <without> in grouping opts, expected label"),
+        ("sum by (a) x", '1:12: parse error: unexpected identifier "x" in aggregation, expected "("'),
+        ("sum by (a) (x) by (b)", "1:16: parse error: unexpected <by>"),
+        ("x{a}", '1:4: parse error: unexpected "}" in label matching, expected label matching operator'),
+        ("x{a=1}", "1:5: parse error: unexpected character inside braces: '1'"),
+        ("x{a=b}", '1:5: parse error: unexpected identifier "b" in label matching, expected string'),
+        (
+            "x{a='b' c='d'}",
+            '1:9: parse error: unexpected identifier "c" in label matching, expected "," or "}"',
+        ),
+        ("x{,}", '1:3: parse error: unexpected "," in label matching, expected identifier or "}"'),
+        ("rate(x[5m],)", "1:11: parse error: trailing commas not allowed in function call args"),
+        (
+            "rate(x[5m] y)",
+            '1:12: parse error: unexpected identifier "y" in function call, expected "," or ")"',
+        ),
+        (
+            "x offset y",
+            '1:10: parse error: unexpected identifier "y" in offset'
+            ", expected number, duration, step(), or range()",
+        ),
+        ("x @ y", '1:5: parse error: unexpected identifier "y" in @, expected timestamp'),
+        ("x @ inf", "1:5: parse error: timestamp out of bounds for @ modifier: inf"),
+        (
+            "x[]",
+            '1:3: parse error: unexpected "]" in subquery or range selector'
+            ", expected number, duration, step(), or range()",
+        ),
+        ("x[5m,]", '1:5: parse error: unexpected "," in subquery or range, expected ":" or "]"'),
+        ("x[5m:1m:]", '1:8: parse error: unexpected ":" in subquery selector, expected "]"'),
+        ("x[0s]", "1:3: parse error: duration must be greater than 0"),
+        ("x[5m:-1]", "1:6: parse error: duration must be greater than 0"),
+        ("x[5m/0]", "1:5: parse error: division by zero"),
+        ("x[1e300]", "1:3: parse error: duration out of range"),
+        (
+            "x[5m1h]",
+            '1:3: parse error: not a valid duration: got "5m1h", wanted a duration such as 15s, 5m or 1h30m',
+        ),
+        ("a + bool", "1:9: parse error: unexpected end of input"),
+        ("a group_left b", "1:3: parse error: unexpected <group_left>"),
+        ("a + group_left b", "1:5: parse error: unexpected <group_left>"),
+        ("a:b(x)", '1:4: parse error: unexpected "("'),
+        (
+            "info(x, y)",
+            '1:9: parse error: unexpected identifier "y" in call to "info", expected label selectors only',
+        ),
+        ('x{a="\\q"}', "1:6: parse error: unknown or incomplete escape sequence '\\\\q'"),
+        ("x{a=~'('}", "1:3: parse error: got regular expression '(', wanted RE2 syntax: missing ): (?s:()"),
+        ("é", "1:1: parse error: unexpected character: 'é'"),
+        ("x{a='\ud800'}", "1:6: parse error: invalid UTF-8 in query"),
+    ],
+)
+def test_syntax_errors_say_where_what_and_what_instead(text: str, error: str) -> None:
+    with pytest.raises(ParseError) as caught:
+        parse(text)
+    assert str(caught.value) == error
+
+
+@pytest.mark.parametrize(
+    "text", ["x[5m] anchored", "rate(x[5m] smoothed)", "a + fill (0) b", "a + on (x) fill_left(1) b"]
+)
+def test_what_is_not_supported_yet_is_named(text: str) -> None:
+    with pytest.raises(UnsupportedError, match=r"anchored|smoothed|fill"):
+        parse(text)
+
+
+def test_a_lone_selector_is_read_for_match_parameters() -> None:
+    assert parse_selector('x{a="b"}').matchers == (name("x"), Matcher("a", MatchOp.EQ, "b"))
+    for text in ("", "{}", "5", "x + 1", "x[5m]", "x offset 5m", "x{", '{a=~".*"}'):
+        with pytest.raises(ParseError):
+            parse_selector(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(" * 200,
+        "(" * 200 + "x" + ")" * 200,
+        "abs(" * 200,
+        "-" * 200 + "x",
+        "2 ^ " * 200 + "2",
+        "x[" + "(" * 200,
+        "x[" + "-" * 200,
+    ],
+)
+def test_nesting_has_a_limit(text: str) -> None:
+    with pytest.raises(ParseError, match=f"nested more than {MAX_DEPTH} levels deep"):
+        parse(text)
+
+
+def test_nesting_below_the_limit_is_fine() -> None:
+    deep = MAX_DEPTH - 1
+    for opening, closing in (("(", ")"), ("abs(", ")"), ("sum by (a) (", ")"), ("-", "")):
+        parse(opening * deep + "x" + closing * deep)
+    parse("2 ^ " * deep + "2")
+
+
+@pytest.mark.parametrize("term", ["1", "x", "sum(rate(x[5m])) by (job)"])
+def test_chains_may_be_long(term: str) -> None:
+    tree = parse(" + ".join([term] * 5000))
+    assert sum(isinstance(node, Binary) for node in preorder(tree)) == 4999
+
+
+def test_the_longest_text_is_read_and_a_longer_one_refused() -> None:
+    longest = "x{a='" + "b" * (MAX_TEXT - 7) + "'}"
+    parse(longest)
+    with pytest.raises(ParseError, match=f"wanted at most {MAX_TEXT}"):
+        parse(longest + " ")
+
+
+def test_the_number_of_tokens_is_limited() -> None:
+    longest = "1+" * (MAX_TOKENS // 2)
+    assert tokenize(longest)[-1].kind == END
+    with pytest.raises(ParseError, match=f"more than {MAX_TOKENS} tokens"):
+        parse(longest + "1")
+
+
+SCRAPS = (
+    *(
+        "x",
+        "sum",
+        "rate",
+        "by",
+        "on",
+        "bool",
+        "offset",
+        "@",
+        "start",
+        "and",
+        "group_left",
+        "5m",
+        "1",
+        "'a'",
+        "Inf",
+    ),
+    *("(", ")", "{", "}", "[", "]", ",", ":", "=", "=~", "==", "+", "-", "^", "#", "\n", " ", '"', "\\", "é"),
+)
+
+
+@given(st.one_of(st.text(max_size=80), st.lists(st.sampled_from(SCRAPS), max_size=40).map("".join)))
+def test_any_text_is_parsed_or_refused_as_a_query(text: str) -> None:
+    try:
+        parse(text)
+    except ParseError as error:
+        assert 0 <= error.position <= len(text)
+    except UnsupportedError:
+        pass
+
+
+SINCE_2_42 = {
+    "unexpected duration": "3.0: durations are numbers",
+    "missing unit character in duration": "3.0: numbers are durations, in seconds",
+    "in offset, expected duration": "3.0: numbers are durations, in seconds",
+    "duration must be greater than 0": "3.0: an offset may be zero",
+    "in grouping opts, expected label": "3.0: any UTF-8 label name",
+    'in label matching, expected identifier or "}"': "3.0: quoted names",
+    "bad duration syntax": "3.5: arithmetic in durations",
+    "bad number or duration syntax": "3.0: underscores in numbers",
+}
+"""What 2.42 says of queries that 3.x accepts, and why they differ."""
+
+
+def refusal(server: Server, query: str) -> str | None:
+    """Return why the real Prometheus refuses a query, None if it accepts it."""
+    body = urllib.parse.urlencode({"query": query}).encode()
+    try:
+        urllib.request.urlopen(f"{server.url}/api/v1/format_query", body, timeout=10).close()
+    except urllib.error.HTTPError as error:
+        with error:
+            return str(json.load(error)["error"])
+    return None
+
+
+@given(data=st.data())
+def test_prometheus_accepts_the_same_queries(
+    data: st.DataObject, prometheus: Server, damaged_queries: SearchStrategy[str]
+) -> None:
+    query = data.draw(damaged_queries)
+    theirs = refusal(prometheus, query)
+    try:
+        parse(query)
+    except QueryError as ours:
+        assert theirs is not None, f"Prometheus accepts {query!r}, we say {ours}"
+    else:
+        known = theirs is None or any(reason in theirs for reason in SINCE_2_42)
+        assert known, f"we accept {query!r}, Prometheus says {theirs}"
+
+
+def formatted(server: Server, query: str) -> str:
+    """Return a query as the real Prometheus formats it."""
+    body = urllib.parse.urlencode({"query": query}).encode()
+    with urllib.request.urlopen(f"{server.url}/api/v1/format_query", body, timeout=10) as answer:
+        return str(json.load(answer)["data"])
+
+
+@given(data=st.data())
+def test_prometheus_reads_our_text_of_a_query_as_the_query(
+    data: st.DataObject, prometheus: Server, shared_queries: SearchStrategy[str]
+) -> None:
+    query = data.draw(shared_queries)
+    assert formatted(prometheus, format_expr(parse(query))) == formatted(prometheus, query)
+
+
+def computed(expr: Expr) -> float:
+    """Return the value of constant arithmetic, following the structure of the tree."""
+    operations = {
+        "+": np.add,
+        "-": np.subtract,
+        "*": np.multiply,
+        "/": np.divide,
+        "%": np.fmod,
+        "^": np.power,
+    }
+    comparisons = {"==": np.equal, "<": np.less, ">=": np.greater_equal, "atan2": np.arctan2}
+
+    def value(node: Expr, parts: Sequence[np.float64]) -> np.float64:
+        match node:
+            case NumberLiteral():
+                return np.float64(node.value)
+            case Unary():
+                return -parts[0] if node.op == "-" else parts[0]
+            case Binary():
+                return np.float64((operations | comparisons)[node.op](*parts))
+            case _:
+                return parts[0]
+
+    with np.errstate(all="ignore"):
+        return float(fold(expr, value))
+
+
+SUMS = st.recursive(
+    st.sampled_from(["1", "2", "0.5", "-3", "0x10", "017", "1e2"]),
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=2, max_size=5).flatmap(
+            lambda terms: st.lists(
+                st.sampled_from(["+", "-", "*", "/", "%", "^", "atan2", "== bool", "< bool", ">= bool"]),
+                min_size=len(terms) - 1,
+                max_size=len(terms) - 1,
+            ).map(lambda ops: " ".join(part for pair in zip(terms, [*ops, ""], strict=True) for part in pair))
+        ),
+        inner.map(lambda text: f"-{text}"),
+        inner.map(lambda text: f"({text})"),
+    ),
+    max_leaves=8,
+)
+
+
+@given(query=SUMS)
+def test_prometheus_computes_what_our_structure_says(query: str, prometheus: Server) -> None:
+    url = f"{prometheus.url}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        theirs = float(json.load(answer)["data"]["result"][1])
+    assert math.isclose(computed(parse(query)), theirs, rel_tol=1e-12) or (
+        math.isnan(theirs) and math.isnan(computed(parse(query)))
+    )
+
+
+@pytest.mark.skipif(not SUITE.exists(), reason="the suite of Prometheus 2.42 is not beside the repository")
+def test_every_query_of_the_prometheus_suite_is_read() -> None:
+    line = re.compile(r"^eval\w*\s+(?:instant at \S+|range from \S+ to \S+ step \S+)\s+(.*)$")
+    queries = [
+        found.group(1)
+        for file in sorted(SUITE.glob("*.test"))
+        for found in map(line.match, file.read_text().splitlines())
+        if found
+    ]
+    assert len(queries) > 500
+    for query in queries:
+        assert parse(format_expr(parse(query))) == parse(query)
+
+
+def test_the_queries_of_the_pipeline_dashboard_are_read() -> None:
+    for query in (
+        "dataflow_pipelines_running",
+        "rate(dataflow_state_transitions_total[1m])",
+        'rate(dataflow_batches_processed_total{pipeline_id="pipeline-123"}[1m])',
+        "rate(dataflow_batch_processing_time_ms_sum[5m]) /\n"
+        "rate(dataflow_batch_processing_time_ms_count[5m])",
+        "histogram_quantile(0.95,\n  rate(dataflow_batch_processing_time_ms_bucket[5m])\n)",
+        'dataflow_records_throughput_per_second{pipeline_id="pipeline-123"}',
+        "sum(rate(dataflow_retries_scheduled_total[5m])) by (error_code)",
+        "jvm_memory_heap_used_bytes / jvm_memory_heap_max_bytes * 100",
+        "rate(dataflow_batches_processed_total[10m]) == 0\nand dataflow_pipelines_running > 0\n",
+        "jvm_memory_heap_used_bytes / jvm_memory_heap_max_bytes > 0.9\n",
+        "# GC pressure\nrate(jvm_gc_pause_seconds_sum[1m])",
+    ):
+        parse(query)

@@ -1,0 +1,61 @@
+"""The canonical text of a query is the same query again."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from metricsmith.promql.parser import parse
+from metricsmith.promql.printer import format_expr
+
+
+@given(data=st.data())
+def test_the_text_of_a_query_is_the_query_again(data: st.DataObject, queries: SearchStrategy[str]) -> None:
+    tree = parse(data.draw(queries))
+    text = format_expr(tree)
+    assert parse(text) == tree
+    assert format_expr(parse(text)) == text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("sum(rate( x { a='b', c =~ `d.*` } [300] )) by(job)", 'sum by (job) (rate(x{a="b",c=~"d.*"}[5m]))'),
+        ("SUM WITHOUT () (x)", "sum without () (x)"),
+        ("sum by () (x)", "sum(x)"),
+        ("topk(3,x)", "topk(3, x)"),
+        ("a+b*  -c", "a + b * -c"),
+        ("(( a ))", "((a))"),
+        ("a==bool on(x)group_left b", "a == bool on (x) group_left () b"),
+        ("a and ignoring() b", "a and b"),
+        ("a / ignoring() group_right(x) b", "a / ignoring () group_right (x) b"),
+        ('{"sum"}', "sum"),
+        ('{"my.metric", a="b"}', '{"my.metric",a="b"}'),
+        ('{"bool"}', '{"bool"}'),
+        ('{"Inf"}', '{"Inf"}'),
+        ('{__name__="x"}', '{__name__="x"}'),
+        ('x{"l.é"="v", "a:b"="w"}', 'x{"l.é"="v","a:b"="w"}'),
+        ('sum by ("l.é", "without", by) (x)', 'sum by ("l.é", "without", by) (x)'),
+        ("x offset 5400 @ -1.5", "x @ -1.500 offset 1h30m"),
+        ("x[5m] @ START()", "x[5m] @ start()"),
+        ("x[1d:] offset -0.5", "x[1d:] offset -500ms"),
+        ("x[0.0001]", "x[0.0001]"),
+        ("x[MAX(step(), 2*1m)]", "x[max_of(step(), 2 * 60)]"),
+        ("x offset -(5m+range())", "x offset -(300 + range())"),
+        ("0x10 + 1_000 + 1e300 + .5 + inf - nan", "16 + 1000 + 1e+300 + 0.5 + Inf - NaN"),
+        ("-0 + 1e15 + 123456789012345", "-0 + 1000000000000000.0 + 123456789012345"),
+        ("""'"\\n\\x01\\'`é' """, '"\\"\\n\\x01\'`é"'),
+        ("a # note\n + b", "a + b"),
+    ],
+)
+def test_the_canonical_text(text: str, canonical: str) -> None:
+    assert format_expr(parse(text)) == canonical
+    assert parse(canonical) == parse(text)
+
+
+def test_long_chains_are_printed() -> None:
+    text = " + ".join(["x"] * 20_000)
+    assert format_expr(parse(text)) == text
