@@ -1,0 +1,170 @@
+"""The query engine: text in, arrays out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from metricsmith.contracts import Queryable
+from metricsmith.errors import ExecutionError, QueryLimitExceeded
+from metricsmith.model.clock import Clock, SystemClock
+from metricsmith.promql.ast import Expr, MatrixSelector, Paren, StringLiteral, Subquery, Unary
+from metricsmith.promql.execute import Annotations, Budget, execute
+from metricsmith.promql.parser import parse
+from metricsmith.promql.plan import Plan
+from metricsmith.promql.planner import PlanSettings, plan_query
+from metricsmith.promql.raw import raw_samples
+from metricsmith.promql.result import Result
+from metricsmith.promql.series_labels import label_order, merge_same_labels
+from metricsmith.promql.values import Grid, RangeVector, Scalar, String, Value, Vector, narrow
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Limits of a query, and how it looks at time.
+
+    `closed_windows` restores Prometheus 2.x: windows and lookback include the
+    sample at their start, and rates are cut at zero before the test whether a
+    series goes on. `max_samples` bounds what one query holds in memory, loaded
+    and computed.
+    """
+
+    lookback_ms: int = 300_000
+    max_samples: int = 50_000_000
+    timeout_s: float = 120.0
+    max_steps: int = 11_000
+    subquery_step_ms: int = 60_000
+    closed_windows: bool = False
+    experimental: bool = True
+
+
+class Engine:
+    """Evaluates PromQL over a store. Safe to call from several threads at once."""
+
+    def __init__(
+        self, store: Queryable, config: EngineConfig | None = None, clock: Clock | None = None
+    ) -> None:
+        self._store = store
+        self._config = config or EngineConfig()
+        self._clock = clock or SystemClock()
+
+    def instant(
+        self, text: str, time_ms: int, *, timeout_s: float | None = None, lookback_ms: int | None = None
+    ) -> Result:
+        """Return the answer at one time; a scalar, vector, string, or raw matrix.
+
+        Raises:
+            ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded, QueryTimeout
+        """
+        grid = Grid.single(time_ms)
+        value, remarks = self._run(
+            parse(text, experimental=self._config.experimental), grid, timeout_s, lookback_ms
+        )
+        return _instant_result(value, grid, remarks)
+
+    def range(
+        self,
+        text: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        timeout_s: float | None = None,
+        lookback_ms: int | None = None,
+    ) -> Result:
+        """Return the answer at each step from start to end, always a matrix, series in label order.
+
+        Raises:
+            ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded, QueryTimeout
+        """
+        expr = parse(text, experimental=self._config.experimental)
+        grid = self._grid(start_ms, end_ms, step_ms)
+        _refuse_type(expr)
+        value, remarks = self._run(expr, grid, timeout_s, lookback_ms)
+        return _range_result(value, grid, remarks)
+
+    def explain(self, text: str, start_ms: int, end_ms: int | None = None, step_ms: int = 0) -> str:
+        """Return the plan of a query as text; an instant query when there is no end."""
+        grid = Grid.single(start_ms) if end_ms is None else self._grid(start_ms, end_ms, step_ms)
+        expr = parse(text, experimental=self._config.experimental)
+        return str(self._plan(expr, grid, self._config.lookback_ms))
+
+    def _grid(self, start_ms: int, end_ms: int, step_ms: int) -> Grid:
+        if step_ms <= 0:
+            raise ExecutionError(f"got step {step_ms} ms, wanted one above zero")
+        if end_ms < start_ms:
+            raise ExecutionError(f"got end {end_ms} before start {start_ms}, wanted it not earlier")
+        grid = Grid.between(start_ms, end_ms, step_ms)
+        if grid.count > self._config.max_steps:
+            raise QueryLimitExceeded(
+                f"exceeded maximum resolution of {self._config.max_steps} points per timeseries: "
+                f"got {grid.count}; use a larger step or a shorter range"
+            )
+        return grid
+
+    def _plan(self, expr: Expr, grid: Grid, lookback_ms: int) -> Plan:
+        config = self._config
+        settings = PlanSettings(
+            lookback_ms, config.subquery_step_ms, config.closed_windows, config.max_samples
+        )
+        return plan_query(expr, grid, settings)
+
+    def _run(
+        self, expr: Expr, grid: Grid, timeout_s: float | None, lookback_ms: int | None
+    ) -> tuple[Value, Annotations]:
+        limit = self._config.timeout_s if timeout_s is None else min(timeout_s, self._config.timeout_s)
+        budget = Budget(self._clock, limit, self._clock.monotonic() + limit, self._config.max_samples)
+        plan = self._plan(expr, grid, self._config.lookback_ms if lookback_ms is None else lookback_ms)
+        remarks = Annotations()
+        return execute(plan, self._store, self._config.closed_windows, budget, remarks), remarks
+
+
+def _refuse_type(expr: Expr) -> None:
+    inner = expr
+    while isinstance(inner, Paren | Unary):
+        inner = inner.expr
+    wrong = {StringLiteral: "string", MatrixSelector: "range vector", Subquery: "range vector"}.get(
+        type(inner)
+    )
+    if wrong is not None:
+        raise ExecutionError(
+            f'invalid expression type "{wrong}" for range query, must be Scalar or instant Vector'
+        )
+
+
+def _instant_result(value: Value, grid: Grid, remarks: Annotations) -> Result:
+    steps = grid.times()
+    warnings, infos = list(remarks.warnings), list(remarks.infos)
+    match value:
+        case String():
+            return Result("string", steps, text=value.value, warnings=warnings, infos=infos)
+        case Scalar():
+            return Result("scalar", steps, [b""], value.values[None, :], warnings=warnings, infos=infos)
+        case Vector():
+            vector = narrow(value.keys, value.values, value.present)
+            return Result("vector", steps, vector.keys, vector.values, warnings=warnings, infos=infos)
+        case RangeVector():
+            keys, raw = raw_samples(value)
+            return Result("matrix", steps, keys, raw=raw, warnings=warnings, infos=infos)
+
+
+def _range_result(value: Value, grid: Grid, remarks: Annotations) -> Result:
+    if isinstance(value, Scalar):
+        value = Vector([b""], value.values[None, :])
+    assert isinstance(value, Vector)
+    vector = merge_same_labels(narrow(value.keys, value.values, value.present))
+    order = label_order(vector.keys)
+    if order != list(range(len(order))):
+        rows = np.array(order, dtype=np.int64)
+        present = None if vector.present is None else vector.present[rows]
+        vector = Vector([vector.keys[i] for i in order], vector.values[rows], present)
+    return Result(
+        "matrix",
+        grid.times(),
+        vector.keys,
+        vector.values,
+        vector.present,
+        warnings=list(remarks.warnings),
+        infos=list(remarks.infos),
+    )

@@ -1,0 +1,205 @@
+"""Runs a plan: node after node, each a whole block of series × steps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from metricsmith.contracts import Queryable
+from metricsmith.errors import QueryLimitExceeded, QueryTimeout
+from metricsmith.model.clock import Clock
+from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
+from metricsmith.promql.aggregations import AGGREGATIONS
+from metricsmith.promql.binary import operate
+from metricsmith.promql.implementations import IMPLEMENTATIONS, CallContext
+from metricsmith.promql.over_windows import last_time, last_value, over_windows
+from metricsmith.promql.plan import (
+    Apply,
+    Constant,
+    Fetch,
+    Last,
+    Negate,
+    Node,
+    Operate,
+    Plan,
+    Reduce,
+    Repeat,
+    Resample,
+    Text,
+    Windows,
+)
+from metricsmith.promql.series_labels import refuse_same_labels, without_names
+from metricsmith.promql.values import Grid, RangeVector, Scalar, String, Value, Vector
+from metricsmith.promql.windows import without_markers
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What one query may use; time is counted on the clock's monotonic time."""
+
+    clock: Clock
+    timeout_s: float
+    deadline_s: float
+    max_samples: int
+
+    def check_time(self) -> None:
+        """Raise QueryTimeout once the query has run too long."""
+        if self.clock.monotonic() > self.deadline_s:
+            raise QueryTimeout(f"query timed out: ran longer than {self.timeout_s:g} s")
+
+    def check_samples(self, samples: int) -> None:
+        """Raise QueryLimitExceeded when so many samples may not be in memory."""
+        if samples > self.max_samples:
+            raise QueryLimitExceeded(
+                f"query processing would load too many samples into memory: got {samples}, wanted at "
+                f"most {self.max_samples}; use a narrower selector, a shorter range or a larger step"
+            )
+
+
+@dataclass(slots=True)
+class Annotations:
+    """Remarks on a query, each once, in order of appearance."""
+
+    warnings: dict[str, None] = field(default_factory=dict)
+    infos: dict[str, None] = field(default_factory=dict)
+
+    def warn(self, message: str) -> None:
+        """Add a warning."""
+        self.warnings[message] = None
+
+
+def execute(
+    plan: Plan, store: Queryable, closed_windows: bool, budget: Budget, remarks: Annotations
+) -> Value:
+    """Return the value of the plan's last node.
+
+    Raises:
+        QueryError: it has no answer on this data, or takes more than it may.
+    """
+    run = _Run(plan, store, closed_windows, budget, remarks)
+    # IEEE results are what PromQL wants, also of invalid operations.
+    with np.errstate(all="ignore"):
+        return run.result()
+
+
+class _Run:
+    def __init__(
+        self, plan: Plan, store: Queryable, closed: bool, budget: Budget, remarks: Annotations
+    ) -> None:
+        self._plan = plan
+        self._store = store
+        self._closed = closed
+        self._budget = budget
+        self._remarks = remarks
+        self._selections: dict[Fetch, Selection] = {}
+        self._loaded = 0
+
+    def result(self) -> Value:
+        values: list[Value | None] = []
+        last_use = {i: index for index, node in enumerate(self._plan.nodes) for i in node.inputs}
+        held = 0
+        for index, node in enumerate(self._plan.nodes):
+            self._budget.check_time()
+            value = self._evaluate(node, [values[i] for i in node.inputs])
+            values.append(value)
+            held += _size(value)
+            self._budget.check_samples(self._loaded + held)
+            for used in {i for i in node.inputs if last_use[i] == index}:
+                held -= _size(values[used])
+                values[used] = None
+        result = values[-1]
+        assert result is not None
+        return result
+
+    def _evaluate(self, node: Node, inputs: list[Any]) -> Value:
+        """Return a node's value; the parser has seen to it that inputs are of the kinds the node takes."""
+        match node:
+            case Constant():
+                return Scalar(np.array([node.value]))
+            case Text():
+                return String(node.value)
+            case Windows():
+                return self._windows(node)
+            case Last():
+                kernel = last_time if node.sample_times else last_value
+                return over_windows(inputs[0], kernel, (), self._budget.check_time)
+            case Resample():
+                return _resampled(inputs[0], node, self._closed)
+            case Repeat():
+                return _repeated(inputs[0], node.steps)
+            case Apply():
+                return IMPLEMENTATIONS[node.function].run(self._context(node), *inputs)
+            case Negate():
+                return _negated(inputs[0])
+            case Operate():
+                return operate(node, inputs[0], inputs[1])
+            case Reduce():
+                parameter = inputs[0] if len(inputs) > 1 else None
+                return AGGREGATIONS[node.op](inputs[-1], parameter, node.grouping, node.without)
+
+    def _windows(self, node: Windows) -> RangeVector:
+        selection = self._selection(self._plan.source[node.fetch])
+        matrices, ragged = selection.matrices, selection.ragged
+        if not node.markers:
+            matrices, ragged = without_markers(matrices, ragged)
+        return RangeVector(selection.keys, matrices, ragged, node.ends, node.range_ms, self._closed)
+
+    def _selection(self, fetch: Fetch) -> Selection:
+        found = self._selections.get(fetch)
+        if found is None:
+            found = self._store.select(fetch.matchers, fetch.start_ms, fetch.end_ms)
+            self._selections[fetch] = found
+            self._loaded += found.sample_count()
+            self._budget.check_samples(self._loaded)
+        return found
+
+    def _context(self, node: Apply) -> CallContext:
+        return CallContext(
+            node.grid,
+            self._plan.query,
+            self._closed,
+            node.selector_labels,
+            node.sample_times,
+            self._remarks.warn,
+            self._budget.check_time,
+        )
+
+
+def _size(value: Value | None) -> int:
+    return value.values.size if isinstance(value, Vector) else 0
+
+
+def _negated(value: Vector | Scalar) -> Value:
+    if isinstance(value, Scalar):
+        return Scalar(-value.values)
+    keys = without_names(value.keys)
+    refuse_same_labels(keys)
+    return Vector(keys, -value.values, value.present)
+
+
+def _repeated(value: Vector | Scalar | RangeVector, steps: int) -> Value:
+    match value:
+        case Scalar():
+            return Scalar(np.broadcast_to(value.values, (steps,)))
+        case RangeVector():
+            ends = Grid(value.ends.start_ms, 0, steps)
+            return RangeVector(value.keys, value.matrices, value.ragged, ends, value.range_ms, value.closed)
+        case Vector():
+            shape = len(value.keys), steps
+            present = None if value.present is None else np.broadcast_to(value.present, shape)
+            return Vector(value.keys, np.broadcast_to(value.values, shape), present)
+
+
+def _resampled(vector: Vector, node: Resample, closed: bool) -> RangeVector:
+    """Return a vector's values as samples: a matrix where all are present, else series one after another."""
+    rows = np.arange(len(vector.keys), dtype=np.int64)
+    times = node.grid.times()
+    if vector.present is None:
+        matrix = MatrixGroup(rows, times, vector.values)
+        return RangeVector(vector.keys, [matrix], None, node.ends, node.range_ms, closed)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(vector.present.sum(axis=1))])
+    _, step = np.nonzero(vector.present)
+    ragged = RaggedGroup(rows, offsets, times[step], vector.values[vector.present])
+    return RangeVector(vector.keys, [], ragged, node.ends, node.range_ms, closed)

@@ -1,0 +1,126 @@
+"""Quantiles of classic histograms: cumulative counts in `le` buckets."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+import numpy as np
+
+from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.model.labels import PAIR, decode_labels
+from metricsmith.promql.series_labels import drop_name, merge_same_labels, number_groups, signatures
+from metricsmith.promql.values import Scalar, Vector, narrow
+
+BUCKET_LABEL = "le"
+SMALL_DELTA = 1e-12
+_NUMBER = re.compile(
+    r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|infinity|nan)", re.I | re.ASCII
+)
+
+Warn = Callable[[str], None]
+
+
+def histogram_quantile(quantile: Scalar, buckets: Vector, warn: Warn) -> Vector:
+    """Return a quantile of each histogram, interpolated linearly inside its bucket.
+
+    Source:
+        Prometheus `bucketQuantile` and `ensureMonotonicAndIgnoreSmallDeltas`.
+    """
+    if not ((quantile.values >= 0) & (quantile.values <= 1)).all():
+        wrong = quantile.values[~((quantile.values >= 0) & (quantile.values <= 1))][0]
+        warn(f"PromQL warning: quantile value should be between 0 and 1, got {wrong:g}")
+    limits = np.array([_upper_bound(key) for key in buckets.keys])
+    usable = np.flatnonzero(~np.isnan(limits))
+    if len(usable) < len(limits):
+        warn(f'PromQL warning: bucket label "{BUCKET_LABEL}" is missing or has a malformed value')
+    keys = [buckets.keys[i] for i in usable.tolist()]
+    numbers, groups = number_groups(_histogram_key(key) for key in keys)
+    order = np.lexsort((limits[usable], numbers))
+    cuts = np.searchsorted(numbers[order], np.arange(len(groups) + 1))
+    shape = len(groups), buckets.values.shape[1]
+    values, present = np.empty(shape), np.zeros(shape, dtype=np.bool_)
+    mask = buckets.mask()
+    for group in range(len(groups)):
+        rows = usable[order[cuts[group] : cuts[group + 1]]]
+        values[group] = _masked_quantile(quantile.values, limits[rows], buckets.values[rows], mask[rows])
+        present[group] = mask[rows].any(axis=0)
+    return merge_same_labels(narrow([drop_name(key) for key in groups], values, present))
+
+
+def _histogram_key(key: bytes) -> bytes:
+    # The name tells two histograms apart, although the result does not show it.
+    return key.partition(PAIR)[0] + signatures([key], (BUCKET_LABEL,), keep=False)[0]
+
+
+def _upper_bound(key: bytes) -> float:
+    """Return the bucket's upper bound, NaN where there is no such number."""
+    text = decode_labels(key).get(BUCKET_LABEL, "")
+    return float(text) if _NUMBER.fullmatch(text) else math.nan
+
+
+def _masked_quantile(quantile: F64, limits: F64, counts: F64, mask: Bool) -> F64:
+    """Return quantiles at steps that may lack some of the buckets: one calculation per set of buckets.
+
+    Shapes:
+        quantile: (T,), limits: (B,) ascending, counts and mask: (B, T); returns: (T,)
+    """
+    if mask.all():
+        return _quantile(quantile, limits, counts)
+    result = np.full(counts.shape[1], np.nan)
+    patterns, which = np.unique(mask, axis=1, return_inverse=True)
+    for number in range(patterns.shape[1]):
+        steps = np.flatnonzero(which.ravel() == number)
+        rows = np.flatnonzero(patterns[:, number])
+        if len(rows):
+            result[steps] = _quantile(quantile[steps], limits[rows], counts[np.ix_(rows, steps)])
+    return result
+
+
+def _quantile(quantile: F64, limits: F64, counts: F64) -> F64:
+    """Return quantiles of one histogram whose buckets are all there.
+
+    Shapes:
+        quantile: (T,), limits: (B,) ascending, counts: (B, T); returns: (T,)
+    """
+    upper, starts = np.unique(limits, return_index=True)
+    counts = np.add.reduceat(counts, starts, axis=0)
+    outside = np.select([quantile < 0, quantile > 1], [-np.inf, np.inf], np.nan)
+    inside = (quantile >= 0) & (quantile <= 1)
+    if upper[-1] != np.inf or len(upper) < 2:
+        return np.where(inside, np.nan, outside)
+    counts = _monotonic(counts)
+    total = counts[-1]
+    rank = quantile * total
+    bucket = _first_reaching(counts[:-1], rank)
+    below = np.maximum(bucket - 1, 0)
+    steps = np.arange(counts.shape[1])
+    before = np.where(bucket > 0, counts[below, steps], 0.0)
+    start = np.where(bucket > 0, upper[below], 0.0)
+    share = (rank - before) / (counts[bucket, steps] - before)
+    found = start + (upper[bucket] - start) * share
+    found = np.where((bucket == 0) & (upper[0] <= 0), upper[0], found)
+    found = np.where(bucket == len(upper) - 1, upper[-2], found)
+    return np.where(inside & (total != 0), found, outside)
+
+
+def _monotonic(counts: F64) -> F64:
+    """Return cumulative counts that never fall; differences as small as rounding errors are levelled.
+
+    Shapes:
+        counts: (B, T)
+    """
+    result = counts.copy()
+    for row in range(1, len(result)):
+        before, here = result[row - 1], result[row]
+        close = np.abs(before - here) <= SMALL_DELTA * (np.abs(before) + np.abs(here))
+        here[:] = np.where(close | (here < before), before, here)
+    return result
+
+
+def _first_reaching(counts: F64, rank: F64) -> I64:
+    """Return the first bucket whose count reaches the rank; one past the last when none does."""
+    reached = counts >= rank
+    found: I64 = np.where(reached.any(axis=0), reached.argmax(axis=0), len(counts))
+    return found

@@ -1,0 +1,228 @@
+"""What each function of the language does: one table from names to implementations.
+
+An implementation gets what it may know of the call, and the values of its arguments. `functions.py` says
+which arguments those are; a function that stands there and not here is not supported yet.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Concatenate, TypeAlias
+
+import numpy as np
+
+from metricsmith.errors import ExecutionError
+from metricsmith.model.arrays import F64, Bool
+from metricsmith.promql import kernels, rates
+from metricsmith.promql.dates import DATE_PARTS
+from metricsmith.promql.histograms import histogram_quantile
+from metricsmith.promql.kernels import Kernel
+from metricsmith.promql.label_functions import label_join, label_replace
+from metricsmith.promql.math_functions import ELEMENTWISE, clamp, clamp_max, clamp_min, round_to
+from metricsmith.promql.over_windows import Check, over_windows
+from metricsmith.promql.series_labels import merge_same_labels, refuse_same_labels, without_names
+from metricsmith.promql.values import Grid, RangeVector, Scalar, String, Value, Vector
+
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """What an implementation may know of its call.
+
+    `selector_labels` is the key of the labels that the argument's selector
+    demands with `=`; `sample_times` says that the argument holds the times of
+    the samples rather than their values; `prometheus_2` asks for the rules of
+    Prometheus 2 where they differ.
+    """
+
+    grid: Grid
+    query: Grid
+    prometheus_2: bool
+    selector_labels: bytes
+    sample_times: bool
+    warn: Callable[[str], None]
+    check: Check
+
+
+Run: TypeAlias = Callable[Concatenate[CallContext, ...], Value]
+
+
+@dataclass(frozen=True, slots=True)
+class Implementation:
+    """A function: how it is run, and what the planner must know of it.
+
+    `uses_time`: the result depends on the step's time, so it changes even where
+    the arguments do not. `wants_sample_times`: given a selector, it wants the
+    times of the samples.
+    """
+
+    run: Run
+    uses_time: bool = False
+    wants_sample_times: bool = False
+
+
+def _over(kernel: Kernel, keeps_name: bool = False) -> Implementation:
+    def run(call: CallContext, *args: Value) -> Value:
+        samples = next(a for a in args if isinstance(a, RangeVector))
+        parameters = [a.values for a in args if isinstance(a, Scalar)]
+        found = over_windows(samples, kernel, parameters, call.check)
+        if keeps_name:
+            return found
+        keys = without_names(found.keys)
+        refuse_same_labels(keys)
+        return Vector(keys, found.values, found.present)
+
+    return Implementation(run)
+
+
+def _each(function: Callable[..., F64]) -> Implementation:
+    def run(call: CallContext, vector: Vector, *parameters: Scalar) -> Value:
+        return _mapped(vector, function(vector.values, *(p.values for p in parameters)))
+
+    return Implementation(run)
+
+
+def _mapped(vector: Vector, values: F64) -> Vector:
+    return merge_same_labels(Vector(without_names(vector.keys), values, vector.present))
+
+
+def _round(call: CallContext, vector: Vector, to_nearest: Scalar | None = None) -> Value:
+    return _mapped(vector, round_to(vector.values, np.ones(1) if to_nearest is None else to_nearest.values))
+
+
+def _clamp(call: CallContext, vector: Vector, low: Scalar, high: Scalar) -> Value:
+    empty = low.values > high.values
+    kept = vector if not empty.any() else Vector(vector.keys, vector.values, vector.mask() & ~empty)
+    return _mapped(kept, clamp(vector.values, low.values, high.values))
+
+
+def _absent(call: CallContext, vector: Vector) -> Value:
+    return _ones_where_absent(call, vector, call.grid.count)
+
+
+def _absent_over_time(call: CallContext, samples: RangeVector) -> Value:
+    found = over_windows(samples, kernels.present_over_time, (), call.check)
+    return _ones_where_absent(call, found, samples.ends.count)
+
+
+def _ones_where_absent(call: CallContext, vector: Vector, steps: int) -> Value:
+    alive: Bool = np.zeros(steps, np.bool_)
+    np.logical_or.reduce(vector.mask(), axis=0, out=alive)
+    if alive.all():
+        return Vector([], np.empty((0, steps)))
+    return Vector([call.selector_labels], np.ones((1, steps)), ~alive[None, :])
+
+
+def _scalar(call: CallContext, vector: Vector) -> Value:
+    mask = vector.mask()
+    alone = mask.sum(axis=0) == 1
+    values = np.full(vector.values.shape[1], np.nan)
+    if alone.any():
+        steps = np.flatnonzero(alone)
+        values[steps] = vector.values[mask.argmax(axis=0)[steps], steps]
+    return Scalar(values)
+
+
+def _vector(call: CallContext, scalar: Scalar) -> Value:
+    return Vector([b""], scalar.values[None, :])
+
+
+def _time(call: CallContext) -> Value:
+    return Scalar(call.grid.times() / 1000)
+
+
+def _timestamp(call: CallContext, vector: Vector) -> Value:
+    if call.sample_times:
+        return _mapped(vector, vector.values)
+    return _mapped(vector, np.broadcast_to(call.grid.times() / 1000, vector.values.shape))
+
+
+def _constant(value: Callable[[CallContext], float]) -> Implementation:
+    def run(call: CallContext) -> Value:
+        return Scalar(np.array([value(call)]))
+
+    return Implementation(run)
+
+
+def _date(part: Callable[[F64], F64]) -> Implementation:
+    def run(call: CallContext, vector: Vector | None = None) -> Value:
+        if vector is None:
+            vector = Vector([b""], call.grid.times()[None, :] / 1000)
+        return _mapped(vector, part(vector.values))
+
+    return Implementation(run, uses_time=True)
+
+
+def _sorted(descending: bool) -> Implementation:
+    def run(call: CallContext, vector: Vector) -> Value:
+        if vector.values.shape[1] != 1:
+            return vector
+        # Absent series stay where they fall: the result leaves them out.
+        order = np.argsort(-vector.values[:, 0] if descending else vector.values[:, 0], kind="stable")
+        present = None if vector.present is None else vector.present[order]
+        return Vector([vector.keys[i] for i in order.tolist()], vector.values[order], present)
+
+    return Implementation(run)
+
+
+def _histogram_quantile(call: CallContext, quantile: Scalar, buckets: Vector) -> Value:
+    return histogram_quantile(quantile, buckets, call.warn)
+
+
+def _check_label(call: CallContext, name: str, function: str) -> None:
+    # Prometheus 3 takes any UTF-8 name.
+    if not name or (call.prometheus_2 and not _LABEL_NAME.fullmatch(name)):
+        raise ExecutionError(f"invalid label name in {function}(): {name!r}")
+
+
+def _label_replace(call: CallContext, vector: Vector, *texts: String) -> Value:
+    target, template, source, pattern = (text.value for text in texts)
+    _check_label(call, target, "label_replace")
+    return label_replace(vector, target, template, source, pattern)
+
+
+def _label_join(call: CallContext, vector: Vector, *texts: String) -> Value:
+    target, separator, *sources = (text.value for text in texts)
+    for name in (target, *sources):
+        _check_label(call, name, "label_join")
+    return label_join(vector, target, separator, sources)
+
+
+def _table() -> dict[str, Implementation]:
+    table: dict[str, Implementation] = {
+        name: _over(kernel) for module in (kernels.TABLE, rates.TABLE) for name, kernel in module.items()
+    }
+    table["last_over_time"] = _over(kernels.last_over_time, keeps_name=True)
+    table["first_over_time"] = _over(kernels.first_over_time, keeps_name=True)
+    table |= {name: _each(function) for name, function in ELEMENTWISE.items()}
+    table |= {name: _date(part) for name, part in DATE_PARTS.items()}
+    table |= {
+        "absent": Implementation(_absent),
+        "absent_over_time": Implementation(_absent_over_time),
+        "clamp": Implementation(_clamp),
+        "clamp_max": _each(clamp_max),
+        "clamp_min": _each(clamp_min),
+        "end": _constant(lambda call: call.query.end_ms / 1000),
+        "histogram_quantile": Implementation(_histogram_quantile),
+        "label_join": Implementation(_label_join),
+        "label_replace": Implementation(_label_replace),
+        "pi": _constant(lambda call: np.pi),
+        "range": _constant(lambda call: (call.query.end_ms - call.query.start_ms) / 1000),
+        "round": Implementation(_round),
+        "scalar": Implementation(_scalar),
+        "sort": _sorted(descending=False),
+        "sort_desc": _sorted(descending=True),
+        "start": _constant(lambda call: call.query.start_ms / 1000),
+        "step": _constant(lambda call: call.query.step_ms / 1000),
+        "time": Implementation(_time, uses_time=True),
+        "timestamp": Implementation(_timestamp, uses_time=True, wants_sample_times=True),
+        "vector": Implementation(_vector),
+    }
+    return table
+
+
+IMPLEMENTATIONS: dict[str, Implementation] = _table()
+"""Implementations by function name."""

@@ -1,0 +1,40 @@
+"""label_replace and label_join: done once per series."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metricsmith.errors import ExecutionError
+from metricsmith.model.labels import decode_labels
+from metricsmith.model.matchers import compile_anchored
+from metricsmith.model.template import template
+from metricsmith.promql.series_labels import merge_same_labels, replace_labels
+from metricsmith.promql.values import Vector
+
+
+def label_replace(vector: Vector, target: str, replacement: str, source: str, pattern: str) -> Vector:
+    """Return series with a label set from a pattern over another label, where that matches.
+
+    Raises:
+        ExecutionError: the pattern is invalid.
+    """
+    try:
+        compiled = compile_anchored(pattern)
+    except ValueError as error:
+        raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}: {error}") from None
+    filled = template(replacement)
+    keys = []
+    for key in vector.keys:
+        match = compiled.fullmatch(decode_labels(key).get(source, ""))
+        keys.append(key if match is None else replace_labels(key, {target: filled.expand(match)}))
+    return merge_same_labels(Vector(keys, vector.values, vector.present))
+
+
+def label_join(vector: Vector, target: str, separator: str, sources: Sequence[str]) -> Vector:
+    """Return series with a label set to the values of others, joined."""
+    keys = []
+    for key in vector.keys:
+        labels = decode_labels(key)
+        joined = separator.join(labels.get(name, "") for name in sources)
+        keys.append(replace_labels(key, {target: joined}))
+    return merge_same_labels(Vector(keys, vector.values, vector.present))

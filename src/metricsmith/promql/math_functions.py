@@ -1,0 +1,69 @@
+"""Functions of one number at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from metricsmith.model.arrays import F64
+
+ELEMENTWISE: dict[str, Callable[..., F64]] = {}
+
+
+def clamp(values: F64, low: F64, high: F64) -> F64:
+    """Return values held between two bounds; NaN bounds give NaN."""
+    return np.maximum(low, np.minimum(high, values))
+
+
+def clamp_min(values: F64, low: F64) -> F64:
+    """Return values not below a bound."""
+    return np.maximum(low, values)
+
+
+def clamp_max(values: F64, high: F64) -> F64:
+    """Return values not above a bound."""
+    return np.minimum(high, values)
+
+
+def round_to(values: F64, to_nearest: F64) -> F64:
+    """Return values rounded to a multiple, halves up.
+
+    Source:
+        Prometheus `round`: multiplies with the inverse, because 1/x is exact
+        more often than x.
+    """
+    inverse = 1.0 / to_nearest
+    return np.floor(values * inverse + 0.5) / inverse
+
+
+def sign(values: F64) -> F64:
+    """Return 1, −1 or the value itself (0, NaN)."""
+    return np.where(values > 0, 1.0, np.where(values < 0, -1.0, values))
+
+
+ELEMENTWISE.update(
+    abs=np.abs,
+    ceil=np.ceil,
+    floor=np.floor,
+    exp=np.exp,
+    sqrt=np.sqrt,
+    ln=np.log,
+    log2=np.log2,
+    log10=np.log10,
+    sgn=sign,
+    sin=np.sin,
+    cos=np.cos,
+    tan=np.tan,
+    asin=np.arcsin,
+    acos=np.arccos,
+    atan=np.arctan,
+    sinh=np.sinh,
+    cosh=np.cosh,
+    tanh=np.tanh,
+    asinh=np.arcsinh,
+    acosh=np.arccosh,
+    atanh=np.arctanh,
+    deg=np.degrees,
+    rad=np.radians,
+)

@@ -1,0 +1,103 @@
+"""Series in memory that a query can be asked of: for packs, scripts and tests, with no store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+import numpy as np
+
+from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.model.labels import decode_labels, encode_labels
+from metricsmith.model.matchers import Matcher
+from metricsmith.model.metadata import Metadata
+from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
+
+Series: TypeAlias = tuple[Mapping[str, str], Iterable[tuple[int, float]]]
+"""Labels, and samples as (time in ms, value); a value with the bits of Prometheus' stale NaN is a marker."""
+
+STALE_BITS = 0x7FF0000000000002
+
+
+class MemorySeries:
+    """A fixed set of series; samples of a series that comes twice are joined, the later value wins."""
+
+    def __init__(self, series: Iterable[Series]) -> None:
+        samples: dict[bytes, dict[int, float]] = {}
+        for labels, points in series:
+            samples.setdefault(encode_labels(labels), {}).update(points)
+        self._samples = {key: _arrays(samples[key]) for key in sorted(samples)}
+
+    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+        """Return all samples of the matching series in the closed range."""
+        found = []
+        for key in self._matching(matchers):
+            times, values, stale = self._samples[key]
+            part = slice(*np.searchsorted(times, [start_ms, end_ms + 1]).tolist())
+            if part.stop > part.start:
+                found.append((key, times[part], values[part], stale[part]))
+        return _selection(found)
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[bytes]:
+        """Return the keys of matching series with samples in the range."""
+        return self.select(matchers, start_ms, end_ms).keys
+
+    def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+        """Return the sorted label names of those series."""
+        return sorted(
+            {name for key in self.series(matchers, start_ms, end_ms) for name in decode_labels(key)}
+        )
+
+    def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
+        """Return the sorted values that a label has in those series."""
+        found = {decode_labels(key).get(name, "") for key in self.series(matchers, start_ms, end_ms)}
+        return sorted(found - {""})
+
+    def metadata(self) -> Mapping[str, Metadata]:
+        """Return nothing: series carry no metadata."""
+        return {}
+
+    def _matching(self, matchers: Sequence[Matcher]) -> list[bytes]:
+        keys = []
+        for key in self._samples:
+            labels = decode_labels(key)
+            if all(m.matches(labels.get(m.name, "")) for m in matchers):
+                keys.append(key)
+        return keys
+
+
+def _arrays(points: Mapping[int, float]) -> tuple[I64, F64, Bool]:
+    times = np.array(sorted(points), dtype=np.int64)
+    values = np.array([points[t] for t in times.tolist()], dtype=np.float64)
+    stale = values.view(np.uint64) == STALE_BITS
+    return times, np.where(stale, np.nan, values), stale
+
+
+def _selection(found: list[tuple[bytes, I64, F64, Bool]]) -> Selection:
+    """Return series with the same times and markers as matrices, the others one after another."""
+    alike: dict[tuple[bytes, bytes], list[int]] = {}
+    for row, (_, times, _, stale) in enumerate(found):
+        alike.setdefault((times.tobytes(), stale.tobytes()), []).append(row)
+    matrices, loose = [], []
+    for rows in alike.values():
+        if len(rows) == 1:
+            loose += rows
+            continue
+        _, times, _, stale = found[rows[0]]
+        values = np.stack([found[row][2] for row in rows])
+        matrices.append(MatrixGroup(np.array(rows), times, values, stale if stale.any() else None))
+    return Selection([key for key, *_ in found], matrices, _ragged(found, loose))
+
+
+def _ragged(found: list[tuple[bytes, I64, F64, Bool]], rows: list[int]) -> RaggedGroup | None:
+    if not rows:
+        return None
+    lengths = [len(found[row][1]) for row in rows]
+    stale = np.concatenate([found[row][3] for row in rows])
+    return RaggedGroup(
+        np.array(rows, dtype=np.int64),
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+        np.concatenate([found[row][1] for row in rows]),
+        np.concatenate([found[row][2] for row in rows]),
+        stale if stale.any() else None,
+    )

@@ -1,0 +1,49 @@
+"""Functions of the samples in windows, made into vectors: instant selectors and range functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from metricsmith.model.arrays import F64
+from metricsmith.promql.kernels import Kernel, KernelResult
+from metricsmith.promql.values import RangeVector, Vector, narrow
+from metricsmith.promql.windows import Windows, pieces
+
+Check = Callable[[], None]
+"""Raises when the query has run out of time; called between pieces of work."""
+
+
+def over_windows(samples: RangeVector, kernel: Kernel, parameters: Sequence[F64], check: Check) -> Vector:
+    """Return a kernel's value of each window, names kept; series without any value are left out.
+
+    Shapes:
+        parameters: (T,) each.
+    """
+    shape = len(samples.keys), samples.ends.count
+    values = np.empty(shape)
+    present = np.zeros(shape, dtype=np.bool_)
+    for piece in pieces(samples):
+        check()
+        windows = piece.windows
+        found, exists = kernel(windows, *map(windows.per_window, parameters))
+        some = windows.counts > 0
+        values[piece.rows] = found.reshape(-1, shape[1])
+        present[piece.rows] = (some if exists is None else some & exists).reshape(-1, shape[1])
+    return narrow(samples.keys, values, present)
+
+
+def last_value(windows: Windows) -> KernelResult:
+    """Return the last value, unless a staleness marker came last."""
+    return windows.at(windows.last), _not_stale(windows)
+
+
+def last_time(windows: Windows) -> KernelResult:
+    """Return the time of the last value in seconds, unless a staleness marker came last."""
+    seconds = np.take(windows.times, windows.last) / 1000
+    return np.broadcast_to(seconds, (*windows.values.shape[:-1], len(seconds))), _not_stale(windows)
+
+
+def _not_stale(windows: Windows) -> np.ndarray | None:
+    return None if windows.stale is None else ~np.take(windows.stale, windows.last)

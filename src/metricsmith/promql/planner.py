@@ -1,0 +1,253 @@
+"""From the expression tree to a plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from metricsmith.errors import ExecutionError, QueryLimitExceeded, UnsupportedError
+from metricsmith.model.labels import NAME_LABEL, encode_labels
+from metricsmith.model.matchers import MatchOp
+from metricsmith.promql.aggregations import AGGREGATIONS
+from metricsmith.promql.arithmetic import ARITHMETIC
+from metricsmith.promql.ast import (
+    Aggregation,
+    At,
+    Binary,
+    Call,
+    Expr,
+    Matching,
+    MatrixSelector,
+    NumberLiteral,
+    Paren,
+    StringLiteral,
+    Subquery,
+    Unary,
+    VectorSelector,
+)
+from metricsmith.promql.implementations import IMPLEMENTATIONS
+from metricsmith.promql.plan import (
+    Apply,
+    Constant,
+    Fetch,
+    Last,
+    Negate,
+    Node,
+    Operate,
+    Plan,
+    Reduce,
+    Repeat,
+    Resample,
+    Text,
+    Windows,
+)
+from metricsmith.promql.scalar_time import duration_ms
+from metricsmith.promql.values import Grid
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSettings:
+    """What of the engine's configuration shapes a plan."""
+
+    lookback_ms: int
+    subquery_step_ms: int
+    closed_windows: bool
+    max_subquery_steps: int
+
+
+def plan_query(expr: Expr, query: Grid, settings: PlanSettings) -> Plan:
+    """Return the plan of an expression evaluated at the query's times.
+
+    Raises:
+        UnsupportedError: it needs something that is not supported yet.
+        QueryLimitExceeded: a subquery has too many steps.
+    """
+    builder = _Builder(query, settings)
+    builder.lift(builder.build(expr))
+    nodes = tuple(builder.nodes)
+    return Plan(nodes, _merged([n.fetch for n in nodes if isinstance(n, Windows)]), query)
+
+
+def _merged(fetches: list[Fetch]) -> dict[Fetch, Fetch]:
+    """Return for each fetch one that covers it: same matchers and overlapping times are got once."""
+    result: dict[Fetch, Fetch] = {}
+    by_matchers: dict[object, list[Fetch]] = {}
+    for fetch in fetches:
+        by_matchers.setdefault(fetch.matchers, []).append(fetch)
+    for same in by_matchers.values():
+        same.sort(key=lambda f: f.start_ms)
+        run: list[Fetch] = []
+        for fetch in same:
+            if run and fetch.start_ms > max(f.end_ms for f in run):
+                result |= dict.fromkeys(run, _covering(run))
+                run = []
+            run.append(fetch)
+        result |= dict.fromkeys(run, _covering(run))
+    return result
+
+
+def _covering(run: list[Fetch]) -> Fetch:
+    return replace(run[0], end_ms=max(f.end_ms for f in run))
+
+
+class _Builder:
+    """Adds nodes; `grid` is what is being evaluated at: the query's times, or a subquery's inside one."""
+
+    def __init__(self, query: Grid, settings: PlanSettings) -> None:
+        self.nodes: list[Node] = []
+        self._varies: list[bool] = []
+        self._known: dict[Node, int] = {}
+        self._query = query
+        self._grid = query
+        self._settings = settings
+
+    def build(self, expr: Expr) -> int:
+        """Add the nodes of an expression; returns the index of the one with its value."""
+        match expr:
+            case NumberLiteral():
+                return self._add(Constant(expr.value), varies=False)
+            case StringLiteral():
+                return self._add(Text(expr.value), varies=False)
+            case Paren():
+                return self.build(expr.expr)
+            case Unary():
+                inner = self.build(expr.expr)
+                return inner if expr.op == "+" else self._add(Negate((inner,)), self._varies[inner])
+            case VectorSelector():
+                return self._last(expr, sample_times=False)
+            case MatrixSelector():
+                return self._windows(expr.selector, self._range_ms(expr.range), markers=False)
+            case Subquery():
+                return self._subquery(expr)
+            case Binary():
+                return self._binary(expr)
+            case Aggregation():
+                return self._aggregation(expr)
+            case Call():
+                return self._call(expr)
+
+    def lift(self, index: int) -> int:
+        """Return a node with the value at every step of the grid."""
+        node = self.nodes[index]
+        if self._varies[index] or self._grid.count == 1 or isinstance(node, Text):
+            return index
+        return self._add(Repeat((index,), self._grid.count), varies=True)
+
+    def _add(self, node: Node, varies: bool) -> int:
+        found = self._known.get(node)
+        if found is not None:
+            return found
+        self.nodes.append(node)
+        self._varies.append(varies)
+        self._known[node] = len(self.nodes) - 1
+        return len(self.nodes) - 1
+
+    def _together(self, inputs: list[int], varies: bool = False) -> tuple[tuple[int, ...], bool]:
+        """Return inputs brought to the same steps: one step when nothing varies, else all."""
+        varies = varies or any(self._varies[i] for i in inputs)
+        return tuple(map(self.lift, inputs)) if varies else tuple(inputs), varies
+
+    def _ms(self, expr: Expr | None) -> int:
+        return 0 if expr is None else duration_ms(expr, self._query)
+
+    def _range_ms(self, expr: Expr) -> int:
+        range_ms = self._ms(expr)
+        if range_ms <= 0:
+            raise ExecutionError(f"got a range of {range_ms} ms, wanted one above zero")
+        return range_ms
+
+    def _ends(self, at: At | None, offset: Expr | None) -> tuple[Grid, bool]:
+        """Return where windows end, and whether that varies from step to step."""
+        offset_ms = self._ms(offset)
+        if at is None:
+            return self._grid.shifted(-offset_ms), True
+        fixed = self._query.start_ms if at.anchor == "start" else self._query.end_ms
+        return Grid.single((fixed if at.time_ms is None else at.time_ms) - offset_ms), False
+
+    def _windows(self, selector: VectorSelector, range_ms: int, markers: bool) -> int:
+        ends, varies = self._ends(selector.at, selector.offset)
+        earliest = ends.start_ms - range_ms + (0 if self._settings.closed_windows else 1)
+        fetch = Fetch(selector.matchers, earliest, ends.end_ms)
+        return self._add(Windows(fetch, ends, range_ms, markers), varies)
+
+    def _last(self, selector: VectorSelector, sample_times: bool) -> int:
+        windows = self._windows(selector, self._settings.lookback_ms, markers=True)
+        return self._add(Last((windows,), sample_times), self._varies[windows])
+
+    def _subquery(self, expr: Subquery) -> int:
+        ends, varies = self._ends(expr.at, expr.offset)
+        range_ms = self._range_ms(expr.range)
+        step = self._ms(expr.step) or self._settings.subquery_step_ms
+        earliest = ends.start_ms - range_ms
+        start = -(-earliest // step) * step
+        if start == earliest and not self._settings.closed_windows:
+            start += step
+        inner = Grid.between(start, ends.end_ms, step)
+        if inner.count > self._settings.max_subquery_steps:
+            limit = self._settings.max_subquery_steps
+            raise QueryLimitExceeded(
+                f"got a subquery of {inner.count} steps, wanted at most {limit}; use a larger step"
+            )
+        outer, self._grid = self._grid, inner
+        value = self.lift(self.build(expr.expr))
+        self._grid = outer
+        return self._add(Resample((value,), inner, ends, range_ms), varies)
+
+    def _binary(self, expr: Binary) -> int:
+        chain = [expr]
+        while isinstance(chain[-1].lhs, Binary):
+            chain.append(chain[-1].lhs)
+        left = self.build(chain[-1].lhs)
+        for binary in reversed(chain):
+            inputs, varies = self._together([left, self.build(binary.rhs)])
+            left = self._add(self._operate(binary, inputs), varies)
+        return left
+
+    def _operate(self, expr: Binary, inputs: tuple[int, ...]) -> Operate:
+        # Before 3.0 atan2 was forgotten among the operators that drop the name.
+        keeps = expr.op not in ARITHMETIC or (expr.op == "atan2" and self._settings.closed_windows)
+        matching = expr.matching or Matching("one-to-one", False, ())
+        return Operate(expr.op, inputs, expr.return_bool, expr.return_bool or not keeps, matching)
+
+    def _aggregation(self, expr: Aggregation) -> int:
+        if expr.op not in AGGREGATIONS:
+            raise UnsupportedError(f"not supported yet: {expr.op}")
+        parts = [expr.expr] if expr.param is None else [expr.param, expr.expr]
+        inputs, varies = self._together([self.build(part) for part in parts])
+        return self._add(Reduce(expr.op, inputs, expr.grouping, expr.without), varies)
+
+    def _call(self, expr: Call) -> int:
+        implementation = IMPLEMENTATIONS.get(expr.function)
+        if implementation is None:
+            raise UnsupportedError(f"not supported yet: {expr.function}()")
+        selector = _selector(expr.args[0]) if implementation.wants_sample_times else None
+        if selector is not None:
+            inputs, varies = self._together([self._last(selector, sample_times=True)])
+        else:
+            inputs, varies = self._together([self.build(a) for a in expr.args], implementation.uses_time)
+        grid = self._grid if varies else Grid.single(self._grid.start_ms)
+        node = Apply(expr.function, inputs, grid, _demanded_labels(expr), selector is not None)
+        return self._add(node, varies)
+
+
+def _selector(expr: Expr) -> VectorSelector | None:
+    while isinstance(expr, Paren):
+        expr = expr.expr
+    return expr if isinstance(expr, VectorSelector) else None
+
+
+def _demanded_labels(expr: Call) -> bytes:
+    """Return the key of the labels that the first argument's selector demands with `=`, each once.
+
+    Source:
+        Prometheus `createLabelsForAbsentFunction`.
+    """
+    argument = expr.args[0] if expr.args else None
+    selector = argument.selector if isinstance(argument, MatrixSelector) else argument
+    if not isinstance(selector, VectorSelector):
+        return b""
+    labels: dict[str, str] = {}
+    for matcher in selector.matchers:
+        if matcher.name != NAME_LABEL:
+            first = matcher.op is MatchOp.EQ and matcher.name not in labels
+            labels[matcher.name] = matcher.value if first else ""
+    return encode_labels(labels)

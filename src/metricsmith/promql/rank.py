@@ -1,0 +1,94 @@
+"""Aggregations with a parameter that depend on order: topk, bottomk, quantile."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metricsmith.errors import ExecutionError
+from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.promql.aggregate import Grouped, group_series
+from metricsmith.promql.kernels import sort_nan_first, sorted_quantile
+from metricsmith.promql.values import Scalar, Vector, narrow
+
+
+def select_extreme(
+    vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, largest: bool
+) -> Vector:
+    """Return, at each step, the k largest (or smallest) series of each group with all their labels.
+
+    NaN comes after every number. Of equal values the series earlier in the
+    input wins. Series come in groups; at a single step, best first.
+    """
+    sizes = _whole_numbers(parameter.values)
+    if not vector.keys:
+        return vector
+    grouped = group_series(vector, labels, without)
+    ranked = grouped.values if largest else -grouped.values
+    mask = np.zeros(ranked.shape, dtype=np.bool_)
+    for rows in grouped.slices():
+        present = None if grouped.present is None else grouped.present[rows]
+        mask[rows] = _extreme(ranked[rows], present, sizes)
+    if ranked.shape[1] > 1:
+        return narrow(grouped.keys, grouped.values, mask)
+    return _best_first(grouped, ranked, mask)
+
+
+def _whole_numbers(values: F64) -> I64:
+    """Return k at each step as whole numbers, 0 where below 1."""
+    bad = ~(np.abs(values) < 2.0**63)
+    if bad.any():
+        raise ExecutionError(f"Scalar value {values[bad][0]} overflows int64")
+    return np.maximum(values, 0).astype(np.int64)
+
+
+def _extreme(values: F64, present: Bool | None, sizes: I64) -> Bool:
+    """Return which of the rows belong to the k largest at each step.
+
+    Partition finds the k-th value; what is above it is in, and of what equals
+    it as many as are left, from the top.
+
+    Shapes:
+        values, present: (N, T); sizes: (T,)
+        returns: (N, T)
+    """
+    rows = len(values)
+    nan = np.isnan(values)
+    numbers = ~nan if present is None else ~nan & present
+    nan = nan if present is None else nan & present
+    found = numbers.sum(axis=0)
+    wanted = np.minimum(sizes, found)
+    ordered = np.partition(
+        np.where(numbers, values, -np.inf), np.unique(rows - np.maximum(wanted, 1)), axis=0
+    )
+    threshold = np.take_along_axis(ordered, (rows - np.maximum(wanted, 1))[None, :], 0)
+    chosen: Bool = numbers & (values > threshold) & (wanted > 0)
+    chosen |= _first_of(numbers & (values == threshold), wanted - chosen.sum(axis=0))
+    chosen |= _first_of(nan, sizes - found)
+    return chosen
+
+
+def _first_of(candidates: Bool, wanted: I64) -> Bool:
+    """Return the first `wanted` marked rows of each column."""
+    return candidates & (candidates.cumsum(axis=0) <= wanted)
+
+
+def _best_first(grouped: Grouped, ranked: F64, mask: Bool) -> Vector:
+    order: list[int] = []
+    for rows in grouped.slices():
+        chosen = rows.start + np.flatnonzero(mask[rows, 0])
+        order += chosen[np.argsort(-ranked[chosen, 0], kind="stable")].tolist()
+    return Vector([grouped.keys[i] for i in order], grouped.values[order])
+
+
+def quantiles(vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool) -> Vector:
+    """Return a quantile of each group at each step, interpolated."""
+    if not vector.keys:
+        return vector
+    grouped = group_series(vector, labels, without)
+    counts = grouped.counts().astype(np.int64)
+    filled = grouped.filled(np.nan)
+    result = np.empty((len(grouped.groups), filled.shape[1]))
+    for group, rows in enumerate(grouped.slices()):
+        ordered = sort_nan_first(np.ascontiguousarray(filled[rows].T), counts[group])
+        result[group] = sorted_quantile(parameter.values, ordered, counts[group])
+    return Vector(grouped.groups, result, grouped.alive())

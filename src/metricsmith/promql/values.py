@@ -1,0 +1,137 @@
+"""What the nodes of a plan give each other: whole blocks of series × steps.
+
+A real NaN is a value; that a series has no value at a step is said by the mask `present`, and what
+stands in `values` there is unspecified.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.model.selection import MatrixGroup, RaggedGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Evaluation times: `start_ms`, then every `step_ms`, `count` of them; step 0 repeats one time."""
+
+    start_ms: int
+    step_ms: int
+    count: int
+
+    @classmethod
+    def between(cls, start_ms: int, end_ms: int, step_ms: int) -> Grid:
+        """Return the grid from start to end, both included when the step fits; empty when end < start."""
+        return cls(start_ms, step_ms, max(0, (end_ms - start_ms) // step_ms + 1))
+
+    @classmethod
+    def single(cls, time_ms: int) -> Grid:
+        """Return the grid of one time."""
+        return cls(time_ms, 1, 1)
+
+    @property
+    def end_ms(self) -> int:
+        """The last time."""
+        return self.start_ms + (self.count - 1) * self.step_ms
+
+    def times(self) -> I64:
+        """Return all times.
+
+        Shapes:
+            returns: (T,)
+        """
+        return self.start_ms + np.arange(self.count, dtype=np.int64) * self.step_ms
+
+    def shifted(self, by_ms: int) -> Grid:
+        """Return the grid moved by some time."""
+        return Grid(self.start_ms + by_ms, self.step_ms, self.count)
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """An instant vector at every step.
+
+    Shapes:
+        keys: S canonical label keys.
+        values: (S, T).
+        present: (S, T), or None when every value is there.
+    """
+
+    keys: list[bytes]
+    values: F64
+    present: Bool | None = None
+
+    def mask(self) -> Bool:
+        """Return the mask, all true when there is none.
+
+        Shapes:
+            returns: (S, T), possibly a read-only view.
+        """
+        if self.present is None:
+            return np.broadcast_to(np.True_, self.values.shape)
+        return self.present
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A number at every step.
+
+    Shapes:
+        values: (T,)
+    """
+
+    values: F64
+
+
+@dataclass(frozen=True, slots=True)
+class String:
+    """A text."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class RangeVector:
+    """Samples, and the windows over them: one window of `range_ms` ends at each time of `ends`.
+
+    Windows are left-open, or closed when `closed`. Series without samples in
+    any window may be among the keys.
+
+    Shapes:
+        keys: S canonical label keys; the groups' `rows` index it.
+    """
+
+    keys: list[bytes]
+    matrices: list[MatrixGroup]
+    ragged: RaggedGroup | None
+    ends: Grid
+    range_ms: int
+    closed: bool
+
+
+Value: TypeAlias = Vector | Scalar | String | RangeVector
+
+
+def narrow(keys: list[bytes], values: F64, present: Bool | None) -> Vector:
+    """Return a vector without the series that have no value at any step; drops a mask that is all true."""
+    if present is None or present.all():
+        return Vector(keys, values)
+    alive = present.any(axis=1)
+    if alive.all():
+        return Vector(keys, values, present)
+    kept = np.flatnonzero(alive)
+    kept_present = present[kept]
+    return Vector(
+        [keys[i] for i in kept.tolist()], values[kept], None if kept_present.all() else kept_present
+    )
+
+
+def both(left: Bool | None, right: Bool | None) -> Bool | None:
+    """Return where both masks are true; None stands for all true."""
+    if left is None:
+        return right
+    return left if right is None else left & right
