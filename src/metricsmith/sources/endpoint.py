@@ -134,5 +134,5 @@ def _url(scheme: str, address: str, labels: Mapping[str, str], config: ScrapeCon
     path = labels.get(METRICS_PATH, "")
     if path and not path.startswith("/"):
         path = f"/{path}"
-    base = URL.build(scheme=scheme, authority=address, path=path or "/")
-    return str(base.with_query([(name, v) for name, values in sorted(query.items()) for v in values]))
+    relative = URL.build(path=path or "/").with_query([(n, v) for n, vs in sorted(query.items()) for v in vs])
+    return f"{scheme}://{address}{relative.raw_path_qs}"

@@ -29,15 +29,16 @@ def split_target(target: str) -> tuple[str, str, str, dict[str, str]]:
     """Return scheme, address, path and query of a target; all but the address are empty for HOST:PORT.
 
     Raises:
-        ValueError: a malformed URL, or one that names a query parameter twice.
+        ValueError: a malformed URL, or one that names a query parameter twice
+            or without a value: these do not survive as labels.
     """
     if "://" not in target:
         return "", target, "", {}
     parts = urlsplit(target)
     pairs = parse_qsl(parts.query, keep_blank_values=True, max_num_fields=1000)
     query = dict(pairs)
-    if len(query) < len(pairs):
-        raise ValueError("got a query parameter twice in a target, wanted `params` for such lists")
+    if len(query) < len(pairs) or not all(query.values()):
+        raise ValueError("got a repeated or empty query parameter in a target, wanted it in `params`")
     return parts.scheme, parts.netloc, parts.path, query
 
 

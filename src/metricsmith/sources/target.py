@@ -63,7 +63,7 @@ class Target:
         self._equipment = equipment
         self._context = equipment.context
         self._config = equipment.config
-        self._url = URL(endpoint.url, encoded=True)
+        self._url = URL(endpoint.url)
         self._headers = {
             "Accept": ACCEPT_HEADER,
             "X-Prometheus-Scrape-Timeout-Seconds": f"{endpoint.timeout_ms / 1000:g}",
