@@ -13,6 +13,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from metricsmith.contracts import PartConfig
 from metricsmith.model.settings_types import DurationMs, SizeBytes
+from metricsmith.store.settings import EmbeddedConfig
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -75,14 +76,10 @@ class BusSettings(PartConfig):
     )
 
 
-class StorageSettings(PartConfig):
-    """Where samples are kept. Keys of one type are ignored by the others."""
+class StorageSettings(EmbeddedConfig):
+    """Where samples are kept: the embedded store's settings, and those of other types, which it ignores."""
 
     type: str = Field("embedded", description="`embedded`, `influxdb`, `prometheus` or `file`.")
-    retention: DurationMs = Field(
-        30 * DAY_MS, ge=MINUTE_MS, description="Samples older than this are deleted."
-    )
-    path: str = Field("./data", description="Folder of the data (embedded, file).")
     url: str | None = Field(None, description="Address of the server (influxdb, prometheus).")
     database: str | None = Field(None, description="Database name (influxdb).")
     username: str | None = Field(None, description="User (influxdb, prometheus).")

@@ -15,7 +15,7 @@ from metricsmith import __version__, registry
 from metricsmith.config.load import Configuration, Part
 from metricsmith.contracts import Context, Store
 from metricsmith.errors import ConfigError, Problem
-from metricsmith.journal.config import JournalConfig
+from metricsmith.journal.config import JournalConfig, Sync
 from metricsmith.journal.journal import Journal
 from metricsmith.model.clock import Clock, SystemClock
 from metricsmith.model.series import SeriesTable
@@ -52,7 +52,11 @@ class Agent:
             self.series,
             self.telemetry,
             self.clock,
-            JournalConfig.model_validate(settings.model_dump()),
+            JournalConfig(
+                segment_bytes=settings.segment_size,
+                sync=Sync(settings.sync),
+                sync_interval_ms=settings.sync_interval,
+            ),
         )
         self.pipeline = Pipeline(self.journal, self.store, self.telemetry)
         self.sources = SourceRunner(self.pipeline, self.context)
@@ -131,8 +135,7 @@ class Agent:
                 "storage.type", f'"{storage.type}" cannot be used by this version, wanted {known}'
             )
             raise ConfigError([problem]) from None
-        values = {name: getattr(storage, name) for name in cls.Config.model_fields if hasattr(storage, name)}
-        store: Store = cls(cls.Config.model_validate(values), self.context("store"))
+        store: Store = cls(storage, self.context("store"))
         return store
 
     def _make_processors(self, configuration: Configuration) -> list[Any]:

@@ -33,6 +33,7 @@ class HttpServer:
         self._config = uvicorn.Config(
             app,
             log_config=None,
+            access_log=False,
             lifespan="off",
             timeout_graceful_shutdown=STOP_LIMIT_S,
             server_header=False,

@@ -14,38 +14,28 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
-from metricsmith.contracts import Context, PartConfig, StoreStatus
+from metricsmith.contracts import Context, StoreStatus
 from metricsmith.errors import DiskFull
 from metricsmith.model.arrays import U32, Bool
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
-from metricsmith.model.settings_types import DurationMs, SizeBytes, format_size
+from metricsmith.model.settings_types import format_size
 from metricsmith.store.blocks import BlockConfig, BlockStore
 from metricsmith.store.flush import Heads, is_disk_full
 from metricsmith.store.head_pieces import ALWAYS
 from metricsmith.store.index import SeriesIndex
 from metricsmith.store.merge import merge
+from metricsmith.store.settings import EmbeddedConfig
 
 log = logging.getLogger(__name__)
 
 FUTURE_MS = 10 * 60_000
 """Samples may be this far ahead of our clock, because the sender's clock may be."""
 RETENTION_EVERY_MS = 60_000
-
-
-class EmbeddedConfig(PartConfig):
-    """Settings of the embedded store."""
-
-    path: str = Field("./data", description="Folder of the data.")
-    retention: DurationMs = Field(30 * 86_400_000, description="Samples older than this are deleted.")
-    max_disk: SizeBytes | None = Field(None, description="Refuse new samples rather than use more disk.")
-    head_bytes: SizeBytes = Field(64 << 20, description="Memory of recent samples before they are flushed.")
-    head_age: DurationMs = Field(20 * 60_000, description="Recent samples are flushed at this age.")
-    cache_bytes: SizeBytes = Field(64 << 20, description="Memory for decoded parts of blocks.")
 
 
 class EmbeddedStore:
