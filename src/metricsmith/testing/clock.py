@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 
 class FakeClock:
@@ -52,9 +53,9 @@ class FakeClock:
         """Change wall time as an administrator or NTP would; who waits waits as long as before."""
         self._wall_us = now_ms * 1000 - self._passed_us
 
-    async def sleeping(self, count: int = 1) -> None:
-        """Return as soon as at least `count` are waiting for time to pass."""
-        while len(self._waiting) < count:
+    async def sleeping(self, count: int | Callable[[], int] = 1) -> None:
+        """Return as soon as at least `count` are waiting for time to pass; a callable is asked each time."""
+        while len(self._waiting) < (count() if callable(count) else count):
             self._changed.clear()
             await self._changed.wait()
 
