@@ -34,6 +34,9 @@ class Kind(IntEnum):
     SAMPLES_INLINE = 4
 
 
+SAMPLE_KINDS = frozenset((Kind.SAMPLES, Kind.SAMPLES_INLINE))
+
+
 class Compression(IntEnum):
     """How a payload is stored."""
 

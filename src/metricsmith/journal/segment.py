@@ -12,6 +12,7 @@ from metricsmith.errors import JournalCorrupt
 from metricsmith.journal.format import (
     FRAME_HEADER,
     MARK,
+    SAMPLE_KINDS,
     SEGMENT_HEADER,
     SUFFIX,
     FrameHeader,
@@ -154,7 +155,9 @@ def _good_end(file: SegmentFile, segment: Segment) -> tuple[int, int]:
         # The header is durable before any frame follows, so only a file without frames can lack it.
         good = 0 if segment.size_bytes <= SEGMENT_HEADER.size else segment.size_bytes
     for frame in scan_frames(file, SEGMENT_HEADER.size, segment.size_bytes, lambda *_: None):
-        good, next_sequence = frame.end, max(next_sequence, frame.header.sequence + 1)
+        good = frame.end
+        if frame.header.kind in SAMPLE_KINDS:
+            next_sequence = max(next_sequence, frame.header.sequence + 1)
     return good, next_sequence
 
 

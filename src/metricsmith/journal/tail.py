@@ -8,16 +8,14 @@ from metricsmith.errors import JournalCorrupt
 from metricsmith.journal.decode import LayoutMemory, SegmentDecoder
 from metricsmith.journal.format import (
     FRAME_HEADER,
+    SAMPLE_KINDS,
     SEGMENT_HEADER,
-    Kind,
     check_segment_header,
     unpack_payload,
 )
 from metricsmith.journal.segment import Damage, Frame, Segment, SegmentFile, scan_frames
 from metricsmith.model.batch import Batch
 from metricsmith.model.series import SeriesTable
-
-_SAMPLES = (Kind.SAMPLES, Kind.SAMPLES_INLINE)
 
 
 class Tail:
@@ -94,7 +92,7 @@ class Tail:
 
     def _decode(self, segment: Segment, frame: Frame) -> Batch | None:
         header = frame.header
-        if header.kind in _SAMPLES and header.sequence < self.next_sequence:
+        if header.kind in SAMPLE_KINDS and header.sequence < self.next_sequence:
             return None
         try:
             return self._decoder.decode(header.kind, unpack_payload(header, frame.payload))
