@@ -4,35 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.promql.series_labels import number_groups, signatures
-from metricsmith.promql.sliding import cancelled, compensated_sums, mixed_signs
+from metricsmith.promql.sliding import cancelled, compensated_sums, signs
 from metricsmith.promql.values import Vector
+from metricsmith.promql.windows import CHUNK_VALUES
 
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
-    """A vector with the series of each group side by side.
+    """A vector and its groups.
 
     Shapes:
-        keys: S label keys of the series, in the order of `values`.
         groups: G label keys.
-        starts: (G,) first row of each group.
-        numbers: (S,) group of each row, ascending.
-        values: (S, T); present: (S, T) or None.
+        order: (S,) rows of the vector, those of one group side by side.
+        numbers: (S,) group of each row in that order, ascending.
+        starts: (G,) where each group begins in that order.
     """
 
-    keys: list[bytes]
+    vector: Vector
     groups: list[bytes]
-    starts: I64
+    order: I64
     numbers: I64
-    values: F64
-    present: Bool | None
+    starts: I64
+
+    def rows(self) -> list[I64]:
+        """Return the rows of each group."""
+        return np.split(self.order, self.starts[1:])
+
+    def fold(self, operation: np.ufunc, identity: float, terms: Terms) -> F64:
+        """Return an associative operation over what `terms` makes of each group's values.
+
+        Rows are gathered, masked and reduced in pieces that fit the cache.
+
+        Shapes:
+            returns: (G, T)
+        """
+        steps = self.vector.values.shape[1]
+        result = np.full((len(self.groups), steps), identity)
+        size = max(1, CHUNK_VALUES // max(steps, 1))
+        for start in range(0, len(self.order), size):
+            part = slice(start, start + size)
+            rows, numbers = self.order[part], self.numbers[part]
+            cuts = np.flatnonzero(np.diff(numbers, prepend=-1))
+            reduced = operation.reduceat(terms(*self._take(rows), numbers), cuts, axis=0)
+            touched = slice(numbers[0], numbers[-1] + 1)
+            result[touched] = operation(result[touched], reduced)
+        return result
+
+    def _take(self, rows: I64) -> tuple[F64, Bool | None]:
+        values, present = self.vector.values, self.vector.present
+        if rows[-1] - rows[0] == len(rows) - 1 and (np.diff(rows) == 1).all():
+            span = slice(rows[0], rows[-1] + 1)
+            return values[span], None if present is None else present[span]
+        return values[rows], None if present is None else present[rows]
+
+    def cells(self, group: int, steps: I64) -> tuple[F64, Bool | None]:
+        """Return values and mask of one group's rows at some steps."""
+        cells = np.ix_(self.rows()[group], steps)
+        return self.vector.values[cells], None if self.vector.present is None else self.vector.present[cells]
 
     def counts(self) -> F64:
         """Return the number of values of each group at each step.
@@ -40,83 +74,92 @@ class Grouped:
         Shapes:
             returns: (G, T)
         """
-        if self.present is None:
-            sizes = np.diff(self.starts, append=len(self.numbers))
-            return np.repeat(sizes[:, None], self.values.shape[1], axis=1).astype(np.float64)
-        return np.add.reduceat(self.present, self.starts, axis=0, dtype=np.float64)
-
-    def filled(self, absent: float) -> F64:
-        """Return the values with absent ones replaced."""
-        return self.values if self.present is None else np.where(self.present, self.values, absent)
-
-    def alive(self) -> Bool | None:
-        """Return where a group has a value.
-
-        Shapes:
-            returns: (G, T) or None
-        """
-        return None if self.present is None else np.logical_or.reduceat(self.present, self.starts, axis=0)
-
-    def slices(self) -> list[slice]:
-        """Return the rows of each group."""
-        cuts = [*self.starts.tolist(), len(self.numbers)]
-        return [slice(a, b) for a, b in pairwise(cuts)]
+        if self.vector.present is None:
+            sizes = np.diff(self.starts, append=len(self.order))
+            return np.repeat(sizes[:, None], self.vector.values.shape[1], axis=1).astype(np.float64)
+        return self.fold(np.add, 0.0, _presence)
 
 
-def group_series(vector: Vector, labels: tuple[str, ...], without: bool) -> Grouped:
-    """Return the vector grouped by some labels, or by all others."""
-    numbers, groups = number_groups(signatures(vector.keys, labels, keep=not without))
-    values, present, keys = vector.values, vector.present, vector.keys
-    if len(groups) > 1 and (np.diff(numbers) < 0).any():
-        order = np.argsort(numbers, kind="stable")
-        numbers, values = numbers[order], values[order]
-        present = None if present is None else present[order]
-        keys = [keys[i] for i in order.tolist()]
-    return Grouped(keys, groups, np.searchsorted(numbers, np.arange(len(groups))), numbers, values, present)
-
+Terms: TypeAlias = Callable[[F64, Bool | None, I64], F64]
+"""Called with values (N, T), mask (N, T) or None, and group of each row (N,); returns (N, T)."""
 
 Reduction: TypeAlias = Callable[[Grouped], F64]
 """Return one value of each group at each step, shape (G, T)."""
 
 
+def _presence(values: F64, present: Bool | None, numbers: I64) -> F64:
+    return np.ones_like(values) if present is None else present.astype(np.float64)
+
+
+def _or(absent: float) -> Terms:
+    def filled(values: F64, present: Bool | None, numbers: I64) -> F64:
+        return values if present is None else np.where(present, values, absent)
+
+    return filled
+
+
+def group_series(vector: Vector, labels: tuple[str, ...], without: bool) -> Grouped:
+    """Return the vector grouped by some labels, or by all others."""
+    numbers, groups = number_groups(signatures(vector.keys, labels, keep=not without))
+    order = np.arange(len(numbers))
+    if (np.diff(numbers) < 0).any():
+        order = np.argsort(numbers, kind="stable")
+        numbers = numbers[order]
+    return Grouped(vector, groups, order, numbers, np.searchsorted(numbers, np.arange(len(groups))))
+
+
 def sums(grouped: Grouped) -> F64:
     """Return sums, compensated where terms cancel."""
-    return _compensated(grouped, grouped.filled(0.0))
+    return _compensated(grouped, 1.0)
 
 
-def _compensated(grouped: Grouped, values: F64) -> F64:
-    found: F64 = np.add.reduceat(values, grouped.starts, axis=0)
-    if mixed_signs(values):
-        bad = cancelled(found, np.add.reduceat(np.abs(values), grouped.starts, axis=0))
-        if bad.any():
-            group, step = np.nonzero(bad)
-            steps = values.shape[1]
-            sizes = np.diff(grouped.starts, append=len(values))
-            flat = np.ascontiguousarray(values).ravel()
-            found[bad] = compensated_sums(flat, grouped.starts[group] * steps + step, sizes[group], steps)
+def _compensated(grouped: Grouped, scale: float) -> F64:
+    """Return sums of the values times a scale."""
+    negative = positive = False
+
+    def terms(values: F64, present: Bool | None, numbers: I64) -> F64:
+        nonlocal negative, positive
+        filled = values if present is None else np.where(present, values, 0.0)
+        if not (negative and positive):
+            here = signs(filled)
+            negative, positive = negative or here[0], positive or here[1]
+        return filled if scale == 1 else filled * scale
+
+    def magnitudes(values: F64, present: Bool | None, numbers: I64) -> F64:
+        return np.abs(terms(values, present, numbers))
+
+    found = grouped.fold(np.add, 0.0, terms)
+    if not (negative and positive):
+        return found
+    bad = cancelled(found, grouped.fold(np.add, 0.0, magnitudes))
+    for group in np.flatnonzero(bad.any(axis=1)).tolist():
+        steps = np.flatnonzero(bad[group])
+        block = terms(*grouped.cells(group, steps), grouped.numbers)
+        found[group, steps] = compensated_sums(
+            block.ravel(), np.arange(len(steps)), np.full(len(steps), len(block)), len(steps)
+        )
     return found
 
 
 def averages(grouped: Grouped) -> F64:
     """Return means; finite values have a finite mean, also where their sum overflows."""
-    values, counts = grouped.filled(0.0), grouped.counts()
-    totals = _compensated(grouped, values)
+    totals, counts = sums(grouped), grouped.counts()
     means = totals / counts
     overflown = ~np.isfinite(totals)
     if overflown.any():
-        scale = max(len(values), 1)
-        means[overflown] = (_compensated(grouped, values / scale) / (counts / scale))[overflown]
+        share = 1.0 / max(len(grouped.order), 1)
+        means[overflown] = (_compensated(grouped, share) / (counts * share))[overflown]
     return means
 
 
 def minima(grouped: Grouped) -> F64:
     """Return the smallest values; NaN only where there is no other."""
-    return np.fmin.reduceat(grouped.filled(np.nan), grouped.starts, axis=0)
+    return grouped.fold(np.fmin, np.nan, _or(np.nan))
 
 
 def maxima(grouped: Grouped) -> F64:
     """Return the largest values; NaN only where there is no other."""
-    return np.fmax.reduceat(grouped.filled(np.nan), grouped.starts, axis=0)
+    return grouped.fold(np.fmax, np.nan, _or(np.nan))
 
 
 def counts(grouped: Grouped) -> F64:
@@ -126,20 +169,23 @@ def counts(grouped: Grouped) -> F64:
 
 def ones(grouped: Grouped) -> F64:
     """Return 1 for each group."""
-    return np.ones((len(grouped.groups), grouped.values.shape[1]))
+    return np.ones((len(grouped.groups), grouped.vector.values.shape[1]))
 
 
 def variances(grouped: Grouped) -> F64:
     """Return population variances, in two passes; exactly 0 where all values are equal."""
     # Measured from one of the values, equal values have a mean of exactly 0.
-    apart = grouped.filled(np.nan) - maxima(grouped)[grouped.numbers]
-    if grouped.present is not None:
-        apart[~grouped.present] = 0.0
-    apart -= (np.add.reduceat(apart, grouped.starts, axis=0) / grouped.counts())[grouped.numbers]
-    squares = apart * apart
-    if grouped.present is not None:
-        squares[~grouped.present] = 0.0
-    return np.add.reduceat(squares, grouped.starts, axis=0) / grouped.counts()
+    origin, counts = maxima(grouped), grouped.counts()
+
+    def apart(values: F64, present: Bool | None, numbers: I64) -> F64:
+        return _or(0.0)(values - origin[numbers], present, numbers)
+
+    mean = grouped.fold(np.add, 0.0, apart) / counts
+
+    def squares(values: F64, present: Bool | None, numbers: I64) -> F64:
+        return _or(0.0)(np.square(values - origin[numbers] - mean[numbers]), present, numbers)
+
+    return grouped.fold(np.add, 0.0, squares) / counts
 
 
 def deviations(grouped: Grouped) -> F64:
@@ -159,9 +205,18 @@ REDUCTIONS: dict[str, Reduction] = {
 }
 
 
+def alive(grouped: Grouped) -> Bool | None:
+    """Return where a group has a value.
+
+    Shapes:
+        returns: (G, T), or None where every group always has one.
+    """
+    return None if grouped.vector.present is None else grouped.counts() > 0
+
+
 def reduce_groups(vector: Vector, reduction: Reduction, labels: tuple[str, ...], without: bool) -> Vector:
     """Return the aggregation of each group, at each step where it has a value."""
     if not vector.keys:
         return vector
     grouped = group_series(vector, labels, without)
-    return Vector(grouped.groups, reduction(grouped), grouped.alive())
+    return Vector(grouped.groups, reduction(grouped), alive(grouped))

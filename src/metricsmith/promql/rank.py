@@ -6,7 +6,7 @@ import numpy as np
 
 from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, I64, Bool
-from metricsmith.promql.aggregate import Grouped, group_series
+from metricsmith.promql.aggregate import alive, group_series
 from metricsmith.promql.kernels import sort_nan_first, sorted_quantile
 from metricsmith.promql.values import Scalar, Vector, narrow
 
@@ -22,15 +22,17 @@ def select_extreme(
     sizes = _whole_numbers(parameter.values)
     if not vector.keys:
         return vector
-    grouped = group_series(vector, labels, without)
-    ranked = grouped.values if largest else -grouped.values
-    mask = np.zeros(ranked.shape, dtype=np.bool_)
-    for rows in grouped.slices():
-        present = None if grouped.present is None else grouped.present[rows]
-        mask[rows] = _extreme(ranked[rows], present, sizes)
-    if ranked.shape[1] > 1:
-        return narrow(grouped.keys, grouped.values, mask)
-    return _best_first(grouped, ranked, mask)
+    mask = np.zeros(vector.values.shape, dtype=np.bool_)
+    order: list[int] = []
+    for rows in group_series(vector, labels, without).rows():
+        ranked = vector.values[rows] if largest else -vector.values[rows]
+        present = None if vector.present is None else vector.present[rows]
+        mask[rows] = chosen = _extreme(ranked, present, sizes)
+        single = mask.shape[1] == 1
+        best: I64 = np.argsort(-ranked[:, 0], kind="stable") if single else np.arange(len(rows))
+        kept: I64 = best[chosen[best].any(axis=1)]
+        order += rows[kept].tolist()
+    return narrow([vector.keys[i] for i in order], vector.values[order], mask[order])
 
 
 def _whole_numbers(values: F64) -> I64:
@@ -72,23 +74,17 @@ def _first_of(candidates: Bool, wanted: I64) -> Bool:
     return candidates & (candidates.cumsum(axis=0) <= wanted)
 
 
-def _best_first(grouped: Grouped, ranked: F64, mask: Bool) -> Vector:
-    order: list[int] = []
-    for rows in grouped.slices():
-        chosen = rows.start + np.flatnonzero(mask[rows, 0])
-        order += chosen[np.argsort(-ranked[chosen, 0], kind="stable")].tolist()
-    return Vector([grouped.keys[i] for i in order], grouped.values[order])
-
-
 def quantiles(vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool) -> Vector:
     """Return a quantile of each group at each step, interpolated."""
     if not vector.keys:
         return vector
     grouped = group_series(vector, labels, without)
     counts = grouped.counts().astype(np.int64)
-    filled = grouped.filled(np.nan)
-    result = np.empty((len(grouped.groups), filled.shape[1]))
-    for group, rows in enumerate(grouped.slices()):
-        ordered = sort_nan_first(np.ascontiguousarray(filled[rows].T), counts[group])
+    result = np.empty(counts.shape)
+    for group, rows in enumerate(grouped.rows()):
+        values = vector.values[rows]
+        if vector.present is not None:
+            values = np.where(vector.present[rows], values, np.nan)
+        ordered = sort_nan_first(np.ascontiguousarray(values.T), counts[group])
         result[group] = sorted_quantile(parameter.values, ordered, counts[group])
-    return Vector(grouped.groups, result, grouped.alive())
+    return Vector(grouped.groups, result, alive(grouped))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metricsmith.model.arrays import F64
+from metricsmith.model.arrays import F64, I64
 from metricsmith.promql.kernels import Kernel, KernelResult
 from metricsmith.promql.sliding import window_sums
 from metricsmith.promql.windows import Windows
@@ -56,16 +56,35 @@ def _add_resets(growth: F64, windows: Windows) -> None:
     Shapes:
         growth: (…, W), changed.
     """
-    values = windows.values
+    values, first, last = windows.values, windows.first, windows.last
     fell = values[..., 1:] < values[..., :-1]
     if not fell.any():
         return
-    rows = slice(None) if values.ndim == 1 else np.flatnonzero(fell.any(axis=-1))
-    lost = np.zeros(values[rows].shape)
-    lost[..., 1:] = np.where(fell[rows], values[rows][..., :-1], 0.0)
-    after_first = np.minimum(windows.first + 1, np.maximum(windows.last, 0))
-    several = windows.last > windows.first
-    growth[rows] += np.where(several, window_sums(lost, after_first, np.maximum(windows.last, 0)), 0.0)
+    if values.ndim == 1:
+        _add_flat_resets(growth, values, first, last)
+        return
+    rows = np.flatnonzero(fell.any(axis=-1))
+    begin = np.arange(len(rows))[:, None] * values.shape[-1]
+    restarted = growth[rows]
+    _add_flat_resets(
+        restarted.reshape(-1), values[rows].ravel(), (first + begin).ravel(), (last + begin).ravel()
+    )
+    growth[rows] = restarted
+
+
+def _add_flat_resets(growth: F64, values: F64, first: I64, last: I64) -> None:
+    """Add lost counts to windows over one flat array; only windows with a reset are computed.
+
+    Shapes:
+        values: (P,); first, last, growth: (W,)
+    """
+    fell = values[1:] < values[:-1]
+    upto = np.zeros(len(values), dtype=np.int64)
+    np.cumsum(fell, out=upto[1:])
+    low, high = upto[first], upto[last] - 1
+    hit = np.flatnonzero((high >= low) & (last > first))
+    if len(hit):
+        growth[hit] += window_sums(values[:-1][fell], low[hit], high[hit])
 
 
 def _extrapolated(windows: Windows, growth: F64, counter: bool) -> KernelResult:
@@ -86,25 +105,31 @@ def _extrapolated(windows: Windows, growth: F64, counter: bool) -> KernelResult:
     ends = windows.per_window(windows.ends)
     sampled = (last_ms - first_ms) / 1000
     interval = sampled / (counts - 1)
+    threshold, half = interval * 1.1, interval / 2
     to_start = (first_ms - (ends - windows.range_ms)) / 1000
     to_end = (ends - last_ms) / 1000
-    to_end = np.where(to_end < interval * 1.1, to_end, interval / 2)
-    if not counter:
-        growth *= (sampled + to_end + np.where(to_start < interval * 1.1, to_start, interval / 2)) / sampled
-        return growth, counts >= 2
-    first_values = windows.at(windows.first)
-    to_zero = sampled * (first_values / growth)
-    to_zero[~((growth > 0) & (first_values >= 0))] = np.inf
-    if windows.closed:
-        cut = np.where(to_zero < to_start, to_zero, to_start)
-        reach = np.where(cut < interval * 1.1, cut, interval / 2)
-    else:
-        allowed = np.where(to_start < interval * 1.1, to_start, interval / 2)
-        reach = np.where(to_zero < allowed, to_zero, allowed)
-    reach += sampled + to_end
-    reach /= sampled
-    growth *= reach
+    np.copyto(to_end, half, where=to_end >= threshold)
+    if not (counter and windows.closed):
+        np.copyto(to_start, half, where=to_start >= threshold)
+    reach = to_start
+    if counter:
+        reach = _cut_at_zero(to_start, windows.at(windows.first), growth, sampled)
+        if windows.closed:
+            np.copyto(reach, half, where=reach >= threshold)
+    growth *= (reach + (sampled + to_end)) / sampled
     return growth, counts >= 2
+
+
+def _cut_at_zero(to_start: F64, first_values: F64, growth: F64, sampled: F64) -> F64:
+    """Return how far before its first sample a counter is extrapolated: not to where it would be negative.
+
+    Shapes:
+        to_start, sampled: (W,); first_values, growth, returns: (…, W)
+    """
+    to_zero = sampled * (first_values / growth)
+    uncut = (to_zero >= to_start) | ~(growth > 0) | ~(first_values >= 0)
+    np.copyto(to_zero, to_start, where=uncut)
+    return to_zero
 
 
 TABLE: dict[str, Kernel] = {

@@ -69,7 +69,7 @@ def window_sums(values: F64, first: I64, last: I64) -> F64:
         addition would lose more than three digits.
     """
     sums = fold(np.add, values, first, last)
-    if not mixed_signs(values):
+    if not all(signs(values)):
         return sums
     bad = cancelled(sums, fold(np.add, np.abs(values), first, last)) & (last > first)
     if bad.any():
@@ -79,11 +79,12 @@ def window_sums(values: F64, first: I64, last: I64) -> F64:
     return sums
 
 
-def mixed_signs(values: F64) -> bool:
-    """Return whether there are both positive and negative values, so that sums may cancel."""
-    return bool(values.size) and bool(
-        np.fmin.reduce(values, axis=None) < 0 < np.fmax.reduce(values, axis=None)
-    )
+def signs(values: F64) -> tuple[bool, bool]:
+    """Return whether there are negative values, and whether there are positive ones."""
+    low, high = values.min(initial=0.0), values.max(initial=0.0)
+    if np.isnan(low):  # the fast reductions give NaN as soon as there is one
+        low, high = np.fmin.reduce(values, axis=None), np.fmax.reduce(values, axis=None)
+    return bool(low < 0), bool(high > 0)
 
 
 def cancelled(sums: F64, magnitudes: F64) -> Bool:

@@ -22,7 +22,7 @@ Step = TypeVar("Step", F64, I64)
 CHUNK_VALUES = 32_768
 """Samples or results per piece of work: a few arrays of this length fit the second-level cache."""
 
-SMALL_MATRIX_VALUES = 16_384
+SMALL_MATRIX_VALUES = 8_192
 MANY_MATRICES = 4
 
 
@@ -114,6 +114,12 @@ def ragged_bounds(times: I64, offsets: I64, ends: Grid, range_ms: int, closed: b
         returns: two of (S·T,); 0 and -1 for an empty window.
     """
     series = np.repeat(np.arange(len(offsets) - 1, dtype=np.int64), np.diff(offsets))
+    back = range_ms // ends.step_ms if ends.step_ms and not closed else 0
+    if back * ends.step_ms == range_ms and back <= ends.count:
+        # Windows begin where earlier windows end: one count serves both.
+        earlier = Grid(ends.start_ms - range_ms, ends.step_ms, ends.count + back)
+        upto = _samples_upto(times, series, offsets, earlier)
+        return _mark_empty(upto[:, : ends.count].ravel(), upto[:, back:].ravel() - 1)
     upto_end = _samples_upto(times, series, offsets, ends)
     upto_start = _samples_upto(times, series, offsets, ends.shifted(-range_ms - (1 if closed else 0)))
     return _mark_empty(upto_start.ravel(), upto_end.ravel() - 1)
@@ -145,7 +151,7 @@ def _mark_empty(first: I64, last: I64) -> tuple[I64, I64]:
 
 def pieces(vector: RangeVector) -> Iterator[Piece]:
     """Yield the windows of a range vector in pieces that fit the cache."""
-    matrices, ragged = gather_small(vector.matrices, vector.ragged)
+    matrices, ragged = gather_small(vector.matrices, vector.ragged, vector.ends.count)
     for matrix in matrices:
         yield from _matrix_pieces(matrix, vector)
     if ragged is not None:
@@ -194,18 +200,20 @@ def _ragged_stop(offsets: I64, start: int, steps: int) -> int:
 
 
 def gather_small(
-    matrices: list[MatrixGroup], ragged: RaggedGroup | None
+    matrices: list[MatrixGroup], ragged: RaggedGroup | None, steps: int
 ) -> tuple[list[MatrixGroup], RaggedGroup | None]:
     """Return groups with many small matrices turned into series one after another.
 
     A kernel call costs about the same for two series as for twenty, so a
     thousand targets with two matching series each are one ragged group.
     """
-    small = [m for m in matrices if m.values.size < SMALL_MATRIX_VALUES]
-    if len(small) <= MANY_MATRICES:
+    small = [len(m.rows) * (len(m.times) + steps) < SMALL_MATRIX_VALUES for m in matrices]
+    if sum(small) <= MANY_MATRICES:
         return matrices, ragged
-    large = [m for m in matrices if m.values.size >= SMALL_MATRIX_VALUES]
-    parts = [as_ragged(m) for m in small] + ([ragged] if ragged is not None else [])
+    large = [m for m, is_small in zip(matrices, small, strict=True) if not is_small]
+    parts = [as_ragged(m) for m, is_small in zip(matrices, small, strict=True) if is_small]
+    if ragged is not None:
+        parts.append(ragged)
     return large, concatenate(parts)
 
 
