@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable
+
 import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
+
+from metricsmith.testing.services import Server
 
 METRICS = ["x", "http_requests_total", "a:b", "sum", "offset", "by", "and", "Without", "start", "_"]
 LABELS = ["job", "le", "on", "by", "sum", "group_left", "end", "ATAN2", "_a1"]
@@ -136,7 +144,7 @@ class Grammar:
         bool_ = self._maybe(" bool") if op in COMPARISONS else ""
         matching = self._maybe(f" {self._one(['on', 'ignoring'])} ({self._one(LABELS)}) ")
         if matching and op not in SETS:
-            matching += self._one(["", "group_left", "group_right ()", "group_left (extra, more)"])
+            matching += self._one(["", "group_left ()", "group_right ()", "group_left (extra, more)"])
         return f"{self.vector(depth)} {op}{bool_}{matching} {self.vector(depth)}"
 
     def _aggregation(self, depth: int) -> str:
@@ -218,3 +226,19 @@ def shared_queries() -> SearchStrategy[str]:
 def damaged_queries() -> SearchStrategy[str]:
     """Queries of the shared language with one to three scraps cut out or put in: most are refused."""
     return _damaged()
+
+
+@pytest.fixture(scope="session")
+def refusal(prometheus: Server) -> Callable[[str], str | None]:
+    """Ask the real Prometheus why it refuses a query: None if it accepts it."""
+
+    def ask(query: str) -> str | None:
+        body = urllib.parse.urlencode({"query": query}).encode()
+        try:
+            urllib.request.urlopen(f"{prometheus.url}/api/v1/format_query", body, timeout=10).close()
+        except urllib.error.HTTPError as error:
+            with error:
+                return str(json.load(error)["error"]).removeprefix('invalid parameter "query": ')
+        return None
+
+    return ask
