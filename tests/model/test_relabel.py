@@ -1,4 +1,4 @@
-"""Every relabel action, one line per rule of the game. Prometheus itself is asked in tests/sources/test_endpoint.py."""
+"""Every relabel action, one line per rule. Prometheus itself is asked in tests/sources/test_endpoint.py."""
 
 from __future__ import annotations
 
@@ -25,12 +25,21 @@ LABELS = {"__name__": "m", "host": "a.example:80", "path": "/Api", "tmp_x": "1",
         ({"source_labels": ["zone", "path"], "target_label": "both"}, {"both": "eu;/Api"}),
         ({"source_labels": ["zone", "path"], "separator": "", "target_label": "both"}, {"both": "eu/Api"}),
         ({"target_label": "fixed", "replacement": "v"}, {"fixed": "v"}),
-        ({"source_labels": ["absent"], "regex": "", "target_label": "zone", "replacement": "us"}, {"zone": "us"}),
+        (
+            {"source_labels": ["absent"], "regex": "", "target_label": "zone", "replacement": "us"},
+            {"zone": "us"},
+        ),
         ({"source_labels": ["absent"], "target_label": "zone"}, {"zone": None}),
-        ({"source_labels": ["zone"], "regex": "(e)(x)?u", "target_label": "b", "replacement": "$1-$2"}, {"b": "e-"}),
+        (
+            {"source_labels": ["zone"], "regex": "(e)(x)?u", "target_label": "b", "replacement": "$1-$2"},
+            {"b": "e-"},
+        ),
         ({"source_labels": ["zone"], "target_label": "${1}_zone", "replacement": "y"}, {"eu_zone": "y"}),
         ({"source_labels": ["path"], "target_label": "a$1", "replacement": "y"}, {}),
-        ({"source_labels": ["__name__"], "target_label": "__name__", "replacement": "x_$1"}, {"__name__": "x_m"}),
+        (
+            {"source_labels": ["__name__"], "target_label": "__name__", "replacement": "x_$1"},
+            {"__name__": "x_m"},
+        ),
         # keep, drop
         ({"source_labels": ["zone"], "regex": "e.", "action": "keep"}, {}),
         ({"source_labels": ["zone"], "regex": "e", "action": "keep"}, None),
@@ -52,7 +61,10 @@ LABELS = {"__name__": "m", "host": "a.example:80", "path": "/Api", "tmp_x": "1",
         ({"source_labels": ["path"], "target_label": "up", "action": "uppercase"}, {"up": "/API"}),
         ({"source_labels": ["absent"], "target_label": "zone", "action": "uppercase"}, {"zone": None}),
         # hashmod: the last 8 bytes of the MD5 as a big-endian number
-        ({"source_labels": ["zone"], "target_label": "h", "modulus": 10**18, "action": "hashmod"}, {"h": "HASH"}),
+        (
+            {"source_labels": ["zone"], "target_label": "h", "modulus": 10**18, "action": "hashmod"},
+            {"h": "HASH"},
+        ),
     ],
 )
 def test_one_rule(rule: dict[str, Any], changed: dict[str, str | None] | None):
@@ -112,8 +124,8 @@ def test_equal_rules_are_equal():
     ("template", "expanded"),
     [
         ("$1", "ab"), ("${1}", "ab"), ("$1x", ""), ("${1}x", "abx"), ("$name", "c"), ("${name}!", "c!"),
-        ("$0", "abc"), ("$3", ""), ("$01", ""), ("$$1", "$1"), ("$", "$"), ("a$", "a$"), ("$-", "$-"), ("${1", "${1"),
-        ("${}", "${}"), ("${ 1}", "${ 1}"), ("$1$name", "abc"), ("", ""), ("$99999999999", ""),
+        ("$0", "abc"), ("$3", ""), ("$01", ""), ("$$1", "$1"), ("$", "$"), ("a$", "a$"), ("$-", "$-"),
+        ("${1", "${1"),        ("${}", "${}"), ("${ 1}", "${ 1}"), ("$1$name", "abc"), ("", ""), ("$99999999999", ""),
     ],
 )  # fmt: skip
 def test_replacements_are_read_as_go_reads_them(template: str, expanded: str):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,7 @@ from metricsmith.sources.discovery import parse_groups
 def write(path: Path, text: str) -> None:
     """Replace a file as careful tools do: the reader never sees half of it."""
     path.with_suffix(".new").write_text(text)
-    os.replace(path.with_suffix(".new"), path)
+    path.with_suffix(".new").replace(path)
 
 
 def names(reading, metric="up"):
@@ -77,7 +76,16 @@ async def test_a_file_of_targets_is_followed(scraping, serve, tmp_path):
 
 @pytest.mark.parametrize(
     "bad",
-    ["", "[", "{}", '["h:1"]', '[{"targets": "h:1"}]', '[{"targets": [1]}]', '[{"labels": {"a": 1}}]', '[{"x": 1}]'],
+    [
+        "",
+        "[",
+        "{}",
+        '["h:1"]',
+        '[{"targets": "h:1"}]',
+        '[{"targets": [1]}]',
+        '[{"labels": {"a": 1}}]',
+        '[{"x": 1}]',
+    ],
 )
 async def test_a_bad_file_keeps_the_last_good_targets(scraping, serve, tmp_path, bad):
     file = tmp_path / "shop.json"
@@ -155,7 +163,14 @@ async def test_targets_from_a_url_are_followed_and_failures_keep_them(scraping, 
 async def test_bad_targets_and_too_many_are_counted_and_the_rest_is_scraped(scraping, serve):
     url = (await serve("a 1\n"))[7:]
     rules = [{"source_labels": ["__address__"], "regex": "drop.*", "action": "drop"}]
-    bad = [{"source_labels": ["__address__"], "regex": "bad:1", "target_label": "__scheme__", "replacement": "ftp"}]
+    bad = [
+        {
+            "source_labels": ["__address__"],
+            "regex": "bad:1",
+            "target_label": "__scheme__",
+            "replacement": "ftp",
+        }
+    ]
     targets = [url, url, "drop:1", "bad:1", "127.0.0.1:1", "127.0.0.1:2"]
     settings = {"targets": targets, "relabel_configs": [*rules, *bad], "target_limit": 2}
     async with scraping(**settings) as source:
@@ -169,7 +184,9 @@ async def test_bad_targets_and_too_many_are_counted_and_the_rest_is_scraped(scra
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["targets", "labels", "x"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["targets", "labels", "x"]), inner)
+    ),
     max_leaves=8,
 )
 

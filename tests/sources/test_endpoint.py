@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from metricsmith.model.labels import decode_labels
+from metricsmith.model.relabel import Action
 from metricsmith.sources.endpoint import discovered, endpoint
 from metricsmith.sources.scrape import ScrapeSource
 from metricsmith.testing import services
@@ -90,17 +91,25 @@ def test_settings_that_cannot_work_are_refused(settings, hint):
 
 
 VALUES = ["eu-west", "EU", "a;b", "Straße ΑΣ", "127.0.0.1:9", "", "x" * 40]
-REGEXES = ["(.*)", "(.+)", "e(u)(-.*)?", "([^;]*);?(.*)", "(?P<name>[a-z]+).*", "(?i)EU.*", "x{3,}", "", "a|b|eu"]
+REGEXES = [
+    "(.*)",
+    "(.+)",
+    "e(u)(-.*)?",
+    "([^;]*);?(.*)",
+    "(?P<name>[a-z]+).*",
+    "(?i)EU.*",
+    "x{3,}",
+    "",
+    "a|b|eu",
+]
 REPLACEMENTS = ["$1", "${1}_x", "$1x", "$$1", "${name}", "$2$1", "fixed", "", "$0", "a$"]
 NAMES = ["zone", "tier", "__meta_place", "__tmp", "job", "instance", "__address__", "absent"]
 TARGETS = ["zone", "tier", "fresh", "instance", "__metrics_path__", "__param_module", "__tmp"]
 
 
 def random_rule(source: random.Random) -> dict[str, Any]:
-    action = source.choice(
-        ["replace"] * 4 + "keep drop hashmod labelmap labeldrop labelkeep lowercase uppercase keepequal dropequal".split()
-    )
-    rule: dict[str, Any] = {"action": action}
+    action = source.choice([*Action, *[Action.REPLACE] * 3])
+    rule: dict[str, Any] = {"action": str(action)}
     labels = {"source_labels": source.sample(NAMES, source.randint(1, 3))}
     match action:
         case "replace":
@@ -113,7 +122,11 @@ def random_rule(source: random.Random) -> dict[str, Any]:
         case "drop":
             rule |= {**labels, "regex": source.choice(REGEXES[2:7])}
         case "hashmod":
-            rule |= {**labels, "modulus": source.randint(1, 2**63), "target_label": source.choice(TARGETS[:3])}
+            rule |= {
+                **labels,
+                "modulus": source.randint(1, 2**63),
+                "target_label": source.choice(TARGETS[:3]),
+            }
         case "labelmap":
             rule |= {"regex": source.choice(["__meta_(.*)", "(zo)ne", "t(.*)"]), "replacement": "m_$1"}
         case "labeldrop":

@@ -1,4 +1,4 @@
-"""What a user sees of a scraped target: its samples, the report on it, and what happens when it misbehaves."""
+"""What a user sees of a scraped target: its samples, the report on it, what happens when it misbehaves."""
 
 from __future__ import annotations
 
@@ -85,7 +85,12 @@ async def test_the_request_says_what_is_wanted(scraping, serve):
         )
 
     url = await serve(handler)
-    settings = {"targets": [url[7:]], "metrics_path": "/probe", "params": {"module": ["a", "b"]}, "timeout": "3s"}
+    settings = {
+        "targets": [url[7:]],
+        "metrics_path": "/probe",
+        "params": {"module": ["a", "b"]},
+        "timeout": "3s",
+    }
     async with scraping(**settings) as source:
         assert len(await source.reading()) == 6
         assert len(await source.reading()) == 6
@@ -327,7 +332,9 @@ async def test_a_defect_in_the_journal_does_not_end_the_scraping(scraping, serve
 async def test_two_targets_with_one_url_have_streams_of_their_own(scraping, serve, tmp_path):
     url = await serve("a 1\n")
     groups = tmp_path / "targets.yml"
-    groups.write_text(f"- {{targets: ['{url}'], labels: {{zone: a}}}}\n- {{targets: ['{url}'], labels: {{zone: b}}}}")
+    groups.write_text(
+        f"- {{targets: ['{url}'], labels: {{zone: a}}}}\n- {{targets: ['{url}'], labels: {{zone: b}}}}"
+    )
     async with scraping(file_sd={"files": [str(groups)]}, interval="1s") as source:
         batches = [await source.batch(3), await source.batch(3)]
         streams = Counter(b.layout.stream.partition("#")[0] for b in batches)
