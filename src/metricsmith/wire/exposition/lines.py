@@ -11,7 +11,7 @@ from metricsmith.errors import ExpositionError
 from metricsmith.model.arrays import I64, U8, Bool
 from metricsmith.wire.exposition.series_text import BRACES, NAME
 
-BLANK, NEWLINE, HASH, CLOSE = (ord(c) for c in " \n#}")
+BLANK, NEWLINE, HASH, OPEN, CLOSE = (ord(c) for c in " \n#{}")
 
 _REST_TEXT = rb"[ \t]*([^ \t]+)(?:[ \t]+([^ \t]+))?[ \t]*"
 _SAMPLE_TEXT = re.compile(
@@ -73,13 +73,15 @@ def split_lines(octets: U8, separators: I64) -> Lines:
     two &= (ends > last + 1) & (last > prior + 1) & (prior > starts)
     untimed = one & ((octets[last - 1] == CLOSE) | (blanks == 1))
     timed = two & ~untimed & ((octets[prior - 1] == CLOSE) | (blanks == 2))
+    series_end = np.where(timed, prior, last)
+    bare = octets[np.minimum(series_end + 1, len(octets) - 1)] != OPEN
     return Lines(
         starts=starts,
         ends=ends,
         comment=comment,
         sample=sample,
-        regular=untimed | timed,
-        series_end=np.where(timed, prior, last),
+        regular=(untimed | timed) & bare,
+        series_end=series_end,
         time_start=np.where(timed, last + 1, -1),
     )
 

@@ -33,7 +33,7 @@ from metricsmith.wire.exposition.numbers import (
 )
 from metricsmith.wire.exposition.reader import Reading, read_document
 from metricsmith.wire.exposition.rules import Broken, FrozenRules, check_structure
-from metricsmith.wire.exposition.series_text import SeriesLimits
+from metricsmith.wire.exposition.series_text import SeriesLimits, SeriesParser
 
 N = TypeVar("N", F64, I64)
 
@@ -141,7 +141,7 @@ class ExpositionParser:
     ) -> None:
         self._strict = format is ExpositionFormat.OPENMETRICS
         self._max_samples = max_samples
-        self._limits = limits or SeriesLimits()
+        self._series = SeriesParser(self._strict, limits or SeriesLimits())
         self._template: _Template | None = None
         self._rules: _Rules | None = None
 
@@ -160,13 +160,30 @@ class ExpositionParser:
         if self._strict:
             body, exemplars = cut_exemplars(body, np.frombuffer(body, dtype=np.uint8))
         separators = separators_of(np.frombuffer(body, dtype=np.uint8))
-        template, rules = self._template, self._rules
+        return self._parse_known(body, separators, exemplars) or self._parse_other(
+            body, separators, exemplars
+        )
+
+    def _parse_known(self, body: bytes, separators: I64, exemplars: list[int]) -> ParsedDocument | None:
+        """Parse a document that differs from the last one in its numbers only; None when it is another.
+
+        None too when it is malformed: so the reader of unknown documents words every error.
+        """
+        template = self._template
         pieces = self._recognise(body, separators)
         if template is None or pieces is None:
-            template, rules = self._learn(body, separators), None
-            pieces = template.pieces
+            return None
         try:
-            parsed, rules = self._finish(template, pieces, rules, exemplars)
+            parsed, self._rules = self._finish(template, pieces, self._rules, exemplars)
+        except Broken:
+            return None
+        return parsed
+
+    def _parse_other(self, body: bytes, separators: I64, exemplars: list[int]) -> ParsedDocument:
+        """Parse a document that is not known, and remember it when it is right."""
+        template = self._learn(body, separators)
+        try:
+            parsed, rules = self._finish(template, template.pieces, None, exemplars)
         except Broken as error:
             line = error.line or int(template.lines[error.sample])
             raise _at_line(body, line, error.message) from None
@@ -185,7 +202,7 @@ class ExpositionParser:
         """Read a document of another structure than the last one's."""
         last = self._template
         known = {} if last is None else last.series_texts()
-        reading = read_document(body, separators, self._strict, self._max_samples, self._limits, known)
+        reading = read_document(body, separators, self._strict, self._max_samples, self._series, known)
         timed = reading.spans[:, 4] >= 0
         value_at = np.arange(len(timed)) + np.cumsum(timed) - timed
         starts, ends = _number_spans(reading.spans, timed, value_at)

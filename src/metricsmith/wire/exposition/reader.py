@@ -11,7 +11,7 @@ from metricsmith.errors import ExpositionError, LimitExceeded
 from metricsmith.model.arrays import I64
 from metricsmith.wire.exposition.comments import Comment, parse_comment
 from metricsmith.wire.exposition.lines import Lines, malformed, parse_line, split_lines
-from metricsmith.wire.exposition.series_text import MalformedSeries, SeriesLimits, parse_series
+from metricsmith.wire.exposition.series_text import MalformedSeries, SeriesParser
 
 EOF_LINE = b"# EOF"
 
@@ -36,7 +36,7 @@ def read_document(
     separators: I64,
     strict: bool,
     max_samples: int,
-    limits: SeriesLimits,
+    series: SeriesParser,
     known: Mapping[bytes, bytes],
 ) -> Reading:
     """Return a document's samples and metadata; `known` maps series texts to their keys.
@@ -49,7 +49,7 @@ def read_document(
     lines = split_lines(np.frombuffer(body, dtype=np.uint8), separators)
     if strict:
         _check_eof(body, lines)
-    reader = _Reader(body, lines, strict, limits, known)
+    reader = _Reader(body, lines, strict, series, known)
     reading = reader.read()
     if len(reading.keys) > max_samples:
         raise LimitExceeded(f"got {len(reading.keys)} samples, wanted at most {max_samples}")
@@ -58,12 +58,12 @@ def read_document(
 
 class _Reader:
     def __init__(
-        self, body: bytes, lines: Lines, strict: bool, limits: SeriesLimits, known: Mapping[bytes, bytes]
+        self, body: bytes, lines: Lines, strict: bool, series: SeriesParser, known: Mapping[bytes, bytes]
     ) -> None:
         self._body = body
         self._lines = lines
         self._strict = strict
-        self._limits = limits
+        self._series = series
         self._known = known
         self._comments: list[Comment] = []
         self._rows = np.flatnonzero(lines.sample)
@@ -96,29 +96,27 @@ class _Reader:
         body = self._body
         starts, ends = self._spans[:, 0].tolist(), self._spans[:, 1].tolist()
         texts = [body[start:end] for start, end in zip(starts, ends, strict=True)]
-        fresh: dict[bytes, bytes] = {b"": b""}  # a line that turned out to be no sample
         keys: list[bytes | None] = list(map(self._known.get, texts))
-        if None not in keys:
-            return keys  # type: ignore[return-value]
-        for row, (text, key) in enumerate(zip(texts, keys, strict=True)):
-            if key is None:
-                found = fresh.get(text)
-                if found is None:
-                    found = fresh[text] = self._parse(row, text)
-                keys[row] = found
+        fresh: dict[bytes, bytes] = {b"": b""}  # an empty text: the line turned out to be no sample
+        for row in [row for row, key in enumerate(keys) if key is None]:
+            text = texts[row]
+            found = fresh.get(text)
+            if found is None:
+                try:
+                    found = fresh[text] = self._series.key(text)
+                except MalformedSeries:
+                    found = self._key_of_irregular(row)
+            keys[row] = found
         return keys  # type: ignore[return-value]
 
-    def _parse(self, row: int, text: bytes) -> bytes:
-        """Parse a series; a line that only looked regular is read again as a whole."""
-        try:
-            return parse_series(text, self._strict, self._limits)
-        except MalformedSeries:
-            self._reparse(row)
+    def _key_of_irregular(self, row: int) -> bytes:
+        """Parse a line again as a whole: it only looked regular, or its series is malformed."""
+        self._reparse(row)
         start, end = self._spans[row, :2].tolist()
         if start < 0:
             return b""
         try:
-            return parse_series(self._body[start:end], self._strict, self._limits)
+            return self._series.key(self._body[start:end])
         except MalformedSeries as error:
             raise self._malformed(int(self._rows[row]), str(error)) from None
 
@@ -154,9 +152,9 @@ def _check_utf8(body: bytes) -> None:
 
 
 def _check_eof(body: bytes, lines: Lines) -> None:
-    blank = np.flatnonzero(lines.starts == lines.ends)
-    if len(blank):
-        raise malformed("got a blank line, which OpenMetrics must not have", int(blank[0]) + 1, b"")
     last = body[lines.starts[-1] : lines.ends[-1]]
     if last != EOF_LINE:
         raise malformed("wanted # EOF as the last line", len(lines.starts), last)
+    blank = np.flatnonzero(lines.starts == lines.ends)
+    if len(blank):
+        raise malformed("got a blank line, which OpenMetrics must not have", int(blank[0]) + 1, b"")

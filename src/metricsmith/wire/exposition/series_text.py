@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
+from typing import Any
 
 from metricsmith.errors import LimitExceeded
-from metricsmith.model.labels import NAME_LABEL, encode_pairs
+from metricsmith.model.labels import NAME_LABEL, PAIR, VALUE, encode_pairs
 
 NAME = rb"[a-zA-Z_:][a-zA-Z0-9_:]*"
 LABEL = rb"[a-zA-Z_][a-zA-Z0-9_]*"
 QUOTED = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 BRACES = rb'\{[^"}]*(?:' + QUOTED + rb'[^"}]*)*\}'
 
-_PLAIN_PAIR = LABEL + rb'="[^"\\]*"'
-_PLAIN = re.compile(rb"(" + NAME + rb")(?:\{((?:" + _PLAIN_PAIR + rb"(?:," + _PLAIN_PAIR + rb")*)?)(,?)\})?")
 _NAME = re.compile(NAME)
 _TERM = re.compile(rb"(" + LABEL + rb"|(" + QUOTED + rb"))(?:([ \t]*=[ \t]*)(" + QUOTED + rb"))?")
 _BLANKS = re.compile(rb"[ \t]*")
 _ESCAPE = re.compile(rb'\\([\\n"])')
 _UNESCAPED = {b"\\": b"\\", b'"': b'"', b"n": b"\n"}
 _NAME_BYTES = NAME_LABEL.encode()
+
+MAX_SHAPES = 4096
+MAX_SHAPE_BYTES = 4096
+"""Shapes kept per target, and the longest text that has one: 16 MB at worst."""
 
 
 class MalformedSeries(Exception):
@@ -63,30 +68,69 @@ def unescape(text: bytes) -> bytes:
     return _ESCAPE.sub(lambda m: _UNESCAPED[m[1]], text) if b"\\" in text else text
 
 
-def parse_series(text: bytes, strict: bool, limits: SeriesLimits) -> bytes:
-    """Return the canonical key of a series text, which must be valid UTF-8.
+class SeriesParser:
+    """Parses series texts; remembers their shapes.
 
-    `strict` is OpenMetrics: no blanks inside, no comma after the last label.
-
-    Raises:
-        MalformedSeries: not a series.
-        LimitExceeded: more or longer labels than allowed.
+    The shape is the text outside of the quotes. Without escapes it decides everything but the
+    values, so a series of a known shape is split at its quotes and its key filled in.
     """
-    plain = _PLAIN.fullmatch(text)
-    if plain is None or (plain[3] and (strict or not plain[2])):
-        name, pairs = _parse_general(text, strict)
-    elif not plain[2]:
-        name, pairs = plain[1], []
-    else:
-        # Without escapes a quote always ends a value; 00 sorts before every byte of a label name.
-        parts = plain[2][:-1].replace(b'="', b"\0").split(b'",')
-        name, pairs = plain[1], [(n, v) for n, _, v in (p.partition(b"\0") for p in parts)]
-    limits.check(name, pairs)
-    if len({n for n, _ in pairs}) != len(pairs):
-        raise MalformedSeries("got a label name twice, wanted each once")
-    if any(n == _NAME_BYTES for n, _ in pairs):
-        raise MalformedSeries("got a label __name__, wanted the name before or as first text in the braces")
-    return encode_pairs(name, [pair for pair in pairs if pair[1]])
+
+    def __init__(self, strict: bool, limits: SeriesLimits) -> None:
+        self._strict = strict
+        self._limits = limits
+        self._short = min(limits.name_bytes, limits.value_bytes, MAX_SHAPE_BYTES)
+        self._shapes: dict[tuple[bytes, ...], _Shape] = {}
+
+    def key(self, text: bytes) -> bytes:
+        """Return the canonical key of a series text, which must be valid UTF-8.
+
+        In OpenMetrics there are no blanks inside and no comma after the last label.
+
+        Raises:
+            MalformedSeries: not a series.
+            LimitExceeded: more or longer labels than allowed.
+        """
+        if b"\\" in text or len(text) > self._short:
+            return encode_pairs(*self._parse(text))
+        pieces = text.split(b'"')
+        values = pieces[1::2]
+        shape = self._shapes.get(tuple(pieces[::2]))
+        if shape is not None and b"" not in values:
+            key: bytes = shape.template % shape.arrange(values)
+            return key
+        name, pairs = self._parse(text)
+        if len(pairs) == len(values):
+            self._learn(tuple(pieces[::2]), name, pairs)
+        return encode_pairs(name, pairs)
+
+    def _parse(self, text: bytes) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        name, pairs = _parse_general(text, self._strict)
+        self._limits.check(name, pairs)
+        if len({n for n, _ in pairs}) != len(pairs):
+            raise MalformedSeries("got a label name twice, wanted each once")
+        if any(n == _NAME_BYTES for n, _ in pairs):
+            raise MalformedSeries("got a label __name__, wanted the name before or first in the braces")
+        return name, [pair for pair in pairs if pair[1]]
+
+    def _learn(self, outside: tuple[bytes, ...], name: bytes, pairs: list[tuple[bytes, bytes]]) -> None:
+        if len(self._shapes) >= MAX_SHAPES:
+            self._shapes.clear()
+        order = sorted(range(len(pairs)), key=lambda at: pairs[at][0])
+        parts = [name, *(pairs[at][0] + VALUE + b"%b" for at in order)]
+        arrange = itemgetter(*order) if order else _nothing
+        self._shapes[outside] = _Shape(PAIR.join(parts), arrange)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A key with places for values, and how to bring values from text order into key order."""
+
+    template: bytes
+    arrange: Callable[[list[bytes]], Any]
+
+
+def _nothing(values: list[bytes]) -> tuple[()]:
+    return ()
 
 
 def parse_labels(braces: bytes) -> list[tuple[bytes, bytes]]:
@@ -103,6 +147,8 @@ def _parse_general(text: bytes, strict: bool) -> tuple[bytes, list[tuple[bytes, 
     """Read a series with escapes, quoted names or blanks, term by term."""
     found = _NAME.match(text)
     name, at = (found[0], found.end()) if found else (b"", 0)
+    if at == len(text):
+        return name, []
     name, pairs = _parse_braces(text, _skip(text, at, strict), strict, name)
     if not name:
         raise MalformedSeries("wanted a metric name")
