@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from yarl import URL
 
@@ -134,5 +134,5 @@ def _url(scheme: str, address: str, labels: Mapping[str, str], config: ScrapeCon
     path = labels.get(METRICS_PATH, "")
     if path and not path.startswith("/"):
         path = f"/{path}"
-    relative = URL.build(path=path or "/").with_query([(n, v) for n, vs in sorted(query.items()) for v in vs])
-    return f"{scheme}://{address}{relative.raw_path_qs}"
+    encoded = urlencode(sorted(query.items()), doseq=True)
+    return f"{scheme}://{address}{URL.build(path=path or '/').raw_path}{'?' if encoded else ''}{encoded}"
