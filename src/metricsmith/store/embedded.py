@@ -70,7 +70,8 @@ class EmbeddedStore:
     def apply(self, batch: Batch, sequence: int) -> None:
         """Make a committed batch readable; samples outside the accepted times are counted."""
         now_ms = self._clock.now_ms()
-        if self._heads.overfull:  # in a long replay nobody else waits: here the flush is awaited
+        if self._heads.overfull:  # as in a long replay, where nobody else waits
+            self._heads.tick(now_ms)
             self._heads.wait_for_write(now_ms)
         batch.layout.derive(self._metadata_seen, self._learn_metadata)
         accepted = self._within_accepted_times(batch, now_ms)
@@ -136,10 +137,11 @@ class EmbeddedStore:
 
     def _within_accepted_times(self, batch: Batch, now_ms: int) -> Batch:
         oldest, newest = now_ms - self._config.retention, now_ms + FUTURE_MS
-        times = np.atleast_1d(np.asarray(batch.time_ms, np.int64))
-        if len(times) == 0 or (int(times.min()) >= oldest and int(times.max()) <= newest):
+        if isinstance(batch.time_ms, int) and oldest <= batch.time_ms <= newest:
             return batch
         times = batch.times()
+        if len(times) == 0 or (int(times.min()) >= oldest and int(times.max()) <= newest):
+            return batch
         self._refuse("too_old", times < oldest, f"retention is {self._config.retention // 1000} s")
         self._refuse("too_far_in_future", times > newest, f"{FUTURE_MS // 60_000} minutes ahead are accepted")
         kept = np.flatnonzero((times >= oldest) & (times <= newest))

@@ -22,6 +22,8 @@ from metricsmith.store.head_pieces import HeadPieces
 
 log = logging.getLogger(__name__)
 
+GRACE_MS = 60_000
+"""A flush waits so long after a multiple of its interval, for samples that arrive late."""
 FIRST_RETRY_MS, LAST_RETRY_MS = 5_000, 300_000
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -38,13 +40,13 @@ class Heads:
         table: SeriesTable,
         telemetry: Telemetry,
         max_bytes: int,
-        max_age_ms: int,
+        interval_ms: int,
     ) -> None:
         self.present: tuple[Head, ...] = (Head(),)
         """Oldest first: later ones win. Replaced, never changed."""
         self.failure: BaseException | None = None
         self._blocks, self._table, self._telemetry = blocks, table, telemetry
-        self._max_bytes, self._max_age_ms = max_bytes, max_age_ms
+        self._max_bytes, self._interval_ms = max_bytes, interval_ms
         self._metadata: dict[str, Metadata] = {}
         self._frozen_metadata: dict[str, Metadata] = {}
         self._next_sequence = self._frozen_next = blocks.cursor
@@ -117,7 +119,8 @@ class Heads:
     def _due(self, now_ms: int) -> bool:
         if self._begun_ms is None:
             return False
-        return now_ms - self._begun_ms >= self._max_age_ms or self.present[-1].bytes >= self._max_bytes
+        begun, now = ((ms - GRACE_MS) // self._interval_ms for ms in (self._begun_ms, now_ms))
+        return now > begun or self.present[-1].bytes >= self._max_bytes
 
     def _freeze(self) -> None:
         self._frozen_metadata, self._metadata = self._metadata, {}

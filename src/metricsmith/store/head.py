@@ -93,16 +93,16 @@ class Head:
         if slab is None:
             slab = self._streams[stream] = Slab(len(self._slabs), next(_serials))
             self._slabs.append(slab)
-        times = np.full(len(values), time_ms, np.int64)
         if time_ms <= slab.last_ms or time_ms <= slab.loose_until_ms:
-            self._append_loose(layout.ids, times, values, stale)
+            self._append_loose(layout.ids, np.full(len(values), time_ms, np.int64), values, stale)
             return
         cell = layout.derive(_LAYOUT_CELL, _Cell)
         if cell.serial != slab.serial:
             self._settle_in(layout, slab, cell)
         if cell.guests is not None:
             at = cell.guests
-            self._append_loose(layout.ids[at], times[at], values[at], None if stale is None else stale[at])
+            times = np.full(len(at), time_ms, np.int64)
+            self._append_loose(layout.ids[at], times, values[at], None if stale is None else stale[at])
         if cell.own is not None:
             values, stale = values[cell.own], None if stale is None else stale[cell.own]
         if len(values) and cell.membership is not None:

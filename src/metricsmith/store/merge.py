@@ -20,6 +20,7 @@ from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
 from metricsmith.store.ragged import (
     EMPTY,
     as_ragged,
+    consecutive,
     flat_positions,
     group_equal,
     joined_stale,
@@ -126,18 +127,21 @@ def _side_by_side(series: I64, parts: list[MatrixPiece], places: list[I64]) -> M
     ids = series.astype(np.uint32)
     if len(parts) == 1:
         part, place = parts[0], places[0]
-        whole = len(place) == len(part.series) and bool((np.diff(place) == 1).all())
-        values = np.ascontiguousarray(part.values if whole else part.values[place])
-        return MatrixPiece(ids, part.times, values, part.stale)
+        return MatrixPiece(ids, part.times, np.ascontiguousarray(_rows(part, place)), part.stale)
     times = np.concatenate([p.times for p in parts])
     values = np.empty((len(ids), len(times)))
     at = 0
     for part, place in zip(parts, places, strict=True):
         width = len(part.times)
-        whole = len(place) == len(part.series) and bool((np.diff(place) == 1).all())
-        values[:, at : at + width] = part.values if whole else part.values[place]
+        values[:, at : at + width] = _rows(part, place)
         at += width
     return MatrixPiece(ids, times, values, joined_stale([(p.stale, len(p.times)) for p in parts]))
+
+
+def _rows(part: MatrixPiece, place: I64) -> F64:
+    if consecutive(place):
+        return part.values[place[0] : place[0] + len(place)]
+    return part.values[place]
 
 
 def _flattened(pieces: list[Piece], entries: _Entries, chosen: Bool) -> RaggedPiece:

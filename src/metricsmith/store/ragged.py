@@ -28,6 +28,15 @@ def flat_positions(starts: I64, lengths: I64) -> I64:
     return positions
 
 
+def consecutive(positions: I64) -> bool:
+    """Return whether each position follows the one before, so that a slice does for them."""
+    if len(positions) < 2:
+        return True
+    if positions[-1] - positions[0] != len(positions) - 1:
+        return False
+    return bool((positions[1:] - positions[:-1] == 1).all())
+
+
 def offsets_of(lengths: I64) -> I64:
     """Return the offsets of rows of these lengths.
 
@@ -123,7 +132,7 @@ def take(piece: RaggedPiece, positions: I64) -> RaggedPiece:
         return EMPTY
     starts = piece.offsets[positions]
     lengths = piece.offsets[positions + 1] - starts
-    if len(positions) == 1 or bool((np.diff(positions) == 1).all()):
+    if consecutive(positions):
         at: slice | I64 = slice(int(starts[0]), int(starts[-1] + lengths[-1]))
     else:
         at = flat_positions(starts, lengths)

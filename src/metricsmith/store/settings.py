@@ -12,8 +12,15 @@ class EmbeddedConfig(PartConfig):
     """Settings of the embedded store."""
 
     path: str = Field("./data", description="Folder of the data.")
-    retention: DurationMs = Field(30 * 86_400_000, ge=60_000, description="Samples older than this are deleted.")
+    retention: DurationMs = Field(
+        30 * 86_400_000, ge=60_000, description="Samples older than this are deleted."
+    )
     max_disk: SizeBytes | None = Field(None, description="Refuse new samples rather than use more disk.")
     head_bytes: SizeBytes = Field(64 << 20, description="Memory of recent samples before they are flushed.")
-    head_age: DurationMs = Field(20 * 60_000, description="Recent samples are flushed at this age.")
+    head_age: DurationMs = Field(
+        2 * 3_600_000,
+        ge=60_000,
+        description="Recent samples are flushed when the clock passes a multiple of this (UTC), if not before."
+        " 2h, the window of blocks, gives a quiet agent one block per window.",
+    )
     cache_bytes: SizeBytes = Field(64 << 20, description="Memory for decoded parts of blocks.")

@@ -13,7 +13,7 @@ import numpy as np
 
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
-from metricsmith.store.ragged import offsets_of
+from metricsmith.store.ragged import consecutive, offsets_of
 
 CHUNK_COLUMNS = 128
 FIRST_CHUNK_COLUMNS = 16
@@ -58,14 +58,16 @@ class SlabView:
         lo, hi = (int(i) for i in np.searchsorted(self.times, [start_ms, end_ms + 1]))
         if lo >= hi or len(rows) == 0:
             return []
-        used, mask_at = np.unique(self.mask_of[lo:hi], return_inverse=True)
-        present = np.stack([_present(self.masks[m], rows) for m in used])
         stale = [(column - lo, np.isin(rows, marked)) for column, marked in self.stale if lo <= column < hi]
-        if len(used) == 1 and not stale:
-            kept = rows if bool(present.all()) else rows[present[0]]
+        mask_of = self.mask_of[lo:hi]
+        if not stale and bool((mask_of == mask_of[0]).all()):
+            present = _present(self.masks[mask_of[0]], rows)
+            kept = rows if present.all() else rows[present]
             values = self._gather(kept, lo, hi)
             return [MatrixPiece(self.series[kept], self.times[lo:hi], values)] if len(kept) else []
-        return self._by_pattern(rows, lo, hi, present, mask_at, stale)
+        used, mask_at = np.unique(mask_of, return_inverse=True)
+        all_present = np.stack([_present(self.masks[m], rows) for m in used])
+        return self._by_pattern(rows, lo, hi, all_present, mask_at, stale)
 
     def _by_pattern(
         self, rows: I64, lo: int, hi: int, present: Bool, mask_at: I64, stale: list[tuple[int, Bool]]
@@ -112,7 +114,7 @@ class SlabView:
 
     def _gather(self, rows: I64, lo: int, hi: int) -> F64:
         out = np.empty((len(rows), hi - lo))
-        neighbours = len(rows) > 0 and bool((np.diff(rows) == 1).all())
+        neighbours = len(rows) > 0 and consecutive(rows)
         for start, chunk in zip(self.starts, self.chunks, strict=True):
             first, last = max(lo, start), min(hi, start + len(chunk))
             if first >= last:
@@ -126,6 +128,8 @@ class SlabView:
 
 
 def _present(mask: Bool, rows: I64) -> Bool:
+    if int(rows.max()) < len(mask):
+        return mask[rows]
     known = rows < len(mask)
     return known & mask[np.where(known, rows, 0)]
 
@@ -171,7 +175,7 @@ class Slab:
             number = self._mask_numbers[key] = len(self._masks)
             self._masks.append(mask)
             self.used_bytes += mask.nbytes + len(key)
-        if len(rows) and bool((np.diff(rows) == 1).all()):
+        if len(rows) and consecutive(rows):
             return Membership(slice(int(rows[0]), int(rows[-1]) + 1), number)
         return Membership(rows, number)
 
