@@ -7,7 +7,7 @@ duration expressions also `Paren`, `Unary`, `Binary` with arithmetic operators, 
 `range`, `min_of` and `max_of`.
 
 Left-associative chains lean left without bound (a sum of 5,000 terms is 5,000 `Binary` nodes deep in
-`lhs`); everything else nests at most `parser.MAX_DEPTH` deep. Use `walk` instead of recursion over `lhs`.
+`lhs`); everything else nests at most `tokens.MAX_DEPTH` deep. Use `walk` instead of recursion over `lhs`.
 `==`, `hash` and `repr` do recurse: not for whole queries of strangers.
 """
 

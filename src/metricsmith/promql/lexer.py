@@ -84,7 +84,7 @@ _BAD_NUMBER = re.compile(r"\.?[0-9][0-9A-Za-z_.]*")
 
 
 MAX_TOKENS = 100_000
-"""How many tokens a query may have: parsing takes about five microseconds for each."""
+"""How many tokens a query may have: reading one takes about five microseconds."""
 
 
 def tokenize(text: str) -> list[Token]:

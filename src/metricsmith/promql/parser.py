@@ -5,7 +5,9 @@ needs no recursion; only brackets recurse, and their depth is limited.
 
 Source:
     Prometheus 3.x, `promql/parser/generated_parser.y`: the same language for float
-    samples. The experimental `fill`, `anchored` and `smoothed` are not supported yet.
+    samples. Refused here and accepted there: nesting deeper than `MAX_DEPTH`, more than
+    `MAX_TOKENS` tokens, escapes that are not UTF-8, a second `offset` after `offset 0s`.
+    The experimental `fill`, `anchored` and `smoothed` are not supported yet.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ def parse(text: str, *, experimental: bool = True) -> Expr:
     functions that Prometheus hides behind a feature flag.
 
     Raises:
-        ParseError: not PromQL, longer than `MAX_TEXT` or nested deeper than `MAX_DEPTH`.
+        ParseError: not PromQL, or beyond `MAX_TEXT`, `MAX_TOKENS` or `MAX_DEPTH`.
         UnsupportedError: PromQL that is not supported yet.
 
     >>> parse("-x ^ 2").op
@@ -157,7 +159,7 @@ class _Parser:
         return_bool = tokens.accept("bool")
         matching = self._matching() if tokens.current.kind in ("on", "ignoring") else None
         if tokens.word() in _FILL and tokens.following().kind == "(":
-            raise UnsupportedError(f"{tokens.word()}() between series is not supported yet")
+            raise UnsupportedError(f"not supported yet: {tokens.word()}() after a binary operator")
         return _Pending(operator, precedence, False, return_bool, matching)
 
     def _matching(self) -> Matching:

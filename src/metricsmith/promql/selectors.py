@@ -78,7 +78,6 @@ def _matcher(tokens: Tokens, names: list[str], matchers: list[Matcher]) -> None:
 def modified(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
     """Return an operand with the ranges, subqueries, offsets and `@` that follow it."""
     while True:
-        start = tokens.current.start
         if tokens.current.kind == "[":
             operand = _ranged(tokens, checker, operand)
         elif tokens.accept("offset"):
@@ -86,7 +85,7 @@ def modified(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
         elif tokens.accept("@"):
             operand = Typed(_pinned(tokens, checker, operand.expr), operand.type)
         elif tokens.word() in _EXTENDED_RANGES:
-            raise UnsupportedError(f"the modifier {tokens.word()} is not supported yet (position {start})")
+            raise UnsupportedError(f"not supported yet: {tokens.word()} ranges")
         else:
             return operand
 
