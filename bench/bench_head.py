@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -155,7 +156,8 @@ def index() -> None:
     tracemalloc.stop()
     spent = timed(SeriesIndex(table).catch_up)
     print(
-        f"{'index 1,000,000 series, 6 labels':<58} {size / count:>13.0f} bytes/series {spent * 1e6 / count:>10.2f} µs/series"
+        f"{'index 1,000,000 series, 6 labels':<58} {size / count:>15.0f} B/series"
+        f" {spent * 1e6 / count:>26.2f} µs/series"
     )
     sets = [decode_labels(key) for key in table.keys(0, 100_000)]
     for name, op, value in (
@@ -169,7 +171,7 @@ def index() -> None:
             Matcher(name, MatchOp(op), value),
         ]
         index.match(matchers)
-        ours_s = best(lambda m=matchers: index.match(m))
+        ours_s = best(partial(index.match, matchers))
         test = re.compile(value).fullmatch
 
         def peer(name: str = name, test: Callable[[str], object] = test) -> None:

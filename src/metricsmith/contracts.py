@@ -147,6 +147,14 @@ class Store(Queryable, Protocol):
         """Return the journal sequence number of the first frame that a restart must replay."""
         ...
 
+    def check_space(self) -> None:
+        """Return when samples can be accepted; asked before a batch goes into the journal.
+
+        Raises:
+            DiskFull: not now; the sender must retry.
+        """
+        ...
+
     def apply(self, batch: Batch, sequence: int) -> None:
         """Make a committed batch readable at once; samples outside the accepted times are counted.
 

@@ -20,7 +20,7 @@ class EmbeddedConfig(PartConfig):
     head_age: DurationMs = Field(
         2 * 3_600_000,
         ge=60_000,
-        description="Recent samples are flushed when the clock passes a multiple of this (UTC), if not before."
+        description="Recent samples are flushed when the clock passes a multiple of this, if not before."
         " 2h, the window of blocks, gives a quiet agent one block per window.",
     )
     cache_bytes: SizeBytes = Field(64 << 20, description="Memory for decoded parts of blocks.")
