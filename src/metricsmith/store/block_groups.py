@@ -16,7 +16,7 @@ _MIN_MATRIX_SERIES = 2
 
 @dataclass(frozen=True, slots=True)
 class SampleGroup:
-    """One row group: series i has values `offsets[i]:offsets[i + 1]` and times from `clock[clock_start[i]]` on.
+    """One row group: series i has values `offsets[i]:offsets[i + 1]` and times from `clock[clock_start[i]]`.
 
     Series scraped together share their times: keeping a vector once halves
     the memory, and equal `clock_start` says that series fit into one matrix.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -75,16 +76,21 @@ class BlockWriter:
         self.folder = folder
         self._number, self._window, self._row_group_rows = number, window, row_group_rows
         folder.mkdir()
-        self._file = (folder / SAMPLES_FILE).open("wb", buffering=0)
+        self._file = _open(folder / SAMPLES_FILE)
         self._sink = _ChecksummedSink(self._file)
-        target: Any = self._sink
-        self._parquet = pq.ParquetWriter(target, SAMPLES_SCHEMA, **_SAMPLES_OPTIONS)
+        self._parquet: Any = None
         self._keys: list[bytes] = []
         self._ids: list[U32] = []
         self._counts: list[I64] = []
         self._first_times: list[I64] = []
         self._last_times: list[I64] = []
         self._row_groups: list[tuple[int, int, int]] = []  # samples, bytes, crc32
+        try:
+            sink: Any = self._sink
+            self._parquet = pq.ParquetWriter(sink, SAMPLES_SCHEMA, **_SAMPLES_OPTIONS)
+        except BaseException:
+            self.abandon()
+            raise
 
     @property
     def last_key(self) -> bytes:
@@ -159,8 +165,16 @@ class BlockWriter:
 
     def abandon(self) -> None:
         """Close and remove what has been written."""
+        self._sink.discard()
+        if self._parquet is not None:
+            with suppress(OSError):  # writes a footer, into nothing, and may repeat an earlier failure
+                self._parquet.close()
         self._file.close()
         fsutil.remove_tree(self.folder)
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("wb", buffering=0)
 
 
 class _ChecksummedSink:
@@ -171,13 +185,14 @@ class _ChecksummedSink:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._bytes = self._position = self._crc32 = 0
+        self._discarding = False
 
     def write(self, data: Any) -> int:
         with fsutil.disk_full("writing a block"):
             view = memoryview(data)
             self._crc32 = zlib.crc32(view, self._crc32)
             size = view.nbytes
-            while view.nbytes:
+            while view.nbytes and not self._discarding:
                 view = view[self._file.write(view) :]
         self._bytes += size
         self._position += size
@@ -188,6 +203,10 @@ class _ChecksummedSink:
         part = self._bytes, self._crc32
         self._bytes = self._crc32 = 0
         return part
+
+    def discard(self) -> None:
+        """Take what comes from now on for written."""
+        self._discarding = True
 
     def tell(self) -> int:
         return self._position

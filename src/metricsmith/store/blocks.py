@@ -229,7 +229,8 @@ class BlockStore:
         with ExitStack() as undo, fsutil.disk_full("publishing a block"):
             for made, block in zip(finished, blocks, strict=True):
                 undo.callback(fsutil.remove_tree, block.folder)
-                fsutil.move_folder(made.folder, block.folder)
+                fsutil.rename(made.folder, block.folder)
+            fsutil.sync_folder(self._dirs.blocks)
             with self._change:
                 if not gone.keys() <= {block.entry.number for block in self._live.all()}:
                     raise StoreError("a block to be merged was deleted or set aside meanwhile")
@@ -313,6 +314,7 @@ class BlockStore:
         target = self._dirs.strays / path.name
         try:
             fsutil.remove_tree(target)
-            fsutil.move_folder(path, target)
+            fsutil.rename(path, target)
+            fsutil.sync_folder(self._dirs.strays)
         except OSError as error:
             log.warning("could not move %s to %s: %s", path, target, error)

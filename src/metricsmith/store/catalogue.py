@@ -113,12 +113,19 @@ def fingerprint(keys: Sequence[bytes], metadata: Mapping[str, Coded]) -> str:
 
 def _strings(text: U8, offsets: I64) -> Strings:
     buffers: list[Any] = [offsets.astype(np.int64), text]
-    return pa.LargeStringArray.from_buffers(len(offsets) - 1, *map(pa.py_buffer, buffers))
+    return pa.LargeStringArray.from_buffers(
+        len(offsets) - 1, pa.py_buffer(buffers[0]), pa.py_buffer(buffers[1])
+    )
 
 
 def _describe(name: str, metadata: Mapping[str, Metadata]) -> tuple[str | None, ...]:
     for family in (name, *(name.removesuffix(s) for s in _FAMILY_SUFFIXES if name.endswith(s))):
         found = metadata.get(family)
         if found is not None:
-            return family, str(found.type), found.unit, found.help
+            return _valid(family), str(found.type), _valid(found.unit), _valid(found.help)
     return (None,) * len(_METADATA_COLUMNS)
+
+
+def _valid(text: str) -> str:
+    """Return text that UTF-8 can hold: help comes from others, who may send half a surrogate pair."""
+    return text.encode(errors="replace").decode()

@@ -45,15 +45,9 @@ def replace_file(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def move_folder(source: Path, target: Path) -> None:
-    """Rename a folder within the file system, durably.
-
-    Raises:
-        OSError: the target exists and is not empty.
-    """
+def rename(source: Path, target: Path) -> None:
+    """Rename within the file system; durable after `sync_folder` of both parents."""
     source.rename(target)
-    sync_folder(target.parent)
-    sync_folder(source.parent)
 
 
 def remove_tree(path: Path) -> None:

@@ -49,12 +49,16 @@ class Manifest:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-            self.cursor: int
-            self.cursor, self._next_number = self._db.execute(
-                "SELECT cursor, next_number FROM store"
-            ).fetchone()
+            row = self._db.execute("SELECT cursor, next_number FROM store").fetchone()
         except sqlite3.Error as error:
             raise _translated(error, path) from error
+        self._cursor: int = row[0]
+        self._next_number: int = row[1]
+
+    @property
+    def cursor(self) -> int:
+        """The journal sequence from which a restart must replay."""
+        return self._cursor
 
     def blocks(self) -> list[BlockEntry]:
         """Return the blocks that exist, oldest first."""
@@ -78,7 +82,7 @@ class Manifest:
             StoreError: SQLite refuses; nothing has changed.
         """
         with self._lock:
-            cursor = self.cursor if cursor is None else cursor
+            cursor = self._cursor if cursor is None else cursor
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 self._db.executemany("DELETE FROM blocks WHERE number = ?", [(n,) for n in remove])
@@ -91,7 +95,7 @@ class Manifest:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise _translated(error, self._path) from error
-            self.cursor = cursor
+            self._cursor = cursor
 
     def close(self) -> None:
         """Close the file."""

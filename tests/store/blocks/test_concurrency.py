@@ -1,0 +1,70 @@
+"""Readers get what they started with while blocks are written, merged and deleted around them."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from metricsmith.store import fsutil
+
+
+def test_readers_never_miss_a_sample_during_writes_merges_and_retention(open_store, tools):
+    one = open_store(dataclasses.replace(tools.SMALL, cache_bytes=2000))  # so small that files are read
+    keys = [tools.key(n) for n in range(6)]
+    kept = {key: {5000 + t: 1.0 for t in range(20)} for key in keys}
+    one.write(kept)
+    done, failures = threading.Event(), []
+
+    def read() -> int:
+        rounds = 0
+        while not done.is_set() or rounds == 0:
+            got = one.contents(5000, 5019)
+            if got != tools.expected(kept):
+                failures.append(got)
+            rounds += 1
+        return rounds
+
+    with ThreadPoolExecutor(3) as threads:
+        readers = [threads.submit(read) for _ in range(3)]
+        for i in range(40):
+            one.write({key: {5100 + i: float(i), i: 0.0} for key in keys})
+            one.store.apply_retention(10**6 + 1000 + i)  # deletes the blocks at the epoch
+        done.set()
+    assert sum(r.result() for r in readers) > 3
+    assert failures == []
+    assert len(list((one.folder / "blocks").iterdir())) == one.store.block_count
+
+
+def test_files_of_a_deleted_block_stay_until_its_last_reader_is_done(open_store, tools):
+    one = open_store()
+    one.write({tools.key(0): {1: 1.0}})
+    [block] = one.store._live.all()
+    with one.store._live.lease(lambda b: True) as mine:
+        with one.store._live.lease(lambda b: True):
+            one.store.apply_retention(10**8)
+            assert one.contents() == {}
+        assert block.folder.is_dir()
+        pieces = mine[0].pieces(np.array([1], np.uint32), 0, 9, one.store._cache)
+        assert tools.contents_of(pieces, one.table) == {(tools.key(0), 1): 1.0}
+    assert not block.folder.exists()
+
+
+def test_a_merge_gives_up_when_retention_deletes_what_it_merges(open_store, tools, monkeypatch):
+    one = open_store()
+    for i in range(tools.SMALL.max_blocks_per_window):
+        one.write({tools.key(0): {i: 1.0}})
+    rename = fsutil.rename
+
+    def rename_after_retention(source, target):
+        if any(block.meta.max_time_ms == 100 for block in one.store._live.all()):  # the merge's own rename
+            one.store.apply_retention(10**8)
+        rename(source, target)
+
+    monkeypatch.setattr(fsutil, "rename", rename_after_retention)
+    one.write({tools.key(0): {100: 1.0}})
+    assert one.contents() == {}  # what was deleted does not come back
+    assert list((one.folder / "blocks").iterdir()) == []
+    assert one.telemetry.value("metricsmith_store_merges_total", result="failed") == 1

@@ -1,0 +1,111 @@
+"""A damaged block is set aside with its name, counted, and the others serve."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+import shutil
+
+import pytest
+
+from metricsmith.errors import FormatTooNew
+from metricsmith.store import block_meta
+
+FILES = ["samples.parquet", "series.parquet", "meta.json"]
+
+
+def written(open_store, tools):
+    """Two blocks, closed; the samples of the first and of the second."""
+    one = open_store(dataclasses.replace(tools.SMALL, row_group_rows=50))
+    halves = [
+        {tools.key(n): {start + t: float(n) for t in range(40)} for n in range(9)} for start in (0, 1000)
+    ]
+    one.write(*halves)
+    one.store.close()
+    folders = sorted((one.folder / "blocks").iterdir(), key=lambda p: p.name)
+    return folders, halves
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("place", [0.0, 0.2, 0.5, 0.8, 0.999])
+def test_a_flipped_byte_anywhere_sets_the_block_aside(open_store, tools, caplog, name, place):
+    folders, halves = written(open_store, tools)
+    path = folders[0] / name
+    data = bytearray(path.read_bytes())
+    data[int(place * len(data))] ^= 0x20
+    path.write_bytes(data)
+    two = open_store()
+    assert two.contents() == tools.expected(halves[1])
+    assert two.contents() == tools.expected(halves[1])
+    assert two.telemetry.value("metricsmith_store_blocks_set_aside_total", reason="damaged") == 1
+    [error] = [r.getMessage() for r in caplog.records if r.levelno == logging.ERROR]
+    assert str(path) in error
+    if name == "samples.parquet":
+        assert "row group" in error or "footer" in error
+    assert [p.name for p in (two.folder / "strays").iterdir()] == [folders[0].name]
+    two.store.close()
+    three = open_store()  # stays so, and is not reported again
+    assert three.contents() == tools.expected(halves[1])
+    assert three.telemetry.value("metricsmith_store_blocks_set_aside_total", reason="damaged") == 0
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("harm", [os.unlink, lambda p: os.truncate(p, 20)])
+def test_a_missing_or_short_file_sets_the_block_aside(open_store, tools, name, harm):
+    folders, halves = written(open_store, tools)
+    harm(folders[1] / name)
+    assert open_store().contents() == tools.expected(halves[0])
+
+
+def test_a_missing_block_is_counted(open_store, tools):
+    folders, halves = written(open_store, tools)
+    shutil.rmtree(folders[0])
+    two = open_store()
+    assert two.contents() == tools.expected(halves[1])
+    assert two.telemetry.value("metricsmith_store_blocks_set_aside_total", reason="damaged") == 1
+
+
+def test_damage_found_by_a_merge_sets_that_block_aside_and_merges_the_rest(open_store, tools):
+    one = open_store()
+    pieces = [{tools.key(n): {i * 10: 1.0} for n in range(4)} for i in range(6)]
+    one.write(pieces[0])
+    path = next((one.folder / "blocks").rglob("samples.parquet"))
+    data = bytearray(path.read_bytes())
+    data[10] ^= 1
+    path.write_bytes(data)
+    for piece in pieces[1:]:
+        one.write(piece)
+    assert one.contents() == tools.expected(*pieces[1:])
+    assert one.telemetry.value("metricsmith_store_merges_total", result="failed") == 1
+    assert one.store.block_count <= tools.SMALL.max_blocks_per_window
+
+
+def test_what_the_manifest_does_not_know_is_set_aside(open_store, tools):
+    folders, halves = written(open_store, tools)
+    shutil.copytree(folders[0], folders[0].parent / "copied here")
+    (folders[0].parent / "note.txt").write_text("hello")
+    (folders[0].parent.parent / "tmp" / "00000077").mkdir()
+    two = open_store()
+    assert two.contents() == tools.expected(*halves)
+    assert sorted(p.name for p in (two.folder / "strays").iterdir()) == ["copied here", "note.txt"]
+    assert two.telemetry.value("metricsmith_store_blocks_set_aside_total", reason="unknown") == 2
+    assert list((two.folder / "tmp").iterdir()) == []
+
+
+def test_strays_are_deleted_with_the_retention(open_store, tools):
+    one = open_store()
+    for name, age_s in (("old", 2000), ("young", 10)):
+        (one.folder / "strays" / name).mkdir()
+        os.utime(one.folder / "strays" / name, (5000 - age_s, 5000 - age_s))
+    one.store.apply_retention(5000 * 1000)
+    assert [p.name for p in (one.folder / "strays").iterdir()] == ["young"]
+
+
+def test_a_block_of_a_newer_format_is_refused_and_left_alone(open_store, tools, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("metricsmith.store.block_writer.BLOCK_FORMAT", block_meta.BLOCK_FORMAT + 1)
+        folders, _ = written(open_store, tools)
+    with pytest.raises(FormatTooNew, match="got block format 2, wanted 1"):
+        open_store()
+    assert all(folder.is_dir() for folder in folders)
