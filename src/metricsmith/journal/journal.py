@@ -20,7 +20,7 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 
 _log = logging.getLogger(__name__)
-_COMMIT_SAMPLES = 4 << 20
+_COMMIT_SAMPLES = 1 << 20
 _READER_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 
 Committed = list[tuple[int, Batch]]
