@@ -5,6 +5,7 @@
     ├── InputError               what somebody sent us is malformed; never retried
     │   ├── ExpositionError      exposition text, with line number and text
     │   ├── WireError            a binary or JSON body
+    │   │   └── MessageError     a metric message; carries every problem found
     │   └── LimitExceeded        well-formed, but above a configured limit
     ├── SourceError              a source could not collect
     │   └── ScrapeError
@@ -83,6 +84,27 @@ class ExpositionError(InputError):
 
 class WireError(InputError):
     """A body in a binary or JSON format is malformed."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldProblem:
+    """One mistake in what a client sent: the field, what it held, what is wanted, what would help."""
+
+    field: str
+    got: str
+    wanted: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.field}: got {self.got}, wanted {self.wanted}" + (f" ({self.hint})" if self.hint else "")
+
+
+class MessageError(WireError):
+    """A metric message cannot be taken; `problems` holds every mistake, not only the first."""
+
+    def __init__(self, problems: Sequence[FieldProblem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(p) for p in self.problems))
 
 
 class LimitExceeded(InputError):

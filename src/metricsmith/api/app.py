@@ -1,0 +1,115 @@
+"""The Starlette application: one route per path, made from the operations of each group."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from metricsmith.api.context import AgentStatus, ApiContext, ApiLimits, MetricsPage
+from metricsmith.api.errors import ApiError, prometheus_error, translate
+from metricsmith.api.exposition import MetricsPageApi
+from metricsmith.api.ingest import IngestApi
+from metricsmith.api.messages import MessagesApi
+from metricsmith.api.openapi import OpenApi
+from metricsmith.api.prometheus import QueryApi
+from metricsmith.api.routes import Operation
+from metricsmith.api.series import SeriesApi
+from metricsmith.api.server_info import ServerInfoApi
+from metricsmith.api.status import StatusApi
+from metricsmith.api.workers import Workers
+from metricsmith.api.write import RemoteWriteApi
+
+__all__ = ["AgentStatus", "ApiContext", "ApiLimits", "MetricsPage", "create_app"]
+
+log = logging.getLogger(__name__)
+
+
+def create_app(context: ApiContext) -> Starlette:
+    """Return the application that serves the whole API."""
+    workers = Workers(context.limits.concurrent_queries)
+    operations = [
+        *StatusApi(context, workers).operations(),
+        *MetricsPageApi(context, workers).operations(),
+        *QueryApi(context, workers).operations(),
+        *SeriesApi(context, workers).operations(),
+        *ServerInfoApi(context).operations(),
+        *MessagesApi(context, workers).operations(),
+        *IngestApi(context).operations(),
+        *RemoteWriteApi(context).operations(),
+    ]
+    operations += OpenApi(operations).operations()
+    paths: dict[str, list[Operation]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, []).append(operation)
+    routes = [Route(path, _Endpoint(context, path, found)) for path, found in paths.items()]
+    return Starlette(routes=routes, exception_handlers={404: _Unknown(context)})
+
+
+class _Endpoint:
+    """Serves one path: picks the operation, counts and times it, turns errors into answers."""
+
+    def __init__(self, context: ApiContext, path: str, operations: Sequence[Operation]) -> None:
+        self._telemetry, self._clock, self._path = context.telemetry, context.clock, path
+        self._by_method = {method: o for o in operations for method in o.methods}
+        if "GET" in self._by_method:
+            self._by_method["HEAD"] = self._by_method["GET"]
+        self._error = operations[0].error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        began = self._clock.monotonic()
+        response = await self._answer(request)
+        method = request.method if request.method in self._by_method else "other"
+        self._telemetry.observe(
+            "metricsmith_http_request_seconds",
+            self._clock.monotonic() - began,
+            route=self._path,
+            method=method,
+        )
+        self._telemetry.count(
+            "metricsmith_http_requests_total",
+            route=self._path,
+            method=method,
+            code=str(response.status_code),
+        )
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        operation = self._by_method.get(request.method)
+        if operation is None:
+            allowed = ", ".join(sorted(self._by_method))
+            message = f"got {request.method[:20]}, wanted {allowed} for {self._path}"
+            return self._refuse(ApiError("method_not_allowed", message, headers={"Allow": allowed}))
+        try:
+            return await operation.handler(request)
+        except Exception as error:
+            told = translate(error)
+            if told is None:
+                log.exception("%s %s failed", request.method, self._path)
+                told = ApiError("internal", "internal error; the agent's log says more")
+            return self._refuse(told)
+
+    def _refuse(self, error: ApiError) -> Response:
+        if error.kind not in ("execution", "timeout"):
+            self._telemetry.count("metricsmith_http_refused_total", route=self._path, reason=error.kind)
+        return self._error(error)
+
+
+class _Unknown:
+    """Answers for paths that are not served."""
+
+    def __init__(self, context: ApiContext) -> None:
+        self._telemetry = context.telemetry
+
+    async def __call__(self, request: Request, error: Exception) -> Response:
+        self._telemetry.count("metricsmith_http_requests_total", route="unknown", method="other", code="404")
+        path = request.url.path[:200]
+        return prometheus_error(
+            ApiError("not_found", f"nothing is served at {path}; /openapi.json lists what is")
+        )

@@ -1,0 +1,69 @@
+"""What the API needs of the agent. The runtime fills it in; the API changes nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from metricsmith.contracts import Emit, Store
+from metricsmith.model.clock import Clock
+from metricsmith.model.series import SeriesTable
+from metricsmith.model.telemetry import Telemetry
+from metricsmith.promql.engine import Engine
+
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class AgentStatus:
+    """What `/status` and `/health` show of the agent."""
+
+    mode: str
+    name: str
+    uptime_ms: int
+    samples_accepted: int
+    sources: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsPage:
+    """What `/metrics` shows besides the agent's own metrics."""
+
+    collected: bool = False
+    prefix: str = ""
+    host_label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ApiLimits:
+    """Bounds on requests. `max_age_ms` is the store's retention: older samples would not be kept."""
+
+    max_body_bytes: int = 32 << 20
+    max_form_bytes: int = 1 << 20
+    max_steps: int = 11_000
+    max_age_ms: int = 30 * DAY_MS
+    max_ahead_ms: int = 600_000
+    concurrent_queries: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class ApiContext:
+    """The agent as the API sees it.
+
+    `emit` is for what is pushed to the API. `not_ready` returns why the agent
+    cannot serve yet or now, and an empty text when it can. `reload` raises
+    `ConfigError` with every problem when the new configuration cannot be used.
+    `metrics_page` is asked at each request, so that a reload changes it.
+    """
+
+    store: Store
+    engine: Engine
+    emit: Emit
+    series: SeriesTable
+    telemetry: Telemetry
+    clock: Clock
+    status: Callable[[], AgentStatus]
+    reload: Callable[[], Awaitable[None]]
+    not_ready: Callable[[], str]
+    metrics_page: Callable[[], MetricsPage] = MetricsPage
+    limits: ApiLimits = field(default_factory=ApiLimits)

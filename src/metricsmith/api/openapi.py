@@ -1,0 +1,124 @@
+"""The OpenAPI 3.1 document, made from the route table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metricsmith import __version__
+from metricsmith.api.errors import json_response
+from metricsmith.api.routes import Operation, Parameter
+
+FORM = "application/x-www-form-urlencoded"
+_ERRORS: dict[str, Any] = {
+    "PrometheusError": {
+        "type": "object",
+        "required": ["status", "errorType", "error"],
+        "properties": {
+            "status": {"const": "error"},
+            "errorType": {"type": "string"},
+            "error": {"type": "string"},
+        },
+    },
+    "FieldErrors": {
+        "type": "object",
+        "required": ["error", "problems"],
+        "properties": {
+            "error": {"type": "string"},
+            "problems": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {name: {"type": "string"} for name in ("field", "got", "wanted", "hint")},
+                },
+            },
+        },
+    },
+}
+
+
+class OpenApi:
+    """Serves the description of the operations, itself among them."""
+
+    def __init__(self, operations: Sequence[Operation]) -> None:
+        self._operations = operations
+
+    def operations(self) -> list[Operation]:
+        """Return the operation of this group."""
+        return [Operation("/openapi.json", ("GET",), self.document, "This document.", "Health and status")]
+
+    async def document(self, request: Request) -> Response:
+        return json_response(describe([*self._operations, *self.operations()]))
+
+
+def describe(operations: Sequence[Operation]) -> dict[str, Any]:
+    """Return the OpenAPI document of operations."""
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        for method in operation.methods:
+            paths.setdefault(operation.path, {})[method.lower()] = _operation(operation, method)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "metricsmith", "version": __version__},
+        "paths": paths,
+        "components": {"schemas": _ERRORS},
+    }
+
+
+def _operation(operation: Operation, method: str) -> dict[str, Any]:
+    as_form = operation.form and method == "POST"
+    described: dict[str, Any] = {
+        "operationId": f"{method.lower()} {operation.path}",
+        "summary": operation.summary,
+        "tags": [operation.group],
+        "responses": {str(code): _answer(operation, code, text) for code, text in operation.answers.items()},
+    }
+    in_address = [p for p in operation.parameters if not as_form or p.place == "path"]
+    if in_address:
+        described["parameters"] = [_parameter(p) for p in in_address]
+    if as_form:
+        described["requestBody"] = {"content": {FORM: {"schema": _form(operation.parameters)}}}
+    elif operation.body is not None:
+        content: dict[str, Any] = {"schema": operation.body.schema}
+        if operation.body.example is not None:
+            content["example"] = operation.body.example
+        described["requestBody"] = {"required": True, "content": {operation.body.media_type: content}}
+    return described
+
+
+def _parameter(parameter: Parameter) -> dict[str, Any]:
+    return {
+        "name": parameter.name,
+        "in": parameter.place,
+        "description": parameter.description,
+        "required": parameter.required,
+        "schema": _schema(parameter),
+    }
+
+
+def _form(parameters: Sequence[Parameter]) -> dict[str, Any]:
+    fields = [p for p in parameters if p.place == "query"]
+    return {
+        "type": "object",
+        "required": [p.name for p in fields if p.required],
+        "properties": {p.name: _schema(p) | {"description": p.description} for p in fields},
+    }
+
+
+def _schema(parameter: Parameter) -> dict[str, Any]:
+    schema = dict(parameter.schema)
+    return {"type": "array", "items": schema} if parameter.repeated else schema
+
+
+def _answer(operation: Operation, code: int, text: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": text}
+    if code >= 400 and operation.media_type == "application/json":
+        name = "FieldErrors" if operation.names_fields else "PrometheusError"
+        reference = {"$ref": f"#/components/schemas/{name}"}
+        answer["content"] = {"application/json": {"schema": reference}}
+    elif code != 204:
+        answer["content"] = {operation.media_type: {}}
+    return answer

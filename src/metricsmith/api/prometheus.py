@@ -1,0 +1,154 @@
+"""Prometheus' query API: /api/v1/query and query_range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metricsmith.api.context import ApiContext
+from metricsmith.api.errors import bad_data, bad_parameter, json_response
+from metricsmith.api.jsonout import JsonChunks, query_answer
+from metricsmith.api.params import Params, read_params
+from metricsmith.api.routes import DURATION, NUMBER, TIME, Operation, Parameter
+from metricsmith.api.workers import Workers
+from metricsmith.errors import ExecutionError, MetricsmithError
+from metricsmith.model.selection import RaggedGroup
+from metricsmith.promql.parser import parse
+from metricsmith.promql.printer import format_expr
+from metricsmith.promql.result import Result
+
+GROUP = "Prometheus query API"
+ERRORS = {400: "Malformed request.", 422: "The query has no answer.", 503: "Time-out, or not ready."}
+_QUERY = Parameter("query", "PromQL expression.", required=True)
+_TIMEOUT = Parameter("timeout", "Longest time of the query; the server's limit stays.", DURATION)
+_LIMIT = Parameter("limit", "Most series in the answer; 0 means all.", NUMBER)
+TRUNCATED = "results truncated due to limit"
+_MAX_LIMIT = 999_999_999
+
+
+class QueryApi:
+    """Evaluates PromQL for clients."""
+
+    def __init__(self, context: ApiContext, workers: Workers) -> None:
+        self._context = context
+        self._workers = workers
+
+    def operations(self) -> list[Operation]:
+        """Return the operations of this group."""
+        both, answers = ("GET", "POST"), {200: "`data.resultType` and `data.result`.", **ERRORS}
+        return [
+            Operation(
+                "/api/v1/query",
+                both,
+                self.query,
+                "Evaluate an expression at one time.",
+                GROUP,
+                (_QUERY, Parameter("time", "Evaluation time; now when absent.", TIME), _TIMEOUT, _LIMIT),
+                answers=answers,
+            ),
+            Operation(
+                "/api/v1/query_range",
+                both,
+                self.query_range,
+                "Evaluate an expression at each step of a range of time.",
+                GROUP,
+                (
+                    _QUERY,
+                    Parameter("start", "First time.", TIME, required=True),
+                    Parameter("end", "Last time.", TIME, required=True),
+                    Parameter("step", "Time between steps.", DURATION, required=True),
+                    _TIMEOUT,
+                    _LIMIT,
+                ),
+                answers=answers,
+            ),
+            Operation(
+                "/api/v1/format_query",
+                both,
+                self.format_query,
+                "Return an expression as canonical text.",
+                GROUP,
+                (_QUERY,),
+                answers={200: "`data` is the text.", 400: "Not PromQL."},
+            ),
+        ]
+
+    async def query(self, request: Request) -> Response:
+        params = await self._params(request)
+        time_ms = params.time_ms("time", self._context.clock.now_ms())
+        timeout_s = _timeout_s(params)
+        text, limit = params.text("query"), _limit(params)
+        engine = self._context.engine
+        return await self._answer(
+            "instant", limit, lambda: engine.instant(text, time_ms, timeout_s=timeout_s)
+        )
+
+    async def query_range(self, request: Request) -> Response:
+        params = await self._params(request)
+        start_ms, end_ms = params.time_ms("start"), params.time_ms("end")
+        if end_ms < start_ms:
+            raise bad_parameter("end", "end timestamp must not be before start time")
+        step_ms = params.duration_ms("step")
+        if step_ms <= 0:
+            raise bad_parameter(
+                "step",
+                "zero or negative query resolution step widths are not accepted. Try a positive integer",
+            )
+        if (end_ms - start_ms) // step_ms > self._context.limits.max_steps:
+            raise bad_data(
+                f"exceeded maximum resolution of {self._context.limits.max_steps:,} points per timeseries. "
+                "Try decreasing the query resolution (?step=XX)"
+            )
+        timeout_s = _timeout_s(params)
+        text, limit = params.text("query"), _limit(params)
+        engine = self._context.engine
+        return await self._answer(
+            "range", limit, lambda: engine.range(text, start_ms, end_ms, step_ms, timeout_s=timeout_s)
+        )
+
+    async def format_query(self, request: Request) -> Response:
+        params = await self._params(request)
+        return json_response({"status": "success", "data": format_expr(parse(params.text("query")))})
+
+    async def _params(self, request: Request) -> Params:
+        return await read_params(request, self._context.limits.max_form_bytes)
+
+    async def _answer(self, kind: str, limit: int, evaluate: Callable[[], Result]) -> Response:
+        clock, telemetry = self._context.clock, self._context.telemetry
+        began = clock.monotonic()
+        try:
+            chunks = await self._workers.run(lambda: query_answer(_cut(evaluate(), limit)))
+        except MetricsmithError as error:
+            telemetry.count("metricsmith_query_failures_total", reason=type(error).__name__)
+            if isinstance(error, ExecutionError) and str(error).startswith("invalid expression type"):
+                raise bad_parameter("query", str(error)) from None
+            raise
+        finally:
+            telemetry.observe("metricsmith_query_seconds", clock.monotonic() - began, kind=kind)
+        return JsonChunks(chunks)
+
+
+def _timeout_s(params: Params) -> float | None:
+    return params.duration_ms("timeout") / 1000 if params.text("timeout") else None
+
+
+def _limit(params: Params) -> int:
+    return params.count("limit", 0, _MAX_LIMIT)
+
+
+def _cut(result: Result, limit: int) -> Result:
+    """Return the result with at most `limit` series, and a warning when some are left out."""
+    if not limit or len(result.keys) <= limit or result.type not in ("vector", "matrix"):
+        return result
+    raw = result.raw
+    return replace(
+        result,
+        keys=result.keys[:limit],
+        values=result.values[:limit],
+        present=None if result.present is None else result.present[:limit],
+        raw=raw and RaggedGroup(raw.rows[:limit], raw.offsets[: limit + 1], raw.times, raw.values, raw.stale),
+        warnings=[*result.warnings, TRUNCATED],
+    )

@@ -1,0 +1,184 @@
+"""Prometheus' API of series, labels and metadata: what there is, without values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metricsmith.api.context import ApiContext
+from metricsmith.api.errors import ApiError, bad_data, bad_parameter, json_response
+from metricsmith.api.jsonout import JsonChunks, object_list
+from metricsmith.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, quoted, read_params
+from metricsmith.api.prometheus import ERRORS, GROUP, TRUNCATED
+from metricsmith.api.routes import NUMBER, TIME, Operation, Parameter
+from metricsmith.api.workers import Workers
+from metricsmith.errors import ParseError
+from metricsmith.model.matchers import Matcher
+from metricsmith.promql.parser import parse_selector
+
+T = TypeVar("T")
+
+MAX_SELECTORS = 100
+_MAX_LIMIT = 999_999_999
+_START = Parameter("start", "Begin of the range; all times when absent.", TIME)
+_END = Parameter("end", "End of the range; all times when absent.", TIME)
+_LIMIT = Parameter("limit", "Most elements in the answer; 0 means all.", NUMBER)
+
+
+def _match(required: bool) -> Parameter:
+    return Parameter("match[]", "Series selector.", required=required, repeated=True)
+
+
+class SeriesApi:
+    """Says which series, labels and metrics there are."""
+
+    def __init__(self, context: ApiContext, workers: Workers) -> None:
+        self._context = context
+        self._workers = workers
+
+    def operations(self) -> list[Operation]:
+        """Return the operations of this group."""
+        both, name = ("GET", "POST"), Parameter("name", "Label name.", required=True, place="path")
+        return [
+            Operation(
+                "/api/v1/series",
+                both,
+                self.series,
+                "List series by their labels.",
+                GROUP,
+                (_match(True), _START, _END, _LIMIT),
+                answers={200: "`data` lists label sets.", **ERRORS},
+            ),
+            Operation(
+                "/api/v1/labels",
+                both,
+                self.labels,
+                "List label names.",
+                GROUP,
+                (_match(False), _START, _END, _LIMIT),
+                answers={200: "`data` lists names.", **ERRORS},
+            ),
+            Operation(
+                "/api/v1/label/{name}/values",
+                ("GET",),
+                self.label_values,
+                "List the values of a label.",
+                GROUP,
+                (name, _match(False), _START, _END, _LIMIT),
+                answers={200: "`data` lists values.", **ERRORS},
+            ),
+            Operation(
+                "/api/v1/metadata",
+                ("GET",),
+                self.metadata,
+                "Type, unit and help of each metric.",
+                GROUP,
+                (
+                    Parameter("metric", "Only this metric."),
+                    Parameter("limit", "Most metrics in the answer.", NUMBER),
+                    Parameter("limit_per_metric", "Most entries for one metric.", NUMBER),
+                ),
+                answers={200: "`data` maps metric names to entries.", **ERRORS},
+            ),
+        ]
+
+    async def series(self, request: Request) -> Response:
+        params = await self._params(request)
+        if not params.all("match[]"):
+            raise bad_data("no match[] parameter provided")
+        start_ms, end_ms = _range(params)
+        selectors, limit = _selectors(params), _limit(params)
+
+        def find() -> list[bytes]:
+            store = self._context.store
+            keys, warnings = _cut(_union(store.series(m, start_ms, end_ms) for m in selectors), limit)
+            return object_list(keys, warnings)
+
+        return JsonChunks(await self._workers.run(find))
+
+    async def labels(self, request: Request) -> Response:
+        store = self._context.store
+        return await self._names(await self._params(request), store.label_names)
+
+    async def label_values(self, request: Request) -> Response:
+        name, store = request.path_params["name"], self._context.store
+        if not name:
+            raise bad_data(f"invalid label name: {quoted(name)}")
+        return await self._names(
+            await self._params(request), lambda matchers, a, b: store.label_values(name, matchers, a, b)
+        )
+
+    async def metadata(self, request: Request) -> Response:
+        params = await self._params(request)
+        wanted, limit = params.text("metric"), _metadata_limit(params, "limit")
+        per_metric = _metadata_limit(params, "limit_per_metric")
+        known = self._context.store.metadata()
+        names: Iterable[str] = ([wanted] if wanted in known else []) if wanted else sorted(known)
+        entries = {
+            name: [{"type": m.type.value, "unit": m.unit, "help": m.help}]
+            for name in list(names)[: limit if limit >= 0 else None]
+            for m in [known[name]]
+        }
+        if per_metric == 0:
+            entries = {name: [] for name in entries}
+        return json_response({"status": "success", "data": entries})
+
+    async def _names(
+        self, params: Params, find: Callable[[Sequence[Matcher], int, int], list[str]]
+    ) -> Response:
+        start_ms, end_ms = _range(params)
+        selectors, limit = _selectors(params) or [()], _limit(params)
+        names = await self._workers.run(lambda: _union(find(m, start_ms, end_ms) for m in selectors))
+        data, warnings = _cut(names, limit)
+        body: dict[str, Any] = {"status": "success", "data": data}
+        return json_response(body | ({"warnings": warnings} if warnings else {}))
+
+    async def _params(self, request: Request) -> Params:
+        return await read_params(request, self._context.limits.max_form_bytes)
+
+
+def _range(params: Params) -> tuple[int, int]:
+    start_ms, end_ms = params.time_ms("start", MIN_TIME_MS), params.time_ms("end", MAX_TIME_MS)
+    return start_ms, end_ms
+
+
+def _selectors(params: Params) -> list[tuple[Matcher, ...]]:
+    texts = params.all("match[]")
+    if len(texts) > MAX_SELECTORS:
+        raise ApiError("bad_data", f"got {len(texts)} match[] parameters, wanted at most {MAX_SELECTORS}")
+    return [_selector(text) for text in texts]
+
+
+def _selector(text: str) -> tuple[Matcher, ...]:
+    try:
+        return parse_selector(text).matchers
+    except ParseError as error:
+        if "at least one non-empty matcher" in str(error):
+            raise bad_data("match[] must contain at least one non-empty matcher") from None
+        raise bad_parameter("match[]", str(error)) from None
+
+
+def _limit(params: Params) -> int:
+    return params.count("limit", 0, _MAX_LIMIT)
+
+
+def _metadata_limit(params: Params, name: str) -> int:
+    """Return a limit, or -1 for none; here, unlike elsewhere, Prometheus takes 0 at its word."""
+    text = params.text(name)
+    if not text:
+        return -1
+    if not text.removeprefix("-").isdecimal() or len(text) > 10:
+        raise bad_data(f"{name} must be a number")
+    return max(-1, int(text))
+
+
+def _union(found: Iterable[list[T]]) -> list[T]:
+    lists = list(found)
+    return lists[0] if len(lists) == 1 else sorted({x for each in lists for x in each})  # type: ignore[type-var]
+
+
+def _cut(found: list[T], limit: int) -> tuple[list[T], list[str]]:
+    return (found[:limit], [TRUNCATED]) if 0 < limit < len(found) else (found, [])

@@ -1,0 +1,83 @@
+"""Prometheus' API about the server itself: what Grafana and promtool ask before they query."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metricsmith import __version__
+from metricsmith.api.context import ApiContext
+from metricsmith.api.errors import json_response
+from metricsmith.api.prometheus import GROUP
+from metricsmith.api.routes import Operation
+from metricsmith.model.duration import format_duration
+
+API_VERSION = "2.55.0"
+"""The Prometheus version whose API this is; Grafana decides by it which calls it may make."""
+
+
+class ServerInfoApi:
+    """Describes this server in Prometheus' terms."""
+
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
+
+    def operations(self) -> list[Operation]:
+        """Return the operations of this group."""
+        return [
+            Operation(path, ("GET",), handler, summary, GROUP)
+            for path, handler, summary in (
+                ("/api/v1/status/buildinfo", self.buildinfo, "What runs here."),
+                ("/api/v1/status/runtimeinfo", self.runtimeinfo, "Since when it runs, and how."),
+                ("/api/v1/rules", self.rules, "Rules; none are evaluated yet."),
+                ("/api/v1/alerts", self.alerts, "Active alerts; no rules are evaluated yet."),
+            )
+        ]
+
+    async def buildinfo(self, request: Request) -> Response:
+        return _success(
+            {
+                "version": API_VERSION,
+                "revision": f"metricsmith {__version__}",
+                "branch": "",
+                "buildUser": "",
+                "buildDate": "",
+                "goVersion": "",
+                "application": "metricsmith",
+                "applicationVersion": __version__,
+                "pythonVersion": platform.python_version(),
+            }
+        )
+
+    async def runtimeinfo(self, request: Request) -> Response:
+        status, store = self._context.status(), self._context.store.status()
+        started = datetime.fromtimestamp((self._context.clock.now_ms() - status.uptime_ms) // 1000, UTC)
+        return _success(
+            {
+                "startTime": started.isoformat().replace("+00:00", "Z"),
+                "CWD": "",
+                "reloadConfigSuccess": bool(
+                    self._context.telemetry.value("metricsmith_config_last_reload_success")
+                ),
+                "lastConfigTime": "",
+                "corruptionCount": 0,
+                "goroutineCount": 0,
+                "GOMAXPROCS": 0,
+                "GOGC": "",
+                "GODEBUG": "",
+                "storageRetention": format_duration(store.retention_ms),
+            }
+        )
+
+    async def rules(self, request: Request) -> Response:
+        return _success({"groups": []})
+
+    async def alerts(self, request: Request) -> Response:
+        return _success({"alerts": []})
+
+
+def _success(data: object) -> Response:
+    return json_response({"status": "success", "data": data})

@@ -1,0 +1,147 @@
+"""Health, readiness, status, and reload."""
+
+from __future__ import annotations
+
+import html
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
+
+from metricsmith import __version__
+from metricsmith.api.context import ApiContext
+from metricsmith.api.errors import json_response
+from metricsmith.api.routes import Operation
+from metricsmith.api.workers import Workers
+from metricsmith.contracts import StoreStatus
+from metricsmith.errors import ConfigError, Problem
+from metricsmith.model.duration import format_duration
+from metricsmith.model.settings_types import format_size
+from metricsmith.wire.messages import format_timestamp
+
+GROUP = "Health and status"
+_LINKS = ("/status", "/storage/status", "/health", "/metrics", "/api/v1/metrics", "/openapi.json")
+
+
+class StatusApi:
+    """Says how the agent and its store are."""
+
+    def __init__(self, context: ApiContext, workers: Workers) -> None:
+        self._context = context
+        self._workers = workers
+
+    def operations(self) -> list[Operation]:
+        """Return the operations of this group."""
+        get, ready = ("GET",), {200: "Ready.", 503: "Not ready; the text says why."}
+        text = "text/plain"
+        return [
+            Operation("/", get, self.home, "A page of links.", GROUP, media_type="text/html"),
+            Operation(
+                "/health",
+                get,
+                self.health,
+                "Whether the agent works.",
+                GROUP,
+                answers={200: "`status` is healthy.", 503: "`status` is unhealthy; `reason` says why."},
+            ),
+            Operation("/status", get, self.status, "The agent and its work.", GROUP),
+            Operation("/storage/status", get, self.storage_status, "The store.", GROUP),
+            Operation(
+                "/-/healthy", get, self.healthy, "Whether the process answers.", GROUP, media_type=text
+            ),
+            Operation(
+                "/-/ready",
+                get,
+                self.ready,
+                "Whether samples and queries are served.",
+                GROUP,
+                answers=ready,
+                media_type=text,
+            ),
+            Operation(
+                "/-/reload",
+                ("POST",),
+                self.reload,
+                "Read the configuration again: all of it is taken, or nothing.",
+                GROUP,
+                answers={200: "Reloaded.", 400: "Not reloaded; `problems` lists every mistake."},
+            ),
+        ]
+
+    async def home(self, request: Request) -> Response:
+        links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in _LINKS)
+        name = html.escape(self._context.status().name)
+        return HTMLResponse(
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>metricsmith</title>'
+            f"<h1>metricsmith {__version__}</h1><p>Agent {name}</p><ul>{links}</ul></html>"
+        )
+
+    async def health(self, request: Request) -> Response:
+        reason = self._context.not_ready()
+        if reason:
+            return json_response({"status": "unhealthy", "reason": reason}, 503)
+        return json_response({"status": "healthy"})
+
+    async def status(self, request: Request) -> Response:
+        store = await self._workers.run(self._context.store.status)
+        agent, reason = self._context.status(), self._context.not_ready()
+        last_ms = store.last_sample_ms
+        body = {
+            "status": "unhealthy" if reason else "healthy",
+            "mode": agent.mode,
+            "uptime": format_duration(agent.uptime_ms // 1000 * 1000),
+            "uptime_seconds": agent.uptime_ms // 1000,
+            "metrics_processed": agent.samples_accepted,
+            "storage_status": store.status,
+            "last_metric": None if last_ms is None else format_timestamp(last_ms),
+            "name": agent.name,
+            "version": __version__,
+            "sources": list(agent.sources),
+        }
+        return json_response(body | ({"reason": reason} if reason else {}))
+
+    async def storage_status(self, request: Request) -> Response:
+        return json_response(_storage(await self._workers.run(self._context.store.status)))
+
+    async def healthy(self, request: Request) -> Response:
+        return PlainTextResponse("metricsmith is healthy.\n")
+
+    async def ready(self, request: Request) -> Response:
+        reason = self._context.not_ready()
+        if reason:
+            return PlainTextResponse(f"metricsmith is not ready: {reason}\n", 503)
+        return PlainTextResponse("metricsmith is ready.\n")
+
+    async def reload(self, request: Request) -> Response:
+        try:
+            await self._context.reload()
+        except ConfigError as error:
+            return json_response(
+                {"error": str(error), "problems": [_problem(p) for p in error.problems]}, 400
+            )
+        return json_response({"status": "reloaded"})
+
+
+def _storage(store: StoreStatus) -> dict[str, object]:
+    body: dict[str, object] = {
+        "type": store.type,
+        "status": store.status,
+        "database": store.database,
+        "retention": format_duration(store.retention_ms),
+        "disk_usage": format_size(store.disk_usage_bytes),
+        "disk_usage_bytes": store.disk_usage_bytes,
+        "series": store.series,
+        "blocks": store.blocks,
+        "head_samples": store.head_samples,
+        "last_metric": None if store.last_sample_ms is None else format_timestamp(store.last_sample_ms),
+    }
+    return body | ({"detail": store.detail} if store.detail else {})
+
+
+def _problem(problem: Problem) -> dict[str, object]:
+    return {
+        "field": problem.path,
+        "problem": problem.message,
+        "file": problem.file,
+        "line": problem.line,
+        "hint": problem.hint,
+    }
