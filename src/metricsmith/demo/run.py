@@ -55,11 +55,11 @@ TABLE: tuple[tuple[str, str, str], ...] = (
         "sum(rate(external_call_latency_ms_sum[{range}])) / sum(rate(external_call_latency_ms_count[{range}]))",
         "ms",
     ),
-    ("orders created", "sum(increase(orders_created_total[{range}]))", ""),
-    ("orders accepted", "sum(increase(orders_success_total[{range}]))", ""),
-    ("orders failed", "sum(increase(orders_failed_total[{range}])) or vector(0)", ""),
-    ("payments tried", "sum(increase(payments_processed_total[{range}]))", ""),
-    ("chaos events", "sum(increase(chaos_events_total[{range}])) or vector(0)", ""),
+    ("orders created", "sum(orders_created_total)", ""),
+    ("orders accepted", "sum(orders_success_total)", ""),
+    ("orders failed", "sum(orders_failed_total) or vector(0)", ""),
+    ("payments tried", "sum(payments_processed_total)", ""),
+    ("chaos events", "sum(chaos_events_total) or vector(0)", ""),
     ("scrapes that succeeded", 'avg(avg_over_time(up{{job="shop"}}[{range}])) * 100', "%"),
     ("series kept", 'count({{__name__=~".+"}})', ""),
 )
@@ -124,8 +124,10 @@ async def _load_until(stop: asyncio.Event, shop_url: str, rate: float, limit_s: 
 
 def _introduce(console: Console, shop_url: str, url: str, config: Path, limit_s: float | None) -> None:
     console.print(f"shop      {shop_url}/metrics")
-    console.print(f"agent     {url}   (configuration {config})")
-    console.print("try       metricsmith query 'sum by (status_code) (rate(http_requests_total[1m]))'")
+    console.print(f"agent     {url}")
+    console.print(f"config    {config}", soft_wrap=True)
+    query = "'sum by (status_code) (rate(http_requests_total[1m]))'"
+    console.print(f"try       {Path(sys.executable).parent / 'metricsmith'} query {query}", soft_wrap=True)
     console.print(f"          curl {url}/status")
     console.print("Ctrl-C ends all." if limit_s is None else f"Ends by itself after {limit_s:g} s.")
 

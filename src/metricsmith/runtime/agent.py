@@ -14,7 +14,7 @@ import psutil
 from metricsmith import __version__, registry
 from metricsmith.config.load import Configuration, Part
 from metricsmith.contracts import Context, Store
-from metricsmith.errors import ConfigError, Problem
+from metricsmith.errors import ConfigError, DiskFull, Problem
 from metricsmith.journal.config import JournalConfig, Sync
 from metricsmith.journal.journal import Journal
 from metricsmith.model.clock import Clock, SystemClock
@@ -98,6 +98,16 @@ class Agent:
             await asyncio.gather(self._ticker, return_exceptions=True)
         await self.journal.close()
         await asyncio.to_thread(self.store.close)
+
+    def not_ready(self) -> str:
+        """Return why samples and queries cannot be served now; empty when they can."""
+        if not self.ready:
+            return "starting or stopping"
+        try:
+            self.store.check_space()
+        except DiskFull as error:
+            return str(error)
+        return ""
 
     def uptime_ms(self) -> int:
         """Return milliseconds since the start."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from metricsmith.api.app import ApiContext, create_app
+from metricsmith.api.app import AgentStatus, ApiContext, ApiLimits, MetricsPage, create_app
 from metricsmith.config import load_file
 from metricsmith.config.load import Configuration
 from metricsmith.config.settings import Settings
@@ -100,7 +100,34 @@ class Service:
             log.error("configuration not reloaded, the old one stays: %s", error)
 
     def _api_context(self) -> ApiContext:
-        raise NotImplementedError
+        agent, settings = self.agent, self.agent.configuration.settings
+        return ApiContext(
+            store=agent.store,
+            engine=make_engine(agent),
+            emit=agent.pipeline.emit_for("api"),
+            series=agent.series,
+            telemetry=agent.telemetry,
+            clock=agent.clock,
+            status=self._status,
+            reload=self.reload,
+            not_ready=agent.not_ready,
+            metrics_page=self._metrics_page,
+            limits=ApiLimits(max_body_bytes=settings.server.max_body, max_age_ms=settings.storage.retention),
+        )
+
+    def _status(self) -> AgentStatus:
+        agent, service = self.agent, self.agent.configuration.settings.service
+        return AgentStatus(
+            mode=service.type.value,
+            name=service.name,
+            uptime_ms=agent.uptime_ms(),
+            samples_accepted=agent.pipeline.accepted_samples,
+            sources=tuple(agent.sources.names()),
+        )
+
+    def _metrics_page(self) -> MetricsPage:
+        page = self.agent.configuration.settings.server.metrics
+        return MetricsPage(page.collected, page.prefix, page.host_label)
 
 
 def warn_of_unused(settings: Settings) -> None:
