@@ -85,6 +85,7 @@ async def test_a_file_of_targets_is_followed(scraping, serve, tmp_path):
         '[{"targets": [1]}]',
         '[{"labels": {"a": 1}}]',
         '[{"x": 1}]',
+        '[{"targets": ["h:1"], "labels": {"a-b": "c"}}]',
     ],
 )
 async def test_a_bad_file_keeps_the_last_good_targets(scraping, serve, tmp_path, bad):
@@ -97,6 +98,16 @@ async def test_a_bad_file_keeps_the_last_good_targets(scraping, serve, tmp_path,
         failed = {"source": "shop", "kind": "file_sd"}
         await turns.until(lambda _: source.counted("metricsmith_discovery_failures_total", **failed) == 1)
         assert "stale" not in (await turns.until(lambda got: names(got))).values()
+
+
+@pytest.mark.parametrize("bad", ["- targets: [2024-99-99]", "a: [", "- {? [a] : b}", "\0", "- &a [*a]"])
+async def test_a_bad_yaml_file_is_one_failure(scraping, tmp_path, bad):
+    file = tmp_path / "shop.yml"
+    write(file, bad)
+    async with scraping(file_sd={"files": [str(file)], "refresh": "1s"}) as source:
+        await Turns(source).batches()
+        failed = {"source": "shop", "kind": "file_sd"}
+        assert source.counted("metricsmith_discovery_failures_total", **failed) == 1
 
 
 async def test_an_unchanged_target_is_not_touched_by_an_update(scraping, serve, tmp_path):

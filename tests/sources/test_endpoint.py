@@ -67,6 +67,15 @@ def test_what_cannot_be_scraped_is_refused(target, wanted):
 
 
 @pytest.mark.parametrize(
+    ("interval", "timeout"),
+    [("1ms", "1ms"), ("2d", "1s"), ("0", "0"), ("5s", "6s"), ("5s", "0"), ("5", "1s")],
+)
+def test_discovered_intervals_have_bounds(interval, timeout):
+    with pytest.raises(ValueError, match="wanted"):
+        named("h:1", {"__scrape_interval__": interval, "__scrape_timeout__": timeout})
+
+
+@pytest.mark.parametrize(
     ("settings", "hint"),
     [
         ({"targets": ["http://h:1/m?a=1&a=2"]}, "params"),

@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 
 from metricsmith.errors import DiskFull, JournalError
+from metricsmith.sources.scrape import ScrapeSource
 from metricsmith.wire.exposition.parser import ExpositionParser
 
 BODY = """\
@@ -267,6 +268,34 @@ async def test_parsing_a_large_body_delays_no_other(scraping, serve, monkeypatch
         assert len(await source.batch()) == 6
         release.set()
         assert len(await source.recorder.batch()) == 30_005
+
+
+async def test_stopping_waits_for_the_batch_in_flight_but_not_for_targets(serve, context, clock):
+    entered = asyncio.Event()
+
+    async def silent(_):
+        entered.set()
+        await asyncio.Event().wait()
+
+    emitting, release, accepted, stop = asyncio.Event(), asyncio.Event(), [], asyncio.Event()
+
+    async def emit(batch):
+        emitting.set()
+        await release.wait()
+        accepted.append(batch)
+
+    targets = (await serve(silent), await serve("a 1\n"))
+    config = ScrapeSource.Config(targets=targets, interval="60s", timeout="60s")
+    running = asyncio.create_task(ScrapeSource(config, context).run(emit, stop))
+    await clock.sleeping(2)
+    clock.advance(60)
+    await entered.wait()
+    await emitting.wait()
+    stop.set()
+    await asyncio.sleep(0)
+    release.set()
+    await asyncio.wait_for(running, 5)
+    assert len(accepted) == 1
 
 
 async def test_limits_on_samples_and_labels_fail_the_scrape(scraping, serve):

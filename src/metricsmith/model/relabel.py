@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from functools import lru_cache
 from hashlib import md5
 from typing import Any
 
@@ -16,7 +17,7 @@ from metricsmith.model.template import template
 DEFAULT_REGEX = "(.*)"
 DEFAULT_REPLACEMENT = "$1"
 DEFAULT_SEPARATOR = ";"
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _LABEL_TEMPLATE = re.compile(r"(?:[a-zA-Z_]|\$(?:\{\w+\}|\w+))(?:\w|\$\{\w+\}|\$\w)*", re.ASCII)
 
 
@@ -81,7 +82,7 @@ class RelabelRule(BaseModel):
         if self.action is Action.REPLACE:
             _check_name(_LABEL_TEMPLATE, "target_label", self.target_label)
         elif self.action in _NEED_TARGET:
-            _check_name(_LABEL_NAME, "target_label", self.target_label)
+            _check_name(LABEL_NAME, "target_label", self.target_label)
         elif self.action is Action.LABELMAP:
             _check_name(_LABEL_TEMPLATE, "replacement", self.replacement)
         compile_anchored(self.regex)
@@ -136,7 +137,7 @@ def _replace(rule: RelabelRule, labels: dict[str, str]) -> bool:
     match = rule._match(rule._joined(labels))
     if match is not None:
         target = template(rule.target_label).expand(match)
-        if _LABEL_NAME.fullmatch(target):
+        if LABEL_NAME.fullmatch(target):
             _put(labels, target, template(rule.replacement).expand(match))
         else:
             labels.pop(rule.target_label, None)
@@ -157,22 +158,29 @@ def _hashmod(rule: RelabelRule, labels: dict[str, str]) -> bool:
     return True
 
 
+@lru_cache(maxsize=8192)
+def _mapped(regex: str, replacement: str, name: str) -> str | None:
+    """The new name of a label, None when it does not match: names are few, series are many."""
+    match = compile_anchored(regex).fullmatch(name)
+    return None if match is None else template(replacement).expand(match)
+
+
 def _labelmap(rule: RelabelRule, labels: dict[str, str]) -> bool:
     for name, value in sorted(labels.items()):
-        match = rule._match(name)
-        if match is not None:
-            _put(labels, template(rule.replacement).expand(match), value)
+        new_name = _mapped(rule.regex, rule.replacement, name)
+        if new_name is not None:
+            _put(labels, new_name, value)
     return True
 
 
 def _labeldrop(rule: RelabelRule, labels: dict[str, str]) -> bool:
-    for name in [n for n in labels if rule._match(n) is not None]:
+    for name in [n for n in labels if _mapped(rule.regex, "", n) is not None]:
         del labels[name]
     return True
 
 
 def _labelkeep(rule: RelabelRule, labels: dict[str, str]) -> bool:
-    for name in [n for n in labels if rule._match(n) is None]:
+    for name in [n for n in labels if _mapped(rule.regex, "", n) is None]:
         del labels[name]
     return True
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import glob
-import json
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from yarl import URL
 
 from metricsmith.contracts import Context
 from metricsmith.errors import LimitExceeded, MetricsmithError, WireError
+from metricsmith.model.relabel import LABEL_NAME
 from metricsmith.model.settings_types import format_size
 from metricsmith.sources.client import HttpClient, gunzip
 from metricsmith.sources.endpoint import discovered
@@ -178,6 +178,9 @@ def _group(index: int, group: Any) -> tuple[list[str], dict[str, str]]:
     pairs = labels.items() if isinstance(labels, dict) else [(None, None)]
     if not all(isinstance(name, str) and isinstance(value, str) for name, value in pairs):
         raise WireError(f"group {index}: labels: wanted a mapping of strings to strings")
+    bad = next((name for name in labels if not LABEL_NAME.fullmatch(name)), None)
+    if bad is not None:
+        raise WireError(f"group {index}: labels: got {bad[:100]!r}, wanted a label name such as environment")
     return targets, labels
 
 
@@ -188,7 +191,7 @@ def _read_file(path: str) -> Any:
         raise LimitExceeded(f"got a file over {format_size(MAX_LIST_BYTES)}")
     try:
         return orjson.loads(text) if path.endswith(".json") else yaml.load(text, Loader=yaml.CSafeLoader)
-    except (json.JSONDecodeError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, yaml.YAMLError, RecursionError) as error:  # a bad YAML date is a ValueError
         raise WireError(f"not {'JSON' if path.endswith('.json') else 'YAML'}: {error}") from None
 
 

@@ -12,7 +12,7 @@ from yarl import URL
 from metricsmith.model.duration import format_duration, parse_duration
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.relabel import relabel
-from metricsmith.sources.settings import ScrapeConfig, split_target
+from metricsmith.sources.settings import DAY_MS, MIN_INTERVAL_MS, ScrapeConfig, split_target
 
 ADDRESS = "__address__"
 SCHEME = "__scheme__"
@@ -118,10 +118,10 @@ def _with_port(address: str, scheme: str) -> str:
 def _timing(labels: Mapping[str, str]) -> tuple[int, int]:
     interval_ms = parse_duration(labels.get(INTERVAL, ""))
     timeout_ms = parse_duration(labels.get(TIMEOUT, ""))
-    if not 0 < timeout_ms <= interval_ms:
+    if not 0 < timeout_ms <= interval_ms or not MIN_INTERVAL_MS <= interval_ms <= DAY_MS:
         raise ValueError(
             f"got interval {format_duration(interval_ms)} and timeout {format_duration(timeout_ms)}, "
-            "wanted a timeout above 0 and at most the interval"
+            "wanted an interval from 10ms to 1d and a timeout up to the interval"
         )
     return interval_ms, timeout_ms
 

@@ -94,7 +94,7 @@ class Planner:
         ids = resolved[gather].astype(np.uint32)
         layout = Layout(np.concatenate((ids, self._report)), self._stream, {**metadata, **REPORT})
         everything = len(gather) == len(keys)
-        return Plan(layout, None if everything else gather, ids, len(keys), len(kept))
+        return Plan(layout, None if everything else gather, layout.ids[: len(ids)], len(keys), len(kept))
 
     def without_samples(self, ended: U32) -> Layout:
         """Return the layout of the series `ended` and the report series."""

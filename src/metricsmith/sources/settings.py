@@ -9,10 +9,11 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from metricsmith.contracts import PartConfig
-from metricsmith.model.relabel import RelabelRule
+from metricsmith.model.relabel import LABEL_NAME, RelabelRule
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 
 DAY_MS = 86_400_000
+MIN_INTERVAL_MS = 10
 DEFAULT_TIMEOUT_MS = 10_000
 
 
@@ -42,8 +43,14 @@ def split_target(target: str) -> tuple[str, str, str, dict[str, str]]:
     return parts.scheme, parts.netloc, parts.path, query
 
 
+def _label_name(value: str) -> str:
+    if not LABEL_NAME.fullmatch(value):
+        raise ValueError(f'got "{value[:200]}", wanted a label name such as environment')
+    return value
+
+
 HttpUrl = Annotated[str, Field(max_length=2000), AfterValidator(_http_url)]
-LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=1000)]
+LabelName = Annotated[str, Field(max_length=1000), AfterValidator(_label_name)]
 
 
 class BasicAuth(PartConfig):
@@ -148,7 +155,9 @@ class HttpDiscovery(HttpSettings):
 class ScrapeConfig(HttpSettings):
     """Settings of a `scrape` source; names are Prometheus' own."""
 
-    interval: DurationMs = Field(15_000, ge=10, le=DAY_MS, description="Time between scrapes of a target.")
+    interval: DurationMs = Field(
+        15_000, ge=MIN_INTERVAL_MS, le=DAY_MS, description="Time between scrapes of a target."
+    )
     timeout: DurationMs | None = Field(
         None,
         ge=1,

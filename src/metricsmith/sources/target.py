@@ -23,8 +23,10 @@ from metricsmith.wire.exposition.parser import ExpositionParser, Structure
 log = logging.getLogger(__name__)
 
 INLINE_BYTES = 1 << 18
-"""Bodies up to this size are parsed on the event loop (well under a millisecond when their series are
-known); larger ones in a worker thread, so that no target delays another."""
+SETTLED_SCRAPES = 3
+"""A body is parsed on the event loop when it is small and its series have been the same for this many
+scrapes: that takes well under a millisecond. All else goes to a worker thread, so that no target
+delays another."""
 TOLERANCE_MS = 2
 
 
@@ -74,6 +76,7 @@ class Target:
         self._parser = ExpositionParser(self._format)
         self._structure: Structure | None = None
         self._plan: Plan | None = None
+        self._unchanged = 0
         self._large = False
         self._closing = False
         self._emitting = False
@@ -145,15 +148,16 @@ class Target:
             raise self._defect(error) from error
 
     async def _digest_anywhere(self, answer: Answer) -> _Scraped:
-        body = self._gunzip_small(answer.body) if answer.gzip else answer.body
-        if body is not None and len(body) <= INLINE_BYTES:
-            return self._digest(body, answer.content_type)
+        if self._unchanged >= SETTLED_SCRAPES and not self._large:
+            body = self._gunzip_small(answer.body) if answer.gzip else answer.body
+            if body is not None and len(body) <= INLINE_BYTES:
+                return self._digest(body, answer.content_type)
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._equipment.workers, self._digest_large, answer)
+        return await loop.run_in_executor(self._equipment.workers, self._digest_any, answer)
 
     def _gunzip_small(self, body: bytes) -> bytes | None:
         # A small compressed body may be a large one, or a bomb: only a little is unpacked on the event loop.
-        if self._large or len(body) > INLINE_BYTES:
+        if len(body) > INLINE_BYTES:
             return None
         try:
             return gunzip(body, min(INLINE_BYTES, self._config.body_size_limit))
@@ -162,12 +166,13 @@ class Target:
                 return None
             raise
 
-    def _digest_large(self, answer: Answer) -> _Scraped:
+    def _digest_any(self, answer: Answer) -> _Scraped:
         body = gunzip(answer.body, self._config.body_size_limit) if answer.gzip else answer.body
         self._large = len(body) > INLINE_BYTES
         return self._digest(body, answer.content_type)
 
     def _digest(self, body: bytes, content_type: str) -> _Scraped:
+        unchanged, self._unchanged = self._unchanged, 0
         if (got := format_of(content_type)) is not self._format:
             self._format, self._parser = got, ExpositionParser(got)
         try:
@@ -176,7 +181,9 @@ class Target:
             raise ScrapeError("parse", f"the exposition is malformed: {error}") from None
         except InputError as error:
             raise ScrapeError("parse_limit", f"the exposition is too large: {error}") from None
-        if self._plan is None or parsed.structure is not self._structure:
+        if self._plan is not None and parsed.structure is self._structure:
+            self._unchanged = unchanged + 1
+        else:
             self._plan = self._planner.plan(parsed.structure.keys, parsed.structure.metadata)
             self._structure = parsed.structure
             self._context.telemetry.count(
