@@ -17,7 +17,7 @@ from metricsmith.promql.planner import PlanSettings, plan_query
 from metricsmith.promql.raw import raw_samples
 from metricsmith.promql.result import Result
 from metricsmith.promql.series_labels import label_order, merge_same_labels
-from metricsmith.promql.values import Grid, RangeVector, Scalar, String, Value, Vector, narrow
+from metricsmith.promql.values import Grid, QueryTimes, RangeVector, Scalar, String, Value, Vector, narrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +57,9 @@ class Engine:
         Raises:
             ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded, QueryTimeout
         """
-        grid = Grid.single(time_ms)
-        value, remarks = self._run(
-            parse(text, experimental=self._config.experimental), grid, timeout_s, lookback_ms
-        )
-        return _instant_result(value, grid, remarks)
+        query = QueryTimes(time_ms, time_ms, 0)
+        value, remarks = self._run(self._parse(text), query, timeout_s, lookback_ms)
+        return _instant_result(value, query.grid(), remarks)
 
     def range(
         self,
@@ -78,44 +76,52 @@ class Engine:
         Raises:
             ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded, QueryTimeout
         """
-        expr = parse(text, experimental=self._config.experimental)
-        grid = self._grid(start_ms, end_ms, step_ms)
+        query = self._range(start_ms, end_ms, step_ms)
+        expr = self._parse(text)
         _refuse_type(expr)
-        value, remarks = self._run(expr, grid, timeout_s, lookback_ms)
-        return _range_result(value, grid, remarks)
+        value, remarks = self._run(expr, query, timeout_s, lookback_ms)
+        return _range_result(value, query.grid(), remarks)
 
     def explain(self, text: str, start_ms: int, end_ms: int | None = None, step_ms: int = 0) -> str:
-        """Return the plan of a query as text; an instant query when there is no end."""
-        grid = Grid.single(start_ms) if end_ms is None else self._grid(start_ms, end_ms, step_ms)
-        expr = parse(text, experimental=self._config.experimental)
-        return str(self._plan(expr, grid, self._config.lookback_ms))
+        """Return the plan of a query as text; an instant query when there is no end.
 
-    def _grid(self, start_ms: int, end_ms: int, step_ms: int) -> Grid:
+        Raises:
+            ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded
+        """
+        instant = QueryTimes(start_ms, start_ms, 0)
+        query = instant if end_ms is None else self._range(start_ms, end_ms, step_ms)
+        return str(self._plan(self._parse(text), query, self._config.lookback_ms))
+
+    def _parse(self, text: str) -> Expr:
+        return parse(text, experimental=self._config.experimental)
+
+    def _range(self, start_ms: int, end_ms: int, step_ms: int) -> QueryTimes:
         if step_ms <= 0:
             raise ExecutionError(f"got step {step_ms} ms, wanted one above zero")
         if end_ms < start_ms:
             raise ExecutionError(f"got end {end_ms} before start {start_ms}, wanted it not earlier")
-        grid = Grid.between(start_ms, end_ms, step_ms)
-        if grid.count > self._config.max_steps:
+        query = QueryTimes(start_ms, end_ms, step_ms)
+        steps = query.grid().count
+        if steps > self._config.max_steps:
             raise QueryLimitExceeded(
                 f"exceeded maximum resolution of {self._config.max_steps} points per timeseries: "
-                f"got {grid.count}; use a larger step or a shorter range"
+                f"got {steps}; use a larger step or a shorter range"
             )
-        return grid
+        return query
 
-    def _plan(self, expr: Expr, grid: Grid, lookback_ms: int) -> Plan:
+    def _plan(self, expr: Expr, query: QueryTimes, lookback_ms: int) -> Plan:
         config = self._config
         settings = PlanSettings(
             lookback_ms, config.subquery_step_ms, config.closed_windows, config.max_samples
         )
-        return plan_query(expr, grid, settings)
+        return plan_query(expr, query, settings)
 
     def _run(
-        self, expr: Expr, grid: Grid, timeout_s: float | None, lookback_ms: int | None
+        self, expr: Expr, query: QueryTimes, timeout_s: float | None, lookback_ms: int | None
     ) -> tuple[Value, Annotations]:
         limit = self._config.timeout_s if timeout_s is None else min(timeout_s, self._config.timeout_s)
         budget = Budget(self._clock, limit, self._clock.monotonic() + limit, self._config.max_samples)
-        plan = self._plan(expr, grid, self._config.lookback_ms if lookback_ms is None else lookback_ms)
+        plan = self._plan(expr, query, self._config.lookback_ms if lookback_ms is None else lookback_ms)
         remarks = Annotations()
         return execute(plan, self._store, self._config.closed_windows, budget, remarks), remarks
 

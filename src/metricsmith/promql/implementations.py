@@ -23,7 +23,7 @@ from metricsmith.promql.label_functions import label_join, label_replace
 from metricsmith.promql.math_functions import ELEMENTWISE, clamp, clamp_max, clamp_min, round_to
 from metricsmith.promql.over_windows import Check, over_windows
 from metricsmith.promql.series_labels import merge_same_labels, refuse_same_labels, without_names
-from metricsmith.promql.values import Grid, RangeVector, Scalar, String, Value, Vector
+from metricsmith.promql.values import Grid, QueryTimes, RangeVector, Scalar, String, Value, Vector
 
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
@@ -39,7 +39,7 @@ class CallContext:
     """
 
     grid: Grid
-    query: Grid
+    query: QueryTimes
     prometheus_2: bool
     selector_labels: bytes
     sample_times: bool

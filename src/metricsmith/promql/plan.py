@@ -12,7 +12,7 @@ from typing import TypeAlias
 from metricsmith.model.duration import format_duration
 from metricsmith.model.matchers import Matcher
 from metricsmith.promql.ast import Matching
-from metricsmith.promql.values import Grid
+from metricsmith.promql.values import Grid, QueryTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ class Plan:
 
     nodes: tuple[Node, ...]
     source: dict[Fetch, Fetch]
-    query: Grid
+    query: QueryTimes
 
     def __str__(self) -> str:
         return "\n".join(f"#{index} {node}" for index, node in enumerate(self.nodes))

@@ -41,7 +41,7 @@ from metricsmith.promql.plan import (
     Windows,
 )
 from metricsmith.promql.scalar_time import duration_ms
-from metricsmith.promql.values import Grid
+from metricsmith.promql.values import Grid, QueryTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class PlanSettings:
     max_subquery_steps: int
 
 
-def plan_query(expr: Expr, query: Grid, settings: PlanSettings) -> Plan:
+def plan_query(expr: Expr, query: QueryTimes, settings: PlanSettings) -> Plan:
     """Return the plan of an expression evaluated at the query's times.
 
     Raises:
@@ -92,12 +92,12 @@ def _covering(run: list[Fetch]) -> Fetch:
 class _Builder:
     """Adds nodes; `grid` is what is being evaluated at: the query's times, or a subquery's inside one."""
 
-    def __init__(self, query: Grid, settings: PlanSettings) -> None:
+    def __init__(self, query: QueryTimes, settings: PlanSettings) -> None:
         self.nodes: list[Node] = []
         self._varies: list[bool] = []
         self._known: dict[Node, int] = {}
         self._query = query
-        self._grid = query
+        self._grid = query.grid()
         self._settings = settings
 
     def build(self, expr: Expr) -> int:

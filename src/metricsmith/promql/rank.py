@@ -27,12 +27,16 @@ def select_extreme(
     for rows in group_series(vector, labels, without).rows():
         ranked = vector.values[rows] if largest else -vector.values[rows]
         present = None if vector.present is None else vector.present[rows]
-        mask[rows] = chosen = _extreme(ranked, present, sizes)
-        single = mask.shape[1] == 1
-        best: I64 = np.argsort(-ranked[:, 0], kind="stable") if single else np.arange(len(rows))
-        kept: I64 = best[chosen[best].any(axis=1)]
-        order += rows[kept].tolist()
+        chosen = _extreme(ranked, present, sizes)
+        mask[rows] = chosen
+        best = _best_first(ranked) if len(sizes) == 1 else np.arange(len(rows))
+        picked = set(np.flatnonzero(chosen.any(axis=1)).tolist())
+        order += [int(rows[i]) for i in best.tolist() if i in picked]
     return narrow([vector.keys[i] for i in order], vector.values[order], mask[order])
+
+
+def _best_first(ranked: F64) -> I64:
+    return np.argsort(-ranked.ravel(), kind="stable")
 
 
 def _whole_numbers(values: F64) -> I64:

@@ -10,13 +10,13 @@ import numpy as np
 from metricsmith.errors import ExecutionError, UnsupportedError
 from metricsmith.promql.arithmetic import ARITHMETIC
 from metricsmith.promql.ast import Binary, Call, Expr, NumberLiteral, Paren, Unary
-from metricsmith.promql.values import Grid
+from metricsmith.promql.values import QueryTimes
 from metricsmith.promql.walk import fold
 
 _LIMIT_MS = 2**63 // 1_000_000
 
 
-def duration_ms(expr: Expr, query: Grid) -> int:
+def duration_ms(expr: Expr, query: QueryTimes) -> int:
     """Return the milliseconds of a duration expression in seconds.
 
     Raises:
@@ -28,7 +28,7 @@ def duration_ms(expr: Expr, query: Grid) -> int:
     return round(seconds * 1000)
 
 
-def _part(node: Expr, parts: Sequence[float], query: Grid) -> float:
+def _part(node: Expr, parts: Sequence[float], query: QueryTimes) -> float:
     match node:
         case NumberLiteral():
             return node.value

@@ -52,6 +52,21 @@ class Grid:
 
 
 @dataclass(frozen=True, slots=True)
+class QueryTimes:
+    """What a query was asked for; step 0 is an instant query. The end need not be a step."""
+
+    start_ms: int
+    end_ms: int
+    step_ms: int
+
+    def grid(self) -> Grid:
+        """Return the evaluation times."""
+        if not self.step_ms:
+            return Grid.single(self.start_ms)
+        return Grid.between(self.start_ms, self.end_ms, self.step_ms)
+
+
+@dataclass(frozen=True, slots=True)
 class Vector:
     """An instant vector at every step.
 
