@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metricsmith.errors import JournalError
+from metricsmith.journal import Journal, JournalConfig
 from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.clock import SystemClock
 from metricsmith.model.metadata import Metadata, MetricType
 
 
@@ -168,6 +171,65 @@ async def test_a_batch_that_does_not_fit_its_layout_fails_alone(bench):
     await journal.close()
     with pytest.raises(JournalError, match="closed"):
         await journal.append(Batch(layout, 0, np.zeros(3)))
+
+
+async def test_a_batch_that_cannot_be_encoded_fails_alone(bench):
+    journal = bench.open()
+    good = bench.layout(range(3))
+    wrong = Layout(good.ids.copy(), "s", {"m": Metadata(MetricType.GAUGE, "", "\ud800")})
+    results = await asyncio.gather(
+        *(journal.append(Batch(x, 0, np.zeros(3))) for x in (good, good, wrong, good)), return_exceptions=True
+    )
+    assert isinstance(results[2], TypeError)
+    assert [results[0], results[1], results[3]] == [0, 1, 2] == [s for s, _ in journal.replay(0)]
+    await journal.close()
+
+
+async def test_what_is_acknowledged_was_synced_when_each_commit_is(bench, monkeypatch):
+    journal = bench.open()
+    events = []
+    sync = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (sync(fd), events.append("sync")))
+    for i in range(3):
+        await journal.append(Batch(bench.layout(range(3)), i, np.zeros(3)))
+        events.append("acknowledged")
+    assert events == ["sync", "acknowledged"] * 3
+    await journal.close()
+
+
+class HeldClock(SystemClock):
+    """Sleeps until released."""
+
+    def __init__(self) -> None:
+        self.sleeping = asyncio.Event()
+        self.release = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeping.set()
+        await self.release.wait()
+
+
+async def test_interval_syncs_once_for_all_commits_of_the_interval(bench, monkeypatch):
+    clock = HeldClock()
+    config = JournalConfig(sync="interval")
+    journal = Journal(bench.folder, bench.series, bench.telemetry, clock, config)
+    synced = asyncio.Event()
+    loop, sync, count = asyncio.get_running_loop(), os.fdatasync, []
+
+    def counted(fd: int) -> None:
+        sync(fd)
+        count.append(fd)
+        loop.call_soon_threadsafe(synced.set)
+
+    monkeypatch.setattr(os, "fdatasync", counted)
+    for i in range(3):
+        await journal.append(Batch(bench.layout(range(3)), i, np.zeros(3)))
+    await clock.sleeping.wait()
+    assert not count
+    clock.release.set()
+    await synced.wait()
+    assert len(count) == 1
+    await journal.close()
 
 
 async def test_a_callback_that_fails_is_not_acknowledged(bench):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 
 import numpy as np
 import pytest
 
+from metricsmith.errors import DiskFull
 from metricsmith.model.batch import Batch
 
 
@@ -132,3 +135,59 @@ async def test_reader_names_are_file_names(bench, name):
     with pytest.raises(ValueError, match="reader name"):
         journal.reader(name)
     await journal.close()
+
+
+async def test_a_cancelled_read_loses_nothing(bench):
+    journal = bench.open(segment_bytes=4096)
+    reader = journal.reader("impatient")
+    await fill(bench, journal, 60)
+    got: list[int] = []
+    while len(got) < 60:
+        reading = asyncio.create_task(reader.read(max_samples=1000))
+        for _ in range(len(got) % 3):
+            await asyncio.sleep(0)
+        if len(got) % 2 == 0 and not reading.done():
+            reading.cancel()
+        got += [s for s, _ in await (reader.read(max_samples=200) if reading.cancelling() else reading)]
+    assert got == list(range(60))
+    await journal.close()
+
+
+async def test_a_closed_reader_still_holds_what_it_has_not_read_until_it_is_forgotten(bench):
+    journal = bench.open(segment_bytes=4096)
+    reader = journal.reader("gone")
+    journal.set_cursor("store", 0)
+    with pytest.raises(ValueError, match="not open"):
+        journal.reader("gone")
+    await fill(bench, journal, 30)
+    journal.set_cursor("store", 30)
+    await reader.close()
+    assert journal.trim() == 0
+    reader = journal.reader("gone")
+    assert len(await reader.read()) == 30
+    await reader.close()
+    journal.forget("gone")
+    assert journal.trim() > 0
+    assert not list(bench.folder.glob("gone*"))
+    await journal.close()
+
+
+async def test_a_full_disk_keeps_the_old_cursor(bench, monkeypatch):
+    journal = bench.open()
+    reader = journal.reader("oci")
+    await fill(bench, journal, 3)
+    await reader.commit(1)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DiskFull):
+            await reader.commit(2)
+        other = journal.reader("other")
+        assert other.cursor == 3
+    assert bench.telemetry.value("metricsmith_journal_errors_total", reason="cursor") == 1
+    await journal.close()
+    bench.restart()
+    assert bench.open().reader("oci").cursor == 1

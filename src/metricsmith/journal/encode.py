@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from metricsmith.errors import JournalError
+from metricsmith.errors import LimitExceeded
 from metricsmith.journal.format import MAX_PAYLOAD_BYTES, Kind, pack_frame
 from metricsmith.model.arrays import U8, U32
 from metricsmith.model.batch import Batch, Layout
@@ -53,7 +53,11 @@ class SegmentEncoder:
         self._layout_count = 0
 
     def encode(self, batch: Batch, sequence: int) -> list[bytes | memoryview]:
-        """Return the pieces of all frames that a batch needs, to be written in order."""
+        """Return the pieces of all frames that a batch needs, to be written in order.
+
+        Raises:
+            LimitExceeded: larger than a frame may be.
+        """
         layout = batch.layout
         if layout.stream is None and not layout.metadata:
             pieces, local = self._define_series(layout.ids, sequence)
@@ -146,6 +150,6 @@ def put_planes(out: U8, values: NDArray[Any]) -> None:
 
 def _check_size(payload_bytes: int) -> None:
     if payload_bytes > MAX_PAYLOAD_BYTES:
-        raise JournalError(
+        raise LimitExceeded(
             f"got a batch of {payload_bytes} bytes, wanted at most {MAX_PAYLOAD_BYTES} (send smaller batches)"
         )

@@ -93,7 +93,8 @@ class Journal:
         Raises:
             DiskFull: no space; nothing of the batch was accepted. Later calls try again.
             JournalError: it could not be written, or the journal is closed.
-            ValueError: the arrays do not fit the layout.
+            LimitExceeded: larger than a frame may be (a gigabyte).
+            ValueError, TypeError: the arrays do not fit the layout, a text is not Unicode.
         """
         if self._closed:
             raise JournalError("got a batch after the journal was closed")
@@ -124,14 +125,21 @@ class Journal:
         Raises:
             ValueError: the name is not usable as a file name, or already open.
         """
-        if not _READER_NAME.fullmatch(name) or name in self._cursors:
-            raise ValueError(f"got reader name {name!r}, wanted a new one of letters, digits, _ . and -")
-        path = self._folder / f"{name}{CURSOR_SUFFIX}"
+        if not _READER_NAME.fullmatch(name) or name in self._readers:
+            raise ValueError(f"got reader name {name!r}, wanted one not open, of letters, digits, _ . and -")
+        path = self._cursor_path(name)
         cursor = self._stored_cursor(name, path)
         self.set_cursor(name, cursor)
-        reader = JournalReader(name, path, cursor, self._tail(cursor), lambda: self._next_sequence)
+        reader = JournalReader(
+            name, path, cursor, self._tail(cursor), lambda: self._next_sequence, self._readers.pop
+        )
         self._readers[name] = reader
         return reader
+
+    def forget(self, name: str) -> None:
+        """Drop the cursor of a consumer that is gone for good: it holds back no segment any more."""
+        self._cursors.pop(name, None)
+        self._cursor_path(name).unlink(missing_ok=True)
 
     def set_cursor(self, name: str, sequence: int) -> None:
         """Say that `name` needs nothing before `sequence`; kept in memory only.
@@ -171,8 +179,8 @@ class Journal:
         try:
             await loop.run_in_executor(self._thread, self._segments.sync)
         finally:
-            for reader in self._readers.values():
-                reader.close()
+            for reader in list(self._readers.values()):
+                await reader.close()
             self._segments.close()
             self._thread.shutdown()
 
@@ -203,8 +211,15 @@ class Journal:
         each_commit = self._config.sync is Sync.COMMIT
         try:
             first = await loop.run_in_executor(self._thread, self._segments.commit, batches, each_commit)
-        except Exception as error:  # whatever it is, those who wait must be told
+        except JournalError as error:
             _fail(taken, error)
+            return
+        except Exception as error:  # a batch that cannot be encoded; it must not fail the others
+            if len(taken) == 1:
+                _fail(taken, error)
+            else:
+                for item in taken:
+                    await self._commit([item])
             return
         self._telemetry.count("metricsmith_journal_commits_total")
         self._telemetry.observe("metricsmith_journal_commit_seconds", self._clock.monotonic() - started)
@@ -243,13 +258,19 @@ class Journal:
             self._damaged(path, 0, "cursor", str(error))
             cursor = self.first_sequence
         if cursor is None:
-            write_cursor(path, self._next_sequence)
+            try:
+                write_cursor(path, self._next_sequence)
+            except JournalError as error:  # a full disk must not keep the agent from starting
+                self._telemetry.problem(_log, "metricsmith_journal_errors_total", str(error), reason="cursor")
             return self._next_sequence
         if cursor < self.first_sequence:
             missed = self.first_sequence - cursor
             self._damaged(path, 0, "trimmed", f"{name} misses {missed} batches", missed)
             return self.first_sequence
         return cursor
+
+    def _cursor_path(self, name: str) -> Path:
+        return self._folder / f"{name}{CURSOR_SUFFIX}"
 
     def _tail(self, from_sequence: int) -> Tail:
         return Tail(self._segments.segments, self._series, self._damaged, from_sequence)

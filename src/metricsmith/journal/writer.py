@@ -31,7 +31,7 @@ class SegmentWriter:
             OSError: it could not be.
         """
         path = folder / segment_name(first_sequence)
-        beside = path.with_suffix(".tmp")
+        beside = path.with_name(f"{path.name}.tmp")
         header = pack_segment_header(first_sequence)
         self.segment = Segment(path, first_sequence, 0)
         self._fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o640)
