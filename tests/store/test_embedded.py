@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -40,13 +42,19 @@ Samples = dict[bytes, dict[int, float | None]]
 class Process:
     """One life of a process: a series table and a store over a folder that outlives it."""
 
-    def __init__(self, folder: Path, head_bytes: int = 1 << 20) -> None:
+    def __init__(self, folder: Path, head_bytes: int = 1 << 20, max_disk: int | None = None) -> None:
         self.clock = FakeClock(NOW)
         self.telemetry = Telemetry(self.clock)
         self.table = SeriesTable()
         self.table.intern(b"a_series_of_somebody_else")
         config = EmbeddedConfig.model_validate(
-            {"path": str(folder), "retention": "48h", "head_bytes": head_bytes, "head_age": "20m"}
+            {
+                "path": str(folder),
+                "retention": "48h",
+                "head_bytes": head_bytes,
+                "head_age": "20m",
+                "max_disk": max_disk,
+            }
         )
         self.store = EmbeddedStore(config, Context("store", self.table, self.telemetry, self.clock))
         self.layouts: dict[tuple[object, ...], Layout] = {}
@@ -375,3 +383,58 @@ def test_readers_in_other_threads_see_whole_batches(process: Process):
     for reader in readers:
         reader.join()
     assert problems == []
+
+
+def test_a_replay_that_nobody_ticks_keeps_memory_bounded(tmp_path: Path):
+    process = Process(tmp_path, head_bytes=2000)
+    for sequence in range(1000):
+        process.store.apply(process.batch(scrape(NOW + sequence, sequence)), sequence)
+        assert process.store._heads.bytes < 2 * 2000 + 100
+    assert len(everything(process)[KEYS[0]]) == 1000
+    process.store.close()
+
+
+def test_a_flushed_head_is_forgotten_while_its_layouts_live_on(process: Process):
+    for sequence in range(3):
+        process.store.apply(process.batch(scrape(NOW + sequence, 1.0)), sequence)
+    head = weakref.ref(process.store._heads.present[0])
+    slab_values = weakref.ref(process.store._heads.present[0]._slabs[0]._chunks[0])
+    process.flush()
+    gc.collect()
+    assert process.layouts
+    assert head() is None
+    assert slab_values() is None
+
+
+def test_samples_beyond_the_retention_are_deleted(process: Process):
+    process.store.apply(process.batch(scrape(NOW, 1.0)), 0)
+    process.flush()
+    process.clock.advance(3 * RETENTION / 1000)
+    process.store.tick(process.clock.now_ms())
+    assert process.store._retention is not None
+    process.store._retention.result(30)
+    assert everything(process) == {}
+    assert process.store.series([], 0, 1 << 61) == []
+
+
+def test_the_disk_limit_refuses_samples(tmp_path: Path):
+    process = Process(tmp_path, max_disk=100)
+    process.store.check_space()
+    process.store.apply(process.batch(scrape(NOW, 1.0)), 0)
+    process.store.close()
+    again = Process(tmp_path, max_disk=100)
+    with pytest.raises(DiskFull, match=r"storage\.max_disk"):
+        again.store.check_space()
+    assert again.store.status().status == "full"
+    again.store.close()
+
+
+def test_batches_without_samples_move_the_cursor(tmp_path: Path):
+    process = Process(tmp_path)
+    process.store.apply(process.batch(((), "x", NOW, (), None)), 0)
+    process.store.apply(process.batch(((), None, (), (), None)), 1)
+    process.store.apply(process.batch(scrape(NOW - 2 * RETENTION, 1.0)), 2)
+    process.store.close()
+    again = Process(tmp_path)
+    assert again.store.cursor() == 3
+    again.store.close()

@@ -110,6 +110,7 @@ class EmbeddedStore:
     def tick(self, now_ms: int) -> None:
         """Start a flush or retention that is due, in the background, and take note of what ended."""
         self._heads.tick(now_ms)
+        self._disk_bytes = self._blocks.disk_usage()
         if self._retention is not None and self._retention.done():
             self._end_retention(self._retention)
         if self._retention is None and now_ms - self._retention_at_ms >= RETENTION_EVERY_MS:
@@ -126,7 +127,6 @@ class EmbeddedStore:
 
     def _end_retention(self, ended: Future[None]) -> None:
         self._retention = None
-        self._disk_bytes = self._blocks.disk_usage()
         if (error := ended.exception()) is not None:
             log.error("deleting old blocks failed: %s: %s; it is tried again", type(error).__name__, error)
 

@@ -19,6 +19,7 @@ from metricsmith.model.telemetry import Telemetry
 from metricsmith.store.blocks import BlockStore
 from metricsmith.store.head import Head
 from metricsmith.store.head_pieces import HeadPieces
+from metricsmith.store.memory import give_back
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +142,7 @@ class Heads:
         self._telemetry.count("metricsmith_store_flushes_total", result=result)
         if self.failure is None:
             self.present = self.present[1:]
+            self._thread.submit(give_back)
             self._retry_ms, self._retry_at_ms = FIRST_RETRY_MS, 0
             return
         log.error(

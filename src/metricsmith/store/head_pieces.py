@@ -15,7 +15,7 @@ from metricsmith.store.head import Head
 from metricsmith.store.pieces import RaggedPiece
 from metricsmith.store.ragged import as_ragged, concatenate, take
 
-PART_SAMPLES = 500_000
+PART_SAMPLES = 262_144
 ALWAYS = (-(1 << 62), 1 << 62)
 
 

@@ -21,6 +21,8 @@ from metricsmith.store.patterns import literal_prefix, literal_values
 
 FEW_VALUES = 64
 """So many values are looked at one by one; more of them as arrays."""
+PART_SERIES = 16_384
+"""So many series are indexed at a time: the lists on the way cost more than the index."""
 ABSENT = 0
 NONE = np.empty(0, np.uint32)
 
@@ -168,11 +170,11 @@ class SeriesIndex:
         if self._size == len(self._table):
             return
         with self._lock:
-            start = self._size
-            keys = self._table.keys(start)
-            self._add(start, keys)
-            # Last: every series below the size is complete in all columns.
-            self._size = start + len(keys)
+            for start in range(self._size, len(self._table), PART_SERIES):
+                keys = self._table.keys(start, start + PART_SERIES)
+                self._add(start, keys)
+                # Last: every series below the size is complete in all columns.
+                self._size = start + len(keys)
 
     def _add(self, start: int, keys: list[bytes]) -> None:
         added: dict[bytes, tuple[list[int], list[int]]] = {}
