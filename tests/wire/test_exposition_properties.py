@@ -146,9 +146,13 @@ def group(
     return [draw(loosely(line)) for line in lines] if format is TEXT else lines
 
 
+# Without quotes and backslashes: the peer loses count of escaped quotes in exemplars.
+exemplar_labels = st.dictionaries(
+    st.sampled_from(["a", "trace_id"]), label_values.filter(lambda v: not set(v) & set('\\"')), max_size=2
+)
 exemplars = st.builds(
     lambda labels, value, time: f" # {{{_inner(labels)}}} {value}{time}",
-    label_sets,
+    exemplar_labels,
     st.sampled_from(["1", "0.5", "NaN", "1e3"]),
     st.sampled_from(["", " 1700000000", " 1.5"]),
 )
@@ -212,13 +216,19 @@ def test_valid_documents_read_as_prometheus_client_reads_them(
 # Changes that scrapes of a living target show, one or more at a time.
 @st.composite
 def changed(draw: st.DrawFn, before: list[Family], format: ExpositionFormat) -> list[Family]:
-    kind = draw(st.sampled_from(["values", "values", "vanish", "appear", "reorder", "comments", "back"]))
+    kind = draw(
+        st.sampled_from(["values", "values", "vanish", "appear", "reorder", "comments", "lines", "swap"])
+    )
     if kind == "vanish":
         return [f for f in before if draw(st.booleans())]
     if kind == "appear":
         return draw(families(format))[:2] + [f for f in before if not f.comments]
     if kind == "reorder":
         return draw(st.permutations(before))
+    if kind == "lines":
+        return [replace(f, lines=tuple(li for li in f.lines if draw(st.integers(0, 4)))) for f in before]
+    if kind == "swap":
+        return [replace(f, lines=tuple(draw(st.permutations(f.lines)))) for f in before]
     if kind == "comments":
         return [replace(f, comments=_other_help(f.comments)) for f in before]
     return [replace(f, lines=tuple(draw(revalued(line)) for line in f.lines)) for f in before]

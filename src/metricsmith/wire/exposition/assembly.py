@@ -12,7 +12,8 @@ from metricsmith.model.labels import PAIR
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.wire.exposition.comments import Comment
 from metricsmith.wire.exposition.families import STRICT_SUFFIX
-from metricsmith.wire.exposition.rules import SUFFIXES, Broken, check_structure, take_label
+from metricsmith.wire.exposition.rules import SUFFIXES, check_structure, take_label
+from metricsmith.wire.exposition.value_rules import Broken
 
 _UNKNOWN = Metadata()
 _COMPOUND = (MetricType.HISTOGRAM, MetricType.GAUGEHISTOGRAM, MetricType.SUMMARY)
@@ -127,7 +128,8 @@ def _valid(family: Family, keys: Sequence[bytes], values: F64, times_ms: I64 | N
     moved = np.diff(seconds, prepend=np.nan) != 0 if len(seconds) else timed
     try:
         lines = list(range(1, len(rows) + 1))
-        rules = check_structure([comment], lines, [keys[row] for row in family.rows], timed, moved)
+        series = [keys[row] for row in family.rows]
+        rules, _ = check_structure([comment], lines, series, timed, moved, {})
         rules.check(values[rows], seconds)
     except Broken:
         return False

@@ -32,8 +32,9 @@ from metricsmith.wire.exposition.numbers import (
     to_millis,
 )
 from metricsmith.wire.exposition.reader import Reading, read_document
-from metricsmith.wire.exposition.rules import Broken, FrozenRules, check_structure
+from metricsmith.wire.exposition.rules import Runs, check_structure
 from metricsmith.wire.exposition.series_text import SeriesLimits, SeriesParser
+from metricsmith.wire.exposition.value_rules import Broken, ValueRules
 
 N = TypeVar("N", F64, I64)
 
@@ -45,13 +46,16 @@ MAX_BYTES = 2**31 - 2**20
 class Structure:
     """What the scrapes of an unchanged target have in common; while unchanged, it is one object.
 
-    Keys are canonical (`model.labels`), in document order. A text document may repeat a series.
-    Warnings are for people: what is odd, but no reason to fail.
+    Keys are canonical (`model.labels`), in document order. A document may repeat a series.
     """
 
     keys: tuple[bytes, ...]
     metadata: Mapping[str, Metadata]
-    warnings: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is odd, but no reason to fail, for people; looked for at each call."""
+        return incomplete_histograms(self.keys, self.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,8 @@ class _Rules:
     """OpenMetrics' rules for a template, valid while timestamps change at the same samples."""
 
     moved: Bool
-    values: FrozenRules
+    values: ValueRules
+    runs: Runs
 
 
 class ExpositionParser:
@@ -226,8 +231,7 @@ class ExpositionParser:
         last = None if self._template is None else self._template.structure
         if last is not None and last.keys == reading.keys and last.metadata == metadata:
             return last
-        warnings = () if self._strict else incomplete_histograms(reading.keys, metadata)
-        return Structure(reading.keys, metadata, warnings)
+        return Structure(reading.keys, metadata)
 
     def _finish(
         self, template: _Template, pieces: _Pieces, rules: _Rules | None, exemplars: list[int]
@@ -258,17 +262,14 @@ class ExpositionParser:
         """Hold a document against OpenMetrics' rules; returns them for the next document."""
         moved = np.diff(seconds, prepend=np.nan) != 0 if len(seconds) else template.timed
         if rules is None or not np.array_equal(rules.moved, moved):
+            last = {} if self._rules is None else self._rules.runs
             lines, keys = template.lines.tolist(), template.structure.keys
-            rules = _Rules(moved, check_structure(template.comments, lines, keys, template.timed, moved))
+            rules = _Rules(
+                moved, *check_structure(template.comments, lines, keys, template.timed, moved, last)
+            )
         rules.values.check(values, seconds)
         if exemplars:
-            samples = np.searchsorted(template.lines, exemplars)
-            refused = ~np.isin(samples, rules.values.with_exemplar)
-            if refused.any():
-                raise Broken(
-                    "got an exemplar, wanted it on buckets and counters only",
-                    sample=int(samples[int(np.argmax(refused))]),
-                )
+            rules.values.check_exemplars(np.searchsorted(template.lines, exemplars))
         return rules
 
 

@@ -1,20 +1,21 @@
 """The rules of OpenMetrics 1.0 on families, groups, names and values.
 
-What depends on names, labels and order is checked once per structure. What depends on values becomes
-arrays of sample indices, so that the next scrape of the same structure is checked without a loop.
+What depends on names, labels and order is checked once per structure, here. What depends on values becomes
+one byte of flags per sample, so that the next scrape of the same structure is checked without a loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-import numpy as np
-
-from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.model.arrays import Bool
 from metricsmith.model.labels import PAIR, VALUE
 from metricsmith.model.metadata import MetricType
 from metricsmith.wire.exposition.comments import Comment
+from metricsmith.wire.exposition.value_rules import Broken, Flag, ValueRules
 
 SUFFIXES: dict[MetricType, tuple[bytes, ...]] = {
     MetricType.COUNTER: (b"_total", b"_created"),
@@ -24,103 +25,42 @@ SUFFIXES: dict[MetricType, tuple[bytes, ...]] = {
     MetricType.INFO: (b"_info",),
 }
 _HISTOGRAMS = (MetricType.HISTOGRAM, MetricType.GAUGEHISTOGRAM)
-_NOT_NAN = frozenset({b"_total", b"_sum", b"_count", b"_bucket", b"_gcount", b"_gsum"})
-_NOT_NEGATIVE = frozenset({b"_total", b"_sum", b"_count", b"_bucket", b"_gcount"})
-_WHOLE = frozenset({b"_bucket", b"_count", b"_gcount"})
-_WITH_EXEMPLAR = frozenset({b"_bucket", b"_total"})
+_ONE_PER_GROUP = (None, MetricType.UNKNOWN, MetricType.GAUGE, MetricType.COUNTER)
+_COUNT = Flag.NOT_NAN | Flag.NOT_NEGATIVE | Flag.WHOLE
+_FLAGS = {
+    b"_total": Flag.NOT_NAN | Flag.NOT_NEGATIVE | Flag.EXEMPLAR,
+    b"_sum": Flag.NOT_NAN | Flag.NOT_NEGATIVE,
+    b"_count": _COUNT,
+    b"_bucket": _COUNT | Flag.EXEMPLAR | Flag.BUCKET,
+    b"_gcount": _COUNT,
+    b"_gsum": Flag.NOT_NAN,
+}
 
 
-class Broken(Exception):
-    """A rule is broken at a sample (by index) or, when `line` is set, at a line."""
+class KnownRun(NamedTuple):
+    """One histogram that was found right: its samples, and what follows from them."""
 
-    def __init__(self, message: str, sample: int = -1, line: int = 0) -> None:
-        self.message = message
-        self.sample = sample
-        self.line = line
-        super().__init__(message)
-
-
-@dataclass(slots=True)
-class ValueRules:
-    """Indices of the samples that each rule on values is about."""
-
-    not_nan: list[int] = field(default_factory=list)
-    not_negative: list[int] = field(default_factory=list)
-    whole: list[int] = field(default_factory=list)
-    zero_or_one: list[int] = field(default_factory=list)
-    one: list[int] = field(default_factory=list)
-    rising: list[tuple[int, int]] = field(default_factory=list)
-    equal: list[tuple[int, int]] = field(default_factory=list)
-    later: list[int] = field(default_factory=list)
-    with_exemplar: list[int] = field(default_factory=list)
-
-    def freeze(self) -> FrozenRules:
-        """Return the same as arrays."""
-        return FrozenRules(
-            not_nan=_indices(self.not_nan),
-            not_negative=_indices(self.not_negative),
-            whole=_indices(self.whole),
-            zero_or_one=_indices(self.zero_or_one),
-            one=_indices(self.one),
-            later=_indices(self.later),
-            rising=_indices(self.rising).reshape(-1, 2),
-            equal=_indices(self.equal).reshape(-1, 2),
-            with_exemplar=_indices(self.with_exemplar),
-        )
+    family: bytes
+    type: MetricType | None
+    keys: Sequence[bytes]
+    group: bytes
+    flags: bytes
+    equal: tuple[int, int] | None  # relative to the first sample
 
 
-def _indices(samples: Sequence[int] | Sequence[tuple[int, int]]) -> I64:
-    return np.array(samples, dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class FrozenRules:
-    """`ValueRules` as arrays of indices into the samples."""
-
-    not_nan: I64
-    not_negative: I64
-    whole: I64
-    zero_or_one: I64
-    one: I64
-    later: I64
-    rising: I64
-    equal: I64
-    with_exemplar: I64
-
-    def check(self, values: F64, seconds: F64) -> None:
-        """Hold a scrape's values against the rules.
-
-        Shapes:
-            values: (P,)
-            seconds: (P,) timestamps, or (0,) when there are none.
-        Raises:
-            Broken: the first rule that is.
-        """
-        _refuse(self.not_nan, np.isnan(values[self.not_nan]), "got NaN, wanted a count or sum")
-        _refuse(self.not_negative, values[self.not_negative] < 0, "got a negative count or sum")
-        whole = values[self.whole]
-        _refuse(self.whole, ~np.isfinite(whole) | (np.floor(whole) != whole), "wanted a whole number")
-        flags = values[self.zero_or_one]
-        _refuse(self.zero_or_one, (flags != 0) & (flags != 1), "wanted 0 or 1 in a stateset")
-        _refuse(self.one, values[self.one] != 1, "wanted 1 in an info")
-        at, before = self.rising[:, 0], self.rising[:, 1]
-        _refuse(at, values[at] < values[before], "got a bucket smaller than the one before it")
-        count, bucket = self.equal[:, 0], self.equal[:, 1]
-        _refuse(count, values[count] != values[bucket], "got a count that differs from its +Inf bucket")
-        if len(seconds):
-            later = self.later
-            _refuse(later, seconds[later] < seconds[later - 1], "got a timestamp before the one above it")
-
-
-def _refuse(samples: I64, broken: Bool, message: str) -> None:
-    if broken.any():
-        raise Broken(message, sample=int(samples[int(np.argmax(broken))]))
+Runs = Mapping[bytes, KnownRun]
+"""Known runs without timestamps, by their first key."""
 
 
 def check_structure(
-    comments: Sequence[Comment], lines: Sequence[int], keys: Sequence[bytes], timed: Bool, moved: Bool
-) -> FrozenRules:
-    """Return the rules on values of a document whose structure is right.
+    comments: Sequence[Comment],
+    lines: Sequence[int],
+    keys: Sequence[bytes],
+    timed: Bool,
+    moved: Bool,
+    known: Runs,
+) -> tuple[ValueRules, Runs]:
+    """Return the rules on values of a document whose structure is right, and its histograms.
 
     Shapes:
         lines, keys: P line numbers and canonical keys.
@@ -129,20 +69,17 @@ def check_structure(
     Raises:
         Broken: a rule is broken.
     """
-    walk = StructureWalk()
-    pending = iter([*comments, None])
-    comment = next(pending)
-    has_time, has_moved = timed.tolist(), moved.tolist()
-    for index, (line, key) in enumerate(zip(lines, keys, strict=True)):
-        while comment is not None and comment.line < line:
-            walk.comment(comment)
-            comment = next(pending)
-        walk.sample(index, key, has_time[index], has_moved[index], line)
-    while comment is not None:
+    walk = _Walk(keys, lines, known)
+    times = (timed.tolist(), moved.tolist()) if timed.any() else None
+    start = 0
+    for comment in comments:
+        stop = bisect_left(lines, comment.line, start)
+        walk.samples(start, stop, times)
         walk.comment(comment)
-        comment = next(pending)
-    walk.finish()
-    return walk.rules.freeze()
+        start = stop
+    walk.samples(start, len(keys), times)
+    walk.finish(len(keys))
+    return ValueRules(walk.flags, walk.equal, walk.later), walk.runs
 
 
 @dataclass(slots=True)
@@ -163,7 +100,7 @@ class _Family:
 class _Run:
     """Samples of one histogram at one time."""
 
-    last: int
+    first: int
     bound: float | None = None
     bucket: int = -1
     count: int = -1
@@ -172,11 +109,20 @@ class _Run:
     below_zero: bool = False
 
 
-class StructureWalk:
-    """Goes through a document in order, as one state machine over families."""
+class _Walk:
+    """Goes through a document in order, as one state machine over families.
 
-    def __init__(self) -> None:
-        self.rules = ValueRules()
+    Histograms seen before, and families of one sample per label set, are taken whole.
+    """
+
+    def __init__(self, keys: Sequence[bytes], lines: Sequence[int], known: Runs) -> None:
+        self.flags = bytearray()
+        self.equal: list[tuple[int, int]] = []
+        self.later: list[int] = []
+        self.runs: dict[bytes, KnownRun] = {}
+        self._keys = keys
+        self._lines = lines
+        self._known = known
         self._names: set[bytes] = set()
         self._family: _Family | None = None
         self._run: _Run | None = None
@@ -199,11 +145,81 @@ class StructureWalk:
             family.type = comment.type
             family.allowed = frozenset(family.name + s for s in SUFFIXES.get(comment.type, (b"",)))
 
-    def sample(self, index: int, key: bytes, timed: bool, moved: bool, line: int) -> None:
-        """Take a sample."""
-        name, _, rest = key.partition(PAIR)
+    def samples(self, start: int, stop: int, times: tuple[list[bool], list[bool]] | None) -> None:
+        """Take the samples between two lines of metadata; `times` are `timed` and `moved`, if any is."""
+        if times is None and self._take_simple_family(start, stop):
+            return
+        index = start
+        while index < stop:
+            taken = 0 if times else self._take_known_run(index, stop)
+            if not taken:
+                timed, moved = (times[0][index], times[1][index]) if times else (False, False)
+                self._sample(index, timed, moved)
+            index += taken or 1
+
+    def finish(self, stop: int) -> None:
+        """Close the last family, whose samples end before `stop`."""
+        family = self._family
+        self._finish_run(stop)
+        if family is None:
+            return
+        for suffix in {*SUFFIXES.get(family.type or MetricType.UNKNOWN, ()), b""}:
+            if family.name + suffix in self._names:
+                name = (family.name + suffix).decode()
+                raise Broken(f"got the name {name} a second time", line=family.line)
+            self._names.add(family.name + suffix)
+        if family.unit:
+            if not family.name.endswith(b"_" + family.unit.encode()):
+                raise Broken(f"got the unit {family.unit}, which does not end the name", line=family.line)
+            if family.type in (MetricType.INFO, MetricType.STATESET):
+                raise Broken(f"got a unit, which {family.type} must not have", line=family.line)
+
+    def _take_simple_family(self, start: int, stop: int) -> bool:
+        """Take all samples when they are of one name and the family's groups have one sample each."""
+        family = self._family
+        if family is None or start == stop or family.type not in _ONE_PER_GROUP:
+            return False
+        block = self._keys[start:stop]
+        name = block[0].partition(PAIR)[0]
+        head = name + PAIR
+        one_name = len(block) == 1 or all(key.startswith(head) for key in block)
+        if name not in family.allowed or not one_name or len(set(block)) != len(block):
+            return False
+        self.flags += bytes([self._flags(family, name[len(family.name) :])]) * len(block)
+        family.samples += len(block)
+        return True
+
+    def _take_known_run(self, index: int, stop: int) -> int:
+        """Take a histogram seen before; returns the number of its samples, 0 when it is none.
+
+        What follows it must be another such histogram, as else it might go on.
+        """
+        run, family = self._known.get(self._keys[index]), self._family
+        if run is None or family is None or (run.family, run.type) != (family.name, family.type):
+            return 0
+        end = index + len(run.keys)
+        follows = self._known.get(self._keys[end]) if end < stop else None
+        if (
+            run.group in family.groups
+            or self._keys[index:end] != run.keys
+            or (end < stop and (follows is None or follows.group == run.group))
+        ):
+            return 0
+        self._finish_run(index)
+        self.flags += run.flags
+        if run.equal is not None:
+            self.equal.append((index + run.equal[0], index + run.equal[1]))
+        self.runs[run.keys[0]] = run
+        family.samples += len(run.keys)
+        family.groups.add(run.group)
+        family.group, family.group_timed = run.group, False
+        return len(run.keys)
+
+    def _sample(self, index: int, timed: bool, moved: bool) -> None:
+        name, _, rest = self._keys[index].partition(PAIR)
         family = self._family
         if family is None or name not in family.allowed:
+            line = self._lines[index]
             family = self._start(_Family(name, line, MetricType.UNKNOWN, allowed=frozenset([name])))
         suffix = name[len(family.name) :]
         family.samples += 1
@@ -212,36 +228,18 @@ class StructureWalk:
             if timed != family.group_timed:
                 raise Broken("got samples with and without timestamp in one group", index)
             if timed and family.type is not MetricType.INFO:
-                self.rules.later.append(index)
+                self.later.append(index)
+        elif group in family.groups:
+            raise Broken("got a group of samples in two places, wanted it together", index)
         else:
-            if group in family.groups:
-                raise Broken("got a group of samples in two places, wanted it together", index)
             family.groups.add(group)
+        self.flags.append(self._flags(family, suffix))
         if family.type in _HISTOGRAMS:
             self._histogram(index, suffix, rest, group != family.group or moved)
         family.group, family.group_timed = group, timed
-        self._note(family, index, suffix)
-
-    def finish(self) -> None:
-        """Close the last family."""
-        family = self._family
-        self._finish_run()
-        if family is None:
-            return
-        for suffix in {*SUFFIXES.get(family.type or MetricType.UNKNOWN, ()), b""}:
-            if family.name + suffix in self._names:
-                raise Broken(
-                    f"got the name {(family.name + suffix).decode()} a second time", line=family.line
-                )
-            self._names.add(family.name + suffix)
-        if family.unit:
-            if not family.name.endswith(b"_" + family.unit.encode()):
-                raise Broken(f"got the unit {family.unit}, which does not end the name", line=family.line)
-            if family.type in (MetricType.INFO, MetricType.STATESET):
-                raise Broken(f"got a unit, which {family.type} must not have", line=family.line)
 
     def _start(self, family: _Family) -> _Family:
-        self.finish()
+        self.finish(len(self.flags))
         self._family = family
         return family
 
@@ -268,35 +266,29 @@ class StructureWalk:
                 return take_label(rest, b"le")[1]
         return rest
 
-    def _note(self, family: _Family, index: int, suffix: bytes) -> None:
-        rules = self.rules
-        if suffix in _NOT_NAN:
-            rules.not_nan.append(index)
-        if suffix in _NOT_NEGATIVE or (family.type is MetricType.SUMMARY and suffix == b""):
-            rules.not_negative.append(index)
-        if suffix in _WHOLE:
-            rules.whole.append(index)
-        if suffix in _WITH_EXEMPLAR:
-            rules.with_exemplar.append(index)
-        if family.type is MetricType.STATESET:
-            rules.zero_or_one.append(index)
-        elif family.type is MetricType.INFO:
-            rules.one.append(index)
+    def _flags(self, family: _Family, suffix: bytes) -> int:
+        match family.type:
+            case MetricType.STATESET:
+                return Flag.ZERO_OR_ONE
+            case MetricType.INFO:
+                return Flag.ONE
+            case MetricType.SUMMARY if suffix == b"":
+                return Flag.NOT_NEGATIVE
+        return _FLAGS.get(suffix, 0)
 
     def _histogram(self, index: int, suffix: bytes, rest: bytes, starts: bool) -> None:
         if starts:
-            self._finish_run()
+            self._finish_run(index)
         run = self._run
         if run is None:
             run = self._run = _Run(index)
-        run.last = index
         if suffix == b"_bucket":
             le, _ = take_label(rest, b"le")
             bound = _number(le or b"", index)
             if run.bound is not None and bound <= run.bound:
                 raise Broken("got a bucket out of order", index)
             if run.bucket >= 0:
-                self.rules.rising.append((index, run.bucket))
+                self.flags[index] |= Flag.RISING
             run.bound, run.bucket = bound, index
             run.below_zero |= bound < 0
         elif suffix in (b"_count", b"_gcount"):
@@ -306,20 +298,29 @@ class StructureWalk:
         elif suffix == b"_gsum":
             run.gsum = index
 
-    def _finish_run(self) -> None:
-        run, self._run = self._run, None
-        if run is None:
+    def _finish_run(self, stop: int) -> None:
+        run, self._run, family = self._run, None, self._family
+        if run is None or family is None:
             return
         if run.bound != float("inf"):
-            raise Broken('wanted a bucket le="+Inf"', run.last)
+            raise Broken('wanted a bucket le="+Inf"', stop - 1)
         if (run.sum >= 0 or run.gsum >= 0) != (run.count >= 0):
-            raise Broken("wanted count and sum of a histogram together", run.last)
+            raise Broken("wanted count and sum of a histogram together", stop - 1)
         if run.below_zero and run.sum >= 0:
             raise Broken("got a sum beside a bucket below zero", run.sum)
         if run.count >= 0:
-            self.rules.equal.append((run.count, run.bucket))
+            self.equal.append((run.count, run.bucket))
         if run.gsum >= 0 and not run.below_zero:
-            self.rules.not_negative.append(run.gsum)
+            self.flags[run.gsum] |= Flag.NOT_NEGATIVE
+        self._remember(run, family, stop)
+
+    def _remember(self, run: _Run, family: _Family, stop: int) -> None:
+        if family.group_timed:
+            return
+        keys, first = self._keys[run.first : stop], run.first
+        equal = (run.count - first, run.bucket - first) if run.count >= 0 else None
+        flags = bytes(self.flags[first:stop])
+        self.runs[keys[0]] = KnownRun(family.name, family.type, keys, family.group or b"", flags, equal)
 
 
 def take_label(rest: bytes, label: bytes) -> tuple[bytes | None, bytes]:
