@@ -99,6 +99,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _seconds("metricsmith_store_flush_seconds", "Time of one flush, in the background."),
     _gauge("metricsmith_store_head_bytes", "Memory of the head's samples.", unit="bytes"),
     _gauge("metricsmith_store_head_samples", "Samples in the head."),
+    _gauge("metricsmith_store_active_series", "Series with samples in the head."),
     _gauge("metricsmith_store_blocks", "Blocks on disk."),
     _gauge("metricsmith_store_disk_bytes", "Bytes of all blocks on disk.", unit="bytes"),
     _gauge("metricsmith_store_cache_bytes", "Memory of cached decoded row groups.", unit="bytes"),

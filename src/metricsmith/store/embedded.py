@@ -62,6 +62,7 @@ class EmbeddedStore:
         self._disk_bytes = self._blocks.disk_usage()
         self._telemetry.watch("metricsmith_store_head_bytes", lambda: float(self._heads.bytes))
         self._telemetry.watch("metricsmith_store_head_samples", lambda: float(self._heads.samples))
+        self._telemetry.watch("metricsmith_store_active_series", lambda: float(self.active_series()))
 
     def cursor(self) -> int:
         """Return the journal sequence number of the first frame that is not in blocks yet."""
@@ -90,9 +91,8 @@ class EmbeddedStore:
         """
         if self._heads.overfull:
             why = self._heads.failure or "the flush is behind"
-            raise DiskFull(
-                f"recent samples fill {format_size(2 * self._config.head_bytes)} and are not on disk: {why}"
-            )
+            used, wanted = format_size(self._heads.bytes), format_size(self._config.head_bytes)
+            raise DiskFull(f"recent samples take {used}, wanted {wanted}, and cannot go to disk: {why}")
         limit = self._config.max_disk
         if limit is not None and self._disk_bytes > limit:
             used, wanted = format_size(self._disk_bytes), format_size(limit)

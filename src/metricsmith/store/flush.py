@@ -68,8 +68,8 @@ class Heads:
 
     @property
     def overfull(self) -> bool:
-        """Whether twice the byte budget is used: an active head that is due behind one not yet written."""
-        return self.bytes > 2 * self._max_bytes
+        """Whether more memory is used than two full heads; while writing works, a burst may take a third."""
+        return self.bytes > (2 if self.failure else 3) * self._max_bytes
 
     def append(self, batch: Batch, now_ms: int) -> None:
         """Add samples to the active head."""
