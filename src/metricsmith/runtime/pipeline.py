@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+import numpy as np
+
 from metricsmith.contracts import Emit, Processor, Store
 from metricsmith.errors import DiskFull, JournalError
-from metricsmith.journal.journal import Journal
-from metricsmith.model.batch import Batch
+from metricsmith.journal import Journal
+from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -25,10 +27,12 @@ class Pipeline:
         self.processors: Sequence[Processor] = ()
         self.accepted_samples = 0
         self._journal, self._store, self._telemetry = journal, store, telemetry
+        self._streams: dict[str, dict[str, Layout]] = {}
         journal.on_commit(self._committed)
 
     def emit_for(self, source: str) -> Emit:
         """Return the emit function of one source."""
+        streams = self._streams.setdefault(source, {})
 
         async def emit(batch: Batch) -> None:
             for processor in self.processors:
@@ -36,19 +40,36 @@ class Pipeline:
                 if result is None:
                     return
                 batch = result
-            try:
-                self._store.check_space()
-                await self._journal.append(batch)
-            except DiskFull:
-                self._count_refusal(source, "disk_full", batch)
-                raise
-            except JournalError:
-                self._count_refusal(source, "journal_error", batch)
-                raise
-            self.accepted_samples += len(batch)
-            self._telemetry.count("metricsmith_samples_accepted_total", len(batch), source=source)
+            await self._accept(source, batch)
+            if (stream := batch.layout.stream) is not None:
+                streams[stream] = batch.layout
+                if batch.stale is not None and batch.stale.all():
+                    del streams[stream]  # the source itself has ended it
 
         return emit
+
+    async def retire(self, source: str, now_ms: int) -> None:
+        """Mark as ended all series of the streams of a source that runs no more."""
+        for layout in self._streams.pop(source, {}).values():
+            count = len(layout)
+            batch = Batch(layout, now_ms, np.full(count, np.nan), np.ones(count, dtype=np.bool_))
+            try:
+                await self._accept(source, batch)
+            except JournalError as error:
+                log.warning("series of %s could not be marked as ended: %s", source, error)
+
+    async def _accept(self, source: str, batch: Batch) -> None:
+        try:
+            self._store.check_space()
+            await self._journal.append(batch)
+        except DiskFull:
+            self._count_refusal(source, "disk_full", batch)
+            raise
+        except JournalError:
+            self._count_refusal(source, "journal_error", batch)
+            raise
+        self.accepted_samples += len(batch)
+        self._telemetry.count("metricsmith_samples_accepted_total", len(batch), source=source)
 
     def _count_refusal(self, source: str, reason: str, batch: Batch) -> None:
         self._telemetry.count(

@@ -52,15 +52,17 @@ class SourceRunner:
         wanted = {part.name: part for part in parts}
         changed = [p for p in parts if p.name not in self._running or self._running[p.name].part != p]
         built = [(part, build(part, self._context(part.name))) for part in changed]
+        endings: dict[str, asyncio.Task[None]] = {}
         for name in [n for n, r in self._running.items() if wanted.get(n) != r.part]:
-            running = self._running.pop(name)
-            running.stop.set()
-            self._ending.add(running.task)
-            running.task.add_done_callback(self._ending.discard)
+            endings[name] = asyncio.create_task(self._end(self._running.pop(name)), name=f"end of {name}")
+            self._ending.add(endings[name])
+            endings[name].add_done_callback(self._ending.discard)
         for part, source in built:
             stop = asyncio.Event()
-            task = asyncio.create_task(self._supervise(part, source, stop), name=f"source {part.name}")
-            self._running[part.name] = _Running(part, task, stop)
+            run = self._supervise(part, source, stop, endings.get(part.name))
+            self._running[part.name] = _Running(
+                part, asyncio.create_task(run, name=f"source {part.name}"), stop
+            )
 
     async def stop(self) -> None:
         """Ask all sources to end; those that do not within STOP_LIMIT_S are cancelled and named in the log."""
@@ -76,7 +78,19 @@ class SourceRunner:
         await asyncio.gather(*late, return_exceptions=True)
         self._running.clear()
 
-    async def _supervise(self, part: Part, source: Any, stop: asyncio.Event) -> None:
+    async def _end(self, running: _Running) -> None:
+        """End a source for good: what it reported is over, and its series say so."""
+        running.stop.set()
+        await asyncio.wait({running.task}, timeout=STOP_LIMIT_S)
+        running.task.cancel()
+        await asyncio.gather(running.task, return_exceptions=True)
+        await self._pipeline.retire(running.part.name, self._context(running.part.name).clock.now_ms())
+
+    async def _supervise(
+        self, part: Part, source: Any, stop: asyncio.Event, before: asyncio.Task[None] | None
+    ) -> None:
+        if before is not None:  # the source of that name that this one takes the place of
+            await before
         context = self._context(part.name)
         emit = self._pipeline.emit_for(part.name)
         try:
