@@ -138,14 +138,17 @@ class Grammar:
 
     def _binary(self, depth: int) -> str:
         if self._draw(st.booleans()):
-            sides = self._draw(st.permutations([self.vector(depth), self.scalar(depth)]))
+            # Bare, `1 == 2 == x` would compare 1 with 2.
+            sides = self._draw(st.permutations([f"({self.vector(depth)})", self.scalar(depth)]))
             return f"{sides[0]} {self._one(ARITHMETIC + COMPARISONS)} {sides[1]}"
         op = self._one(ARITHMETIC + COMPARISONS + SETS)
         bool_ = self._maybe(" bool") if op in COMPARISONS else ""
-        matching = self._maybe(f" {self._one(['on', 'ignoring'])} ({self._one(LABELS)}) ")
+        matching = self._maybe(f"{bool_} {self._one(['on', 'ignoring'])} ({self._one(LABELS)}) ")
         if matching and op not in SETS:
             matching += self._one(["", "group_left ()", "group_right ()", "group_left (extra, more)"])
-        return f"{self.vector(depth)} {op}{bool_}{matching} {self.vector(depth)}"
+        lhs, rhs = self.vector(depth), self.vector(depth)
+        # Bare, `x + on (a) 1 * y` would match x with 1.
+        return f"({lhs}) {op}{matching} ({rhs})" if matching else f"{lhs} {op}{bool_} {rhs}"
 
     def _aggregation(self, depth: int) -> str:
         labels = self._draw(st.lists(st.sampled_from(LABELS + (['"é"'] if self._modern else [])), max_size=3))

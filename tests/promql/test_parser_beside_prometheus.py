@@ -33,6 +33,8 @@ SINCE_2_42 = (
     ("in grouping opts, expected label", r"[:\"'`]", "3.0: any UTF-8 label name"),
     ('in label matching, expected identifier or "}"', r"[\"'`]", "3.0: quoted names"),
     ("bad duration syntax", "", "3.5: arithmetic in durations"),
+    ("unexpected <op:", r"\[[^]]*[-+*/%^]", "3.5: arithmetic in durations"),
+    ('unexpected "("', r"(\[|offset)[^]]*\(", "3.5: arithmetic in durations"),
     ("bad number or duration syntax", "[0-9]_", "3.0: underscores in numbers"),
     ('unexpected "("', r"(start|end)\s*\(\s*\)", "3.x: start() and end() are functions"),
 )
