@@ -82,37 +82,34 @@ def select(
         rows: (R,) positions of the series in the group, ascending.
         series: (R,) their process-wide ids.
     """
-    begin = group.clock_start[rows]
-    count = group.offsets[rows + 1] - group.offsets[rows]
-    lo = _search(group.clock, begin, count, start_ms)
-    hi = _search(group.clock, begin, count, end_ms + 1)
-    found = hi > lo
-    if not bool(found.all()):
-        rows, series, begin, lo, hi = rows[found], series[found], begin[found], lo[found], hi[found]
-    at = group.offsets[rows] + lo - begin
+    begins, first, clock = np.unique(group.clock_start[rows], return_index=True, return_inverse=True)
+    own = rows[first]  # one series for each distinct time vector
+    ends = begins + group.offsets[own + 1] - group.offsets[own]
+    lo, hi = _search(group.clock, begins, ends, start_ms), _search(group.clock, begins, ends, end_ms + 1)
+    at = group.offsets[rows] + (lo - begins)[clock]
     width = hi - lo
-    clocks, first, clock, sharing = np.unique(lo, return_index=True, return_inverse=True, return_counts=True)
+    sharing = np.bincount(clock, minlength=len(begins))
+    fits = (sharing >= _MIN_MATRIX_SERIES) | (len(begins) == 1)
     matrices = []
-    alone = np.zeros(len(rows), np.bool_)
-    if len(clocks) > 1:
-        alone = sharing[clock] < _MIN_MATRIX_SERIES
-    for number in np.flatnonzero(sharing >= _MIN_MATRIX_SERIES) if len(clocks) > 1 else range(len(clocks)):
-        members = np.flatnonzero(clock == number) if len(clocks) > 1 else slice(None)
-        start, stop = int(lo[first[number]]), int(hi[first[number]])
+    for number in np.flatnonzero(fits & (width > 0)):
+        members = slice(None) if len(begins) == 1 else np.flatnonzero(clock == number)
+        window = slice(lo[number], hi[number])
         matrices.append(
             MatrixPart(
                 series[members],
-                group.clock[start:stop],
-                _rows(group.values, at[members], stop - start),
-                None if group.stale is None else group.stale[start:stop],
+                group.clock[window],
+                _rows(group.values, at[members], int(width[number])),
+                None if group.stale is None else group.stale[window],
             )
         )
+    alone = (~fits & (width > 0))[clock]
     if not bool(alone.any()):
         return matrices, None
-    flat, ticks = flat_positions(at[alone], width[alone]), flat_positions(lo[alone], width[alone])
+    lengths = width[clock[alone]]
+    samples, ticks = flat_positions(at[alone], lengths), flat_positions(lo[clock[alone]], lengths)
     stale = None if group.stale is None else group.stale[ticks]
     return matrices, RaggedPiece(
-        series[alone], offsets_of(width[alone]), group.clock[ticks], group.values[flat], stale
+        series[alone], offsets_of(lengths), group.clock[ticks], group.values[samples], stale
     )
 
 
@@ -138,15 +135,15 @@ def _rows(values: F64, at: I64, width: int) -> F64:
     return sliding_window_view(values, width)[at]
 
 
-def _search(clock: I64, begin: I64, count: I64, time_ms: int) -> I64:
+def _search(clock: I64, begins: I64, ends: I64, time_ms: int) -> I64:
     """Return for each vector of the clock where its first time not before `time_ms` stands.
 
     Shapes:
-        begin, count: (R,) bounds of the vectors.
-        returns: (R,) positions in `clock`.
+        begins, ends: (V,) bounds of the vectors.
+        returns: (V,) positions in `clock`.
     """
-    lo, hi = begin.copy(), begin + count
-    for _ in range(int(count.max(initial=0)).bit_length()):
+    lo, hi = begins, ends
+    for _ in range(int((ends - begins).max()).bit_length()):
         middle = (lo + hi) >> 1
         before = (lo < hi) & (clock[np.minimum(middle, len(clock) - 1)] < time_ms)
         lo = np.where(before, middle + 1, lo)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from datetime import UTC, datetime, timedelta
 
 import orjson
@@ -77,16 +76,13 @@ def encode_meta(meta: BlockMeta) -> bytes:
     return orjson.dumps(meta.model_dump(), option=orjson.OPT_INDENT_2)
 
 
-def decode_meta(data: bytes, crc32: int, where: str) -> BlockMeta:
+def decode_meta(data: bytes, where: str) -> BlockMeta:
     """Return what the bytes of a `meta.json` say.
 
     Raises:
-        BlockCorrupt: not the bytes that were written.
+        BlockCorrupt: not what a block writer writes.
         FormatTooNew: a newer metricsmith wrote the block.
     """
-    got = zlib.crc32(data)
-    if got != crc32:
-        raise BlockCorrupt(f"{where}: got checksum {got:08x}, wanted {crc32:08x}")
     try:
         fields = orjson.loads(data)
         version = fields.get("format") if isinstance(fields, dict) else None

@@ -223,19 +223,35 @@ def open_block(
         BlockCorrupt: a file is missing, damaged or of the wrong size.
         FormatTooNew: a newer metricsmith wrote it.
     """
+    meta, crc32 = read_meta(folder)
+    if crc32 != entry.meta_crc32:
+        raise _corrupt(folder / META_FILE, f"got checksum {crc32:08x}, wanted {entry.meta_crc32:08x}")
     try:
-        data = (folder / META_FILE).read_bytes()
-        meta = decode_meta(data, entry.meta_crc32, str(folder / META_FILE))
         for name, wanted in ((SAMPLES_FILE, meta.samples_bytes), (SERIES_FILE, meta.series_file.bytes)):
             size = (folder / name).stat().st_size
             if size != wanted:
-                raise BlockCorrupt(f"{folder / name}: got {size} bytes, wanted {wanted}")
+                raise _corrupt(folder / name, f"got {size} bytes, wanted {wanted}")
     except FileNotFoundError as error:
         raise BlockCorrupt(f"{error.filename}: the file is missing") from error
     catalogue = known.get(meta.catalogue)
     if catalogue is None:
         catalogue = known[meta.catalogue] = load_catalogue(folder, meta, table)
     return Block(folder, entry, meta, catalogue)
+
+
+def read_meta(folder: Path) -> tuple[BlockMeta, int]:
+    """Return what a block says of itself, and the checksum of these words.
+
+    Raises:
+        BlockCorrupt: there is no readable `meta.json`.
+        FormatTooNew: a newer metricsmith wrote it.
+    """
+    path = folder / META_FILE
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise _corrupt(path, "the file is missing") from error
+    return decode_meta(data, str(path)), zlib.crc32(data)
 
 
 def load_catalogue(folder: Path, meta: BlockMeta, table: SeriesTable) -> Catalogue:

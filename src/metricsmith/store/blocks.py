@@ -23,12 +23,12 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.store import fsutil
 from metricsmith.store.block_output import BlockOutput, BlockShape, choose_merge, copy_blocks
-from metricsmith.store.block_reader import Block, Catalogue, open_block
+from metricsmith.store.block_reader import Block, Catalogue, open_block, read_meta
 from metricsmith.store.block_writer import FinishedBlock
 from metricsmith.store.cache import ByteCache
 from metricsmith.store.datadir import DataDir
 from metricsmith.store.leases import LiveBlocks
-from metricsmith.store.manifest import BlockEntry, Manifest
+from metricsmith.store.manifest import BlockEntry, Manifest, create_manifest
 from metricsmith.store.pieces import Piece, RaggedPiece
 from metricsmith.store.sorting import joined
 
@@ -75,6 +75,8 @@ class BlockStore:
         """
         self._dirs.open()
         try:
+            if not self._dirs.manifest.exists():
+                self._begin_manifest()
             self._manifest = Manifest(self._dirs.manifest)
             self._open_blocks()
             self._clear_leftovers()
@@ -88,6 +90,22 @@ class BlockStore:
         """Release the directory."""
         self._manifest.close()
         self._dirs.close()
+
+    def _begin_manifest(self) -> None:
+        """Name all blocks found; those that another says it has replaced are left over from a merge."""
+        found = {}
+        for folder in sorted(self._dirs.blocks.iterdir()):
+            try:
+                meta, crc32 = read_meta(folder)
+            except BlockCorrupt as error:
+                log.warning("not taken into the new manifest: %s", error)
+            else:
+                found[folder.name] = meta.sources, BlockEntry(meta.number, folder.name, crc32)
+        replaced = {name for sources, _ in found.values() for name in sources}
+        entries = [entry for name, (_, entry) in found.items() if name not in replaced]
+        if found:
+            log.warning("%s is missing: made anew from %d blocks", self._dirs.manifest, len(entries))
+        create_manifest(self._dirs.manifest, entries)
 
     def _open_blocks(self) -> None:
         blocks, damaged = [], []

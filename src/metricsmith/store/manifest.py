@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from metricsmith.errors import DiskFull, StoreError
+from metricsmith.store import fsutil
 
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS blocks (
+CREATE TABLE blocks (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
     meta_crc32 INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS store (
+CREATE TABLE store (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     cursor INTEGER NOT NULL,
     next_number INTEGER NOT NULL
 ) STRICT;
-INSERT OR IGNORE INTO store VALUES (1, 0, 1);
+INSERT INTO store VALUES (1, 0, 1);
 """
 
 
@@ -34,6 +36,27 @@ class BlockEntry:
     meta_crc32: int
 
 
+def create_manifest(path: Path, blocks: Sequence[BlockEntry]) -> None:
+    """Write a new manifest that names the given blocks, with the cursor at the journal's beginning.
+
+    It is made aside and renamed: a manifest that exists is complete.
+    """
+    aside = path.with_name(path.name + ".new")
+    for leftover in (aside, _log_of(aside), _log_of(path)):  # an old log must not be applied to a new file
+        leftover.unlink(missing_ok=True)
+    with _sqlite_errors(path):
+        database = sqlite3.connect(aside, isolation_level=None)
+        database.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        database.executemany("INSERT INTO blocks VALUES (?, ?, ?)", [astuple(entry) for entry in blocks])
+        next_number = 1 + max((entry.number for entry in blocks), default=0)
+        database.execute("UPDATE store SET next_number = ?", (next_number,))
+        database.close()
+    with aside.open("rb") as file:
+        fsutil.sync_file(file)
+    fsutil.rename(aside, path)
+    fsutil.sync_folder(path.parent)
+
+
 class Manifest:
     """The SQLite file beside the blocks. Every change is one transaction, durable when `commit` returns.
 
@@ -44,14 +67,13 @@ class Manifest:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        with _sqlite_errors(path):
+            self._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False
+            )
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
-            self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
             row = self._db.execute("SELECT cursor, next_number FROM store").fetchone()
-        except sqlite3.Error as error:
-            raise _translated(error, path) from error
         self._cursor: int = row[0]
         self._next_number: int = row[1]
 
@@ -83,18 +105,19 @@ class Manifest:
         """
         with self._lock:
             cursor = self._cursor if cursor is None else cursor
-            try:
-                self._db.execute("BEGIN IMMEDIATE")
-                self._db.executemany("DELETE FROM blocks WHERE number = ?", [(n,) for n in remove])
-                self._db.executemany(
-                    "INSERT INTO blocks VALUES (?, ?, ?)", [(e.number, e.name, e.meta_crc32) for e in add]
-                )
-                self._db.execute("UPDATE store SET cursor = ?, next_number = ?", (cursor, self._next_number))
-                self._db.execute("COMMIT")
-            except sqlite3.Error as error:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
-                raise _translated(error, self._path) from error
+            with _sqlite_errors(self._path):
+                try:
+                    self._db.execute("BEGIN IMMEDIATE")
+                    self._db.executemany("DELETE FROM blocks WHERE number = ?", [(n,) for n in remove])
+                    self._db.executemany("INSERT INTO blocks VALUES (?, ?, ?)", [astuple(e) for e in add])
+                    self._db.execute(
+                        "UPDATE store SET cursor = ?, next_number = ?", (cursor, self._next_number)
+                    )
+                    self._db.execute("COMMIT")
+                except sqlite3.Error:
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                    raise
             self._cursor = cursor
 
     def close(self) -> None:
@@ -102,7 +125,19 @@ class Manifest:
         self._db.close()
 
 
-def _translated(error: sqlite3.Error, path: Path) -> Exception:
-    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-        return DiskFull(f"writing {path}: {error}; wanted free space; samples stay in the journal")
-    return StoreError(f"{path}: {error} (see docs/formats/data-directory.md for how to rebuild it)")
+@contextmanager
+def _sqlite_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise DiskFull(
+                f"writing {path}: {error}; wanted free space; samples stay in the journal"
+            ) from error
+        raise StoreError(
+            f"{path}: {error} (docs/formats/data-directory.md says how to rebuild it)"
+        ) from error
+
+
+def _log_of(path: Path) -> Path:
+    return path.with_name(path.name + "-wal")

@@ -56,7 +56,7 @@ def history(tools):
     """Writes that begin windows, overlap, and exceed the blocks of a window, so that merges run."""
     return [
         {tools.key(n): {i: float(i), 900: float(100 + i), 1000 + i: 1.0} for n in range(i, i + 3)}
-        for i in range(4)
+        for i in range(3)
     ]
 
 
@@ -66,7 +66,7 @@ def run(one, writes, first: int = 0) -> None:
 
 
 def test_every_crash_point_leaves_a_state_that_was_committed(tools, tmp_path, monkeypatch, memory):
-    config = dataclasses.replace(tools.SMALL, max_blocks_per_window=2)
+    config = dataclasses.replace(tools.SMALL, max_blocks_per_window=1)
     writes = history(tools)
     fails_at, seen = 1, set()
     while True:
@@ -100,7 +100,7 @@ def test_every_crash_point_leaves_a_state_that_was_committed(tools, tmp_path, mo
 
 
 def test_a_crash_while_a_directory_is_made_does_no_harm(tools, memory, monkeypatch):
-    for fails_at in range(1, 4):
+    for fails_at in range(1, 8):
         folder = Path(memory) / f"new{fails_at}"
         with monkeypatch.context() as patch:
             Power(patch, fails_at)

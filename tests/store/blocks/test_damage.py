@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import os
 import shutil
@@ -91,6 +92,32 @@ def test_what_the_manifest_does_not_know_is_set_aside(open_store, tools):
     assert sorted(p.name for p in (two.folder / "strays").iterdir()) == ["copied here", "note.txt"]
     assert two.telemetry.value("metricsmith_store_blocks_set_aside_total", reason="unknown") == 2
     assert list((two.folder / "tmp").iterdir()) == []
+
+
+def test_a_lost_manifest_is_made_anew_from_the_blocks(open_store, tools):
+    one = open_store()
+    written = [{tools.key(n): {i * 10: 1.0, 1000 + i: 2.0} for n in range(4)} for i in range(5)]
+    for piece in written:
+        one.write(piece, cursor=9)
+    replaced = shutil.copytree(next((one.folder / "blocks").iterdir()), one.folder / "copy")
+    one.write({tools.key(0): {20: 7.0}}, cursor=10)
+    one.write({tools.key(0): {20: 8.0}}, cursor=11)
+    one.store.close()
+    merged = {
+        name
+        for p in (one.folder / "blocks").rglob("meta.json")
+        for name in json.loads(p.read_text())["sources"]
+    }
+    replaced.rename(one.folder / "blocks" / min(merged))  # as a crash between merge and deletion leaves it
+    (one.folder / "blocks" / "note").mkdir()
+    for path in one.folder.glob("manifest.sqlite*"):
+        path.unlink()
+    two = open_store()
+    assert two.store.cursor == 0  # the journal is replayed as far as it goes back, which changes nothing
+    assert two.contents() == tools.expected(*written, {tools.key(0): {20: 8.0}})
+    assert [p.name for p in (two.folder / "strays").iterdir()] == ["note"]
+    two.write({tools.key(0): {20: 9.0}})
+    assert two.contents()[tools.key(0), 20] == 9.0
 
 
 def test_strays_are_deleted_with_the_retention(open_store, tools):

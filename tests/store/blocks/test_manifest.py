@@ -7,14 +7,16 @@ import sqlite3
 import pytest
 
 from metricsmith.errors import DiskFull, StoreError
-from metricsmith.store.manifest import BlockEntry, Manifest
+from metricsmith.store.manifest import BlockEntry, Manifest, create_manifest
 
 A, B, C = (BlockEntry(n, f"block {n}", 2**32 - n) for n in (1, 2, 3))
 
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "manifest.sqlite"
+    path = tmp_path / "manifest.sqlite"
+    create_manifest(path, [])
+    return path
 
 
 def test_blocks_and_cursor_change_together_and_are_found_again(path):
@@ -71,3 +73,14 @@ def test_a_file_that_is_no_manifest_is_an_error_with_a_hint(path):
     with pytest.raises(StoreError, match=r"docs/formats/data-directory\.md") as caught:
         Manifest(path)
     assert isinstance(caught.value.__cause__, sqlite3.Error)
+
+
+def test_a_manifest_made_from_blocks_names_them_and_goes_on_counting(path):
+    old = Manifest(path)
+    old.commit([A], cursor=5)
+    path.unlink()  # its write-ahead log is still there, and must not be applied to the new one
+    create_manifest(path, [B, C])
+    old.close()
+    new = Manifest(path)
+    assert (new.blocks(), new.cursor, new.take_number()) == ([B, C], 0, 4)
+    new.close()
