@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,7 +17,6 @@ from metricsmith.sources.target import Equipment, Target
 
 log = logging.getLogger(__name__)
 
-WORKERS = 2
 STOP_LIMIT_S = 1.5
 
 
@@ -45,9 +43,8 @@ class ScrapeSource:
         self._context.telemetry.watch(
             "metricsmith_scrape_targets", lambda: len(self._running), source=self._context.name
         )
-        workers = ThreadPoolExecutor(WORKERS, thread_name_prefix=f"scrape-{self._context.name}")
         async with HttpClient(self._config) as client:
-            equipment = Equipment(self._config, self._context, client, workers, emit)
+            equipment = Equipment(self._config, self._context, client, emit)
             tasks = [
                 asyncio.create_task(self._discover(number, provider, equipment))
                 for number, provider in enumerate(providers(self._config, self._context))
@@ -56,7 +53,6 @@ class ScrapeSource:
                 await _until(stop, tasks)
             finally:
                 await self._stop(tasks)
-                workers.shutdown(wait=False, cancel_futures=True)
                 self._context.telemetry.forget("metricsmith_scrape_targets", source=self._context.name)
 
     async def _discover(self, number: int, provider: Provider, equipment: Equipment) -> None:

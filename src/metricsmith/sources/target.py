@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import Executor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 from yarl import URL
 
@@ -27,7 +28,14 @@ SETTLED_SCRAPES = 3
 """A body is parsed on the event loop when it is small and its series have been the same for this many
 scrapes: that takes well under a millisecond. All else goes to a worker thread, so that no target
 delays another."""
+WORKERS = 4
 TOLERANCE_MS = 2
+
+
+@cache
+def _workers() -> ThreadPoolExecutor:
+    """The threads that parse; one set for all sources, as each thread costs memory."""
+    return ThreadPoolExecutor(WORKERS, thread_name_prefix="scrape-parse")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,6 @@ class Equipment:
     config: ScrapeConfig
     context: Context
     client: HttpClient
-    workers: Executor
     emit: Emit
 
 
@@ -152,8 +159,7 @@ class Target:
             body = self._gunzip_small(answer.body) if answer.gzip else answer.body
             if body is not None and len(body) <= INLINE_BYTES:
                 return self._digest(body, answer.content_type)
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._equipment.workers, self._digest_any, answer)
+        return await asyncio.get_running_loop().run_in_executor(_workers(), self._digest_any, answer)
 
     def _gunzip_small(self, body: bytes) -> bytes | None:
         # A small compressed body may be a large one, or a bomb: only a little is unpacked on the event loop.
