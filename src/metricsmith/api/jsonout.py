@@ -8,8 +8,9 @@ orjson (exponents, NaN, infinities) are put in one by one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import numpy as np
 import orjson
@@ -39,7 +40,7 @@ def _payload(result: Result) -> Iterator[str]:
         case "string":
             yield f"[{_time_text(int(result.steps[0]))},{orjson.dumps(result.text).decode()}]"
         case "scalar":
-            yield f'[{_time_text(int(result.steps[0]))},"{value_texts(result.values[0, :1])[0]}"]'
+            yield f'[{_time_text(int(result.steps[0]))},"{_scalar_text(float(result.values[0, 0]))}"]'
         case "vector":
             yield from _vector(result)
         case "matrix" if result.raw is not None:
@@ -75,8 +76,7 @@ def _rows(result: Result) -> Iterator[str]:
         if present is None or present.all():
             yield _points(between, value_texts(values))
         else:
-            steps = np.flatnonzero(present)
-            yield _points(_between(result.steps[steps]), value_texts(values[steps]))
+            yield _points(list(compress(between, present.tolist())), value_texts(values[present]))
 
 
 def _points(between: list[str], values: list[str]) -> str:
@@ -124,6 +124,13 @@ def value_texts(values: F64) -> list[str]:
         for index in np.flatnonzero(rare).tolist():
             texts[index] = format_value(float(values[index]))
     return texts
+
+
+def _scalar_text(value: float) -> str:
+    """Return a scalar as Prometheus writes it: unlike samples, never with an exponent."""
+    if not math.isfinite(value):
+        return format_value(value)
+    return np.format_float_positional(value, unique=True, trim="-")
 
 
 def object_list(keys: Sequence[bytes], warnings: Sequence[str]) -> list[bytes]:

@@ -50,7 +50,10 @@ class Params:
             return default_ms
         found = parse_time(text)
         if found is None:
-            raise bad_parameter(name, f"cannot parse {quoted(text)} to a valid timestamp", quoted(text), TIME)
+            message = f"cannot parse {quoted(text)} to a valid timestamp"
+            if default_ms is not None:
+                message = f"Invalid time value for '{name}': {message}"
+            raise bad_parameter(name, message, quoted(text), TIME)
         return found
 
     def duration_ms(self, name: str) -> int:

@@ -157,7 +157,7 @@ def _selector(text: str) -> tuple[Matcher, ...]:
         return parse_selector(text).matchers
     except ParseError as error:
         if "at least one non-empty matcher" in str(error):
-            raise bad_data("match[] must contain at least one non-empty matcher") from None
+            raise bad_parameter("match[]", "match[] must contain at least one non-empty matcher") from None
         raise bad_parameter("match[]", str(error)) from None
 
 
