@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from datetime import UTC
+from pathlib import Path
 
 import duckdb
 import pyarrow.parquet as pq
@@ -44,6 +46,18 @@ def test_duckdb_joins_samples_and_series(open_store, tools):
         expected[labels.pop("__name__"), frozenset(labels.items()), t] = None if value == "stale" else value
     assert repr(sorted(got.items(), key=str)) == repr(sorted(expected.items(), key=str))
     assert sum(v is not None and math.isnan(v) for v in got.values()) == 1  # a real NaN is not NULL
+
+
+def test_the_documented_query_gives_the_samples_of_all_blocks(open_store, tools):
+    text = (Path(__file__).parents[3] / "docs/formats/block.md").read_text()
+    query = text.split("```sql\n")[1].split("```")[0]
+    one = open_store()
+    keys = [b"http_requests_total\xffinstance\xfe" + name for name in (b"a", b"b")]
+    one.write({keys[0]: {0: 1.0, 1000: 2.0, 2000: "stale"}, keys[1]: {500: 3.0}, b"up": {0: 1.0}})
+    one.write({keys[1]: {1500: 4.0}})
+    rows = duckdb.sql(query.replace("data/blocks", str(one.folder / "blocks"))).fetchall()
+    got = [(instance, round(time.replace(tzinfo=UTC).timestamp() * 1000), value) for _, instance, time, value in rows]
+    assert got == [("a", 0, 1.0), ("a", 1000, 2.0), ("b", 500, 3.0), ("b", 1500, 4.0)]
 
 
 def test_rows_are_sorted_and_row_groups_begin_with_a_series(open_store, tools):
