@@ -152,6 +152,15 @@ def test_a_vanished_segment_is_counted(bench):
     assert bench.damaged("missing") == 1
 
 
+def test_what_was_being_created_is_removed(bench):
+    write(bench, 3)
+    strays = [bench.folder / f"{3:020d}.journal.tmp", bench.folder / "oci.cursor.tmp"]
+    for stray in strays:
+        stray.write_bytes(b"half")
+    assert len(replayed(bench)) == 3
+    assert not any(stray.exists() for stray in strays)
+
+
 @pytest.mark.parametrize("last", [True, False])
 def test_a_newer_format_is_refused(bench, last):
     write(bench, 40, segment_bytes=4096)

@@ -197,6 +197,17 @@ async def test_what_is_acknowledged_was_synced_when_each_commit_is(bench, monkey
     await journal.close()
 
 
+@pytest.mark.parametrize(("setting", "synced"), [("interval", True), ("never", False)])
+async def test_a_segment_that_ends_is_synced_unless_told_never(bench, monkeypatch, setting, synced):
+    journal = bench.open(sync=setting, sync_interval_ms=10**9, segment_bytes=4096)
+    sync, events = os.fdatasync, []
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (sync(fd), events.append(fd)))
+    while len(bench.segments()) < 2:
+        await journal.append(Batch(bench.layout(range(100)), 0, np.random.default_rng(0).random(100)))
+    assert bool(events) == synced
+    await journal.close()
+
+
 class HeldClock(SystemClock):
     """Sleeps until released."""
 

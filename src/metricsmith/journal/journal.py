@@ -49,7 +49,7 @@ class Journal:
         self._telemetry = telemetry
         self._clock = clock
         self._config = config
-        self._segments = SegmentLog(folder, series, telemetry, config.segment_bytes)
+        self._segments = SegmentLog(folder, series, telemetry, config)
         self._next_sequence = self._segments.next_sequence
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._waiting: list[_Waiting] = []
@@ -170,6 +170,8 @@ class Journal:
 
     async def close(self) -> None:
         """Commit what waits, force everything to the disk and release the files."""
+        if self._closed:
+            return
         self._closed = True
         if self._committing is not None:
             await self._committing
@@ -208,9 +210,8 @@ class Journal:
         batches = [batch for batch, _ in taken]
         started = self._clock.monotonic()
         loop = asyncio.get_running_loop()
-        each_commit = self._config.sync is Sync.COMMIT
         try:
-            first = await loop.run_in_executor(self._thread, self._segments.commit, batches, each_commit)
+            first = await loop.run_in_executor(self._thread, self._segments.commit, batches)
         except JournalError as error:
             _fail(taken, error)
             return

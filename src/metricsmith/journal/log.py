@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metricsmith.errors import DiskFull, JournalCorrupt, JournalError
+from metricsmith.journal.config import JournalConfig, Sync
 from metricsmith.journal.encode import SegmentEncoder
 from metricsmith.journal.format import SEGMENT_HEADER, check_segment_header
 from metricsmith.journal.segment import Segment, SegmentFile, list_segments, repair_tail, sync_folder
@@ -27,7 +28,9 @@ class SegmentLog:
     segment gives to series and layouts belong to one encoder.
     """
 
-    def __init__(self, folder: Path, series: SeriesTable, telemetry: Telemetry, segment_bytes: int) -> None:
+    def __init__(
+        self, folder: Path, series: SeriesTable, telemetry: Telemetry, config: JournalConfig
+    ) -> None:
         """Open a folder: check versions, cut a torn tail, continue the sequence.
 
         Raises:
@@ -37,7 +40,7 @@ class SegmentLog:
         self._folder = folder
         self._series = series
         self._telemetry = telemetry
-        self._segment_bytes = segment_bytes
+        self._config = config
         self._lock = threading.Lock()
         self._layout_owner = object()
         self._begun = 0
@@ -46,6 +49,9 @@ class SegmentLog:
             folder.mkdir(parents=True, exist_ok=True)
             self._segments = list_segments(folder)
             self.next_sequence = self._repair()
+            for stray in folder.glob("*.tmp"):
+                _log.info("%s: removed, it was being created when the process ended", stray)
+                stray.unlink()
         except OSError as error:
             raise journal_error(error, folder) from error
 
@@ -58,7 +64,7 @@ class SegmentLog:
         """Return the committed bytes of all segments."""
         return sum(s.size_bytes for s in self.segments())
 
-    def commit(self, batches: Sequence[Batch], sync: bool) -> int:
+    def commit(self, batches: Sequence[Batch]) -> int:
         """Write batches as one unit and return the first one's sequence number.
 
         Raises:
@@ -69,7 +75,7 @@ class SegmentLog:
             writer, encoder = self._current()
             pieces = [p for i, batch in enumerate(batches) for p in encoder.encode(batch, first + i)]
             written = writer.write(pieces)
-            if sync:
+            if self._config.sync is Sync.COMMIT:
                 writer.sync()
         except OSError as error:
             failure = journal_error(error, self._folder)
@@ -145,9 +151,12 @@ class SegmentLog:
         return next_sequence
 
     def _current(self) -> tuple[SegmentWriter, SegmentEncoder]:
-        if self._open is not None and self._open[0].segment.size_bytes < self._segment_bytes:
-            return self._open
-        self.close()
+        if self._open is not None:
+            if self._open[0].segment.size_bytes < self._config.segment_bytes:
+                return self._open
+            if self._config.sync is not Sync.NEVER:
+                self._open[0].sync()  # later syncs reach only the new file
+            self.close()
         writer = SegmentWriter(self._folder, self.next_sequence)
         self._begun += 1
         self._open = writer, SegmentEncoder(self._begun, self._series, self._layout_owner)
