@@ -7,7 +7,7 @@ overlap in time, or without shared timestamps, are sorted sample by sample.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -19,13 +19,15 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
 from metricsmith.store.ragged import (
     EMPTY,
+    appended,
+    as_matrix,
     as_ragged,
+    concatenate,
     consecutive,
     flat_positions,
     group_equal,
     joined_stale,
     offsets_of,
-    sort_samples,
     take,
     trim,
 )
@@ -59,16 +61,18 @@ def merge(pieces: Sequence[Piece], start_ms: int, end_ms: int, table: SeriesTabl
     if not inside:
         return Selection([], [])
     entries = _entries(inside)
-    plain = _plain(inside, entries)
-    matrices = _joined(inside, entries, np.flatnonzero(plain))
-    flat = _flattened(inside, entries, ~plain)
+    overlapping, ragged = _kinds(inside, entries)
+    matrices = _joined(inside, entries, np.flatnonzero(~(overlapping | ragged)))
+    flat = appended(
+        [_laid_down(inside, entries, ragged & ~overlapping), _sorted(inside, entries, overlapping)]
+    )
     return _selection(*_regroup(matrices, flat), table)
 
 
 def _cut(piece: Piece, start_ms: int, end_ms: int) -> Piece | None:
     if isinstance(piece, RaggedPiece):
         trimmed = trim(piece, start_ms, end_ms)
-        return trimmed if len(trimmed.times) else None
+        return as_matrix(trimmed) or trimmed if len(trimmed.times) else None
     lo, hi = (int(i) for i in np.searchsorted(piece.times, [start_ms, end_ms + 1]))
     if lo >= hi or len(piece.series) == 0:
         return None
@@ -96,12 +100,17 @@ def _entries(pieces: list[Piece]) -> _Entries:
     return _Entries(series, piece[order], position[order], first[order], last[order], bounds)
 
 
-def _plain(pieces: list[Piece], entries: _Entries) -> Bool:
-    """Return per series whether it stands in matrices only, one after another in time."""
+def _kinds(pieces: list[Piece], entries: _Entries) -> tuple[Bool, Bool]:
+    """Return per series whether its pieces overlap in time, and whether one of them is ragged.
+
+    Shapes:
+        returns: (S,) each.
+    """
     ragged = np.array([isinstance(p, RaggedPiece) for p in pieces])[entries.piece]
-    overlaps = (entries.series[1:] == entries.series[:-1]) & (entries.first[1:] <= entries.last[:-1])
-    ragged[1:] |= overlaps
-    return ~np.logical_or.reduceat(ragged, entries.bounds[:-1])
+    overlaps = np.zeros(len(ragged), np.bool_)
+    overlaps[1:] = (entries.series[1:] == entries.series[:-1]) & (entries.first[1:] <= entries.last[:-1])
+    starts = entries.bounds[:-1]
+    return np.logical_or.reduceat(overlaps, starts), np.logical_or.reduceat(ragged, starts)
 
 
 def _joined(pieces: list[Piece], entries: _Entries, plain: I64) -> list[MatrixPiece]:
@@ -144,28 +153,45 @@ def _rows(part: MatrixPiece, place: I64) -> F64:
     return part.values[place]
 
 
-def _flattened(pieces: list[Piece], entries: _Entries, chosen: Bool) -> RaggedPiece:
-    """Return the chosen series sample by sample, sorted by series id and time; the later piece wins."""
+def _parts(pieces: list[Piece], entries: _Entries, at: I64) -> Iterator[tuple[I64, RaggedPiece]]:
+    """Yield for each piece which of the entries at `at` are its, and their samples; oldest piece first."""
+    piece, position = entries.piece[at], entries.position[at]
+    order = np.argsort(piece, kind="stable")
+    cuts = np.append(np.flatnonzero(np.append(True, np.diff(piece[order]) > 0)), len(order))
+    for lo, hi in pairwise(cuts):
+        own = order[lo:hi]
+        part = pieces[piece[own[0]]]
+        cut = take(part, position[own]) if isinstance(part, RaggedPiece) else as_ragged(part, position[own])
+        yield own, cut
+
+
+def _laid_down(pieces: list[Piece], entries: _Entries, chosen: Bool) -> RaggedPiece:
+    """Return the chosen series, whose pieces follow one another in time: each copied to its place."""
     if not chosen.any():
         return EMPTY
-    wanted = np.repeat(chosen, np.diff(entries.bounds))
-    piece, position = entries.piece[wanted], entries.position[wanted]
-    order = np.argsort(piece, kind="stable")
-    numbers, at = np.unique(piece[order], return_index=True)
-    parts = []
-    for number, lo, hi in zip(numbers, at, np.append(at[1:], len(order)), strict=True):
-        part = pieces[number]
-        place = position[order[lo:hi]]
-        if isinstance(part, RaggedPiece):
-            parts.append(part if len(place) == len(part.series) else take(part, place))
-        else:
-            parts.append(as_ragged(part, place))
-    return sort_samples(
-        np.concatenate([np.repeat(p.series, np.diff(p.offsets)) for p in parts]),
-        np.concatenate([p.times for p in parts]),
-        np.concatenate([p.values for p in parts]),
-        joined_stale([(p.stale, len(p.times)) for p in parts]),
-    )
+    at = np.flatnonzero(np.repeat(chosen, np.diff(entries.bounds)))
+    parts = list(_parts(pieces, entries, at))
+    lengths = np.empty(len(at), np.int64)
+    for own, part in parts:
+        lengths[own] = np.diff(part.offsets)
+    starts = offsets_of(lengths)
+    times, values = np.empty(starts[-1], np.int64), np.empty(starts[-1])
+    stale = None if all(part.stale is None for _, part in parts) else np.zeros(len(times), np.bool_)
+    for own, part in parts:
+        places = flat_positions(starts[own], lengths[own])
+        times[places], values[places] = part.times, part.values
+        if stale is not None and part.stale is not None:
+            stale[places] = part.stale
+    series = entries.series[at]
+    firsts = np.flatnonzero(np.append(True, series[1:] != series[:-1]))
+    offsets = np.append(starts[firsts], starts[-1])
+    return RaggedPiece(series[firsts].astype(np.uint32), offsets, times, values, stale)
+
+
+def _sorted(pieces: list[Piece], entries: _Entries, chosen: Bool) -> RaggedPiece:
+    """Return the chosen series, sorted sample by sample; of equal times the later piece's stays."""
+    at = np.flatnonzero(np.repeat(chosen, np.diff(entries.bounds)))
+    return concatenate([part for _, part in _parts(pieces, entries, at)]) if len(at) else EMPTY
 
 
 def _regroup(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[list[MatrixPiece], RaggedPiece]:
@@ -183,7 +209,8 @@ def _regroup(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[list[Matri
         rows = np.flatnonzero(of_flat == number)
         grouped.append(_stacked(parts, take(flat, rows)))
     alone = [matrices[i] for i in np.flatnonzero(~shared[: len(matrices)])]
-    return grouped, _laid_out(alone, take(flat, np.flatnonzero(~shared[len(matrices) :])))
+    rest = take(flat, np.flatnonzero(~shared[len(matrices) :]))
+    return grouped, appended([*(as_ragged(m) for m in alone), rest])
 
 
 def _time_vectors(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[I64, I64]:
@@ -212,17 +239,6 @@ def _stacked(matrices: list[MatrixPiece], rows: RaggedPiece) -> MatrixPiece:
         times, stale = matrices[0].times, matrices[0].stale
     joined = values[0] if len(values) == 1 else np.concatenate(values)
     return MatrixPiece(np.concatenate(series), times, joined, stale)
-
-
-def _laid_out(matrices: list[MatrixPiece], rows: RaggedPiece) -> RaggedPiece:
-    parts = [*(as_ragged(m) for m in matrices), rows]
-    return RaggedPiece(
-        np.concatenate([p.series for p in parts]),
-        offsets_of(np.concatenate([np.diff(p.offsets) for p in parts])),
-        np.concatenate([p.times for p in parts]),
-        np.concatenate([p.values for p in parts]),
-        joined_stale([(p.stale, len(p.times)) for p in parts]),
-    )
 
 
 def _selection(matrices: list[MatrixPiece], rest: RaggedPiece, table: SeriesTable) -> Selection:

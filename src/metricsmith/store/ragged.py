@@ -108,6 +108,34 @@ def as_ragged(piece: MatrixPiece, place: I64 | None = None) -> RaggedPiece:
     )
 
 
+def as_matrix(piece: RaggedPiece) -> MatrixPiece | None:
+    """Return a piece as a matrix, a view, or None when its series do not all have the same timestamps."""
+    count, width = len(piece.series), int(piece.offsets[1])
+    if len(piece.times) != count * width or not bool((np.diff(piece.offsets) == width).all()):
+        return None
+    times = piece.times[:width]
+    if not bool((piece.times.reshape(count, width) == times).all()):
+        return None
+    stale = None if piece.stale is None else piece.stale[:width]
+    if piece.stale is not None and not bool((piece.stale.reshape(count, width) == stale).all()):
+        return None
+    return MatrixPiece(piece.series, times, piece.values.reshape(count, width), stale)
+
+
+def appended(pieces: list[RaggedPiece]) -> RaggedPiece:
+    """Return pieces of different series one after another."""
+    pieces = [p for p in pieces if len(p.series)] or [EMPTY]
+    if len(pieces) == 1:
+        return pieces[0]
+    return RaggedPiece(
+        np.concatenate([p.series for p in pieces]),
+        offsets_of(np.concatenate([np.diff(p.offsets) for p in pieces])),
+        np.concatenate([p.times for p in pieces]),
+        np.concatenate([p.values for p in pieces]),
+        joined_stale([(p.stale, len(p.times)) for p in pieces]),
+    )
+
+
 def concatenate(pieces: list[RaggedPiece]) -> RaggedPiece:
     """Return pieces as one, sorted by series id, then time; of equal (series, time) the later piece wins."""
     series = np.concatenate([np.repeat(p.series, np.diff(p.offsets)) for p in pieces])
