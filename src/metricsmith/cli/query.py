@@ -62,7 +62,7 @@ def print_table(rows: list[tuple[str, ...]], columns: tuple[str, ...], title: st
     if not rows:
         typer.echo("no data (nothing matches at that time)", err=True)
         return
-    table = Table(title=title, box=None if not sys.stdout.isatty() else None, pad_edge=False)
+    table = Table(title=title, box=None, pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
@@ -102,7 +102,8 @@ def _plot(title: str, result: list[dict[str, Any]]) -> None:
     ticks = times[:: max(1, len(times) // 6)]
     plotext.xticks(ticks, [_clock(t) for t in ticks])
     plotext.title(title)
-    plotext.show()
+    picture = plotext.build()
+    typer.echo(picture if sys.stdout.isatty() else plotext.uncolorize(picture))
     if len(result) > PLOTTED_SERIES:
         typer.echo(
             f"{len(result) - PLOTTED_SERIES} more series; narrow the expression or use --json", err=True
