@@ -3,34 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, TypeAlias
 
 from metricsmith.promql.aggregate import REDUCTIONS, Reduction, reduce_groups
+from metricsmith.promql.budget import Budget
+from metricsmith.promql.count_values import count_values
 from metricsmith.promql.rank import quantiles, select_extreme
 from metricsmith.promql.values import Scalar, Vector
 
-Aggregate: TypeAlias = Callable[[Vector, Any, tuple[str, ...], bool], Vector]
-"""Called with the vector, the parameter or None, the grouping labels, and whether it is `without`."""
+Aggregate: TypeAlias = Callable[[Vector, Any, tuple[str, ...], bool, Budget], Vector]
+"""Called with the vector, the parameter or None, the grouping labels, whether it is `without`, the budget."""
 
 
 def _plain(reduction: Reduction) -> Aggregate:
-    def run(vector: Vector, parameter: None, labels: tuple[str, ...], without: bool) -> Vector:
+    def run(
+        vector: Vector, parameter: None, labels: tuple[str, ...], without: bool, budget: Budget
+    ) -> Vector:
         return reduce_groups(vector, reduction, labels, without)
 
     return run
 
 
-def _extreme(
-    vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, *, largest: bool
+def _extreme(largest: bool) -> Aggregate:
+    def run(
+        vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, budget: Budget
+    ) -> Vector:
+        return select_extreme(vector, parameter, labels, without, largest)
+
+    return run
+
+
+def _quantile(
+    vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, budget: Budget
 ) -> Vector:
-    return select_extreme(vector, parameter, labels, without, largest)
+    return quantiles(vector, parameter, labels, without)
 
 
 AGGREGATIONS: dict[str, Aggregate] = {
     **{name: _plain(reduction) for name, reduction in REDUCTIONS.items()},
-    "topk": partial(_extreme, largest=True),
-    "bottomk": partial(_extreme, largest=False),
-    "quantile": quantiles,
+    "topk": _extreme(largest=True),
+    "bottomk": _extreme(largest=False),
+    "quantile": _quantile,
+    "count_values": count_values,
 }
 """Implementations by name; what stands in `functions.AGGREGATIONS` and not here is not supported yet."""

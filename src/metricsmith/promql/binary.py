@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metricsmith.model.arrays import F64
 from metricsmith.promql.arithmetic import COMPARISON, apply
+from metricsmith.promql.budget import Budget
 from metricsmith.promql.check import SET_OPERATORS
 from metricsmith.promql.matching import combine_sets, match_vectors
 from metricsmith.promql.plan import Operate
@@ -11,7 +12,7 @@ from metricsmith.promql.series_labels import merge_same_labels, without_names
 from metricsmith.promql.values import Scalar, Value, Vector
 
 
-def operate(node: Operate, left: Value, right: Value) -> Value:
+def operate(node: Operate, left: Value, right: Value, budget: Budget) -> Value:
     """Return the operator's result, whatever the operands' kinds."""
     match left, right:
         case Scalar(), Scalar():
@@ -23,7 +24,7 @@ def operate(node: Operate, left: Value, right: Value) -> Value:
         case Vector(), Vector() if node.op in SET_OPERATORS:
             return combine_sets(node.op, left, right, node.matching)
         case Vector(), Vector():
-            return match_vectors(node, left, right)
+            return match_vectors(node, left, right, budget)
     raise TypeError(f"{node.op} between {type(left).__name__} and {type(right).__name__}")
 
 

@@ -10,7 +10,8 @@ from metricsmith.contracts import Queryable
 from metricsmith.errors import ExecutionError, QueryLimitExceeded
 from metricsmith.model.clock import Clock, SystemClock
 from metricsmith.promql.ast import Expr, MatrixSelector, Paren, StringLiteral, Subquery, Unary
-from metricsmith.promql.execute import Annotations, Budget, execute
+from metricsmith.promql.budget import Annotations, Budget
+from metricsmith.promql.execute import execute
 from metricsmith.promql.parser import parse
 from metricsmith.promql.plan import Plan
 from metricsmith.promql.planner import PlanSettings, plan_query
@@ -120,7 +121,7 @@ class Engine:
         self, expr: Expr, query: QueryTimes, timeout_s: float | None, lookback_ms: int | None
     ) -> tuple[Value, Annotations]:
         limit = self._config.timeout_s if timeout_s is None else min(timeout_s, self._config.timeout_s)
-        budget = Budget(self._clock, limit, self._clock.monotonic() + limit, self._config.max_samples)
+        budget = Budget.starting_now(self._clock, limit, self._config.max_samples)
         plan = self._plan(expr, query, self._config.lookback_ms if lookback_ms is None else lookback_ms)
         remarks = Annotations()
         return execute(plan, self._store, self._config.closed_windows, budget, remarks), remarks

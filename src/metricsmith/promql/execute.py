@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from metricsmith.contracts import Queryable
-from metricsmith.errors import QueryLimitExceeded, QueryTimeout
-from metricsmith.model.clock import Clock
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
 from metricsmith.promql.aggregations import AGGREGATIONS
 from metricsmith.promql.binary import operate
+from metricsmith.promql.budget import Annotations, Budget
 from metricsmith.promql.implementations import IMPLEMENTATIONS, CallContext
 from metricsmith.promql.over_windows import last_time, last_value, over_windows
 from metricsmith.promql.plan import (
@@ -33,41 +31,6 @@ from metricsmith.promql.plan import (
 from metricsmith.promql.series_labels import refuse_same_labels, without_names
 from metricsmith.promql.values import Grid, RangeVector, Scalar, String, Value, Vector
 from metricsmith.promql.windows import without_markers
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What one query may use; time is counted on the clock's monotonic time."""
-
-    clock: Clock
-    timeout_s: float
-    deadline_s: float
-    max_samples: int
-
-    def check_time(self) -> None:
-        """Raise QueryTimeout once the query has run too long."""
-        if self.clock.monotonic() > self.deadline_s:
-            raise QueryTimeout(f"query timed out: ran longer than {self.timeout_s:g} s")
-
-    def check_samples(self, samples: int) -> None:
-        """Raise QueryLimitExceeded when so many samples may not be in memory."""
-        if samples > self.max_samples:
-            raise QueryLimitExceeded(
-                f"query processing would load too many samples into memory: got {samples}, wanted at "
-                f"most {self.max_samples}; use a narrower selector, a shorter range or a larger step"
-            )
-
-
-@dataclass(slots=True)
-class Annotations:
-    """Remarks on a query, each once, in order of appearance."""
-
-    warnings: dict[str, None] = field(default_factory=dict)
-    infos: dict[str, None] = field(default_factory=dict)
-
-    def warn(self, message: str) -> None:
-        """Add a warning."""
-        self.warnings[message] = None
 
 
 def execute(
@@ -124,7 +87,7 @@ class _Run:
                 return self._windows(node)
             case Last():
                 kernel = last_time if node.sample_times else last_value
-                return over_windows(inputs[0], kernel, (), self._budget.check_time)
+                return over_windows(inputs[0], kernel, (), self._budget)
             case Resample():
                 return _resampled(inputs[0], node, self._closed)
             case Repeat():
@@ -134,10 +97,10 @@ class _Run:
             case Negate():
                 return _negated(inputs[0])
             case Operate():
-                return operate(node, inputs[0], inputs[1])
+                return operate(node, inputs[0], inputs[1], self._budget)
             case Reduce():
                 parameter = inputs[0] if len(inputs) > 1 else None
-                return AGGREGATIONS[node.op](inputs[-1], parameter, node.grouping, node.without)
+                return AGGREGATIONS[node.op](inputs[-1], parameter, node.grouping, node.without, self._budget)
 
     def _windows(self, node: Windows) -> RangeVector:
         selection = self._selection(self._plan.source[node.fetch])
@@ -162,8 +125,8 @@ class _Run:
             self._closed,
             node.selector_labels,
             node.sample_times,
-            self._remarks.warn,
-            self._budget.check_time,
+            self._remarks,
+            self._budget,
         )
 
 

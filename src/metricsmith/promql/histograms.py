@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import PAIR, decode_labels
+from metricsmith.promql.budget import Annotations
 from metricsmith.promql.series_labels import drop_name, merge_same_labels, number_groups, signatures
 from metricsmith.promql.values import Scalar, Vector, narrow
 
@@ -19,10 +19,8 @@ _NUMBER = re.compile(
     r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|infinity|nan)", re.I | re.ASCII
 )
 
-Warn = Callable[[str], None]
 
-
-def histogram_quantile(quantile: Scalar, buckets: Vector, warn: Warn) -> Vector:
+def histogram_quantile(quantile: Scalar, buckets: Vector, remarks: Annotations) -> Vector:
     """Return a quantile of each histogram, interpolated linearly inside its bucket.
 
     Source:
@@ -30,11 +28,11 @@ def histogram_quantile(quantile: Scalar, buckets: Vector, warn: Warn) -> Vector:
     """
     if not ((quantile.values >= 0) & (quantile.values <= 1)).all():
         wrong = quantile.values[~((quantile.values >= 0) & (quantile.values <= 1))][0]
-        warn(f"PromQL warning: quantile value should be between 0 and 1, got {wrong:g}")
+        remarks.warn(f"PromQL warning: quantile value should be between 0 and 1, got {wrong:g}")
     limits = np.array([_upper_bound(key) for key in buckets.keys])
     usable = np.flatnonzero(~np.isnan(limits))
     if len(usable) < len(limits):
-        warn(f'PromQL warning: bucket label "{BUCKET_LABEL}" is missing or has a malformed value')
+        remarks.warn(f'PromQL warning: bucket label "{BUCKET_LABEL}" is missing or has a malformed value')
     keys = [buckets.keys[i] for i in usable.tolist()]
     numbers, groups = number_groups(_histogram_key(key) for key in keys)
     order = np.lexsort((limits[usable], numbers))

@@ -15,13 +15,14 @@ import numpy as np
 
 from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, Bool
-from metricsmith.promql import kernels, rates
+from metricsmith.promql import kernels, rates, trends
+from metricsmith.promql.budget import Annotations, Budget
 from metricsmith.promql.dates import DATE_PARTS
 from metricsmith.promql.histograms import histogram_quantile
 from metricsmith.promql.kernels import Kernel
 from metricsmith.promql.label_functions import label_join, label_replace
 from metricsmith.promql.math_functions import ELEMENTWISE, clamp, clamp_max, clamp_min, round_to
-from metricsmith.promql.over_windows import Check, over_windows
+from metricsmith.promql.over_windows import over_windows
 from metricsmith.promql.series_labels import merge_same_labels, refuse_same_labels, without_names
 from metricsmith.promql.values import Grid, QueryTimes, RangeVector, Scalar, String, Value, Vector
 
@@ -43,8 +44,8 @@ class CallContext:
     prometheus_2: bool
     selector_labels: bytes
     sample_times: bool
-    warn: Callable[[str], None]
-    check: Check
+    remarks: Annotations
+    budget: Budget
 
 
 Run: TypeAlias = Callable[Concatenate[CallContext, ...], Value]
@@ -68,14 +69,22 @@ def _over(kernel: Kernel, keeps_name: bool = False) -> Implementation:
     def run(call: CallContext, *args: Value) -> Value:
         samples = next(a for a in args if isinstance(a, RangeVector))
         parameters = [a.values for a in args if isinstance(a, Scalar)]
-        found = over_windows(samples, kernel, parameters, call.check)
-        if keeps_name:
-            return found
-        keys = without_names(found.keys)
-        refuse_same_labels(keys)
-        return Vector(keys, found.values, found.present)
+        found = over_windows(samples, kernel, parameters, call.budget)
+        return found if keeps_name else _nameless(found)
 
     return Implementation(run)
+
+
+def _nameless(vector: Vector) -> Vector:
+    keys = without_names(vector.keys)
+    refuse_same_labels(keys)
+    return Vector(keys, vector.values, vector.present)
+
+
+def _predict_linear(call: CallContext, samples: RangeVector, after_s: Scalar) -> Value:
+    at_ms = call.grid.times().astype(np.float64)
+    found = over_windows(samples, trends.predict_linear, (after_s.values, at_ms), call.budget)
+    return _nameless(found)
 
 
 def _each(function: Callable[..., F64]) -> Implementation:
@@ -104,7 +113,7 @@ def _absent(call: CallContext, vector: Vector) -> Value:
 
 
 def _absent_over_time(call: CallContext, samples: RangeVector) -> Value:
-    found = over_windows(samples, kernels.present_over_time, (), call.check)
+    found = over_windows(samples, kernels.present_over_time, (), call.budget)
     return _ones_where_absent(call, found, samples.ends.count)
 
 
@@ -169,7 +178,7 @@ def _sorted(descending: bool) -> Implementation:
 
 
 def _histogram_quantile(call: CallContext, quantile: Scalar, buckets: Vector) -> Value:
-    return histogram_quantile(quantile, buckets, call.warn)
+    return histogram_quantile(quantile, buckets, call.remarks)
 
 
 def _check_label(call: CallContext, name: str, function: str) -> None:
@@ -193,7 +202,7 @@ def _label_join(call: CallContext, vector: Vector, *texts: String) -> Value:
 
 def _table() -> dict[str, Implementation]:
     table: dict[str, Implementation] = {
-        name: _over(kernel) for module in (kernels.TABLE, rates.TABLE) for name, kernel in module.items()
+        name: _over(kernel) for module in (kernels, rates, trends) for name, kernel in module.TABLE.items()
     }
     table["last_over_time"] = _over(kernels.last_over_time, keeps_name=True)
     table["first_over_time"] = _over(kernels.first_over_time, keeps_name=True)
@@ -210,6 +219,7 @@ def _table() -> dict[str, Implementation]:
         "label_join": Implementation(_label_join),
         "label_replace": Implementation(_label_replace),
         "pi": _constant(lambda call: np.pi),
+        "predict_linear": Implementation(_predict_linear, uses_time=True),
         "range": _constant(lambda call: (call.query.end_ms - call.query.start_ms) / 1000),
         "round": Implementation(_round),
         "scalar": Implementation(_scalar),

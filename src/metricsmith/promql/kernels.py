@@ -19,6 +19,10 @@ KernelResult: TypeAlias = tuple[F64, Bool | None]
 Kernel: TypeAlias = Callable[Concatenate[Windows, ...], KernelResult]
 
 
+MAX_ORDERED = 2_000_000
+"""Values of overlapping windows laid out at once."""
+
+
 def last_over_time(windows: Windows) -> KernelResult:
     """Return the last sample."""
     return windows.at(windows.last), None
@@ -71,20 +75,26 @@ def stdvar_over_time(windows: Windows) -> KernelResult:
     # Measured from the first value, equal values have a mean of exactly 0.
     origin, counts = windows.at(windows.first), windows.counts
     mean = np.zeros_like(origin)
-    for i, inside in _places(counts):
-        mean += np.where(inside, windows.at(np.where(inside, windows.first + i, 0)) - origin, 0.0)
+    for index, inside in places(windows):
+        mean += np.where(inside, windows.at(index) - origin, 0.0)
     mean /= counts
     squares = np.zeros_like(origin)
-    for i, inside in _places(counts):
-        apart = windows.at(np.where(inside, windows.first + i, 0)) - origin - mean
+    for index, inside in places(windows):
+        apart = windows.at(index) - origin - mean
         squares += np.where(inside, apart * apart, 0.0)
     return squares / counts, None
 
 
-def _places(counts: I64) -> Iterator[tuple[int, Bool]]:
-    """Yield each place inside the longest window, and which windows have it."""
+def places(windows: Windows) -> Iterator[tuple[I64, Bool]]:
+    """Yield, for each place inside the longest window, the sample there and which windows have one.
+
+    Shapes:
+        yields: (W,) indices, 0 where there is none; (W,)
+    """
+    counts = windows.counts
     for i in range(int(counts.max(initial=0))):
-        yield i, i < counts
+        inside = i < counts
+        yield np.where(inside, windows.first + i, 0), inside
 
 
 def stddev_over_time(windows: Windows) -> KernelResult:
@@ -110,13 +120,44 @@ def quantile_over_time(windows: Windows, quantile: F64) -> KernelResult:
     Shapes:
         quantile: (W,)
     """
-    counts = windows.counts
-    index = windows.first[:, None] + np.arange(max(int(counts.max(initial=0)), 1))
-    outside = index > windows.last[:, None]
-    index[outside] = 0
-    samples = windows.at(index)
-    samples[..., outside] = np.nan
-    return sorted_quantile(quantile, sort_nan_first(samples, counts), counts), None
+    result = np.empty((*windows.values.shape[:-1], len(windows.first)))
+    for part, ordered, counts in _ordered(windows):
+        result[..., part] = sorted_quantile(quantile[part], ordered, counts)
+    return result, None
+
+
+def mad_over_time(windows: Windows) -> KernelResult:
+    """Return the median distance of the values from their median."""
+    result = np.empty((*windows.values.shape[:-1], len(windows.first)))
+    for part, ordered, counts in _ordered(windows):
+        half = np.full(len(counts), 0.5)
+        apart = np.abs(ordered - sorted_quantile(half, ordered, counts)[..., None])
+        apart[..., np.arange(ordered.shape[-1]) >= counts[:, None]] = np.nan
+        result[..., part] = sorted_quantile(half, sort_nan_first(apart, counts), counts)
+    return result, None
+
+
+def _ordered(windows: Windows) -> Iterator[tuple[slice, F64, I64]]:
+    """Yield some of the windows, their values in ascending order, NaN first, and how many there are.
+
+    What stands after `counts` values has no meaning. Windows overlap, so their
+    values take far more memory than the samples: a part at a time.
+
+    Shapes:
+        yields: a slice of the windows, (…, B, N), (B,)
+    """
+    longest = max(int(windows.counts.max(initial=0)), 1)
+    series = windows.values.size // max(windows.values.shape[-1], 1)
+    size = max(1, MAX_ORDERED // (longest * series))
+    for start in range(0, len(windows.first), size):
+        part = slice(start, start + size)
+        counts = windows.counts[part]
+        index = windows.first[part, None] + np.arange(longest)
+        outside = index > windows.last[part, None]
+        index[outside] = 0
+        samples = windows.at(index)
+        samples[..., outside] = np.nan
+        yield part, sort_nan_first(samples, counts), counts
 
 
 def sorted_quantile(quantile: F64, ordered: F64, counts: I64) -> F64:
@@ -167,6 +208,7 @@ TABLE: dict[str, Kernel] = {
         avg_over_time,
         changes,
         count_over_time,
+        mad_over_time,
         max_over_time,
         min_over_time,
         present_over_time,

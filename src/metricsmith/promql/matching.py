@@ -11,6 +11,7 @@ from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import decode_labels, metric_name
 from metricsmith.promql.arithmetic import apply
 from metricsmith.promql.ast import Matching
+from metricsmith.promql.budget import Budget
 from metricsmith.promql.plan import Operate
 from metricsmith.promql.series_labels import (
     describe,
@@ -26,7 +27,7 @@ _NOT_EXPLICIT = "multiple matches for labels: many-to-one matching must be expli
 _NOT_UNIQUE = "multiple matches for labels: grouping labels must ensure unique matches"
 
 
-def match_vectors(node: Operate, left: Vector, right: Vector) -> Vector:
+def match_vectors(node: Operate, left: Vector, right: Vector, budget: Budget) -> Vector:
     """Return an arithmetic or comparison operator between the series of two vectors that match.
 
     Raises:
@@ -44,6 +45,7 @@ def match_vectors(node: Operate, left: Vector, right: Vector) -> Vector:
     ]
     if not pairs:
         return Vector([], np.empty((0, left.values.shape[1])))
+    budget.check_samples(len(pairs) * left.values.shape[1])
     many_rows, one_rows = np.array(pairs, dtype=np.int64).T
     many_values, many_present = _rows(many, many_rows)
     one_values, one_present = _rows(sides.vector, one_rows)

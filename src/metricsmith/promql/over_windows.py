@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from metricsmith.model.arrays import F64
+from metricsmith.promql.budget import Budget
 from metricsmith.promql.kernels import Kernel, KernelResult
 from metricsmith.promql.values import RangeVector, Vector, narrow
 from metricsmith.promql.windows import Windows, pieces
 
-Check = Callable[[], None]
-"""Raises when the query has run out of time; called between pieces of work."""
 
-
-def over_windows(samples: RangeVector, kernel: Kernel, parameters: Sequence[F64], check: Check) -> Vector:
+def over_windows(samples: RangeVector, kernel: Kernel, parameters: Sequence[F64], budget: Budget) -> Vector:
     """Return a kernel's value of each window, names kept; series without any value are left out.
 
     Shapes:
         parameters: (T,) each.
     """
     shape = len(samples.keys), samples.ends.count
+    budget.check_samples(shape[0] * shape[1])
     values = np.empty(shape)
     present = np.zeros(shape, dtype=np.bool_)
     for piece in pieces(samples):
-        check()
+        budget.check_time()
         windows = piece.windows
         found, exists = kernel(windows, *map(windows.per_window, parameters))
         some = windows.counts > 0

@@ -74,19 +74,16 @@ def _merged(fetches: list[Fetch]) -> dict[Fetch, Fetch]:
     for fetch in fetches:
         by_matchers.setdefault(fetch.matchers, []).append(fetch)
     for same in by_matchers.values():
-        same.sort(key=lambda f: f.start_ms)
         run: list[Fetch] = []
-        for fetch in same:
-            if run and fetch.start_ms > max(f.end_ms for f in run):
-                result |= dict.fromkeys(run, _covering(run))
+        end_ms = 0
+        for fetch in sorted(same, key=lambda f: f.start_ms):
+            if run and fetch.start_ms > end_ms:
+                result |= dict.fromkeys(run, replace(run[0], end_ms=end_ms))
                 run = []
+            end_ms = max(end_ms, fetch.end_ms) if run else fetch.end_ms
             run.append(fetch)
-        result |= dict.fromkeys(run, _covering(run))
+        result |= dict.fromkeys(run, replace(run[0], end_ms=end_ms))
     return result
-
-
-def _covering(run: list[Fetch]) -> Fetch:
-    return replace(run[0], end_ms=max(f.end_ms for f in run))
 
 
 class _Builder:

@@ -17,6 +17,7 @@ from metricsmith.promql.values import Vector
 
 NAME = NAME_LABEL.encode()
 SAME_LABELSET = "vector cannot contain metrics with the same labelset"
+MAX_LABEL_CHARACTERS = 65_536
 _ORDER = bytes.maketrans(PAIR + VALUE, b"\x00\x01")
 
 
@@ -51,10 +52,18 @@ def _all_but(key: bytes, names: frozenset[bytes]) -> bytes:
 
 
 def replace_labels(key: bytes, changed: dict[str, str]) -> bytes:
-    """Return the key with some labels set, or removed where the value is empty."""
+    """Return the key with some labels set, or removed where the value is empty.
+
+    Raises:
+        ExecutionError: a value is too long: nested calls can double it again and again.
+    """
     name, pairs = split_key(key)
     labels = dict(pairs)
     for label, value in changed.items():
+        if len(value) > MAX_LABEL_CHARACTERS:
+            raise ExecutionError(
+                f"got {len(value)} characters for label {label!r}, wanted at most {MAX_LABEL_CHARACTERS}"
+            )
         if label == NAME_LABEL:
             name = value.encode()
         else:

@@ -1,0 +1,62 @@
+"""count_values: how many series of a group have which value."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from metricsmith.errors import ExecutionError
+from metricsmith.model.arrays import Bool
+from metricsmith.promql.budget import Budget
+from metricsmith.promql.series_labels import replace_labels, signatures
+from metricsmith.promql.values import String, Vector
+
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+
+
+def count_values(
+    vector: Vector, label: String, labels: tuple[str, ...], without: bool, budget: Budget
+) -> Vector:
+    """Return one series for each value in each group, the value's text in a label.
+
+    Raises:
+        ExecutionError: the label's name is invalid.
+    """
+    if not _LABEL_NAME.fullmatch(label.value):
+        raise ExecutionError(f"invalid label name {label.value!r}")
+    kept = labels if without else (*labels, label.value)
+    counts: dict[bytes, np.ndarray] = {}
+    mask = vector.mask()
+    for row, key in enumerate(vector.keys):
+        budget.check_time()
+        for text, steps in _values(vector.values[row], mask[row]):
+            group = signatures([replace_labels(key, {label.value: text})], kept, keep=not without)[0]
+            if group not in counts:
+                budget.check_samples((len(counts) + 1) * vector.values.shape[1])
+                counts[group] = np.zeros(vector.values.shape[1])
+            counts[group][steps] += 1
+    values = np.array(list(counts.values())).reshape(len(counts), vector.values.shape[1])
+    return Vector(list(counts), values, values > 0)
+
+
+def _values(values: np.ndarray, present: Bool) -> list[tuple[str, Bool]]:
+    """Return the text of each distinct value of a series and the steps that have it."""
+    found = []
+    for value in np.unique(values[present]).tolist():
+        same = np.isnan(values) if value != value else values == value
+        found.append((plain_number(value), same & present))
+    return found
+
+
+def plain_number(value: float) -> str:
+    """Return a number without exponent, the shortest text that reads back the same.
+
+    >>> plain_number(1e-7), plain_number(2.0), plain_number(float("inf"))
+    ('0.0000001', '2', '+Inf')
+    """
+    if value != value:
+        return "NaN"
+    if value in (np.inf, -np.inf):
+        return "+Inf" if value > 0 else "-Inf"
+    return np.format_float_positional(value, trim="-")
