@@ -41,7 +41,8 @@ def _time(record: logging.LogRecord) -> str:
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{_time(record)} {record.levelname:<7} {record.name.removeprefix('metricsmith.')}: {record.getMessage()}"
+        name = record.name.removeprefix("metricsmith.")
+        line = f"{_time(record)} {record.levelname:<7} {name}: {record.getMessage()}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 

@@ -1,4 +1,4 @@
-"""Runs sources: each in a task of its own, polled ones on their interval; a reload touches only what changed."""
+"""Runs sources: each in a task of its own, polled ones on their interval."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class SourceRunner:
             )
 
     async def stop(self) -> None:
-        """Ask all sources to end; those that do not within STOP_LIMIT_S are cancelled and named in the log."""
+        """Ask all sources to end; those that do not within STOP_LIMIT_S are cancelled and logged."""
         for running in self._running.values():
             running.stop.set()
         tasks = {running.task for running in self._running.values()} | self._ending
