@@ -1,0 +1,146 @@
+"""/metrics, health, status, reload, and the description of the API."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from metricsmith.api.app import MetricsPage
+from metricsmith.errors import ConfigError, Problem
+from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.model.own_metrics import OWN_METRICS
+
+OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"
+
+
+async def test_own_metrics_in_both_formats(api: Any) -> None:
+    await api.get("/health")
+    declared = {m.name for m in OWN_METRICS}
+    text = await api.get("/metrics")
+    assert text.headers["content-type"].startswith("text/plain; version=0.0.4")
+    strict = await api.get("/metrics", {"Accept": OPENMETRICS})
+    assert strict.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    for families in (parse_text(text.body.decode()), parse_openmetrics(strict.body.decode())):
+        samples = {s.name: s for family in families for s in family.samples}
+        names = {re.sub(r"_(bucket|sum|count)$", "", name) for name in samples}
+        assert "metricsmith_http_requests_total" in names
+        assert names <= declared
+
+
+async def test_collected_metrics_by_setting(api: Any) -> None:
+    api.write(
+        {
+            "cpu_usage_percent|service=system": [(10, 45.2)],
+            "message_count|service=org.plantd.Broker": [(10, 1250)],
+            "tagged|host=own": [(10, 1)],
+            "old": [(400, 1)],
+            "metricsmith_build_info|job=metricsmith": [(10, 1)],
+        },
+        {
+            "cpu_usage_percent": Metadata(MetricType.GAUGE, help="CPU usage percentage"),
+            "message_count": Metadata(MetricType.COUNTER, help="Total number of messages processed"),
+        },
+    )
+    assert b"plantd" not in (await api.get("/metrics")).body
+    api.state["page"] = MetricsPage(collected=True, prefix="plantd_", host_label="server-01")
+    lines = (await api.get("/metrics")).body.decode().splitlines()
+    for line in (
+        "# HELP plantd_cpu_usage_percent CPU usage percentage",
+        "# TYPE plantd_cpu_usage_percent gauge",
+        'plantd_cpu_usage_percent{host="server-01",service="system"} 45.2',
+        "# HELP plantd_message_count_total Total number of messages processed",
+        "# TYPE plantd_message_count_total counter",
+        'plantd_message_count_total{host="server-01",service="org.plantd.Broker"} 1250',
+        'plantd_tagged{host="own"} 1',
+    ):
+        assert line in lines
+    assert not [line for line in lines if "plantd_old" in line or "plantd_metricsmith" in line]
+    list(parse_openmetrics((await api.get("/metrics", {"Accept": OPENMETRICS})).body.decode()))
+
+
+async def test_status_pages_have_the_documented_fields(api: Any) -> None:
+    api.write({"x": [(20, 1)]})
+    assert (await api.get("/health")).json == {"status": "healthy"}
+    status = (await api.get("/status")).json
+    assert status["status"] == "healthy"
+    assert (status["mode"], status["uptime"], status["uptime_seconds"]) == ("standalone", "2h30m", 9000)
+    assert (status["metrics_processed"], status["storage_status"]) == (0, "connected")
+    assert status["last_metric"] == "2023-11-14T22:13:00Z"
+    storage = (await api.get("/storage/status")).json
+    assert (storage["type"], storage["status"], storage["retention"]) == ("embedded", "connected", "30d")
+    assert storage["database"]
+    assert (storage["disk_usage"], storage["disk_usage_bytes"]) == ("0B", 0)
+
+
+async def test_not_ready_says_why(api: Any) -> None:
+    assert (await api.get("/-/ready")).status == 200
+    api.state["not_ready"] = "the journal is replayed"
+    for path in ("/-/ready", "/health"):
+        answer = await api.get(path)
+        assert answer.status == 503
+        assert b"the journal is replayed" in answer.body
+    assert (await api.get("/-/healthy")).status == 200
+    assert (await api.get("/status")).json["reason"] == "the journal is replayed"
+
+
+async def test_reload_tells_every_mistake(api: Any) -> None:
+    assert (await api.call("POST", "/-/reload")).status == 200
+    assert (await api.get("/-/reload")).status == 405
+    api.state["bad_config"] = ConfigError(
+        [Problem("a.b", "is wrong", "m.yaml", 3, "try c"), Problem("d", "unknown key", "m.yaml", 9)]
+    )
+    answer = await api.call("POST", "/-/reload")
+    assert answer.status == 400
+    assert [(p["field"], p["line"], p["hint"]) for p in answer.json["problems"]] == [
+        ("a.b", 3, "try c"),
+        ("d", 9, ""),
+    ]
+
+
+async def test_every_route_stands_in_the_description(api: Any) -> None:
+    document = (await api.get("/openapi.json")).json
+    assert document["openapi"].startswith("3.1")
+    assert set(document["paths"]) == {route.path for route in api.app.routes}
+    ids = []
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            ids.append(operation["operationId"])
+            assert operation["summary"]
+            assert operation["responses"]
+            named = {p["name"] for p in operation.get("parameters", []) if p["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path))
+            url = path.replace("{name}", "job")
+            assert (await api.call(method.upper(), url)).status != 405
+        other = next(m for m in ("DELETE", "PUT") if m.lower() not in methods)
+        assert (await api.call(other, path.replace("{name}", "job"))).status == 405
+    assert len(ids) == len(set(ids))
+
+
+async def test_described_parameters_are_those_that_are_read(api: Any) -> None:
+    """A value that each parameter cannot have is refused: so the handler does read it."""
+    required = {"query": "up", "start": "1", "end": "2", "step": "1", "match[]": "up", "metric": "x"}
+    free = {"service", "metric"}
+    document = (await api.get("/openapi.json")).json
+    for path, methods in document["paths"].items():
+        parameters = [p for p in methods.get("get", {}).get("parameters", []) if p["in"] == "query"]
+        base = {p["name"]: required[p["name"]] for p in parameters if p["required"]}
+        for name in {p["name"] for p in parameters} - free:
+            answer = await api.get(path.replace("{name}", "job"), **(base | {name: "\x01{"}))
+            assert answer.status == 400, (path, name, answer.body)
+
+
+@pytest.mark.parametrize("path", ["/", "/status", "/metrics", "/api/v1/labels", "/api/v1/query"])
+async def test_head_answers_as_get(api: Any, path: str) -> None:
+    got, head = await api.get(path), await api.call("HEAD", path)
+    assert head.status == got.status
+    assert head.headers["content-type"] == got.headers["content-type"]
+
+
+async def test_home_page_escapes_the_agent_s_name(make_api: Any) -> None:
+    page = (await make_api().get("/")).body.decode()
+    assert "/openapi.json" in page
+    assert "<script" not in page
