@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 from aiohttp import web
 
@@ -72,3 +73,14 @@ async def test_a_wall_clock_set_back_does_not_stop_the_scraping(scraping, serve)
         await source.batch()
         await source.clock.sleeping()
         assert source.clock.next_wake_s() <= 15
+
+
+async def test_a_timer_that_is_a_little_early_scrapes_once(scraping, serve, monkeypatch):
+    """Event loops round: a sleep may end a millisecond before its time."""
+    async with scraping(targets=[await serve("a 1\n")]) as source:
+        times = [(await source.batch()).time_ms]
+        for _ in range(3):
+            await source.clock.sleeping()
+            source.clock.set_wall(source.clock.now_ms() - 1)
+            times.append((await source.batch()).time_ms)
+        assert [b - a for a, b in pairwise(times)] == [15_000] * 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import socket
 import threading
 from collections import Counter
 
@@ -209,6 +210,28 @@ async def test_a_refused_connection_is_a_failed_scrape(scraping, unused_tcp_port
         assert source.failures("connection") == 2
 
 
+async def test_names_are_resolved_and_a_slow_name_server_delays_no_other(scraping, serve, monkeypatch):
+    look_up, entered, release = socket.getaddrinfo, threading.Event(), threading.Event()
+
+    def slow(host, *arguments, **options):
+        if host == "slow.test":
+            entered.set()
+            assert release.wait(20)
+            raise socket.gaierror("name server is away")
+        return look_up(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    port = (await serve("a 1\n")).rpartition(":")[2]
+    async with scraping(targets=[f"localhost:{port}", *(f"slow.test:{i}" for i in range(1, 11))]) as source:
+        await source.clock.sleeping(11)
+        source.clock.advance(15)
+        assert await asyncio.to_thread(entered.wait, 20)
+        assert len(await source.recorder.batch()) == 6
+        release.set()
+        assert {len(await source.recorder.batch()) for _ in range(10)} == {5}
+        assert source.failures("connection") == 10
+
+
 async def test_a_wrong_content_type_is_read_as_text(scraping, serve):
     async def handler(_):
         return web.Response(text=BODY, content_type="application/json")
@@ -369,3 +392,10 @@ async def test_two_targets_with_one_url_have_streams_of_their_own(scraping, serv
         streams = Counter(b.layout.stream.partition("#")[0] for b in batches)
         assert streams == {f"scrape/shop/{url}/metrics": 2}
         assert len({b.layout.stream for b in batches}) == 2
+
+
+async def test_an_odd_exposition_is_read_with_a_warning(scraping, serve):
+    page = '# TYPE h histogram\nh_bucket{le="1"} 1\nh_sum 1\nh_count 1\n'
+    async with scraping(targets=[await serve(page)]) as source:
+        assert [len(await source.reading()) for _ in range(2)] == [8, 8]
+        assert source.counted("metricsmith_scrape_warnings_total", source="shop") == 1

@@ -68,6 +68,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "source",
     ),
     _counter(
+        "metricsmith_scrape_warnings_total",
+        "Oddities of expositions that were read all the same, each counted when it is first seen.",
+        "source",
+    ),
+    _counter(
         "metricsmith_discovery_failures_total",
         "Target lists that could not be read; the last good one stays.",
         "source",

@@ -17,6 +17,7 @@ from yarl import URL
 from metricsmith import __version__
 from metricsmith.errors import ScrapeError
 from metricsmith.model.settings_types import format_size, reveal
+from metricsmith.sources.resolver import Resolver
 from metricsmith.sources.settings import HttpSettings, Tls
 
 USER_AGENT = f"metricsmith/{__version__}"
@@ -47,7 +48,7 @@ class HttpClient:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S, resolver=Resolver()),
             # One deadline per request is set in `get`; aiohttp's own would be a second timer for the same.
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             cookie_jar=aiohttp.DummyCookieJar(),
