@@ -1,0 +1,136 @@
+"""Requests that nobody should send: bounded, refused with a reason, never a traceback."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+PROMETHEUS = [
+    "query",
+    "query_range",
+    "series",
+    "labels",
+    "label/x/values",
+    "metadata",
+    "format_query",
+]
+NAMES = ["query", "time", "start", "end", "step", "timeout", "limit", "match[]", "metric", "limit_per_metric"]
+VALUES = [
+    *["", "0", "-1", "1e308", "-1e308", "1e-400", "NaN", "Inf", "0x10", "1_0", "9" * 400, "٣", " 1", "1 "],
+    *["5m", "-5m", "1h1h", "1y" * 50, "9999999999y", "1.5.5", "1e", "2024-01-01T00:00:00Z"],
+    *["9999-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", "0000-00-00T00:00:00Z", "2024-13-01T00:00:00Z"],
+    *[
+        "up",
+        "{}",
+        "{a=~'('}",
+        "up[5m]",
+        "sum(up",
+        "\x00",
+        "\ud800".encode("utf-8", "replace").decode(),
+        "é世",
+    ],
+    *["(" * 500, "up" + "+up" * 300, "-292273086-05-16T16:47:06Z", "292277025-08-18T07:12:54.999999999Z"],
+]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(PROMETHEUS),
+    st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(VALUES) | st.text(max_size=20)), max_size=6),
+    st.booleans(),
+)
+async def test_no_parameters_break_a_query(
+    api: Any, path: str, pairs: list[tuple[str, str]], form: bool
+) -> None:
+    parameters: dict[str, list[str]] = {}
+    for name, value in pairs:
+        parameters.setdefault(name, []).append(value.encode("utf-8", "replace").decode())
+    as_form = form and path in ("query", "query_range", "series", "labels", "format_query")
+    ask = api.form if as_form else api.get
+    answer = await ask(f"/api/v1/{path}", **parameters)
+    assert answer.status in (200, 400, 422), answer.body
+    assert answer.json["status"] == ("success" if answer.status == 200 else "error")
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.sampled_from(PROMETHEUS), st.binary(max_size=40))
+async def test_no_bytes_break_the_address(api: Any, path: str, query: bytes) -> None:
+    answer = await api.call("GET", f"/api/v1/{path}", query=query)
+    assert answer.status in (200, 400)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "reason"),
+    [
+        (b"&".join([b"match[]=up"] * 101), 400, "match[]"),
+        (b"&".join([b"a=1"] * 1001), 400, "parameters"),
+        (b"match[]=" + b"x" * (1 << 20), 413, "bytes of parameters"),
+        (b"match[]=%ff%fe", 400, "UTF-8"),
+        (b"match[]=\xff", 400, "UTF-8"),
+    ],
+)
+async def test_limits_on_parameters(api: Any, query: bytes, status: int, reason: str) -> None:
+    answer = await api.call("GET", "/api/v1/series", query=query)
+    assert answer.status == status
+    assert reason in answer.json["error"]
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    answer = await api.call("POST", "/api/v1/series", query, form)
+    assert answer.status == status
+
+
+async def test_forms_are_read_whatever_the_case_of_their_type(api: Any) -> None:
+    form = {"content-type": "Application/X-WWW-Form-Urlencoded; charset=utf-8"}
+    answer = await api.call("POST", "/api/v1/query", b"query=1", form, query=b"query=2")
+    assert answer.data["result"][1] == "1"  # the form wins, as in Prometheus
+
+
+async def test_unknown_paths_and_methods(api: Any) -> None:
+    answer = await api.get("/api/v1/nothing")
+    assert (answer.status, answer.json["errorType"]) == (404, "not_found")
+    answer = await api.call("DELETE", "/api/v1/query")
+    assert (answer.status, answer.json["errorType"]) == (405, "method_not_allowed")
+    assert set(answer.headers["allow"].split(", ")) == {"GET", "HEAD", "POST"}
+    answer = await api.call("FROB" * 500, "/api/v1/query")
+    assert answer.status == 405
+    assert len(answer.body) < 300
+
+
+async def test_defect_is_told_without_its_inside(api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    api.store.metadata = None  # type: ignore[method-assign]
+    answer = await api.get("/api/v1/metadata")
+    assert (answer.status, answer.json["errorType"]) == (500, "internal")
+    assert b"Traceback" not in answer.body
+    assert b"NoneType" not in answer.body
+    assert "NoneType" in caplog.text
+
+
+async def test_time_out_is_503(api: Any) -> None:
+    api.write({f"x|i={i}": [(10, 1.0)] for i in range(3)})
+
+    def late() -> float:
+        late.now += 3600.0  # type: ignore[attr-defined]
+        return late.now  # type: ignore[attr-defined,no-any-return]
+
+    late.now = 0.0  # type: ignore[attr-defined]
+    api.clock.monotonic = late
+    answer = await api.get("/api/v1/query", query="sum(rate(x[5m])) + sum(x)", timeout="1s")
+    assert (answer.status, answer.json["errorType"]) == (503, "timeout")
+
+
+async def test_requests_are_counted_by_route_not_by_path(api: Any) -> None:
+    await api.get("/api/v1/label/a/values")
+    await api.get("/api/v1/label/b/values")
+    await api.get("/api/v1/query", query="sum(")
+    await api.get("/nothing/1")
+    await api.call("FROB", "/api/v1/query")
+    value = api.context.telemetry.value
+    total = "metricsmith_http_requests_total"
+    assert value(total, route="/api/v1/label/{name}/values", method="GET", code="200") == 2
+    assert value(total, route="/api/v1/query", method="GET", code="400") == 1
+    assert value(total, route="/api/v1/query", method="other", code="405") == 1
+    assert value(total, route="unknown", method="other", code="404") == 1
+    assert value("metricsmith_http_refused_total", route="/api/v1/query", reason="bad_data") == 1
+    assert value("metricsmith_query_failures_total", reason="ParseError") == 1
