@@ -257,6 +257,33 @@ def test_the_structure_is_one_object_while_series_and_metadata_stay() -> None:
     assert parser.parse(b"# HELP a y\na 1\nb 2\n").structure is not first
 
 
+@pytest.mark.parametrize(
+    ("format", "documents"),
+    [
+        (
+            TEXT,
+            ['# HELP a x\na 1\nb{c="d e"} 2 5\n', '# HELP a x\na 1.5e+06\nb{c="d e"} NaN 1700000000000\n'],
+        ),
+        (TEXT, ['a\t1  5 \n\n b{c="\t"}   2\n', 'a\t-Inf  1700000000000 \n\n b{c="\t"}   +3\n']),
+        (
+            OPENMETRICS,
+            [
+                "# TYPE a counter\na_total 1\na_created 1.5\n# EOF\n",
+                '# TYPE a counter\na_total 1000 # {t="1 2"} 1 1.5\na_created 1.25\n# EOF\n',
+            ],
+        ),
+    ],
+)
+def test_no_line_is_read_again_when_only_numbers_differ(
+    format: ExpositionFormat, documents: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parser = ExpositionParser(format)
+    expected = [repr(samples(text, format)) for text in documents]
+    parser.parse(documents[0].encode())
+    monkeypatch.setattr("metricsmith.wire.exposition.parser.read_document", None)
+    assert [repr(list(parser.parse(text.encode()).samples())) for text in documents] == expected
+
+
 def test_the_last_good_document_stays_known_after_a_bad_one() -> None:
     parser = ExpositionParser(TEXT)
     first = parser.parse(b"a 1\nb 2\n").structure

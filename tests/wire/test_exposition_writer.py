@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as peer_openmetrics
 
 from metricsmith.model.labels import decode_labels, encode_labels
 from metricsmith.model.metadata import Metadata, MetricType
@@ -152,6 +153,8 @@ def test_what_is_written_reads_back_the_same(
     read_times = [time] if parsed.times_ms is None else parsed.times_ms.tolist()
     assert sorted((k, repr(v), time) for k, v in found) == expected
     assert set(read_times) <= {time}
+    if format is OPENMETRICS:
+        list(peer_openmetrics(body.decode()))
 
 
 def with_total(series: bytes, known: dict[str, Metadata]) -> bytes:

@@ -39,12 +39,13 @@ def cut_exemplars(body: bytes, octets: U8) -> tuple[bytes, list[int]]:
     hashes = hashes[(octets[hashes - 1] == ord(" ")) & (octets[hashes + 2] == ord("{"))]
     pieces: list[bytes] = []
     numbers: list[int] = []
-    done = counted = 0
+    done = counted = seen = 0
     number = 1
     for at in hashes.tolist():
-        if at < done:
+        if at < seen:  # one look at a line says all
             continue
         start, end = body.rfind(b"\n", 0, at) + 1, body.find(b"\n", at)
+        seen = end
         line = body[start:end]
         found = _SAMPLE.fullmatch(line)
         if found is None:
