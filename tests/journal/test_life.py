@@ -72,6 +72,7 @@ class Life:
         needed = min(self.store, *self.cursors.values())
         found = {s: float(b.value[0]) for s, b in self.journal.replay(needed)}
         assert found == {s: m for s, m in self.accepted.items() if s >= needed}
+        assert self.journal.size_bytes() == sum(p.stat().st_size for p in self.bench.segments())
 
     async def restart(self) -> None:
         self.failing = False
