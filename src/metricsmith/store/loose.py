@@ -15,7 +15,7 @@ from metricsmith.store.ragged import concatenate, joined_stale, sort_samples
 
 SETTLE_SAMPLES = 131_072
 """As many unsorted samples are made a run without being asked for."""
-LARGEST_MERGE = 1 << 20
+LARGEST_MERGE = 1 << 19
 """Larger runs stay as they are: nobody waits for a merge of the whole head."""
 SAMPLE_BYTES = 4 + 8 + 8 + 1
 
