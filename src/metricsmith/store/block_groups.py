@@ -142,6 +142,10 @@ def _search(clock: I64, begins: I64, ends: I64, time_ms: int) -> I64:
         begins, ends: (V,) bounds of the vectors.
         returns: (V,) positions in `clock`.
     """
+    if bool((clock[begins] >= time_ms).all()):
+        return begins
+    if bool((clock[ends - 1] < time_ms).all()):
+        return ends
     lo, hi = begins, ends
     for _ in range(int((ends - begins).max()).bit_length()):
         middle = (lo + hi) >> 1

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from metricsmith.errors import BlockCorrupt, FormatTooNew
 
@@ -37,6 +38,15 @@ class SamplesMeta(_Part):
     row_group_crc32: list[int]
     footer_bytes: int = Field(ge=12)
     footer_crc32: int
+
+    @model_validator(mode="after")
+    def _one_entry_per_row_group(self) -> Self:
+        lists = (self.row_group_samples, self.row_group_bytes, self.row_group_crc32)
+        if len({len(column) for column in lists}) != 1 or min(min(column) for column in lists) < 0:
+            raise ValueError(
+                "got lists of different lengths or negative numbers, wanted one entry per row group"
+            )
+        return self
 
 
 class BlockMeta(_Part):

@@ -18,7 +18,7 @@ from metricsmith.store.ragged import offsets_of
 from metricsmith.store.sorting import KeyedPiece, by_window, join
 
 MAX_OPEN_WRITERS = 64
-MERGE_SAMPLES = 1_000_000
+MERGE_SAMPLES = 500_000
 """Samples that a merge holds decoded at once."""
 
 

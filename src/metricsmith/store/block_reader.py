@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from metricsmith.errors import BlockCorrupt
+from metricsmith.errors import BlockCorrupt, StoreError
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.series import SeriesTable
@@ -90,6 +90,7 @@ class Block:
             series: sorted ids, each once.
         Raises:
             BlockCorrupt: a file is damaged.
+            StoreError: a file cannot be read now.
         """
         rows = self.catalogue.rows(series)
         if len(rows) == 0:
@@ -187,7 +188,9 @@ class Block:
                 parquet = pq.ParquetFile(file, metadata=self._file_metadata())
                 columns = parquet.read_row_group(number, columns=["time_ms", "value"], use_threads=False)
             times, values = columns["time_ms"].combine_chunks(), columns["value"].combine_chunks()
-        except (pa.ArrowException, OSError) as error:
+        except OSError as error:  # its bytes were right a moment ago: the system's trouble, not the block's
+            raise StoreError(f"{self.folder / SAMPLES_FILE}: {where}: {error}") from error
+        except pa.ArrowException as error:
             raise _corrupt(self.folder / SAMPLES_FILE, f"{where}: {error}") from error
         if len(times) != samples.row_group_samples[number]:
             raise _corrupt(
@@ -282,6 +285,8 @@ def _read(path: Path, start: int, size: int, crc32: int, what: str) -> bytes:
             data = file.read(size)
     except FileNotFoundError as error:
         raise _corrupt(path, "the file is missing") from error
+    except OSError as error:
+        raise StoreError(f"{path}: {what}: {error}") from error
     got = zlib.crc32(data)
     if len(data) != size or got != crc32:
         raise _corrupt(

@@ -160,6 +160,8 @@ class BlockStore:
 
         Shapes:
             series: sorted ids, each once.
+        Raises:
+            StoreError: a file cannot be read now; what is missing is not known, so there is no answer.
         """
         found: list[Piece] = []
         damaged: list[tuple[Block, BlockCorrupt]] = []
@@ -304,9 +306,13 @@ class BlockStore:
         with self._change:
             if block not in self._live.all():
                 return  # another thread was first
-            self._manifest.commit(remove=[block.entry.number])
+            self._report_set_aside("damaged", str(error))
+            try:
+                self._manifest.commit(remove=[block.entry.number])
+            except (StoreError, DiskFull) as failure:  # the next reader tries again
+                log.warning("%s stays in place: %s", block.folder, failure)
+                return
             self._live.exchange((), {block.entry.number: self._keep_as_stray})
-        self._report_set_aside("damaged", str(error))
 
     def _report_set_aside(self, reason: str, message: str) -> None:
         self._telemetry.problem(

@@ -29,7 +29,7 @@ def test_readers_never_miss_a_sample_during_writes_merges_and_retention(open_sto
 
     with ThreadPoolExecutor(3) as threads:
         readers = [threads.submit(read) for _ in range(3)]
-        for i in range(40):
+        for i in range(20):
             one.write({key: {5100 + i: float(i), i: 0.0} for key in keys})
             one.store.apply_retention(10**6 + 1000 + i)  # deletes the blocks at the epoch
         done.set()

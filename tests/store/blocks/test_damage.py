@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import logging
 import os
@@ -10,8 +11,9 @@ import shutil
 
 import pytest
 
-from metricsmith.errors import FormatTooNew
+from metricsmith.errors import DiskFull, FormatTooNew, StoreError
 from metricsmith.store import block_meta
+from metricsmith.store.manifest import Manifest
 
 FILES = ["samples.parquet", "series.parquet", "meta.json"]
 
@@ -65,6 +67,38 @@ def test_a_missing_block_is_counted(open_store, tools):
     two = open_store()
     assert two.contents() == tools.expected(halves[1])
     assert two.telemetry.value("metricsmith_store_blocks_set_aside_total", reason="damaged") == 1
+
+
+def test_a_file_that_cannot_be_read_now_is_an_error_and_no_damage(open_store, tools, monkeypatch):
+    one = open_store()
+    wanted = {tools.key(0): {1: 1.0}}
+    one.write(wanted)
+
+    def no_more_files(*args, **kwargs):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    for opener in ("pathlib.Path.open", "pyarrow.OSFile"):
+        with monkeypatch.context() as patch:
+            patch.setattr(opener, no_more_files)
+            with pytest.raises(StoreError, match=r"samples\.parquet|series\.parquet"):
+                one.contents()
+    assert one.contents() == tools.expected(wanted)
+
+
+def test_damage_is_known_even_when_the_manifest_cannot_be_written(open_store, tools, monkeypatch):
+    folders, halves = written(open_store, tools)
+    (folders[0] / "samples.parquet").write_bytes(bytes((folders[0] / "samples.parquet").stat().st_size))
+    two = open_store()
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "commit", _full)
+        assert two.contents() == tools.expected(halves[1])
+    assert two.store.block_count == 2
+    assert two.contents() == tools.expected(halves[1])
+    assert two.store.block_count == 1
+
+
+def _full(*args, **kwargs):
+    raise DiskFull("no space")
 
 
 def test_damage_found_by_a_merge_sets_that_block_aside_and_merges_the_rest(open_store, tools):

@@ -56,7 +56,7 @@ def test_the_documented_query_gives_the_samples_of_all_blocks(open_store, tools)
     one.write({keys[0]: {0: 1.0, 1000: 2.0, 2000: "stale"}, keys[1]: {500: 3.0}, b"up": {0: 1.0}})
     one.write({keys[1]: {1500: 4.0}})
     rows = duckdb.sql(query.replace("data/blocks", str(one.folder / "blocks"))).fetchall()
-    got = [(instance, round(time.replace(tzinfo=UTC).timestamp() * 1000), value) for _, instance, time, value in rows]
+    got = [(where, round(at.replace(tzinfo=UTC).timestamp() * 1000), value) for _, where, at, value in rows]
     assert got == [("a", 0, 1.0), ("a", 1000, 2.0), ("b", 500, 3.0), ("b", 1500, 4.0)]
 
 
