@@ -28,6 +28,7 @@ from metricsmith.store.ragged import (
     group_equal,
     joined_stale,
     offsets_of,
+    span,
     take,
     trim,
 )
@@ -73,8 +74,10 @@ def _cut(piece: Piece, start_ms: int, end_ms: int) -> Piece | None:
     if isinstance(piece, RaggedPiece):
         trimmed = trim(piece, start_ms, end_ms)
         return as_matrix(trimmed) or trimmed if len(trimmed.times) else None
-    lo, hi = (int(i) for i in np.searchsorted(piece.times, [start_ms, end_ms + 1]))
-    if lo >= hi or len(piece.series) == 0:
+    if len(piece.values) == 0 or len(piece.times) == 0:
+        return None
+    lo, hi = span(piece.times, start_ms, end_ms)
+    if lo >= hi:
         return None
     if hi - lo == len(piece.times):
         return piece

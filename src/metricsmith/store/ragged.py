@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.store.pieces import MatrixPiece, RaggedPiece
@@ -12,6 +14,7 @@ from metricsmith.store.pieces import MatrixPiece, RaggedPiece
 EMPTY = RaggedPiece(
     np.empty(0, np.uint32), np.zeros(1, np.int64), np.empty(0, np.int64), np.empty(0, np.float64)
 )
+Scalar = TypeVar("Scalar", bound=np.generic)
 # Random per process, so that nobody can prepare series whose hashes collide.
 _HASH_SEED = np.uint64(secrets.randbits(62))
 
@@ -26,6 +29,13 @@ def flat_positions(starts: I64, lengths: I64) -> I64:
     total = int(ends[-1]) if len(ends) else 0
     positions: I64 = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - lengths), lengths)
     return positions
+
+
+def span(times: I64, start_ms: int, end_ms: int) -> tuple[int, int]:
+    """Return the bounds [lo, hi) of the ascending times, at least one, in the closed range."""
+    lo = 0 if start_ms <= times[0] else int(times.searchsorted(start_ms))
+    hi = len(times) if times[-1] <= end_ms else int(times.searchsorted(end_ms, "right"))
+    return lo, hi
 
 
 def consecutive(positions: I64) -> bool:
@@ -102,10 +112,14 @@ def as_ragged(piece: MatrixPiece, place: I64 | None = None) -> RaggedPiece:
     return RaggedPiece(
         series,
         np.arange(count + 1, dtype=np.int64) * width,
-        np.tile(piece.times, count),
+        _repeated(piece.times, count),
         values.reshape(-1),
-        None if piece.stale is None else np.tile(piece.stale, count),
+        None if piece.stale is None else _repeated(piece.stale, count),
     )
+
+
+def _repeated(row: npt.NDArray[Scalar], count: int) -> npt.NDArray[Scalar]:
+    return row if count == 1 else np.tile(row, count)
 
 
 def as_matrix(piece: RaggedPiece) -> MatrixPiece | None:

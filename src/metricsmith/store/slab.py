@@ -13,7 +13,7 @@ import numpy as np
 
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
-from metricsmith.store.ragged import consecutive, offsets_of
+from metricsmith.store.ragged import consecutive, offsets_of, span
 
 CHUNK_COLUMNS = 128
 FIRST_CHUNK_COLUMNS = 16
@@ -32,7 +32,7 @@ class Membership:
     mask: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: there are thousands per query, and freezing costs most of their making
 class SlabView:
     """What a slab held at one moment; safe to read while the slab grows.
 
@@ -55,12 +55,12 @@ class SlabView:
 
     def pieces(self, rows: I64, start_ms: int, end_ms: int) -> list[Piece]:
         """Return the samples of these rows in the closed range, grouped by equal timestamps."""
-        lo, hi = (int(i) for i in np.searchsorted(self.times, [start_ms, end_ms + 1]))
+        lo, hi = span(self.times, start_ms, end_ms)
         if lo >= hi or len(rows) == 0:
             return []
         stale = [(column - lo, np.isin(rows, marked)) for column, marked in self.stale if lo <= column < hi]
         mask_of = self.mask_of[lo:hi]
-        if not stale and bool((mask_of == mask_of[0]).all()):
+        if not stale and (len(self.masks) == 1 or bool((mask_of == mask_of[0]).all())):
             present = _present(self.masks[mask_of[0]], rows)
             kept = rows if present.all() else rows[present]
             values = self._gather(kept, lo, hi)
@@ -114,14 +114,17 @@ class SlabView:
 
     def _gather(self, rows: I64, lo: int, hi: int) -> F64:
         out = np.empty((len(rows), hi - lo))
-        neighbours = len(rows) > 0 and consecutive(rows)
+        if len(rows) == 0:
+            return out
+        least, most = int(rows[0]), int(rows[-1])
+        neighbours = consecutive(rows)
         for start, chunk in zip(self.starts, self.chunks, strict=True):
             first, last = max(lo, start), min(hi, start + len(chunk))
             if first >= last:
                 continue
             block = chunk[first - start : last - start]
-            if neighbours and int(rows[-1]) < block.shape[1]:
-                out[:, first - lo : last - lo] = block[:, int(rows[0]) : int(rows[-1]) + 1].T
+            if neighbours and most < block.shape[1]:
+                out[:, first - lo : last - lo] = block[:, least : most + 1].T
             else:  # rows newer than the chunk are absent from its columns, whatever is put there
                 out[:, first - lo : last - lo] = np.take(block, rows, axis=1, mode="clip").T
         return out
