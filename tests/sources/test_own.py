@@ -61,7 +61,28 @@ async def test_it_reads_every_interval_and_marks_what_has_gone(source, context, 
     assert recorder.read(after)[gone] == "stale", "the refused marker is sent again"
     assert after.time_ms - first.time_ms == 30_000
     assert gone not in recorder.read(await reading())
-    dropped = {"component": "shop", "reason": "disk_full"}
-    assert context.telemetry.value("metricsmith_samples_dropped_total", **dropped) > 0
+    failed = {"source": "shop", "reason": "disk_full"}
+    assert context.telemetry.value("metricsmith_source_failures_total", **failed) == 1
+    stop.set()
+    await asyncio.wait_for(task, 5)
+
+
+async def test_a_gauge_that_cannot_be_read_costs_one_reading(source, context, recorder, clock):
+    stop = asyncio.Event()
+    task = asyncio.create_task(source.run(recorder.emit, stop))
+    broken = [True]
+    context.telemetry.watch("metricsmith_store_blocks", lambda: 1 / 0 if broken else 3)
+    for _ in range(2):
+        await clock.sleeping()
+        clock.advance(clock.next_wake_s())
+        await clock.sleeping()
+        broken.clear()
+    assert (
+        recorder.read(await recorder.batch())[
+            'metricsmith_store_blocks{instance="agent-1", job="metricsmith"}'
+        ]
+        == 3
+    )
+    assert context.telemetry.value("metricsmith_source_failures_total", source="shop", reason="defect") == 1
     stop.set()
     await asyncio.wait_for(task, 5)

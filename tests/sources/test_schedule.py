@@ -6,8 +6,11 @@ import asyncio
 from itertools import pairwise
 
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metricsmith.sources.endpoint import Endpoint
+from metricsmith.sources.schedule import Schedule
 
 
 def endpoint(number: int, interval_ms: int = 15_000) -> Endpoint:
@@ -19,6 +22,26 @@ def test_phases_are_stable_and_spread():
     assert phases == [endpoint(n).offset_ms() for n in range(1000)]
     in_each_third = [sum(third * 5000 <= p < (third + 1) * 5000 for p in phases) for third in range(3)]
     assert min(in_each_third) > 250
+
+
+@given(
+    interval_ms=st.integers(10, 10**6),
+    offset_ms=st.integers(0, 10**6),
+    now_ms=st.integers(0, 10**13),
+    late_ms=st.integers(-3, 10**7),
+)
+def test_the_following_due_time_is_in_phase_and_the_latest_that_is_not_over(
+    interval_ms, offset_ms, now_ms, late_ms
+):
+    schedule = Schedule(interval_ms, offset_ms)
+    due = schedule.first(now_ms)
+    assert now_ms <= due < now_ms + interval_ms
+    now = due + late_ms
+    following, missed = schedule.following(due, now)
+    assert (following - offset_ms) % interval_ms == 0
+    assert following == due + (missed + 1) * interval_ms, "each due time is done or counted as missed"
+    assert following > now - interval_ms, "no pile-up"
+    assert missed == 0 or following <= now, "nothing is skipped that could still be done"
 
 
 async def test_scrapes_keep_their_phase_over_restarts(scraping, serve):

@@ -359,7 +359,7 @@ async def test_a_target_cannot_forge_its_report(scraping, serve):
 
 
 @pytest.mark.parametrize(
-    ("refusal", "reason"), [(DiskFull("no space left"), "disk_full"), (JournalError("torn"), "journal")]
+    ("refusal", "reason"), [(DiskFull("no space left"), "disk_full"), (JournalError("torn"), "journal_error")]
 )
 async def test_what_the_journal_refuses_is_counted_and_scraping_goes_on(scraping, serve, refusal, reason):
     async with scraping(targets=[await serve("a 1\n")]) as source:
@@ -368,8 +368,8 @@ async def test_what_the_journal_refuses_is_counted_and_scraping_goes_on(scraping
         source.recorder.refuse = None
         accepted = await source.batch()
         assert accepted.value[0] == 1
-        dropped = {"component": "shop", "reason": reason}
-        assert source.counted("metricsmith_samples_dropped_total", **dropped) == 6
+        failed = {"source": "shop", "reason": reason}
+        assert source.counted("metricsmith_source_failures_total", **failed) == 1
 
 
 async def test_a_defect_in_the_journal_does_not_end_the_scraping(scraping, serve):

@@ -20,6 +20,7 @@ from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.own_metrics import OWN_METRICS
 from metricsmith.model.settings_types import DurationMs
+from metricsmith.sources.schedule import Schedule
 
 log = logging.getLogger(__name__)
 
@@ -50,29 +51,38 @@ class OwnMetricsSource:
         self._alive = self._layout.ids
 
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
-        clock, interval_ms = self._context.clock, self._config.interval
-        while not stop.is_set():
-            now = clock.now_ms()
-            due = now - now % interval_ms + interval_ms
-            if not await _slept(clock.sleep((due - now) / 1000), stop):
-                return
-            batch = self.read(clock.now_ms())
-            try:
-                await emit(batch)
-            except (DiskFull, JournalError) as error:
-                self._context.telemetry.problem(
-                    log,
-                    "metricsmith_samples_dropped_total",
-                    f"{self._context.name}: {len(batch)} samples dropped: {error}",
-                    amount=len(batch),
-                    component=self._context.name,
-                    reason="disk_full" if isinstance(error, DiskFull) else "journal",
-                )
-            else:
-                self.accepted()
+        """Read and emit every interval until `stop` is set."""
+        clock, schedule = self._context.clock, Schedule(self._config.interval)
+        due = schedule.first(clock.now_ms() + 1)
+        while await _slept(clock.sleep((due - clock.now_ms()) / 1000), stop):
+            await self._emit(emit, schedule.timestamp(due, clock.now_ms()))
+            due, _ = schedule.following(due, clock.now_ms())
+
+    async def _emit(self, emit: Emit, time_ms: int) -> None:
+        reason, failure = "", ""
+        try:
+            await emit(self.read(time_ms))
+        except JournalError as error:  # the samples themselves are counted where they were refused
+            reason, failure = "disk_full" if isinstance(error, DiskFull) else "journal_error", str(error)
+        except Exception as error:  # a gauge that cannot be read must not end the others for good
+            log.exception("%s: defect in reading own metrics", self._context.name)
+            reason, failure = "defect", type(error).__name__
+        else:
+            self._alive = self._layout.ids
+        if reason:
+            self._context.telemetry.problem(
+                log,
+                "metricsmith_source_failures_total",
+                f"{self._context.name}: own metrics not accepted: {failure}",
+                source=self._context.name,
+                reason=reason,
+            )
 
     def read(self, now_ms: int) -> Batch:
-        """Return the registry's values; the layout is the last one's while no label set comes or goes."""
+        """Return the registry's values; the layout is the last one's while no label set comes or goes.
+
+        Markers of what has gone are sent until a batch with them was accepted.
+        """
         samples = [s for family in self._context.telemetry.registry.collect() for s in family.samples]
         value = np.array([s.value for s in samples], dtype=np.float64)
         names = [(s.name, tuple(s.labels.values())) for s in samples]
@@ -86,10 +96,6 @@ class OwnMetricsSource:
         stale = np.repeat([False, True], [len(ids), len(gone)])
         value = np.concatenate((value, np.full(len(gone), np.nan)))
         return Batch(Layout(np.concatenate((ids, gone)), STREAM, METADATA), now_ms, value, stale)
-
-    def accepted(self) -> None:
-        """Remember that the last batch was taken; until then its markers are sent again."""
-        self._alive = self._layout.ids
 
     def _key(self, sample: Sample) -> bytes:
         fixed = {"__name__": sample.name, "job": JOB, "instance": self._config.instance}

@@ -15,12 +15,11 @@ from metricsmith.sources.client import HttpClient
 from metricsmith.sources.endpoint import Endpoint
 from metricsmith.sources.plan import Planner
 from metricsmith.sources.samples import Outgoing, Samples
+from metricsmith.sources.schedule import Schedule
 from metricsmith.sources.settings import ScrapeConfig
 from metricsmith.wire.exposition import ACCEPT_HEADER
 
 log = logging.getLogger(__name__)
-
-TOLERANCE_MS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +55,18 @@ class Target:
 
     async def run(self) -> None:
         """Scrape at every due time until cancelled or closed."""
-        clock = self._context.clock
-        due = self._due_after(clock.now_ms())
+        clock, schedule = self._context.clock, Schedule(self.endpoint.interval_ms, self.endpoint.offset_ms())
+        due = schedule.first(clock.now_ms())
         while not self._closing:
             wait_ms = due - clock.now_ms()
             if wait_ms > 0:
                 await clock.sleep(wait_ms / 1000)
-            await self._scrape_guarded(self._timestamp(due))
-            due = self._next_due(due)
+            await self._scrape_guarded(schedule.timestamp(due, clock.now_ms()))
+            due, missed = schedule.following(due, clock.now_ms())
+            if missed:
+                self._context.telemetry.count(
+                    "metricsmith_scrapes_skipped_total", missed, source=self._context.name
+                )
 
     def close(self, task: asyncio.Task[None]) -> None:
         """End the task of `run`: at once, or as soon as the batch that is being handed on is accepted."""
@@ -98,7 +101,7 @@ class Target:
                 time_ms, scraped.plan, scraped.values, scraped.explicit, clock.monotonic() - start
             )
             if scraped.plan.duplicates:
-                self._dropped(scraped.plan.duplicates, "duplicate", "a series stands twice in one scrape")
+                self._duplicates(scraped.plan.duplicates)
         self._last_ms = time_ms
         await self._emit(outgoing)
 
@@ -123,36 +126,12 @@ class Target:
         self._emitting = True
         try:
             await self._equipment.emit(outgoing.batch)
-        except DiskFull as error:
-            self._dropped(len(outgoing.batch), "disk_full", str(error))
         except JournalError as error:
-            self._dropped(len(outgoing.batch), "journal", str(error))
+            self._refused(len(outgoing.batch), error)
         else:
             self._samples.accepted(outgoing)
         finally:
             self._emitting = False
-
-    def _due_after(self, now_ms: int) -> int:
-        interval_ms, offset_ms = self.endpoint.interval_ms, self.endpoint.offset_ms()
-        return now_ms + (offset_ms - now_ms) % interval_ms
-
-    def _next_due(self, due: int) -> int:
-        """The next due time; a scrape that overran starts the next at once, whole missed ones are skipped."""
-        interval_ms, now = self.endpoint.interval_ms, self._context.clock.now_ms()
-        due += interval_ms
-        if due - now > 2 * interval_ms:  # the wall clock was set back, more than a timer is early
-            return self._due_after(now)
-        missed = max(0, (now - due) // interval_ms)
-        if missed:
-            self._context.telemetry.count(
-                "metricsmith_scrapes_skipped_total", missed, source=self._context.name
-            )
-        return due + missed * interval_ms
-
-    def _timestamp(self, due: int) -> int:
-        # Timers are late by a little that means nothing; equal distances compress and compare better.
-        now = self._context.clock.now_ms()
-        return due if abs(now - due) <= min(TOLERANCE_MS, self.endpoint.interval_ms // 100) else now
 
     def _failed(self, error: ScrapeError) -> None:
         self._context.telemetry.problem(
@@ -167,12 +146,23 @@ class Target:
         log.error("%s: %s: defect in a scrape", self._context.name, self.endpoint.shown, exc_info=error)
         return ScrapeError("internal", f"{type(error).__name__} in the scraper")
 
-    def _dropped(self, samples: int, reason: str, message: str) -> None:
+    def _refused(self, samples: int, error: JournalError) -> None:
+        # The samples themselves are counted where they were refused.
+        self._context.telemetry.problem(
+            log,
+            "metricsmith_source_failures_total",
+            f"{self._context.name}: {self.endpoint.shown}: {samples} samples not accepted: {error}",
+            source=self._context.name,
+            reason="disk_full" if isinstance(error, DiskFull) else "journal_error",
+        )
+
+    def _duplicates(self, samples: int) -> None:
         self._context.telemetry.problem(
             log,
             "metricsmith_samples_dropped_total",
-            f"{self._context.name}: {self.endpoint.shown}: {samples} samples dropped: {message}",
+            f"{self._context.name}: {self.endpoint.shown}: {samples} samples name a series that a later "
+            "line of the same scrape names again",
             amount=samples,
             component=self._context.name,
-            reason=reason,
+            reason="duplicate",
         )
