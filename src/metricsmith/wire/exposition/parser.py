@@ -1,15 +1,9 @@
-"""The columnar parser: text to series structure and value array, the structure found again by comparison.
-
-A scrape differs from the one before it in its numbers. The numbers stand between separators (blanks and
-newlines), always the same ones counted from the top; everything between the numbers is literal text. So a
-known document is recognised by comparing the literals, whatever the widths of the numbers, and its numbers
-are cast as one column.
-"""
+"""The columnar parser: text to series structure and value array, at no cost per sample while series stay."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -34,6 +28,7 @@ from metricsmith.wire.exposition.numbers import (
 from metricsmith.wire.exposition.reader import Reading, read_document
 from metricsmith.wire.exposition.rules import Runs, check_structure
 from metricsmith.wire.exposition.series_text import SeriesLimits, SeriesParser
+from metricsmith.wire.exposition.template import Pieces, Template, make_template
 from metricsmith.wire.exposition.value_rules import Broken, ValueRules
 
 N = TypeVar("N", F64, I64)
@@ -83,53 +78,22 @@ class ParsedDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class _Pieces:
-    """A document cut at its N numbers, into them and the N + 1 literals around them."""
-
-    sizes: I64
-    literals: Any
-    numbers: Any
-
-    def same_literals(self, other: _Pieces) -> bool:
-        return np.array_equal(self.sizes, other.sizes) and bool(self.literals.equals(other.literals))
-
-
-@dataclass(frozen=True, slots=True)
-class _Template:
-    """How to recognise and read a document of known structure.
-
-    Shapes:
-        slots: (N,) of each number, the index of the separator before it.
-        value_at: (P,) index of the value among the numbers; the timestamp follows where `timed`.
-        series_size: (P,) bytes of the series text that ends where the value's separator stands, or 0.
-        lines: (P,) line numbers.
-    """
-
-    structure: Structure
-    comments: tuple[Comment, ...]
-    separators: int
-    slots: I64
-    pieces: _Pieces
-    value_at: I64
-    timed: Bool
-    series_size: I64
-    lines: I64
-
-    def series_texts(self) -> dict[bytes, bytes]:
-        """Return the key of each series text."""
-        text = self.pieces.literals.to_pybytes()
-        ends = np.cumsum(self.pieces.sizes)[self.value_at] - 1
-        spans = zip((ends - self.series_size).tolist(), ends.tolist(), self.structure.keys, strict=True)
-        return {text[start:end]: key for start, end, key in spans if end > start}
-
-
-@dataclass(frozen=True, slots=True)
 class _Rules:
     """OpenMetrics' rules for a template, valid while timestamps change at the same samples."""
 
     moved: Bool
     values: ValueRules
     runs: Runs
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is remembered of the last good document."""
+
+    structure: Structure
+    comments: tuple[Comment, ...]
+    template: Template
+    rules: _Rules | None = None
 
 
 class ExpositionParser:
@@ -147,8 +111,7 @@ class ExpositionParser:
         self._strict = format is ExpositionFormat.OPENMETRICS
         self._max_samples = max_samples
         self._series = SeriesParser(self._strict, limits or SeriesLimits())
-        self._template: _Template | None = None
-        self._rules: _Rules | None = None
+        self._last: _Known | None = None
 
     def parse(self, body: bytes) -> ParsedDocument:
         """Return structure and values of a document; the structure is the last one's while it is equal.
@@ -165,108 +128,79 @@ class ExpositionParser:
         if self._strict:
             body, exemplars = cut_exemplars(body, np.frombuffer(body, dtype=np.uint8))
         separators = separators_of(np.frombuffer(body, dtype=np.uint8))
-        return self._parse_known(body, separators, exemplars) or self._parse_other(
-            body, separators, exemplars
-        )
+        parsed = self._parse_known(body, separators, exemplars)
+        return parsed or self._parse_other(body, separators, exemplars)
 
     def _parse_known(self, body: bytes, separators: I64, exemplars: list[int]) -> ParsedDocument | None:
         """Parse a document that differs from the last one in its numbers only; None when it is another.
 
         None too when it is malformed: so the reader of unknown documents words every error.
         """
-        template = self._template
-        pieces = self._recognise(body, separators)
-        if template is None or pieces is None:
+        last = self._last
+        pieces = None if last is None else last.template.recognise(body, separators)
+        if last is None or pieces is None:
             return None
         try:
-            parsed, self._rules = self._finish(template, pieces, self._rules, exemplars)
+            return self._finish(last, pieces, exemplars)
         except Broken:
             return None
-        return parsed
 
     def _parse_other(self, body: bytes, separators: I64, exemplars: list[int]) -> ParsedDocument:
         """Parse a document that is not known, and remember it when it is right."""
-        template = self._learn(body, separators)
+        last = self._last
+        texts = {} if last is None else last.template.keys_by_text(last.structure.keys)
+        reading = read_document(body, separators, self._strict, self._max_samples, self._series, texts)
+        template = make_template(body, separators, reading)
+        known = _Known(self._structure(reading), reading.comments, template)
         try:
-            parsed, rules = self._finish(template, template.pieces, None, exemplars)
+            return self._finish(known, template.pieces, exemplars)
         except Broken as error:
             line = error.line or int(template.lines[error.sample])
             raise _at_line(body, line, error.message) from None
-        self._template, self._rules = template, rules
-        return parsed
-
-    def _recognise(self, body: bytes, separators: I64) -> _Pieces | None:
-        """Cut the document as the last one was cut; None when it is another one."""
-        template = self._template
-        if template is None or len(separators) != template.separators:
-            return None
-        pieces = _cut(body, separators[template.slots] + 1, separators[template.slots + 1])
-        return pieces if pieces.same_literals(template.pieces) else None
-
-    def _learn(self, body: bytes, separators: I64) -> _Template:
-        """Read a document of another structure than the last one's."""
-        last = self._template
-        known = {} if last is None else last.series_texts()
-        reading = read_document(body, separators, self._strict, self._max_samples, self._series, known)
-        timed = reading.spans[:, 4] >= 0
-        value_at = np.arange(len(timed)) + np.cumsum(timed) - timed
-        starts, ends = _number_spans(reading.spans, timed, value_at)
-        slots = np.searchsorted(separators, starts) - 1
-        usable = np.array_equal(separators[slots] + 1, starts) and np.array_equal(separators[slots + 1], ends)
-        series_end, value_start = reading.spans[:, 1], reading.spans[:, 2]
-        return _Template(
-            structure=self._structure(reading),
-            comments=reading.comments,
-            separators=len(separators) if usable else -1,
-            slots=slots,
-            pieces=_cut(body, starts, ends),
-            value_at=value_at,
-            timed=timed,
-            series_size=np.where(series_end + 1 == value_start, series_end - reading.spans[:, 0], 0),
-            lines=reading.lines,
-        )
 
     def _structure(self, reading: Reading) -> Structure:
         metadata = collect_metadata(reading.comments, self._strict)
-        last = None if self._template is None else self._template.structure
+        last = None if self._last is None else self._last.structure
         if last is not None and last.keys == reading.keys and last.metadata == metadata:
             return last
         return Structure(reading.keys, metadata)
 
-    def _finish(
-        self, template: _Template, pieces: _Pieces, rules: _Rules | None, exemplars: list[int]
-    ) -> tuple[ParsedDocument, _Rules | None]:
-        """Cast the numbers and hold them against the rules."""
-        timed = template.timed
-        if timed.any():
-            rows = np.flatnonzero(timed)
+    def _finish(self, known: _Known, pieces: Pieces, exemplars: list[int]) -> ParsedDocument:
+        """Cast the numbers, hold them against the rules, and remember what was learned.
+
+        Raises:
+            Broken: a number or a rule.
+        """
+        template, structure = known.template, known.structure
+        seconds = np.empty(0)
+        if not template.timed.any():
+            parsed = ParsedDocument(structure, _column(parse_floats, pieces.numbers))
+        else:
+            rows = np.flatnonzero(template.timed)
             values = _column(parse_floats, pieces.numbers.take(pa.array(template.value_at)))
             tokens = pieces.numbers.take(pa.array(template.value_at[rows] + 1))
-            times_ms, seconds = np.zeros(len(values), dtype=np.int64), np.zeros(len(values))
+            times_ms = np.zeros(len(values), dtype=np.int64)
             if self._strict:
+                seconds = np.zeros(len(values))
                 seconds[rows] = _column(parse_seconds, tokens, rows)
                 times_ms = to_millis(seconds)
             else:
                 times_ms[rows] = _column(parse_millis, tokens, rows)
-            parsed = ParsedDocument(template.structure, values, times_ms, timed)
-        else:
-            seconds = np.empty(0)
-            parsed = ParsedDocument(template.structure, _column(parse_floats, pieces.numbers))
+            parsed = ParsedDocument(structure, values, times_ms, template.timed)
         if self._strict:
-            rules = self._check(template, rules, parsed.values, seconds, exemplars)
-        return parsed, rules
+            known = replace(known, rules=self._check(known, parsed.values, seconds, exemplars))
+        self._last = known
+        return parsed
 
-    def _check(
-        self, template: _Template, rules: _Rules | None, values: F64, seconds: F64, exemplars: list[int]
-    ) -> _Rules:
+    def _check(self, known: _Known, values: F64, seconds: F64, exemplars: list[int]) -> _Rules:
         """Hold a document against OpenMetrics' rules; returns them for the next document."""
+        template, rules = known.template, known.rules
         moved = np.diff(seconds, prepend=np.nan) != 0 if len(seconds) else template.timed
         if rules is None or not np.array_equal(rules.moved, moved):
-            last = {} if self._rules is None else self._rules.runs
-            lines, keys = template.lines.tolist(), template.structure.keys
-            rules = _Rules(
-                moved, *check_structure(template.comments, lines, keys, template.timed, moved, last)
-            )
+            runs = {} if self._last is None or self._last.rules is None else self._last.rules.runs
+            lines, keys = template.lines.tolist(), known.structure.keys
+            found = check_structure(known.comments, lines, keys, template.timed, moved, runs)
+            rules = _Rules(moved, *found)
         rules.values.check(values, seconds)
         if exemplars:
             rules.values.check_exemplars(np.searchsorted(template.lines, exemplars))
@@ -280,27 +214,6 @@ def _column(parse: Callable[[Any], N], tokens: Any, rows: I64 | None = None) -> 
     except MalformedNumber as error:
         sample = error.index if rows is None else int(rows[error.index])
         raise Broken(f"wanted {error.wanted}", sample=sample) from None
-
-
-def _number_spans(spans: I64, timed: Bool, value_at: I64) -> tuple[I64, I64]:
-    """Starts and ends of all numbers in document order."""
-    starts = np.empty(len(spans) + int(timed.sum()), dtype=np.int64)
-    ends = np.empty_like(starts)
-    starts[value_at], ends[value_at] = spans[:, 2], spans[:, 3]
-    starts[value_at[timed] + 1], ends[value_at[timed] + 1] = spans[timed, 4], spans[timed, 5]
-    return starts, ends
-
-
-def _cut(body: bytes, starts: I64, ends: I64) -> _Pieces:
-    bounds = np.empty(2 * len(starts) + 2, dtype=np.int32)
-    bounds[0], bounds[-1] = 0, len(body)
-    bounds[1:-1:2], bounds[2:-1:2] = starts, ends
-    count = len(bounds) - 1
-    buffers = [None, pa.py_buffer(bounds.data), pa.py_buffer(body)]
-    whole: Any = pa.Array.from_buffers(pa.binary(), count, buffers)
-    literals = whole.take(pa.array(np.arange(0, count, 2)))
-    numbers = whole.take(pa.array(np.arange(1, count, 2)))
-    return _Pieces(np.diff(bounds)[::2].astype(np.int64), literals.buffers()[2], numbers)
 
 
 def _at_line(body: bytes, number: int, message: str) -> ExpositionError:

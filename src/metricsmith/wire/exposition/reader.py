@@ -49,10 +49,9 @@ def read_document(
     lines = split_lines(np.frombuffer(body, dtype=np.uint8), separators)
     if strict:
         _check_eof(body, lines)
-    reader = _Reader(body, lines, strict, series, known)
-    reading = reader.read()
-    if len(reading.keys) > max_samples:
-        raise LimitExceeded(f"got {len(reading.keys)} samples, wanted at most {max_samples}")
+    _check_count(int(lines.regular.sum()), max_samples)  # before anything is made of them
+    reading = _Reader(body, lines, strict, series, known).read()
+    _check_count(len(reading.keys), max_samples)
     return reading
 
 
@@ -140,6 +139,11 @@ class _Reader:
     def _malformed(self, index: int, message: str) -> ExpositionError:
         line = self._body[self._lines.starts[index] : self._lines.ends[index]]
         return malformed(message, index + 1, line)
+
+
+def _check_count(samples: int, most: int) -> None:
+    if samples > most:
+        raise LimitExceeded(f"got {samples} samples, wanted at most {most}")
 
 
 def _check_utf8(body: bytes) -> None:
