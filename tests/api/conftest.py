@@ -156,7 +156,12 @@ def make_api(tmp_path: Path) -> Any:
             Context("store", series, telemetry, clock),
         )
         made.append(store)
-        state: dict[str, Any] = {"accepted": 0, "not_ready": "", "page": MetricsPage()}
+        state: dict[str, Any] = {
+            "accepted": 0,
+            "not_ready": "",
+            "page": MetricsPage(),
+            "serving": True,
+        }
         sequence = iter(range(1_000_000, 10**9))
 
         async def emit(batch: Batch) -> None:
@@ -176,7 +181,9 @@ def make_api(tmp_path: Path) -> Any:
             series=series,
             telemetry=telemetry,
             clock=clock,
-            status=lambda: AgentStatus("standalone", "demo", 9_000_000, state["accepted"], ("shop",)),
+            status=lambda: AgentStatus(
+                "standalone", "<demo>", 9_000_000, state["accepted"], ("shop",), state["serving"]
+            ),
             reload=reload,
             not_ready=lambda: state["not_ready"],
             metrics_page=lambda: state["page"],

@@ -87,6 +87,22 @@ async def test_not_ready_says_why(api: Any) -> None:
     assert (await api.get("/status")).json["reason"] == "the journal is replayed"
 
 
+async def test_starting_agent_says_how_it_is_and_refuses_incomplete_answers(api: Any) -> None:
+    api.state["serving"] = False
+    document = (await api.get("/openapi.json")).json
+    served = set()
+    for path, methods in document["paths"].items():
+        for method in methods:
+            answer = await api.call(method.upper(), path.replace("{name}", "job"))
+            if answer.status == 503:
+                assert "starting" in answer.json["error"]
+                assert "retry-after" in answer.headers
+            else:
+                served.add(path)
+    assert {"/", "/health", "/status", "/storage/status", "/-/healthy", "/-/ready", "/metrics"} <= served
+    assert not {"/api/v1/query", "/api/v1/series", "/api/v1/write", "/api/v1/metrics", "/-/reload"} & served
+
+
 async def test_reload_tells_every_mistake(api: Any) -> None:
     assert (await api.call("POST", "/-/reload")).status == 200
     assert (await api.get("/-/reload")).status == 405
@@ -143,4 +159,5 @@ async def test_head_answers_as_get(api: Any, path: str) -> None:
 async def test_home_page_escapes_the_agent_s_name(make_api: Any) -> None:
     page = (await make_api().get("/")).body.decode()
     assert "/openapi.json" in page
-    assert "<script" not in page
+    assert "&lt;demo&gt;" in page
+    assert "<demo>" not in page

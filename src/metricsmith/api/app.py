@@ -6,13 +6,13 @@ import logging
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from metricsmith.api.context import AgentStatus, ApiContext, ApiLimits, MetricsPage
-from metricsmith.api.errors import ApiError, prometheus_error, translate
+from metricsmith.api.errors import ApiError, prometheus_error, translate, unavailable
 from metricsmith.api.exposition import MetricsPageApi
 from metricsmith.api.ingest import IngestApi
 from metricsmith.api.messages import MessagesApi
@@ -29,13 +29,17 @@ __all__ = ["AgentStatus", "ApiContext", "ApiLimits", "MetricsPage", "create_app"
 
 log = logging.getLogger(__name__)
 
+CLIENT_GONE = 499
+"""Code under which a request is counted whose sender went away before it was read; nobody gets it."""
+
 
 def create_app(context: ApiContext) -> Starlette:
     """Return the application that serves the whole API."""
     workers = Workers(context.limits.concurrent_queries)
+    pages = Workers(1)  # of their own: long queries must not hide how the agent is
     operations = [
-        *StatusApi(context, workers).operations(),
-        *MetricsPageApi(context, workers).operations(),
+        *StatusApi(context, pages).operations(),
+        *MetricsPageApi(context, pages).operations(),
         *QueryApi(context, workers).operations(),
         *SeriesApi(context, workers).operations(),
         *ServerInfoApi(context).operations(),
@@ -55,7 +59,8 @@ class _Endpoint:
     """Serves one path: picks the operation, counts and times it, turns errors into answers."""
 
     def __init__(self, context: ApiContext, path: str, operations: Sequence[Operation]) -> None:
-        self._telemetry, self._clock, self._path = context.telemetry, context.clock, path
+        self._telemetry, self._clock, self._status = context.telemetry, context.clock, context.status
+        self._path = path
         self._by_method = {method: o for o in operations for method in o.methods}
         if "GET" in self._by_method:
             self._by_method["HEAD"] = self._by_method["GET"]
@@ -87,7 +92,11 @@ class _Endpoint:
             message = f"got {request.method[:20]}, wanted {allowed} for {self._path}"
             return self._refuse(ApiError("method_not_allowed", message, headers={"Allow": allowed}))
         try:
+            if not operation.always and not self._status().serving:
+                raise unavailable("the agent is starting or stopping; /-/ready says when it serves")
             return await operation.handler(request)
+        except ClientDisconnect:
+            return Response(status_code=CLIENT_GONE)
         except Exception as error:
             told = translate(error)
             if told is None:

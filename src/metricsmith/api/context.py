@@ -16,13 +16,18 @@ DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """What `/status` and `/health` show of the agent."""
+    """What `/status` shows of the agent.
+
+    `serving` is false while the journal is replayed and while the agent stops:
+    answers would be incomplete then, so queries and pushes are refused.
+    """
 
     mode: str
     name: str
     uptime_ms: int
     samples_accepted: int
     sources: tuple[str, ...] = ()
+    serving: bool = True
 
 
 @dataclass(frozen=True, slots=True)

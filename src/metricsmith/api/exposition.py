@@ -42,6 +42,7 @@ class MetricsPageApi:
                 "Health and status",
                 answers=answers,
                 media_type="text/plain",
+                always=True,
             )
         ]
 

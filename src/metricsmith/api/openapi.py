@@ -48,7 +48,8 @@ class OpenApi:
 
     def operations(self) -> list[Operation]:
         """Return the operation of this group."""
-        return [Operation("/openapi.json", ("GET",), self.document, "This document.", "Health and status")]
+        summary, group = "This document.", "Health and status"
+        return [Operation("/openapi.json", ("GET",), self.document, summary, group, always=True)]
 
     async def document(self, request: Request) -> Response:
         return json_response(describe([*self._operations, *self.operations()]))

@@ -25,10 +25,10 @@ from metricsmith.promql.series_labels import drop_name
 from metricsmith.wire.messages import SERVICE, format_timestamp, json_value
 
 FIRST_SPAN_MS = 60_000
-LONGEST_SPAN_MS = 6 * 3_600_000
+LONGEST_SPAN_MS = 2 * 86_400_000
 SPAN_GROWTH = 4
 MAX_SAMPLES = 10_000_000
-"""Most samples in one span; above it the caller must narrow the question."""
+"""Most samples to look through at once; a span that holds more is made shorter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def recent_messages(
     Messages of one time come in the order of their labels.
 
     Raises:
-        QueryLimitExceeded: a span of time holds more than MAX_SAMPLES.
+        QueryLimitExceeded: one time holds more than MAX_SAMPLES.
     """
     found: list[dict[str, Any]] = []
     last: Cursor | None = None
@@ -92,6 +92,9 @@ def recent_messages(
     while until_ms >= start_ms:
         from_ms = max(start_ms, until_ms - span_ms + 1)
         selection = store.select(matchers, from_ms, until_ms)
+        if (count := selection.sample_count()) > MAX_SAMPLES:
+            span_ms = _shorter(until_ms - from_ms + 1, count)
+            continue
         for message, place in _messages(selection, limit + 1 - len(found), after):
             if len(found) == limit:
                 return found, last
@@ -101,12 +104,16 @@ def recent_messages(
     return found, None
 
 
-def _messages(selection: Selection, wanted: int, after: Cursor | None) -> list[tuple[dict[str, Any], Cursor]]:
-    if selection.sample_count() > MAX_SAMPLES:
+def _shorter(span_ms: int, samples: int) -> int:
+    if span_ms <= 1:
         raise QueryLimitExceeded(
-            f"got {selection.sample_count()} samples to look through, wanted at most {MAX_SAMPLES}: "
-            "give a metric, a service, or a shorter range"
+            f"got {samples} samples of one time to look through, wanted at most {MAX_SAMPLES}: "
+            "give a metric or a service"
         )
+    return max(1, span_ms * MAX_SAMPLES // (2 * samples))
+
+
+def _messages(selection: Selection, wanted: int, after: Cursor | None) -> list[tuple[dict[str, Any], Cursor]]:
     groups = [drop_name(key) for key in selection.keys]
     names = sorted(set(groups))
     number = {name: i for i, name in enumerate(names)}

@@ -48,7 +48,7 @@ class Body:
 class Operation:
     """One thing that the API does.
 
-    `form` says that a POST may carry the parameters as a form.
+    `always` serves it even while the agent starts or stops (`AgentStatus.serving`).
     """
 
     path: str
@@ -61,6 +61,7 @@ class Operation:
     answers: Mapping[int, str] = field(default_factory=lambda: {200: "The answer."})
     media_type: str = "application/json"
     error: Callable[[ApiError], Response] = prometheus_error
+    always: bool = False
 
     @property
     def form(self) -> bool:

@@ -28,7 +28,7 @@ class ServerInfoApi:
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
         return [
-            Operation(path, ("GET",), handler, summary, GROUP)
+            Operation(path, ("GET",), handler, summary, GROUP, always=True)
             for path, handler, summary in (
                 ("/api/v1/status/buildinfo", self.buildinfo, "What runs here."),
                 ("/api/v1/status/runtimeinfo", self.runtimeinfo, "Since when it runs, and how."),

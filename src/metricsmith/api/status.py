@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from metricsmith import __version__
 from metricsmith.api.context import ApiContext
-from metricsmith.api.errors import json_response
-from metricsmith.api.routes import Operation
+from metricsmith.api.errors import json_response, problems_error
+from metricsmith.api.routes import Handler, Operation
 from metricsmith.api.workers import Workers
 from metricsmith.contracts import StoreStatus
 from metricsmith.errors import ConfigError, Problem
@@ -19,6 +20,7 @@ from metricsmith.model.settings_types import format_size
 from metricsmith.wire.messages import format_timestamp
 
 GROUP = "Health and status"
+TEXT = "text/plain"
 _LINKS = ("/status", "/storage/status", "/health", "/metrics", "/api/v1/metrics", "/openapi.json")
 
 
@@ -31,31 +33,23 @@ class StatusApi:
 
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
-        get, ready = ("GET",), {200: "Ready.", 503: "Not ready; the text says why."}
-        text = "text/plain"
         return [
-            Operation("/", get, self.home, "A page of links.", GROUP, media_type="text/html"),
-            Operation(
+            self._page("/", self.home, "A page of links.", media_type="text/html"),
+            self._page(
                 "/health",
-                get,
                 self.health,
                 "Whether the agent works.",
-                GROUP,
-                answers={200: "`status` is healthy.", 503: "`status` is unhealthy; `reason` says why."},
+                {200: "`status` is healthy.", 503: "`status` is unhealthy; `reason` says why."},
             ),
-            Operation("/status", get, self.status, "The agent and its work.", GROUP),
-            Operation("/storage/status", get, self.storage_status, "The store.", GROUP),
-            Operation(
-                "/-/healthy", get, self.healthy, "Whether the process answers.", GROUP, media_type=text
-            ),
-            Operation(
+            self._page("/status", self.status, "The agent and its work."),
+            self._page("/storage/status", self.storage_status, "The store."),
+            self._page("/-/healthy", self.healthy, "Whether the process answers.", media_type=TEXT),
+            self._page(
                 "/-/ready",
-                get,
                 self.ready,
                 "Whether samples and queries are served.",
-                GROUP,
-                answers=ready,
-                media_type=text,
+                {200: "Ready.", 503: "Not ready; the text says why."},
+                TEXT,
             ),
             Operation(
                 "/-/reload",
@@ -64,8 +58,22 @@ class StatusApi:
                 "Read the configuration again: all of it is taken, or nothing.",
                 GROUP,
                 answers={200: "Reloaded.", 400: "Not reloaded; `problems` lists every mistake."},
+                error=problems_error,
             ),
         ]
+
+    @staticmethod
+    def _page(
+        path: str,
+        handler: Handler,
+        summary: str,
+        answers: Mapping[int, str] | None = None,
+        media_type: str = "application/json",
+    ) -> Operation:
+        known = answers or {200: "The page."}
+        return Operation(
+            path, ("GET",), handler, summary, GROUP, answers=known, media_type=media_type, always=True
+        )
 
     async def home(self, request: Request) -> Response:
         links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in _LINKS)

@@ -123,6 +123,7 @@ class Service:
             uptime_ms=agent.uptime_ms(),
             samples_accepted=agent.pipeline.accepted_samples,
             sources=tuple(agent.sources.names()),
+            serving=agent.ready,
         )
 
     def _metrics_page(self) -> MetricsPage:
