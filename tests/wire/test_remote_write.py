@@ -135,7 +135,7 @@ def slowly(table: SeriesTable, message: bytes) -> list[tuple]:
     for number, kind, start, end in read_fields(message, 0, len(message)):
         if number == 1:
             assert kind == 2
-            series = read_series(message, start, end)
+            series = read_series(message, start, end, LIMIT)
             for time_ms, number_bits in zip(series.times, series.value_bits, strict=True):
                 out.append(
                     (series.key, time_ms, "stale" if number_bits == 0x7FF0000000000002 else number_bits)
@@ -284,9 +284,14 @@ def test_limits_hold_before_memory_is_used():
     huge = varint(1 << 31) + b"\x00"
     with pytest.raises(LimitExceeded, match="2147483648 bytes"):
         decoder.decode(huge, max_decompressed=LIMIT)
-    for shape in ([UP + ONE * 2] * 50, [UP + ONE * 100], [UP + block(3, b"") + ONE * 100]):
+    for shape in (
+        [UP + ONE * 2] * 50,
+        [UP + ONE * 100],
+        [UP + block(3, b"") + ONE * 100],
+        [UP + ONE * 5 + block(3, b"") + ONE * 5] * 10,
+    ):
         assert len(decoder.decode(body(*shape), max_decompressed=LIMIT, max_samples=100).batch) == 100
-        with pytest.raises(LimitExceeded, match="more than 99 samples"):
+        with pytest.raises(LimitExceeded, match="more samples in a request than 99"):
             decoder.decode(body(*shape), max_decompressed=LIMIT, max_samples=99)
 
 

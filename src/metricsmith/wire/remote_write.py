@@ -23,7 +23,7 @@ from metricsmith.wire.remote_write_message import (
     read_series,
     series_key,
 )
-from metricsmith.wire.remote_write_samples import PAD_BYTES, SampleBlock, check_count, read_samples
+from metricsmith.wire.remote_write_samples import PAD_BYTES, SampleBlock, read_samples
 
 CACHE_BYTES = 128 << 20
 MAX_SAMPLES = 2_000_000
@@ -107,11 +107,10 @@ class RemoteWriteDecoder:
         scan = _Scan()
         self._scan(data, end, scan)
         block = read_samples(data, _int64(scan.start), _int64(scan.end), max_samples)
-        odd = {i: self._read_odd(data, scan, i, max_samples) for i in block.odd.tolist()}
+        odd = self._read_odd(data, scan, block.odd.tolist(), max_samples, len(block.times))
         histograms = sum(message.histograms for message in odd.values())
         exemplars = sum(message.exemplars for message in odd.values())
         block = block.with_odd({i: (m.times, m.value_bits) for i, m in odd.items()})
-        check_count(len(block.times), max_samples)
         ids = np.array(scan.series, dtype=np.uint32)
         batch = _batch(np.repeat(ids, block.counts), block, scan.metadata)
         return WriteRequest(batch, len(ids), histograms, exemplars)
@@ -172,7 +171,7 @@ class RemoteWriteDecoder:
             if series is None:
                 series = self._new_series(labels)
             if series is None:  # labels may go on behind other fields
-                return self._series.intern(read_series(data, body, end).key), body
+                return self._series.intern(read_series(data, body, end, MAX_SAMPLES).key), body
         except WireError as error:
             raise _in_series(index, error) from None
         return series, start
@@ -186,15 +185,20 @@ class RemoteWriteDecoder:
         self._cache.put(labels, series)
         return series
 
-    def _read_odd(self, data: bytes, scan: _Scan, index: int, room: int) -> SeriesMessage:
-        # A series that is not labels and then plain samples: read field by field, labels too.
-        try:
-            message = read_series(data, scan.body[index], scan.end[index])
-        except WireError as error:
-            raise _in_series(index, error) from None
-        check_count(len(message.times), room)
-        scan.series[index] = self._series.intern(message.key)
-        return message
+    def _read_odd(
+        self, data: bytes, scan: _Scan, odd: list[int], max_samples: int, before: int
+    ) -> dict[int, SeriesMessage]:
+        # Series that are not labels and then plain samples: read field by field, labels too.
+        messages = {}
+        for index in odd:
+            try:
+                message = read_series(data, scan.body[index], scan.end[index], max_samples, before)
+            except WireError as error:
+                raise _in_series(index, error) from None
+            before += len(message.times)
+            scan.series[index] = self._series.intern(message.key)
+            messages[index] = message
+        return messages
 
     def _other_field(self, data: bytes, at: int, end: int, scan: _Scan) -> int:
         # A field of the request that does not begin as a series usually does; return where it ends.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
-from metricsmith.errors import WireError
+from metricsmith.errors import LimitExceeded, WireError
 from metricsmith.model.labels import encode_pairs
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.wire.protobuf import BYTES, FIXED64, VARINT, read_fields, read_varint, signed
@@ -29,11 +29,12 @@ class SeriesMessage:
     histograms: int = 0
 
 
-def read_series(data: bytes, at: int, end: int) -> SeriesMessage:
+def read_series(data: bytes, at: int, end: int, max_samples: int, before: int = 0) -> SeriesMessage:
     """Return a TimeSeries: labels in any order and place, samples in the order given.
 
     Raises:
         WireError: malformed, or labels that cannot name a series.
+        LimitExceeded: more than `max_samples` samples, with the `before` already read.
     """
     labels: list[tuple[bytes, bytes]] = []
     message = SeriesMessage(b"")
@@ -48,12 +49,19 @@ def read_series(data: bytes, at: int, end: int) -> SeriesMessage:
                 time, bits = _read_sample(data, start, stop)
                 message.times.append(time)
                 message.value_bits.append(bits)
+                check_count(before + len(message.times), max_samples)
             case 3:
                 message.exemplars += 1
             case 4:
                 message.histograms += 1
     message.key = series_key(labels)
     return message
+
+
+def check_count(samples: int, max_samples: int) -> None:
+    """Raise LimitExceeded for too many samples: one takes two bytes to send and a hundred to decode."""
+    if samples > max_samples:
+        raise LimitExceeded(f"got more samples in a request than {max_samples} (send fewer per request)")
 
 
 def series_key(labels: list[tuple[bytes, bytes]]) -> bytes:

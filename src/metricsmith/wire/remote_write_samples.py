@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metricsmith.errors import LimitExceeded
 from metricsmith.model.arrays import I64, U8, Bool
+from metricsmith.wire.remote_write_message import check_count
 
 U64 = NDArray[np.uint64]
 
@@ -83,12 +83,6 @@ def read_samples(data: bytes, start: I64, end: I64, max_samples: int) -> SampleB
     ordered_times, ordered_bits = np.empty_like(times), np.empty_like(bits)
     ordered_times[place], ordered_bits[place] = times, bits
     return SampleBlock(ordered_times, ordered_bits, counts, np.flatnonzero(odd))
-
-
-def check_count(samples: int, max_samples: int) -> None:
-    """Raise LimitExceeded for too many samples: a sample takes two bytes to send and eighty to decode."""
-    if samples > max_samples:
-        raise LimitExceeded(f"got more than {max_samples} samples in a request (send fewer per request)")
 
 
 def _find_samples(buffer: U8, start: I64, end: I64, max_samples: int) -> tuple[I64, I64, I64, I64, Bool]:
