@@ -438,3 +438,18 @@ def test_batches_without_samples_move_the_cursor(tmp_path: Path):
     again = Process(tmp_path)
     assert again.store.cursor() == 3
     again.store.close()
+
+
+def test_a_real_nan_an_infinity_and_a_marker_stay_what_they_are(tmp_path: Path):
+    values = (float("nan"), float("inf"), -0.0, 7.0)
+    stale = (False, False, False, True)
+    process = Process(tmp_path)
+    process.store.apply(process.batch(((0, 1, 2, 3), "x", NOW, values, stale)), 0)
+    process.store.apply(process.batch(((4, 5), None, NOW, (float("nan"), 7.0), (False, True))), 1)
+    for _ in range(2):
+        found = {key: row[NOW] for key, row in everything(process).items()}
+        assert [found.pop(KEYS[i]) for i in (3, 5)] == [None, None]
+        assert [repr(found[KEYS[i]]) for i in (0, 1, 2, 4)] == ["nan", "inf", "-0.0", "nan"]
+        process.store.close()
+        process = Process(tmp_path)
+    process.store.close(flush=False)

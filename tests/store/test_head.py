@@ -201,3 +201,22 @@ def test_loose_samples_sent_again_take_no_room():
         loose.append(np.arange(100, dtype=np.uint32), np.zeros(100, np.int64), np.zeros(100), None)
         loose.settle()
     assert loose.samples <= 200
+
+
+def test_series_that_the_head_has_never_seen_have_no_samples():
+    head = Head()
+    head.append(Batch(Layout(np.array([3], np.uint32), "x"), 1, np.array([5.0])))
+    assert content(head.pieces(np.arange(5000, dtype=np.uint32), 0, 9)) == {(3, 1): 5.0}
+    head.append(Batch(Layout(np.array([4000], np.uint32)), 1, np.array([6.0])))
+    assert content(head.pieces(np.arange(5000, dtype=np.uint32), 0, 9)) == {(3, 1): 5.0, (4000, 1): 6.0}
+    assert head.active_series().tolist() == [3, 4000]
+
+
+def test_a_layout_with_a_series_twice_keeps_the_last_value():
+    head = Head()
+    layout = Layout(np.array([1, 2, 1], np.uint32), "x")
+    for t in (1, 2):
+        head.append(Batch(layout, t, np.array([10.0, 20.0, 30.0]) * t))
+    assert content(head.pieces(np.array([1, 2], np.uint32), 0, 9)) == {
+        (1, 1): 30.0, (2, 1): 20.0, (1, 2): 60.0, (2, 2): 40.0,
+    }  # fmt: skip

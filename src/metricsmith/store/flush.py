@@ -148,6 +148,7 @@ class Heads:
         log.error(
             "flush failed: %s: %s; recent samples stay in memory and in the journal, next try in %d s",
             type(self.failure).__name__, self.failure, self._retry_ms // 1000,
+            exc_info=None if is_disk_full(self.failure) else self.failure,
         )  # fmt: skip
         self._retry_at_ms = now_ms + self._retry_ms
         self._retry_ms = min(2 * self._retry_ms, LAST_RETRY_MS)
