@@ -12,7 +12,7 @@ from metricsmith.model.arrays import F64, I64, Bool
 Dates: TypeAlias = Any
 """Arrays of datetime64 or of their parts; NumPy's stubs do not follow their units."""
 
-_LIMIT_S = 2.0**62 / 1e9
+_LIMIT_S = 2.0**53
 _DAY_S = 86_400
 
 
