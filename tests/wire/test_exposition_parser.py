@@ -309,6 +309,34 @@ def test_limits_are_kept(text: str, message: str) -> None:
         parser.parse(text.encode())
 
 
+@pytest.mark.parametrize(
+    "exemplar",
+    [
+        "#",
+        "# {}",
+        "# {} x",
+        "# {} 1 NaN",
+        "# {} 1 1 1",
+        "#{} 1",
+        '# {a="b"c="d"} 1',
+        '# {a="b",a="c"} 1',
+        "# {a} 1",
+        f'# {{a="{"x" * 128}"}} 1',
+        f'# {{a="{"é" * 127}x"}} 1',
+    ],
+)
+def test_a_malformed_exemplar_is_refused_with_its_line(exemplar: str) -> None:
+    text = f"# TYPE a counter\na_total 1 {exemplar}\n# EOF\n"
+    with pytest.raises(ExpositionError) as caught:
+        samples(text, OPENMETRICS)
+    assert caught.value.line == 2
+
+
+def test_an_exemplar_may_have_128_characters() -> None:
+    text = f'# TYPE a counter\na_total 1 # {{a="{"é" * 127}"}} 1\n# EOF\n'
+    assert [value for _, value, _ in samples(text, OPENMETRICS)] == [1.0]
+
+
 def test_an_empty_document_is_none_of_ours_to_refuse_in_text() -> None:
     assert samples("") == []
     with pytest.raises(ExpositionError, match="wanted # EOF"):

@@ -14,6 +14,7 @@ from metricsmith.wire.exposition.lines import HASH, malformed
 from metricsmith.wire.exposition.numbers import NUMBER
 from metricsmith.wire.exposition.series_text import (
     BRACES,
+    LABEL,
     NAME,
     MalformedSeries,
     parse_labels,
@@ -25,6 +26,9 @@ MAX_CHARACTERS = 128
 _SAMPLE = re.compile(
     rb"(?:" + NAME + rb"(?:" + BRACES + rb")?|" + BRACES + rb") [^ ]+(?: [^ #][^ ]*)?( # (\{.*))", re.DOTALL
 )
+_PLAIN = re.compile(rb"(\{" + LABEL + rb'="[^"\\]*"\}) [0-9]+(?:\.[0-9]+)?(?: [0-9]+(?:\.[0-9]+)?)?')
+"""The usual exemplar, of one label (a trace id); what else there is takes longer to judge."""
+
 _EXEMPLAR = re.compile(rb"(" + BRACES + rb") ([^ ]+)(?: ([^ ]+))?", re.DOTALL)
 
 
@@ -63,6 +67,9 @@ def cut_exemplars(body: bytes, octets: U8) -> tuple[bytes, list[int]]:
 
 
 def _check(exemplar: bytes, number: int, line: bytes) -> None:
+    plain = _PLAIN.fullmatch(exemplar)
+    if plain is not None and len(plain[1]) <= MAX_CHARACTERS:
+        return
     found = _EXEMPLAR.fullmatch(exemplar)
     problem = ""
     if found is None or not NUMBER.fullmatch(found[2]):
@@ -76,7 +83,9 @@ def _check(exemplar: bytes, number: int, line: bytes) -> None:
             problem = f"malformed exemplar: {error}"
         else:
             length = sum(len(n.decode(errors="replace")) + len(v.decode(errors="replace")) for n, v in pairs)
-            if length > MAX_CHARACTERS:
+            if len({n for n, _ in pairs}) != len(pairs):
+                problem = "malformed exemplar: got a label name twice"
+            elif length > MAX_CHARACTERS:
                 problem = f"got {length} characters of exemplar labels, wanted at most {MAX_CHARACTERS}"
     if problem:
         raise malformed(problem, number, line)

@@ -63,9 +63,10 @@ def parse_floats(tokens: Any) -> F64:
         values: F64 = tokens.view(pa.string()).cast(pa.float64()).to_numpy(zero_copy_only=False)
     except pa.ArrowInvalid:
         raise MalformedNumber(_first_bad(tokens, NUMBER), "a number") from None
-    for index in np.flatnonzero(np.isinf(values)).tolist():
-        if data[offsets[index + 1] - 1] < ord("A"):
-            raise MalformedNumber(index, "a number that fits a double")
+    infinite = np.flatnonzero(np.isinf(values))
+    overflows = data[offsets[infinite + 1] - 1] < ord("A")  # infinity in words ends in a letter
+    if overflows.any():
+        raise MalformedNumber(int(infinite[int(np.argmax(overflows))]), "a number that fits a double")
     return values
 
 

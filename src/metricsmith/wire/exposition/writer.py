@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from metricsmith.model.arrays import F64, I64
-from metricsmith.model.labels import PAIR, escape_value, split_key
+from metricsmith.model.labels import PAIR, VALUE, escape_value, split_key
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.wire.exposition.assembly import Family, assemble, fit
 from metricsmith.wire.exposition.formats import ExpositionFormat
@@ -18,6 +18,7 @@ from metricsmith.wire.exposition.series_text import LABEL, NAME
 
 _NAME = re.compile(NAME.decode())
 _LABEL = re.compile(LABEL.decode())
+_PLAIN_KEY = re.compile(NAME + rb"(?:" + PAIR + LABEL + VALUE + rb'[^"\\\n' + PAIR + rb"]*)*")
 _TEXT_TYPE = {
     MetricType.GAUGEHISTOGRAM: "untyped",
     MetricType.INFO: "gauge",
@@ -96,14 +97,18 @@ def _comments(family: Family, strict: bool) -> Iterator[str]:
 
 
 def _series(key: bytes) -> str:
+    if _PLAIN_KEY.fullmatch(key):
+        head, mark, rest = key.partition(PAIR)
+        labels = b"{" + rest.replace(PAIR, b'",').replace(VALUE, b'="') + b'"}' if mark else b""
+        return (head + labels).decode()
     name, pairs = split_key(key)
     if not name:
         raise ValueError(f"got the series {key!r} without a name, wanted only series that have one")
-    labels = [f'{_quote(n.decode(), _LABEL)}="{escape_value(v.decode())}"' for n, v in pairs]
+    terms = [f'{_quote(n.decode(), _LABEL)}="{escape_value(v.decode())}"' for n, v in pairs]
     text = name.decode()
     if not _NAME.fullmatch(text):
-        return "{" + ",".join([f'"{escape_value(text)}"', *labels]) + "}"
-    return f"{text}{{{','.join(labels)}}}" if labels else text
+        return "{" + ",".join([f'"{escape_value(text)}"', *terms]) + "}"
+    return f"{text}{{{','.join(terms)}}}" if terms else text
 
 
 def _quote(name: str, plain: re.Pattern[str]) -> str:
