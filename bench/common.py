@@ -20,6 +20,8 @@ from metricsmith.testing.programs import AgentProgram
 from metricsmith.testing.services import Server, free_port, prometheus, victoria_metrics
 
 VARIANTS = 8
+EMPTY_AGENT = 'server: {{listen: "127.0.0.1:{port}"}}\nstorage: {{path: "{data}"}}\n'
+"""The least configuration of metricsmith, in the form that AgentProgram fills in."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def metricsmith_config(port: int, count: int, interval: str) -> str:
         f'targets: ["http://127.0.0.1:{port}/t{i}"]}}}}\n'
         for i in range(count)
     )
-    return f'server: {{{{listen: "127.0.0.1:{{port}}"}}}}\nstorage: {{{{path: "{{data}}"}}}}\nsources:\n{sources}'
+    return f"{EMPTY_AGENT}sources:\n{sources}"
 
 
 @contextmanager
@@ -120,9 +122,6 @@ def agent(folder: Path, config: str) -> Iterator[Server]:
         yield Server(program.url, program.process, folder / "log")
     finally:
         program.stop()
-
-
-EMPTY_AGENT = 'server: {{listen: "127.0.0.1:{port}"}}\nstorage: {{path: "{data}"}}\n'
 
 
 def contenders(folder: Path) -> dict[str, Callable[[], object]]:
@@ -154,9 +153,7 @@ def best_of(times: int, action: Callable[[], object]) -> tuple[float, float]:
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print a Markdown table, as docs/benchmarks.md has them."""
     print(f"\n### {title}\n")
-    print(
-        f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}\n"
-    )
+    print(f"{platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()}\n")
     print(f"| {' | '.join(columns)} |\n|{' --- |' * len(columns)}")
     for row in rows:
         print(f"| {' | '.join(f'{c:.3g}' if isinstance(c, float) else str(c) for c in row)} |")

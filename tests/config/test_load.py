@@ -1,4 +1,4 @@
-"""What must be true of configuration: the documented file loads, every mistake is named with line and hint."""
+"""What must be true of configuration: documented files load, every mistake is named with line and hint."""
 
 from __future__ import annotations
 

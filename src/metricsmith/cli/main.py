@@ -28,7 +28,8 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Create, keep, derive, alert on and ship the metrics that do not exist yet.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad configuration, 4 query refused, 5 agent not reached.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad configuration, 4 query refused, "
+    "5 agent not reached.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)

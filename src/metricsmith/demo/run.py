@@ -52,7 +52,8 @@ TABLE: tuple[tuple[str, str, str], ...] = (
     ),
     (
         "average external call",
-        "sum(rate(external_call_latency_ms_sum[{range}])) / sum(rate(external_call_latency_ms_count[{range}]))",
+        "sum(rate(external_call_latency_ms_sum[{range}]))"
+        " / sum(rate(external_call_latency_ms_count[{range}]))",
         "ms",
     ),
     ("orders created", "sum(orders_created_total)", ""),
@@ -95,7 +96,7 @@ async def run_demo(limit_s: float | None, rate: float, chaos: bool, port: int, d
                 url = f"http://127.0.0.1:{port}"
                 if not await _ready(agent, url):
                     console.print(
-                        f"[red]the agent did not start[/red]; its log is above. Is port {port} taken? Try --port."
+                        f"[red]the agent did not start[/red]; its log is above. Try --port if {port} is taken."
                     )
                     return 1
                 _introduce(console, shop_url, url, config, limit_s)

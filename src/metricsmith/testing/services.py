@@ -138,6 +138,7 @@ def victoria_metrics(folder: Path, *flags: str) -> Iterator[Server]:
 def node_exporter(folder: Path, *flags: str) -> Iterator[Server]:
     """Run Debian's node exporter."""
     port = free_port()
-    command: list[str | Path] = [program("prometheus-node-exporter"), f"--web.listen-address=127.0.0.1:{port}", *flags]
+    address = f"--web.listen-address=127.0.0.1:{port}"
+    command: list[str | Path] = [program("prometheus-node-exporter"), address, *flags]
     with running(command, f"http://127.0.0.1:{port}", "/", folder / "node-exporter.log") as server:
         yield server
