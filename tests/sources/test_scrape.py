@@ -202,12 +202,14 @@ async def test_a_bad_answer_fails_its_scrape_only(scraping, serve, handler, reas
         assert recovered[f'a{{instance="{url[7:]}", job="shop"}}'] == 1
 
 
-async def test_a_refused_connection_is_a_failed_scrape(scraping, unused_tcp_port):
+async def test_a_refused_connection_is_a_failed_scrape(scraping, unused_tcp_port, caplog):
     async with scraping(targets=[f"127.0.0.1:{unused_tcp_port}"]) as source:
         first, second = await source.batch(), await source.batch()
         assert first.value[0] == second.value[0] == 0
         assert first.layout is second.layout, "a target that stays down costs no new layout"
         assert source.failures("connection") == 2
+        (line,) = caplog.messages
+        assert line == f"shop: http://127.0.0.1:{unused_tcp_port}/metrics: cannot connect: Connection refused"
 
 
 async def test_names_are_resolved_and_a_slow_name_server_delays_no_other(scraping, serve, monkeypatch):

@@ -127,12 +127,12 @@ class BodyReader:
         telemetry, name = self._context.telemetry, self._context.name
         plan = self._planner.plan(structure.keys, structure.metadata)
         telemetry.count("metricsmith_scrape_layout_changes_total", source=name)
-        if structure.warnings:
+        if warnings := structure.warnings:
             telemetry.problem(
                 log,
                 "metricsmith_scrape_warnings_total",
-                f"{name}: {self._shown}: {structure.warnings[0]}",
-                amount=len(structure.warnings),
+                f"{name}: {self._shown}: {warnings[0]}",
+                amount=len(warnings),
                 source=name,
             )
         self._structure = structure

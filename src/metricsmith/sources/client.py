@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import ssl
 import zlib
 from collections.abc import Mapping
@@ -82,6 +83,8 @@ class HttpClient:
             raise ScrapeError("redirect", "got a redirect to something that is no HTTP URL") from None
         except aiohttp.ClientResponseError as error:
             raise ScrapeError("protocol", f"got a malformed HTTP answer: {error.message[:200]}") from None
+        except aiohttp.ClientConnectorError as error:
+            raise ScrapeError("connection", f"cannot connect: {_reason(error.os_error)}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise ScrapeError("connection", (str(error) or type(error).__name__)[:300]) from None
 
@@ -123,6 +126,11 @@ class HttpClient:
         if not value.isprintable():
             raise ScrapeError("secret", "the secret holds control characters, wanted one line of text")
         return {**headers, "Authorization": value}
+
+
+def _reason(error: OSError) -> str:
+    # Errors of name look-ups have negative numbers and a text of their own.
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
 
 
 async def _read(content: aiohttp.StreamReader, limit_bytes: int) -> bytes:
