@@ -15,6 +15,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 import numpy as np
+import pyarrow as pa
 
 from metricsmith.errors import BlockCorrupt, DiskFull, StoreError
 from metricsmith.model.arrays import U32
@@ -22,6 +23,7 @@ from metricsmith.model.metadata import Metadata
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.store import fsutil
+from metricsmith.store.block_meta import BlockMeta
 from metricsmith.store.block_output import BlockOutput, BlockShape, choose_merge, copy_blocks
 from metricsmith.store.block_reader import Block, Catalogue, open_block, read_meta
 from metricsmith.store.block_writer import FinishedBlock
@@ -73,16 +75,16 @@ class BlockStore:
             DataDirLocked: another process uses it.
             FormatTooNew: a newer metricsmith wrote it.
         """
-        self._dirs.open()
-        try:
+        with ExitStack() as undo:
+            self._dirs.open()
+            undo.callback(self._dirs.close)
             if not self._dirs.manifest.exists():
                 self._begin_manifest()
             self._manifest = Manifest(self._dirs.manifest)
+            undo.callback(self._manifest.close)
             self._open_blocks()
             self._clear_leftovers()
-        except BaseException:
-            self._dirs.close()
-            raise
+            undo.pop_all()
         self._telemetry.watch("metricsmith_store_blocks", lambda: self.block_count)
         self._telemetry.watch("metricsmith_store_disk_bytes", self.disk_usage)
 
@@ -93,19 +95,24 @@ class BlockStore:
 
     def _begin_manifest(self) -> None:
         """Name all blocks found; those that another says it has replaced are left over from a merge."""
-        found = {}
+        found: dict[str, BlockMeta] = {}
+        checksums: dict[str, int] = {}
         for folder in sorted(self._dirs.blocks.iterdir()):
             try:
                 meta, crc32 = read_meta(folder)
             except BlockCorrupt as error:
                 log.warning("not taken into the new manifest: %s", error)
             else:
-                found[folder.name] = meta.sources, BlockEntry(meta.number, folder.name, crc32)
-        replaced = {name for sources, _ in found.values() for name in sources}
-        entries = [entry for name, (_, entry) in found.items() if name not in replaced]
+                found[folder.name] = meta
+                checksums[folder.name] = crc32
+        replaced = {name for meta in found.values() for name in meta.sources}
+        entries: dict[int, BlockEntry] = {}
+        for name, meta in found.items():
+            if name not in replaced:
+                entries.setdefault(meta.number, BlockEntry(meta.number, name, checksums[name]))
         if found:
             log.warning("%s is missing: made anew from %d blocks", self._dirs.manifest, len(entries))
-        create_manifest(self._dirs.manifest, entries)
+        create_manifest(self._dirs.manifest, list(entries.values()))
 
     def _open_blocks(self) -> None:
         blocks, damaged = [], []
@@ -222,6 +229,7 @@ class BlockStore:
         self._metadata = {**self._metadata, **metadata}
         for start_ms in sorted({block.meta.window_start_ms for block in finished}):
             self._merge_if_full(start_ms)
+        pa.default_memory_pool().release_unused()  # else some 30 MB stay resident until the next flush
 
     def apply_retention(self, now_ms: int) -> None:
         """Delete the blocks whose newest sample is older than the retention, and strays as old."""
