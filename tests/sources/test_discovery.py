@@ -193,6 +193,15 @@ async def test_bad_targets_and_too_many_are_counted_and_the_rest_is_scraped(scra
             assert counted == 1
 
 
+async def test_targets_that_cannot_be_told_apart_are_pointed_out(scraping, serve, caplog):
+    url = await serve("a 1\n")
+    async with scraping(targets=[f"{url}/one", f"{url}/two"]) as source:
+        await source.clock.sleeping(2)
+        labels = {"source": "shop", "kind": "same_labels"}
+        assert source.counted("metricsmith_discovery_failures_total", **labels) == 1
+        assert f"{url}/one and {url}/two have the same labels" in caplog.text
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (

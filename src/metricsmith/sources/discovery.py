@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import glob
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,13 +24,13 @@ from metricsmith.sources.settings import FileDiscovery, HttpDiscovery, ScrapeCon
 log = logging.getLogger(__name__)
 
 MAX_LIST_BYTES = 16 << 20
-MAX_TARGETS = 1_000_000
+MAX_TARGETS = 100_000
 POLL_MS = 5000
 """How often files are looked at; reading happens only when one has changed."""
 HTTP_TIMEOUT_S = 30.0
 
 Found = list[dict[str, str]]
-Update = Callable[[Found], None]
+Update = Callable[[Found], Awaitable[None]]
 
 
 class Provider(Protocol):
@@ -62,7 +62,7 @@ class StaticProvider:
         self._found = [discovered(target, {}) for target in targets]
 
     async def run(self, update: Update) -> None:
-        update(self._found)
+        await update(self._found)
 
 
 class FileProvider:
@@ -80,7 +80,7 @@ class FileProvider:
         first = True
         while True:
             if await asyncio.to_thread(self._look) or first:
-                update([target for path in sorted(self._good) for target in self._good[path]])
+                await update([target for path in sorted(self._good) for target in self._good[path]])
             first = False
             await self._context.clock.sleep(min(self._config.refresh, POLL_MS) / 1000)
 
@@ -131,7 +131,7 @@ class HttpProvider:
                     _failed(self._context, self.kind, f"{self._config.url.partition('?')[0]}: {error}")
                 else:
                     if found != last:
-                        update(found)
+                        await update(found)
                         last = found
                 await self._context.clock.sleep(refresh_s)
 

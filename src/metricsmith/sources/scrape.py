@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from metricsmith.sources.target import Equipment, Target
 log = logging.getLogger(__name__)
 
 STOP_LIMIT_S = 1.5
+STARTED_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class ScrapeSource:
         self._found: dict[int, Found] = {}
         self._running: dict[Endpoint, _Running] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._updating = asyncio.Lock()
 
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Scrape until `stop` is set. Stopping marks no series as ended, as Prometheus."""
@@ -56,9 +58,11 @@ class ScrapeSource:
                 self._context.telemetry.forget("metricsmith_scrape_targets", source=self._context.name)
 
     async def _discover(self, number: int, provider: Provider, equipment: Equipment) -> None:
-        def update(found: Found) -> None:
-            self._found[number] = found
-            self._apply(self._endpoints(), equipment)
+        async def update(found: Found) -> None:
+            async with self._updating:
+                self._found[number] = found
+                # In a thread: rules over many thousands of targets take seconds.
+                await self._apply(await asyncio.to_thread(self._endpoints), equipment)
 
         await provider.run(update)
 
@@ -75,11 +79,19 @@ class ScrapeSource:
         limit = self._config.target_limit
         if len(wanted) > limit:
             self._refused("target_limit", f"got {len(wanted)} targets, {limit} of them are scraped")
+        self._warn_of_equal_labels(wanted)
         return sorted(wanted, key=lambda e: e not in self._running)[:limit]
 
-    def _apply(self, wanted: Iterable[Endpoint], equipment: Equipment) -> None:
+    def _warn_of_equal_labels(self, wanted: Iterable[Endpoint]) -> None:
+        first: dict[bytes, Endpoint] = {}
+        for one in wanted:
+            other = first.setdefault(one.labels, one)
+            if other is not one:
+                same = f"{other.shown} and {one.shown} have the same labels: their series are mixed up"
+                self._refused("same_labels", f"{same}, wanted a label that tells them apart")
+
+    async def _apply(self, wanted: Sequence[Endpoint], equipment: Equipment) -> None:
         """Start what is new and end what is gone; what stays is not touched."""
-        wanted = list(wanted)
         kept_labels = {e.labels for e in wanted}
         for gone in self._running.keys() - set(wanted):
             running = self._running.pop(gone)
@@ -88,11 +100,12 @@ class ScrapeSource:
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
         streams = {running.target.stream for running in self._running.values()}
-        for new in wanted:
-            if new not in self._running:
-                target = Target(new, self._stream(new, streams), equipment)
-                streams.add(target.stream)
-                self._running[new] = _Running(target, asyncio.create_task(target.run()))
+        for number, new in enumerate(e for e in wanted if e not in self._running):
+            target = Target(new, self._stream(new, streams), equipment)
+            streams.add(target.stream)
+            self._running[new] = _Running(target, asyncio.create_task(target.run()))
+            if number % STARTED_AT_ONCE == STARTED_AT_ONCE - 1:
+                await asyncio.sleep(0)
 
     def _stream(self, new: Endpoint, taken: set[str]) -> str:
         stream = f"scrape/{self._context.name}/{new.shown}"
