@@ -11,19 +11,28 @@ from metricsmith.model.arrays import F64
 ELEMENTWISE: dict[str, Callable[..., F64]] = {}
 
 
+def _larger(left: F64, right: F64) -> F64:
+    # As Go has it: infinity wins over NaN.
+    return np.where((left == np.inf) | (right == np.inf), np.inf, np.maximum(left, right))
+
+
+def _smaller(left: F64, right: F64) -> F64:
+    return np.where((left == -np.inf) | (right == -np.inf), -np.inf, np.minimum(left, right))
+
+
 def clamp(values: F64, low: F64, high: F64) -> F64:
-    """Return values held between two bounds; NaN bounds give NaN."""
-    return np.maximum(low, np.minimum(high, values))
+    """Return values held between two bounds; a NaN bound gives NaN, but for infinite values."""
+    return _larger(low, _smaller(high, values))
 
 
 def clamp_min(values: F64, low: F64) -> F64:
     """Return values not below a bound."""
-    return np.maximum(low, values)
+    return _larger(low, values)
 
 
 def clamp_max(values: F64, high: F64) -> F64:
     """Return values not above a bound."""
-    return np.minimum(high, values)
+    return _smaller(high, values)
 
 
 def round_to(values: F64, to_nearest: F64) -> F64:
