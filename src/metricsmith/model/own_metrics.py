@@ -74,7 +74,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     ),
     _counter(
         "metricsmith_discovery_failures_total",
-        "Target lists that could not be read; the last good one stays.",
+        "Problems with target lists, by kind; a list that cannot be read leaves the last good one.",
         "source",
         "kind",
     ),
