@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from metricsmith.api.app import ApiLimits
+from metricsmith.api.workers import MAX_WAITING
 
 PROMETHEUS = [
     "query",
@@ -105,6 +110,25 @@ async def test_defect_is_told_without_its_inside(api: Any, caplog: pytest.LogCap
     assert b"Traceback" not in answer.body
     assert b"NoneType" not in answer.body
     assert "NoneType" in caplog.text
+
+
+async def test_more_queries_than_can_wait_are_sent_away(make_api: Any) -> None:
+    api = make_api(limits=ApiLimits(concurrent_queries=1))
+    release, select = threading.Event(), api.store.select
+
+    def held_up(*arguments: Any) -> Any:
+        assert release.wait(30)
+        return select(*arguments)
+
+    api.store.select = held_up
+    asked = [asyncio.create_task(api.get("/api/v1/query", query="x")) for _ in range(MAX_WAITING + 11)]
+    early, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    assert (await api.get("/status")).status == 200  # meanwhile the agent says how it is
+    release.set()
+    assert {task.result().status for task in early} == {503}
+    answers = [answer.status for answer in await asyncio.gather(*asked)]
+    assert answers.count(200) == MAX_WAITING + 1
+    assert answers.count(503) == 10
 
 
 async def test_time_out_is_503(api: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.api.jsonout import CHUNK_BYTES, object_list, query_answer, value_texts
+from metricsmith.api.jsonout import CHUNK_BYTES, labels_text, object_list, query_answer, value_texts
 from metricsmith.model.labels import decode_labels, encode_labels
 from metricsmith.model.selection import RaggedGroup
 from metricsmith.promql.result import Result
@@ -67,6 +67,14 @@ def test_values_are_go_s_shortest_texts(values: list[float]) -> None:
 def test_value_texts(value: float, text: str) -> None:
     assert value_texts(np.array([value])) == [text]
     assert value_texts(np.array([value, 1.0, value])) == [text, "1", text]
+
+
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
+
+
+@given(st.dictionaries(st.just("__name__") | NAMES, NAMES, max_size=5))
+def test_label_sets_are_read_back(labels: dict[str, str]) -> None:
+    assert json.loads(labels_text(encode_labels(labels))) == labels
 
 
 TIMES = st.lists(st.integers(-(2**53), 2**53), min_size=1, max_size=6, unique=True).map(sorted)
