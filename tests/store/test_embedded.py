@@ -219,6 +219,17 @@ def test_samples_outside_the_accepted_times_are_counted_and_the_rest_is_kept(pro
     assert (process.refused("too_old"), process.refused("too_far_in_future")) == (4, 4)
 
 
+@pytest.mark.parametrize("limits", [(-(1 << 80), 1 << 80), (-(1 << 63), (1 << 63) - 1)])
+def test_a_range_may_be_as_large_as_one_likes(process: Process, limits: tuple[int, int]):
+    for sequence in (0, 1):
+        process.store.apply(process.batch(scrape(NOW + sequence, 1.0, (0,))), sequence)
+        process.store.apply(process.batch(((1,), None, NOW + sequence, (1.0,), None)), sequence)
+        assert len(as_dict(process.store.select([], *limits))[KEYS[1]]) == sequence + 1
+        process.flush()
+    assert as_dict(process.store.select([], *limits))[KEYS[0]] == {NOW: 1.0, NOW + 1: 1.0}
+    assert process.store.series([], *limits) == sorted(KEYS[:2])
+
+
 def test_series_and_labels_of_a_time_range(process: Process):
     process.store.apply(process.batch(scrape(NOW - 10 * HOUR, 1.0, (0,))), 0)
     process.flush()

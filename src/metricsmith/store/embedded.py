@@ -158,6 +158,7 @@ class EmbeddedStore:
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
         """Return all samples of the matching series in the closed range [start_ms, end_ms]."""
         series = self._index.match(matchers)
+        start_ms, end_ms = max(start_ms, ALWAYS[0]), min(end_ms, ALWAYS[1])  # int64 is all that arrays hold
         if len(series) == 0 or start_ms > end_ms:
             return Selection([], [])
         recent = [piece for head in self._heads.present for piece in head.pieces(series, start_ms, end_ms)]
