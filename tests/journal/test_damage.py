@@ -86,7 +86,7 @@ def test_garbage_behind_the_last_frame_is_cut(bench):
 
 
 def test_random_damage_never_crashes_and_never_alters_a_sample(bench):
-    expected = write(bench, 40, segment_bytes=4096)
+    expected = write(bench, 40, segment_size=4096)
     assert len(bench.segments()) > 1
     original = bench.folder.with_name("original")
     shutil.copytree(bench.folder, original)
@@ -144,7 +144,7 @@ def test_damage_in_the_middle_costs_only_what_depends_on_it_and_is_counted(bench
 
 
 def test_a_vanished_segment_is_counted(bench):
-    write(bench, 40, segment_bytes=4096)
+    write(bench, 40, segment_size=4096)
     bench.restart()
     journal = bench.open()
     bench.segments()[0].unlink()
@@ -163,7 +163,7 @@ def test_what_was_being_created_is_removed(bench):
 
 @pytest.mark.parametrize("last", [True, False])
 def test_a_newer_format_is_refused(bench, last):
-    write(bench, 40, segment_bytes=4096)
+    write(bench, 40, segment_size=4096)
     path = bench.segments()[-1 if last else 0]
     data = bytearray(path.read_bytes())
     head = bytearray(pack_segment_header(int(path.stem)))

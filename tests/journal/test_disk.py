@@ -112,7 +112,7 @@ def small_file_system(tmp_path) -> Iterator[Path]:
 
 async def test_a_full_file_system_recovers_when_space_is_freed(bench, small_file_system):
     bench.folder = small_file_system / "journal"
-    journal = bench.open(segment_bytes=64 << 10)
+    journal = bench.open(segment_size=64 << 10)
     layout = bench.layout(range(500))
     rng = np.random.default_rng(0)
     accepted = []
@@ -140,7 +140,7 @@ from metricsmith.model.telemetry import Telemetry
 
 async def main():
     table = SeriesTable()
-    config = JournalConfig(segment_bytes=100_000)
+    config = JournalConfig(segment_size=100_000)
     journal = Journal(Path(sys.argv[1]), table, Telemetry(), SystemClock(), config)
     async def client(c):
         ids = table.intern_many(b"m\\xffc\\xfe%d\\xffi\\xfe%d" % (c, i) for i in range(100))

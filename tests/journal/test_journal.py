@@ -55,7 +55,7 @@ def test_what_was_appended_is_replayed(fresh_bench, descriptions):
     bench = fresh_bench()
 
     async def write() -> list[object]:
-        journal = bench.open(segment_bytes=4096)
+        journal = bench.open(segment_size=4096)
         written = [build(bench, d) for d in descriptions]
         for i, batch in enumerate(written):
             assert await journal.append(batch) == i
@@ -74,7 +74,7 @@ def test_what_was_appended_is_replayed(fresh_bench, descriptions):
 
 
 async def test_a_stream_keeps_its_layout_over_segments_until_it_changes(bench):
-    journal = bench.open(segment_bytes=4096)
+    journal = bench.open(segment_size=4096)
     layouts = [bench.layout(range(100)), bench.layout(range(101)), bench.layout(range(101), help="new")]
     rng = np.random.default_rng(1)
     for layout in layouts:
@@ -88,7 +88,7 @@ async def test_a_stream_keeps_its_layout_over_segments_until_it_changes(bench):
 
 
 async def test_any_segment_alone_can_be_read(bench):
-    journal = bench.open(segment_bytes=8192)
+    journal = bench.open(segment_size=8192)
     streams = [bench.layout(range(i, i + 50), f"target {i}", "help") for i in range(4)]
     sent = [Batch(streams[i % 4], i, np.random.default_rng(i).random(50)) for i in range(200)]
     for batch in sent:
@@ -109,7 +109,7 @@ async def test_any_segment_alone_can_be_read(bench):
 
 async def test_the_sequence_goes_on_over_restarts_even_when_all_was_trimmed(bench):
     for start in range(0, 30, 10):
-        journal = bench.open(segment_bytes=4096)
+        journal = bench.open(segment_size=4096)
         journal.set_cursor("store", start)
         for i in range(10):
             sequence = await journal.append(Batch(bench.layout(range(300)), 0, np.random.rand(300)))
@@ -199,7 +199,7 @@ async def test_what_is_acknowledged_was_synced_when_each_commit_is(bench, monkey
 
 @pytest.mark.parametrize(("setting", "synced"), [("interval", True), ("never", False)])
 async def test_a_segment_that_ends_is_synced_unless_told_never(bench, monkeypatch, setting, synced):
-    journal = bench.open(sync=setting, sync_interval_ms=10**9, segment_bytes=4096)
+    journal = bench.open(sync=setting, sync_interval="11d", segment_size=4096)
     sync, events = os.fdatasync, []
     monkeypatch.setattr(os, "fdatasync", lambda fd: (sync(fd), events.append(fd)))
     while len(bench.segments()) < 2:
@@ -258,7 +258,7 @@ async def test_a_callback_that_fails_is_not_acknowledged(bench):
 
 @pytest.mark.parametrize("sync", ["commit", "interval", "never"])
 async def test_every_sync_setting_keeps_what_was_closed(bench, sync):
-    journal = bench.open(sync=sync, sync_interval_ms=1)
+    journal = bench.open(sync=sync, sync_interval="1ms")
     for i in range(5):
         await journal.append(Batch(bench.layout(range(9)), i, np.zeros(9)))
     await journal.close()

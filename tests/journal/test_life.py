@@ -28,7 +28,7 @@ class Life:
         self.open()
 
     def open(self) -> None:
-        self.journal = self.bench.open(segment_bytes=4096)
+        self.journal = self.bench.open(segment_size=4096)
         self.journal.set_cursor("store", self.store)
         self.readers = {name: self.journal.reader(name) for name in self.cursors}
         assert {n: r.cursor for n, r in self.readers.items()} == self.cursors

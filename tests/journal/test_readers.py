@@ -20,7 +20,7 @@ async def fill(bench, journal, count: int) -> None:
 
 
 async def test_a_reader_resumes_behind_what_it_committed(bench):
-    journal = bench.open(segment_bytes=4096)
+    journal = bench.open(segment_size=4096)
     reader = journal.reader("oci")
     await fill(bench, journal, 20)
     assert [s for s, _ in await reader.read(max_samples=1000)] == list(range(5))
@@ -29,7 +29,7 @@ async def test_a_reader_resumes_behind_what_it_committed(bench):
     await journal.close()
     bench.restart()
 
-    journal = bench.open(segment_bytes=4096)
+    journal = bench.open(segment_size=4096)
     reader = journal.reader("oci")
     await fill(bench, journal, 3)
     got: list[int] = []
@@ -40,7 +40,7 @@ async def test_a_reader_resumes_behind_what_it_committed(bench):
 
 
 async def test_a_new_reader_begins_now_and_is_told_of_news(bench):
-    journal = bench.open(segment_bytes=4096)
+    journal = bench.open(segment_size=4096)
     await fill(bench, journal, 10)
     reader = journal.reader("new")
     waiting = asyncio.create_task(reader.read())
@@ -57,7 +57,7 @@ async def test_a_new_reader_begins_now_and_is_told_of_news(bench):
 
 
 async def test_trimming_waits_for_the_slowest(bench):
-    journal = bench.open(segment_bytes=4096)
+    journal = bench.open(segment_size=4096)
     one, two = journal.reader("one"), journal.reader("two")
     await fill(bench, journal, 30)
     everything = len(bench.segments())
@@ -81,14 +81,14 @@ async def test_trimming_waits_for_the_slowest(bench):
 
 
 async def test_without_any_cursor_nothing_is_trimmed(bench):
-    journal = bench.open(segment_bytes=4096)
+    journal = bench.open(segment_size=4096)
     await fill(bench, journal, 10)
     assert journal.trim() == 0
     await journal.close()
 
 
 async def test_a_reader_whose_segments_are_gone_is_told_how_much_it_misses(bench):
-    journal = bench.open(segment_bytes=4096)
+    journal = bench.open(segment_size=4096)
     journal.reader("late")
     await fill(bench, journal, 30)
     await journal.close()
@@ -138,7 +138,7 @@ async def test_reader_names_are_file_names(bench, name):
 
 
 async def test_a_cancelled_read_loses_nothing(bench):
-    journal = bench.open(segment_bytes=4096)
+    journal = bench.open(segment_size=4096)
     reader = journal.reader("impatient")
     await fill(bench, journal, 60)
     got: list[int] = []
@@ -154,7 +154,7 @@ async def test_a_cancelled_read_loses_nothing(bench):
 
 
 async def test_a_closed_reader_still_holds_what_it_has_not_read_until_it_is_forgotten(bench):
-    journal = bench.open(segment_bytes=4096)
+    journal = bench.open(segment_size=4096)
     reader = journal.reader("gone")
     journal.set_cursor("store", 0)
     with pytest.raises(ValueError, match="not open"):

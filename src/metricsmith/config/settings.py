@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, field_validator
 
 from metricsmith.contracts import PartConfig
+from metricsmith.journal.config import JournalConfig
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 from metricsmith.store.settings import EmbeddedConfig
 
@@ -173,18 +174,6 @@ class MetricsPageSettings(PartConfig):
     )
 
 
-class JournalSettings(PartConfig):
-    """The durable log that every sample passes."""
-
-    sync: Literal["commit", "interval", "never"] = Field(
-        "commit", description="When fdatasync is called: each commit, every `sync_interval`, or never."
-    )
-    sync_interval: DurationMs = Field(
-        1000, ge=10, le=MINUTE_MS, description="For `sync: interval`: what a power cut may lose."
-    )
-    segment_size: SizeBytes = Field(64 << 20, ge=1 << 16, le=1 << 30, description="Size of one segment file.")
-
-
 class QuerySettings(PartConfig):
     """Limits of PromQL queries."""
 
@@ -225,7 +214,7 @@ class Settings(PartConfig):
     logging: LoggingSettings = Field(default_factory=lambda: LoggingSettings())
     server: ServerSettings = Field(default_factory=lambda: ServerSettings())
     storage: StorageSettings = Field(default_factory=lambda: StorageSettings())
-    journal: JournalSettings = Field(default_factory=lambda: JournalSettings())
+    journal: JournalConfig = Field(default_factory=lambda: JournalConfig())
     query: QuerySettings = Field(default_factory=lambda: QuerySettings())
     sources: tuple[Any, ...] = Field((), max_length=10_000, description="Where samples come from.")
     processors: tuple[Any, ...] = Field(

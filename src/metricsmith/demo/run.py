@@ -96,7 +96,7 @@ async def run_demo(limit_s: float | None, rate: float, chaos: bool, port: int, d
                 url = f"http://127.0.0.1:{port}"
                 if not await _ready(agent, url):
                     console.print(
-                        f"[red]the agent did not start[/red]; its log is above. Try --port if {port} is taken."
+                        f"[red]the agent did not start[/red]; its log is above. Try --port if {port} is used."
                     )
                     return 1
                 _introduce(console, shop_url, url, config, limit_s)

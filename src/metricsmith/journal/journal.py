@@ -246,7 +246,7 @@ class Journal:
 
     async def _sync_later(self) -> None:
         try:
-            await self._clock.sleep(self._config.sync_interval_ms / 1000)
+            await self._clock.sleep(self._config.sync_interval / 1000)
             self._syncing = None  # a commit from now on needs the next sync
             await asyncio.get_running_loop().run_in_executor(self._thread, self._segments.sync)
         except JournalError:

@@ -152,7 +152,7 @@ class SegmentLog:
 
     def _current(self) -> tuple[SegmentWriter, SegmentEncoder]:
         if self._open is not None:
-            if self._open[0].segment.size_bytes < self._config.segment_bytes:
+            if self._open[0].segment.size_bytes < self._config.segment_size:
                 return self._open
             if self._config.sync is not Sync.NEVER:
                 self._open[0].sync()  # later syncs reach only the new file

@@ -15,8 +15,7 @@ from metricsmith import __version__, registry
 from metricsmith.config.load import Configuration, Part
 from metricsmith.contracts import Context, Store
 from metricsmith.errors import ConfigError, DiskFull, Problem
-from metricsmith.journal.config import JournalConfig, Sync
-from metricsmith.journal.journal import Journal
+from metricsmith.journal import Journal
 from metricsmith.model.clock import Clock, SystemClock
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
@@ -46,18 +45,15 @@ class Agent:
         self.started_ms = self.clock.now_ms()
         self.ready = False
         self.store: Store = self._make_store()
-        settings = configuration.settings.journal
         self.journal = Journal(
             Path(configuration.settings.storage.path) / "journal",
             self.series,
             self.telemetry,
             self.clock,
-            JournalConfig(
-                segment_bytes=settings.segment_size,
-                sync=Sync(settings.sync),
-                sync_interval_ms=settings.sync_interval,
-            ),
+            configuration.settings.journal,
         )
+        # The store is told of every batch, so the journal must not number below what it has.
+        self.journal.set_cursor("store", self.store.cursor())
         self.pipeline = Pipeline(self.journal, self.store, self.telemetry)
         self.sources = SourceRunner(self.pipeline, self.context)
         self._ticker: asyncio.Task[None] | None = None
