@@ -32,7 +32,8 @@ FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 class Heads:
     """The active head and, during a flush, the frozen one before it.
 
-    All methods are called by one thread; `present` may be read by any.
+    All methods are called by one thread; `present` may be read by any. While
+    the background thread writes, it alone replaces `present`.
     """
 
     def __init__(
@@ -133,6 +134,8 @@ class Heads:
         started = time.perf_counter()
         pieces = HeadPieces(self.present[0], self._table)
         self._blocks.write(pieces, self._frozen_metadata, self._frozen_next)
+        # At once: a query that finds samples in a block and in the head has to sort them.
+        self.present = self.present[1:]
         self._telemetry.observe("metricsmith_store_flush_seconds", time.perf_counter() - started)
 
     def _note_end(self, writing: Future[None], now_ms: int) -> None:
@@ -141,7 +144,6 @@ class Heads:
         result = "done" if self.failure is None else "failed"
         self._telemetry.count("metricsmith_store_flushes_total", result=result)
         if self.failure is None:
-            self.present = self.present[1:]
             self._thread.submit(give_back)
             self._retry_ms, self._retry_at_ms = FIRST_RETRY_MS, 0
             return
