@@ -11,7 +11,8 @@ from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
 from metricsmith.store.ragged import flat_positions, group_equal, offsets_of
 
-_MIN_MATRIX_SERIES = 2
+_MIN_MATRIX_SAMPLES = 256
+"""A smaller matrix costs more than its samples do one by one; it also bounds the matrices of a row group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +90,11 @@ def select(
     at = group.offsets[rows] + (lo - begins)[clock]
     width = hi - lo
     sharing = np.bincount(clock, minlength=len(begins))
-    fits = (sharing >= _MIN_MATRIX_SERIES) | (len(begins) == 1)
+    fits = (sharing > 1) & (sharing * width >= _MIN_MATRIX_SAMPLES) | (len(begins) == 1)
+    by_clock, bounds = np.argsort(clock, kind="stable"), offsets_of(sharing)
     matrices = []
     for number in np.flatnonzero(fits & (width > 0)):
-        members = slice(None) if len(begins) == 1 else np.flatnonzero(clock == number)
+        members = by_clock[bounds[number] : bounds[number + 1]]
         window = slice(lo[number], hi[number])
         matrices.append(
             MatrixPart(

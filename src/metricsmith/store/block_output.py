@@ -98,21 +98,23 @@ def copy_blocks(blocks: Sequence[Block], output: BlockOutput, table: SeriesTable
     Works by ranges of series, so memory is bounded by MERGE_SAMPLES or the
     longest series, whichever is more.
     """
-    key_of = {i: table.key(i) for block in blocks for i in block.catalogue.ids.tolist()}
+    ids = np.unique(np.concatenate([block.catalogue.ids for block in blocks]))
+    key_of = {i: table.key(i) for i in ids.tolist()}
     order = np.array(sorted(key_of, key=key_of.__getitem__), np.uint32)
     by_id = np.argsort(order)
     ranks = [by_id[np.searchsorted(order[by_id], block.catalogue.ids)] for block in blocks]
+    offsets = [block.offsets() for block in blocks]
     samples = np.zeros(len(order), np.int64)
-    for block, rank in zip(blocks, ranks, strict=True):
-        samples[rank] += block.counts()
+    for at, rank in zip(offsets, ranks, strict=True):
+        samples[rank] += np.diff(at)
     part = offsets_of(samples)[:-1] // MERGE_SAMPLES
     cuts = [*np.flatnonzero(np.append(True, np.diff(part) > 0)).tolist(), len(order)]
     for lo, hi in pairwise(cuts):
         pieces = []
-        for block, rank in zip(blocks, ranks, strict=True):
+        for block, at, rank in zip(blocks, offsets, ranks, strict=True):
             first, last = np.searchsorted(rank, [lo, hi]).tolist()
             if first < last:
-                piece = block.scan(first, last)
+                piece = block.scan(at, first, last)
                 pieces.append(KeyedPiece(piece, [key_of[i] for i in piece.series.tolist()]))
         output.append(join(pieces))
 

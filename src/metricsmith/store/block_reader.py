@@ -108,13 +108,22 @@ class Block:
                 ragged.append(rest)
         return [*stack(matrices), *ragged]
 
-    def scan(self, first: int, last: int) -> RaggedPiece:
+    def offsets(self) -> I64:
+        """Return where the samples of each series begin in `samples.parquet`, and the end, past the cache.
+
+        Shapes:
+            returns: (S + 1,)
+        """
+        return self._load_rows().offsets
+
+    def scan(self, offsets: I64, first: int, last: int) -> RaggedPiece:
         """Return all samples of the series at rows [first, last), in key order, past the cache.
 
+        Shapes:
+            offsets: (S + 1,) those of the block.
         Raises:
             BlockCorrupt: a file is damaged.
         """
-        offsets = self._load_rows().offsets
         lo, hi = int(offsets[first]), int(offsets[last])
         first_group = int(np.searchsorted(self._group_rows, lo, "right")) - 1
         last_group = int(np.searchsorted(self._group_rows, hi, "left"))
@@ -129,10 +138,6 @@ class Block:
             np.concatenate([p.values for p in parts])[inside],
             None if stale is None else stale[inside],
         )
-
-    def counts(self) -> I64:
-        """Return the number of samples of each series, in key order."""
-        return np.diff(self._load_rows().offsets)
 
     def verify(self) -> None:
         """Read every part of both files.
@@ -197,7 +202,9 @@ class Block:
                 self.folder / SAMPLES_FILE, f"{where}: {len(times)} samples, not as in {META_FILE}"
             )
         stale = None if values.null_count == 0 else values.is_null().to_numpy(zero_copy_only=False)
-        return _Samples(times.to_numpy(), values.to_numpy(zero_copy_only=False), stale)
+        decoded = values.to_numpy(zero_copy_only=False)
+        decoded.flags.writeable = False  # readers get views of what the cache keeps
+        return _Samples(times.to_numpy(), decoded, stale)
 
     def _file_metadata(self) -> Any:
         if self._footer is None:

@@ -59,9 +59,9 @@ def test_series_scraped_together_come_as_one_matrix_across_row_groups(open_store
 
 def test_targets_with_times_of_their_own_come_as_a_matrix_each(open_store, tools):
     one = open_store(dataclasses.replace(tools.SMALL, row_group_rows=1000))
-    one.write({tools.key(n): {t * 10 + n % 3: float(n) for t in range(5)} for n in range(30)})
+    one.write({tools.key(n): {t * 10 + n % 3: float(n) for t in range(30)} for n in range(30)})
     pieces = one.store.pieces(one.store.series_in(0, 999), 0, 999)
-    assert sorted(p.values.shape for p in pieces if isinstance(p, MatrixPiece)) == [(10, 5)] * 3
+    assert sorted(p.values.shape for p in pieces if isinstance(p, MatrixPiece)) == [(10, 30)] * 3
 
 
 def test_equal_times_with_different_markers_are_not_one_matrix(open_store, tools):

@@ -80,7 +80,7 @@ def test_every_crash_point_leaves_a_state_that_was_committed(tools, tmp_path, mo
             except Crash:
                 finished = False
             acknowledged = one.store.cursor
-            shutil.copytree(folder, copy)  # as the disk is now, the write-ahead log included
+            shutil.copytree(folder, copy)  # as the disk is now
         one.store.close()
         if finished:
             break

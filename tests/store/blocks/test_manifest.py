@@ -55,8 +55,22 @@ def test_numbers_rise_over_restarts_and_removals(path):
 def test_commits_are_synced_to_disk(path):
     manifest = Manifest(path)
     modes = [manifest._db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
-    assert modes == ["wal", 2]  # 2 is FULL: fsync at each commit
+    assert modes == ["persist", 2]  # 2 is FULL: fsync at each commit
     manifest.close()
+
+
+def test_removing_blocks_needs_no_new_space(path):
+    manifest = Manifest(path)
+    manifest.commit([A, B, C], cursor=5)
+    before = [(p.name, p.stat().st_blocks) for p in sorted(path.parent.iterdir())]
+    manifest.commit(remove=[1, 2], cursor=6)
+    assert [(p.name, p.stat().st_blocks) for p in sorted(path.parent.iterdir())] == before
+    manifest.close()
+    assert [(p.name, p.stat().st_blocks) for p in sorted(path.parent.iterdir())] == before
+    again = Manifest(path)  # nor does a start
+    again.commit(remove=[3])
+    assert [(p.name, p.stat().st_blocks) for p in sorted(path.parent.iterdir())] == before
+    again.close()
 
 
 def test_no_space_is_disk_full(path):
@@ -78,7 +92,7 @@ def test_a_file_that_is_no_manifest_is_an_error_with_a_hint(path):
 def test_a_manifest_made_from_blocks_names_them_and_goes_on_counting(path):
     old = Manifest(path)
     old.commit([A], cursor=5)
-    path.unlink()  # its write-ahead log is still there, and must not be applied to the new one
+    path.unlink()  # its rollback journal is still there, and must not touch the new one
     create_manifest(path, [B, C])
     old.close()
     new = Manifest(path)
