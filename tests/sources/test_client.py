@@ -59,6 +59,8 @@ async def test_replaced_certificate_files_are_used(scraping, serve, authority, t
         assert (await source.batch()).value[-5] == 0, "there is no such file yet"
         ca.write_bytes(authority.ca.read_bytes())
         assert (await source.batch()).value[-5] == 1
+        ca.write_text("no certificate any more")
+        assert source.recorder.read(await source.batch())[f'up{{instance="{url[8:]}", job="shop"}}'] == 0
 
 
 class Guarded:
