@@ -158,3 +158,80 @@ async def test_requests_are_counted_by_route_not_by_path(api: Any) -> None:
     assert value(total, route="unknown", method="other", code="404") == 1
     assert value("metricsmith_http_refused_total", route="/api/v1/query", reason="bad_data") == 1
     assert value("metricsmith_query_failures_total", reason="ParseError") == 1
+
+
+async def test_slow_body_is_not_awaited_for_ever(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metricsmith.api.body.READ_LIMIT_S", 0.01)
+    sent: list[Any] = []
+
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/metrics",
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json"), (b"content-length", b"100")],
+    }
+    await api.app(scope, never, send)
+    assert sent[0]["status"] == 408
+    assert b"0 bytes of the body" in sent[1]["body"]
+
+
+async def test_bodies_together_are_bounded(make_api: Any) -> None:
+    api = make_api(limits=ApiLimits(max_body_bytes=1000, max_bodies_bytes=1500))
+    held, release = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> Any:
+        held.set()
+        await release.wait()
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    statuses: list[int] = []
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status", 0))
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"900")]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/metrics",
+        "query_string": b"",
+        "headers": headers,
+    }
+    first = asyncio.create_task(api.app(scope, slowly, send))
+    await held.wait()
+    kind = {"content-type": "application/json"}
+    second = await api.call("POST", "/api/v1/metrics", b"{}", kind | {"content-length": "700"})
+    assert (second.status, int(second.headers["retry-after"]) > 0) == (503, True)
+    assert (await api.call("POST", "/api/v1/metrics", b"{}", kind | {"content-length": "2"})).status == 422
+    release.set()
+    await first
+    assert statuses[0] == 422
+    assert (await api.call("POST", "/api/v1/metrics", b"{}", kind | {"content-length": "700"})).status == 422
+
+
+async def test_client_that_goes_away_is_no_defect(api: Any, caplog: pytest.LogCaptureFixture) -> None:
+    async def gone() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        pass
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/metrics",
+        "query_string": b"",
+        "headers": headers,
+    }
+    await api.app(scope, gone, send)
+    labels = {"route": "/api/v1/metrics", "method": "POST", "code": "499"}
+    assert api.context.telemetry.value("metricsmith_http_requests_total", **labels) == 1
+    assert not caplog.records

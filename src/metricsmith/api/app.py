@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from metricsmith.api.body import Bodies
 from metricsmith.api.context import AgentStatus, ApiContext, ApiLimits, MetricsPage
 from metricsmith.api.errors import ApiError, prometheus_error, translate, unavailable
 from metricsmith.api.exposition import MetricsPageApi
@@ -37,15 +38,16 @@ def create_app(context: ApiContext) -> Starlette:
     """Return the application that serves the whole API."""
     workers = Workers(context.limits.concurrent_queries)
     pages = Workers(1)  # of their own: long queries must not hide how the agent is
+    bodies = Bodies(context.limits.max_bodies_bytes)
     operations = [
         *StatusApi(context, pages).operations(),
         *MetricsPageApi(context, pages).operations(),
-        *QueryApi(context, workers).operations(),
-        *SeriesApi(context, workers).operations(),
+        *QueryApi(context, workers, bodies).operations(),
+        *SeriesApi(context, workers, bodies).operations(),
         *ServerInfoApi(context).operations(),
-        *MessagesApi(context, workers).operations(),
-        *IngestApi(context).operations(),
-        *RemoteWriteApi(context).operations(),
+        *MessagesApi(context, workers, bodies).operations(),
+        *IngestApi(context, bodies).operations(),
+        *RemoteWriteApi(context, bodies).operations(),
     ]
     operations += OpenApi(operations).operations()
     paths: dict[str, list[Operation]] = {}

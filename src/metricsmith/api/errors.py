@@ -30,6 +30,7 @@ _STATUS = {
     "bad_data": 400,
     "not_found": 404,
     "method_not_allowed": 405,
+    "request_timeout": 408,
     "too_large": 413,
     "unsupported_media_type": 415,
     "unprocessable": 422,

@@ -10,7 +10,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from metricsmith.api.body import media_type, read_body
+from metricsmith.api.body import Bodies, media_type
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import ApiError, json_response, problems_error
 from metricsmith.api.routes import Body, Operation
@@ -60,8 +60,9 @@ _EXAMPLE = {
 class IngestApi:
     """Takes metric messages; answers when they are durable and can be read."""
 
-    def __init__(self, context: ApiContext) -> None:
+    def __init__(self, context: ApiContext, bodies: Bodies) -> None:
         self._context = context
+        self._bodies = bodies
 
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
@@ -104,9 +105,13 @@ class IngestApi:
                 f"got the content type {got[:100]}, wanted application/json"
                 " (curl: -H 'Content-Type: application/json')",
             )
-        body = await read_body(request, self._context.limits.max_body_bytes)
-        decode = partial(self._decode, body, parse)
-        count, batch = decode() if len(body) <= INLINE_BYTES else await to_thread.run_sync(decode)
+        if request.headers.get("content-encoding", "identity").lower() != "identity":
+            got = request.headers["content-encoding"][:100]
+            message = f"got the content encoding {got}, wanted a body that is not compressed"
+            raise ApiError("unsupported_media_type", message)
+        async with self._bodies.read(request, self._context.limits.max_body_bytes) as body:
+            decode = partial(self._decode, body, parse)
+            count, batch = decode() if len(body) <= INLINE_BYTES else await to_thread.run_sync(decode)
         await self._context.emit(batch)
         self._context.telemetry.count("metricsmith_push_samples_total", len(batch), protocol="json")
         return json_response({"status": "accepted", "messages": count, "samples": len(batch)}, 201)

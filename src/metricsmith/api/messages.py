@@ -14,12 +14,14 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from metricsmith.api.body import Bodies
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import bad_parameter, json_response, problems_error
 from metricsmith.api.params import Params, quoted, read_params
 from metricsmith.api.recent import Cursor, recent_messages
 from metricsmith.api.routes import TIME, Operation, Parameter
 from metricsmith.api.workers import Workers
+from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.aliases import resolve_alias
 from metricsmith.model.duration import format_duration
 from metricsmith.model.labels import NAME_LABEL, decode_labels, escape_value
@@ -31,6 +33,7 @@ GROUP = "Metric messages"
 DEFAULT_LIMIT, MAX_LIMIT = 100, 10_000
 DEFAULT_RANGE_MS = 3_600_000
 MAX_BUCKETS = 11_000
+MAX_VALUES = 1_000_000
 FUNCTIONS = {
     "avg": "avg_over_time(",
     "min": "min_over_time(",
@@ -53,8 +56,9 @@ _END = Parameter("end", "End of the range, included; now when absent.", TIME)
 class MessagesApi:
     """Gives back what services sent, as messages and as aggregates."""
 
-    def __init__(self, context: ApiContext, workers: Workers) -> None:
+    def __init__(self, context: ApiContext, workers: Workers, bodies: Bodies) -> None:
         self._context = context
+        self._bodies = bodies
         self._workers = workers
 
     def operations(self) -> list[Operation]:
@@ -98,7 +102,7 @@ class MessagesApi:
         ]
 
     async def messages(self, request: Request) -> Response:
-        params = await read_params(request, self._context.limits.max_form_bytes)
+        params = await read_params(request, self._bodies)
         now_ms = self._context.clock.now_ms()
         limits = self._context.limits
         end_ms = params.time_ms("end", now_ms + limits.max_ahead_ms)
@@ -109,15 +113,16 @@ class MessagesApi:
         # Nothing older than the retention exists, so looking further back costs time only.
         start_ms = max(start_ms, now_ms - limits.max_age_ms)
 
-        def find() -> tuple[list[dict[str, Any]], Cursor | None]:
+        def answer() -> Response:
             matchers = self._matchers(params, start_ms, end_ms)
-            return recent_messages(self._context.store, matchers, start_ms, end_ms, limit, after)
+            store = self._context.store
+            found, cursor = recent_messages(store, matchers, start_ms, end_ms, limit, after)
+            return json_response({"metrics": found, "cursor": None if cursor is None else cursor.text()})
 
-        found, cursor = await self._workers.run(find)
-        return json_response({"metrics": found, "cursor": None if cursor is None else cursor.text()})
+        return await self._workers.run(answer)
 
     async def aggregate(self, request: Request) -> Response:
-        params = await read_params(request, self._context.limits.max_form_bytes)
+        params = await read_params(request, self._bodies)
         end_ms = params.time_ms("end", self._context.clock.now_ms())
         start_ms = params.time_ms("start", end_ms - DEFAULT_RANGE_MS)
         _check_range(params, start_ms, end_ms)
@@ -139,22 +144,22 @@ class MessagesApi:
                 "interval", f"got {buckets} buckets, wanted {wanted}", f"{buckets} buckets", wanted
             )
 
-        def evaluate() -> tuple[str, Result]:
+        def answer() -> Response:
             matchers = self._matchers(params, first_ms, last_ms + interval_ms - 1)
             selector = "{" + ",".join(f'"{m.name}"{m.op}"{escape_value(m.value)}"' for m in matchers) + "}"
             text = f"{FUNCTIONS[function]}{selector}[{interval_ms}ms])"
             ends = (first_ms + interval_ms - 1, last_ms + interval_ms - 1)
-            return matchers[0].value, self._context.engine.range(text, *ends, interval_ms)
+            result = self._context.engine.range(text, *ends, interval_ms)
+            return json_response(
+                {
+                    "metric": matchers[0].value,
+                    "func": function,
+                    "interval": format_duration(interval_ms),
+                    "series": _bucket_series(result, interval_ms),
+                }
+            )
 
-        metric, result = await self._workers.run(evaluate)
-        return json_response(
-            {
-                "metric": metric,
-                "func": function,
-                "interval": format_duration(interval_ms),
-                "series": _bucket_series(result, interval_ms),
-            }
-        )
+        return await self._workers.run(answer)
 
     def _matchers(self, params: Params, start_ms: int, end_ms: int) -> list[Matcher]:
         """Return the matchers of metric and service; a short name is looked up among the service's series."""
@@ -170,6 +175,11 @@ class MessagesApi:
 
 
 def _bucket_series(result: Result, interval_ms: int) -> list[dict[str, Any]]:
+    if result.values.size > MAX_VALUES:
+        raise QueryLimitExceeded(
+            f"got {len(result.keys)} series of {len(result.steps)} buckets, wanted at most "
+            f"{MAX_VALUES:,} values: give a service, a longer interval, or a shorter range"
+        )
     begins = [format_timestamp(end - interval_ms + 1) for end in result.steps.tolist()]
     series = []
     for row, key in enumerate(result.keys):

@@ -8,13 +8,14 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 
-from metricsmith.api.body import media_type, read_body
+from metricsmith.api.body import Bodies, media_type
 from metricsmith.api.errors import ApiError, bad_data, bad_parameter
 from metricsmith.model.duration import parse_duration
 from metricsmith.wire.messages import parse_timestamp
 
 MAX_PARAMETERS = 1000
 MAX_QUERY_STRING = 1 << 20
+MAX_FORM_BYTES = 1 << 20
 TIME = "Unix seconds or RFC 3339, such as 2024-01-01T12:00:00Z"
 DURATION = "a duration such as 5m, or seconds"
 MIN_TIME_MS, MAX_TIME_MS = -(2**53), 2**53
@@ -82,7 +83,7 @@ class Params:
         return int(text)
 
 
-async def read_params(request: Request, max_form_bytes: int) -> Params:
+async def read_params(request: Request, bodies: Bodies) -> Params:
     """Return the parameters of a request.
 
     Raises:
@@ -95,7 +96,8 @@ async def read_params(request: Request, max_form_bytes: int) -> Params:
         )
     pairs = _pairs(query)
     if request.method == "POST" and media_type(request) == FORM:
-        pairs = _pairs(await read_body(request, max_form_bytes)) + pairs
+        async with bodies.read(request, MAX_FORM_BYTES) as form:
+            pairs = _pairs(form) + pairs
     return Params(pairs)
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from metricsmith.api.body import Bodies
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import bad_data, bad_parameter, json_response
 from metricsmith.api.jsonout import JsonChunks, query_answer
@@ -24,16 +27,18 @@ GROUP = "Prometheus query API"
 ERRORS = {400: "Malformed request.", 422: "The query has no answer.", 503: "Time-out, or not ready."}
 _QUERY = Parameter("query", "PromQL expression.", required=True)
 _TIMEOUT = Parameter("timeout", "Longest time of the query; the server's limit stays.", DURATION)
+_LOOKBACK = Parameter("lookback_delta", "How far an instant selector looks back.", DURATION)
 _LIMIT = Parameter("limit", "Most series in the answer; 0 means all.", NUMBER)
 TRUNCATED = "results truncated due to limit"
-_MAX_LIMIT = 999_999_999
+MAX_LIMIT = 999_999_999
 
 
 class QueryApi:
     """Evaluates PromQL for clients."""
 
-    def __init__(self, context: ApiContext, workers: Workers) -> None:
+    def __init__(self, context: ApiContext, workers: Workers, bodies: Bodies) -> None:
         self._context = context
+        self._bodies = bodies
         self._workers = workers
 
     def operations(self) -> list[Operation]:
@@ -46,7 +51,13 @@ class QueryApi:
                 self.query,
                 "Evaluate an expression at one time.",
                 GROUP,
-                (_QUERY, Parameter("time", "Evaluation time; now when absent.", TIME), _TIMEOUT, _LIMIT),
+                (
+                    _QUERY,
+                    Parameter("time", "Evaluation time; now when absent.", TIME),
+                    _TIMEOUT,
+                    _LOOKBACK,
+                    _LIMIT,
+                ),
                 answers=answers,
             ),
             Operation(
@@ -61,6 +72,7 @@ class QueryApi:
                     Parameter("end", "Last time.", TIME, required=True),
                     Parameter("step", "Time between steps.", DURATION, required=True),
                     _TIMEOUT,
+                    _LOOKBACK,
                     _LIMIT,
                 ),
                 answers=answers,
@@ -79,12 +91,8 @@ class QueryApi:
     async def query(self, request: Request) -> Response:
         params = await self._params(request)
         time_ms = params.time_ms("time", self._context.clock.now_ms())
-        timeout_s = _timeout_s(params)
-        text, limit = params.text("query"), _limit(params)
-        engine = self._context.engine
-        return await self._answer(
-            "instant", limit, lambda: engine.instant(text, time_ms, timeout_s=timeout_s)
-        )
+        evaluate = partial(self._context.engine.instant, params.text("query"), time_ms, **_options(params))
+        return await self._answer("instant", params, evaluate)
 
     async def query_range(self, request: Request) -> Response:
         params = await self._params(request)
@@ -102,21 +110,20 @@ class QueryApi:
                 f"exceeded maximum resolution of {self._context.limits.max_steps:,} points per timeseries. "
                 "Try decreasing the query resolution (?step=XX)"
             )
-        timeout_s = _timeout_s(params)
-        text, limit = params.text("query"), _limit(params)
-        engine = self._context.engine
-        return await self._answer(
-            "range", limit, lambda: engine.range(text, start_ms, end_ms, step_ms, timeout_s=timeout_s)
+        evaluate = partial(
+            self._context.engine.range, params.text("query"), start_ms, end_ms, step_ms, **_options(params)
         )
+        return await self._answer("range", params, evaluate)
 
     async def format_query(self, request: Request) -> Response:
         params = await self._params(request)
         return json_response({"status": "success", "data": format_expr(parse(params.text("query")))})
 
     async def _params(self, request: Request) -> Params:
-        return await read_params(request, self._context.limits.max_form_bytes)
+        return await read_params(request, self._bodies)
 
-    async def _answer(self, kind: str, limit: int, evaluate: Callable[[], Result]) -> Response:
+    async def _answer(self, kind: str, params: Params, evaluate: Callable[[], Result]) -> Response:
+        limit = params.count("limit", 0, MAX_LIMIT)
         clock, telemetry = self._context.clock, self._context.telemetry
         began = clock.monotonic()
         try:
@@ -131,12 +138,15 @@ class QueryApi:
         return JsonChunks(chunks)
 
 
-def _timeout_s(params: Params) -> float | None:
-    return params.duration_ms("timeout") / 1000 if params.text("timeout") else None
-
-
-def _limit(params: Params) -> int:
-    return params.count("limit", 0, _MAX_LIMIT)
+def _options(params: Params) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    if params.text("timeout"):
+        options["timeout_s"] = params.duration_ms("timeout") / 1000
+    if params.text("lookback_delta"):
+        options["lookback_ms"] = params.duration_ms("lookback_delta")
+        if options["lookback_ms"] <= 0:
+            raise bad_parameter("lookback_delta", "it must be above zero")
+    return options
 
 
 def _cut(result: Result, limit: int) -> Result:

@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 from starlette.requests import Request
 from starlette.responses import Response
 
+from metricsmith.api.body import Bodies
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import ApiError, bad_data, bad_parameter, json_response
 from metricsmith.api.jsonout import JsonChunks, object_list
 from metricsmith.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, quoted, read_params
-from metricsmith.api.prometheus import ERRORS, GROUP, TRUNCATED
+from metricsmith.api.prometheus import ERRORS, GROUP, MAX_LIMIT, TRUNCATED
 from metricsmith.api.routes import NUMBER, TIME, Operation, Parameter
 from metricsmith.api.workers import Workers
 from metricsmith.errors import ParseError
@@ -22,7 +23,6 @@ from metricsmith.promql.parser import parse_selector
 T = TypeVar("T")
 
 MAX_SELECTORS = 100
-_MAX_LIMIT = 999_999_999
 _START = Parameter("start", "Begin of the range; all times when absent.", TIME)
 _END = Parameter("end", "End of the range; all times when absent.", TIME)
 _LIMIT = Parameter("limit", "Most elements in the answer; 0 means all.", NUMBER)
@@ -35,8 +35,9 @@ def _match(required: bool) -> Parameter:
 class SeriesApi:
     """Says which series, labels and metrics there are."""
 
-    def __init__(self, context: ApiContext, workers: Workers) -> None:
+    def __init__(self, context: ApiContext, workers: Workers, bodies: Bodies) -> None:
         self._context = context
+        self._bodies = bodies
         self._workers = workers
 
     def operations(self) -> list[Operation]:
@@ -137,7 +138,7 @@ class SeriesApi:
         return json_response(body | ({"warnings": warnings} if warnings else {}))
 
     async def _params(self, request: Request) -> Params:
-        return await read_params(request, self._context.limits.max_form_bytes)
+        return await read_params(request, self._bodies)
 
 
 def _range(params: Params) -> tuple[int, int]:
@@ -162,7 +163,7 @@ def _selector(text: str) -> tuple[Matcher, ...]:
 
 
 def _limit(params: Params) -> int:
-    return params.count("limit", 0, _MAX_LIMIT)
+    return params.count("limit", 0, MAX_LIMIT)
 
 
 def _metadata_limit(params: Params, name: str) -> int:

@@ -34,6 +34,7 @@ class ServerInfoApi:
                 ("/api/v1/status/runtimeinfo", self.runtimeinfo, "Since when it runs, and how."),
                 ("/api/v1/rules", self.rules, "Rules; none are evaluated yet."),
                 ("/api/v1/alerts", self.alerts, "Active alerts; no rules are evaluated yet."),
+                ("/api/v1/query_exemplars", self.exemplars, "Exemplars; none are kept."),
             )
         ]
 
@@ -77,6 +78,9 @@ class ServerInfoApi:
 
     async def alerts(self, request: Request) -> Response:
         return _success({"alerts": []})
+
+    async def exemplars(self, request: Request) -> Response:
+        return _success([])
 
 
 def _success(data: object) -> Response:

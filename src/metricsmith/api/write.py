@@ -10,7 +10,7 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from metricsmith.api.body import media_type, read_body
+from metricsmith.api.body import Bodies, media_type
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import ApiError
 from metricsmith.api.routes import Body, Operation
@@ -28,8 +28,9 @@ _WANTED = "wanted remote write 1.0: application/x-protobuf (prometheus.WriteRequ
 class RemoteWriteApi:
     """Takes remote-write requests; answers 204 when their samples are durable and can be read."""
 
-    def __init__(self, context: ApiContext) -> None:
+    def __init__(self, context: ApiContext, bodies: Bodies) -> None:
         self._context = context
+        self._bodies = bodies
         self._decoder = RemoteWriteDecoder(context.series)
         self._decoding = asyncio.Lock()  # the decoder serves one thread at a time
 
@@ -56,8 +57,7 @@ class RemoteWriteApi:
     async def write(self, request: Request) -> Response:
         _check_headers(request)
         limit = self._context.limits.max_body_bytes
-        body = await read_body(request, limit)
-        async with self._decoding:
+        async with self._bodies.read(request, limit) as body, self._decoding:
             decode = partial(self._decoder.decode, body, max_decompressed=limit)
             decoded = decode() if len(body) <= INLINE_BYTES else await to_thread.run_sync(decode)
         self._count_skipped(decoded)
