@@ -28,9 +28,9 @@ from metricsmith.promql.plan import (
     Text,
     Windows,
 )
+from metricsmith.promql.sample_groups import without_markers
 from metricsmith.promql.series_labels import refuse_same_labels, without_names
 from metricsmith.promql.values import Grid, RangeVector, Scalar, String, Value, Vector
-from metricsmith.promql.windows import without_markers
 
 
 def execute(

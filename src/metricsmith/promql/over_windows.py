@@ -28,8 +28,13 @@ def over_windows(samples: RangeVector, kernel: Kernel, parameters: Sequence[F64]
         windows = piece.windows
         found, exists = kernel(windows, *map(windows.per_window, parameters))
         some = windows.counts > 0
-        values[piece.rows] = found.reshape(-1, shape[1])
-        present[piece.rows] = (some if exists is None else some & exists).reshape(-1, shape[1])
+        there = some if exists is None else some & exists
+        if piece.every_step:
+            values[piece.rows] = found.reshape(-1, shape[1])
+            present[piece.rows] = there.reshape(-1, shape[1])
+        else:
+            values[piece.rows, windows.steps] = found
+            present[piece.rows, windows.steps] = there
     return narrow(samples.keys, values, present)
 
 

@@ -102,7 +102,7 @@ def _extrapolated(windows: Windows, growth: F64, counter: bool) -> KernelResult:
     """
     counts = windows.counts
     first_ms, last_ms = windows.times[windows.first], windows.times[windows.last]
-    ends = windows.per_window(windows.ends)
+    ends = windows.ends
     sampled = (last_ms - first_ms) / 1000
     interval = sampled / (counts - 1)
     threshold, half = interval * 1.1, interval / 2

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from metricsmith.model.selection import RaggedGroup
+from metricsmith.promql.ragged_windows import Coverage
+from metricsmith.promql.sample_groups import as_ragged, concatenate
 from metricsmith.promql.series_labels import label_order
 from metricsmith.promql.values import RangeVector
-from metricsmith.promql.windows import as_ragged, concatenate, ragged_bounds
 
 
 def raw_samples(vector: RangeVector) -> tuple[list[bytes], RaggedGroup]:
@@ -17,7 +18,7 @@ def raw_samples(vector: RangeVector) -> tuple[list[bytes], RaggedGroup]:
         empty = np.empty(0, np.int64)
         return [], RaggedGroup(empty, np.zeros(1, np.int64), empty, np.empty(0))
     group = concatenate(groups)
-    first, last = ragged_bounds(group.times, group.offsets, vector.ends, vector.range_ms, vector.closed)
+    first, last = Coverage.of(group, vector, every_step=True).bounds(group.times, slice(0, len(group.rows)))
     counts = last - first + 1
     filled = np.flatnonzero(counts > 0)
     keys = [vector.keys[i] for i in group.rows[filled].tolist()]

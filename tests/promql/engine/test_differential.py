@@ -25,7 +25,8 @@ MATCHERS = ['job="api"', 'job!="api"', 'instance=~"a.*|b.*"', 'instance!~"a.*"',
 RANGES = ["1m", "5m", "47s", "10m"]
 OVER_TIME = ["avg", "min", "max", "sum", "count", "last", "present", "stddev", "stdvar"]
 OF_RANGE = ["rate", "increase", "delta", "irate", "idelta", "changes", "resets"]
-ELEMENTWISE = ["abs", "ceil", "floor", "exp", "ln", "log2", "log10", "sqrt", "sgn", "round", "timestamp"]
+ELEMENTWISE = ["abs", "exp", "ln", "log2", "log10", "sqrt", "timestamp"]
+STEPWISE = ["ceil", "floor", "round", "sgn"]
 PLAIN_AGGREGATIONS = ["sum", "avg", "min", "max", "count", "group"]
 ARITHMETIC = ["+", "-", "*", "/", "^", "atan2"]
 COMPARISONS = ["==", "!=", ">", "<", ">=", "<="]
@@ -66,11 +67,20 @@ class Questions:
         match self._draw(st.integers(0, 9)):
             case 0:
                 return f"{self._one(OF_RANGE)}({self._ranged(below)})"
+            case 1 if self._one(["line", "other"]) == "line":
+                # Of finite values: of others Prometheus' sums depend on where they stand.
+                of = f"{self._one(['level', 'sparse', 'requests_total'])}[{self._one(RANGES)}]"
+                return self._one(
+                    [f"deriv({of})", f"predict_linear({of}, 600)", f"holt_winters({of}, 0.3, 0.6)"]
+                )
             case 1:
                 return f"{self._one(OVER_TIME)}_over_time({self._ranged(below)})"
             case 2:
                 quantile = self._one(["0", "0.3", "0.95", "1", "1.2", "-1"])
                 return f"quantile_over_time({quantile}, {self._ranged(below)})"
+            case 3 if self._one(["stepwise", "other"]) == "stepwise":
+                # Only of what was stored: a step makes the last bit of its operand the first.
+                return f"{self._one(STEPWISE)}({self._selector()})"
             case 3:
                 return f"{self._one(ELEMENTWISE)}({self.vector(below)})"
             case 4:
@@ -124,6 +134,7 @@ class Questions:
                 f'label_replace({inner}, "job", "${{1}}x", "instance", "(.):.*")',
                 f'label_join({inner}, "both", "-", "job", "instance")',
                 f"absent({inner})",
+                f'count_values{self._grouping()}("value", {self._selector(["odd", "owner", "sparse"])})',
                 f"absent_over_time({self._ranged(0)})",
                 f"sort({inner})",
                 f"-{inner}",

@@ -182,9 +182,10 @@ def test_kernels_equal_loops(name: str, data: st.DataObject) -> None:
         np.tile(times, series),
         np.where(last < 0, 0, first + begin).ravel(),
         np.where(last < 0, -1, last + begin).ravel(),
-        ends,
+        np.tile(ends, series),
         RANGE_MS,
         closed,
+        np.tile(np.arange(len(ends)), series),
     )
     for windows in (matrix, flat):
         parameters = [windows.per_window(np.full(len(ends), p)) for p in PARAMETERS.get(name, ())]

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from metricsmith.model.selection import MatrixGroup, RaggedGroup
 from metricsmith.promql import windows
+from metricsmith.promql.sample_groups import gather_small, without_markers
 from metricsmith.promql.values import Grid, RangeVector
-from metricsmith.promql.windows import bounds, gather_small, pieces, ragged_bounds, without_markers
+from metricsmith.promql.windows import bounds, pieces
 
 times_of_series = st.lists(st.integers(-50, 50), max_size=20, unique=True).map(sorted)
 grids = st.builds(Grid, st.integers(-60, 60), st.sampled_from([0, 1, 3, 10]), st.integers(0, 12))
@@ -40,23 +41,40 @@ def test_bounds_of_shared_timestamps(times: list[int], ends: Grid, range_ms: int
 
 
 @given(
-    series=st.lists(times_of_series, min_size=1, max_size=4),
+    series=st.lists(times_of_series, min_size=1, max_size=5),
     ends=grids,
     range_ms=st.sampled_from([1, 3, 9, 10, 20, 40]),
     closed=st.booleans(),
+    size=st.sampled_from([1, 20, 32_768]),
 )
-def test_bounds_of_series_one_after_another(
-    series: list[list[int]], ends: Grid, range_ms: int, closed: bool
+def test_windows_of_series_one_after_another(
+    series: list[list[int]], ends: Grid, range_ms: int, closed: bool, size: int
 ) -> None:
     offsets = np.cumsum([0, *map(len, series)])
     flat = np.array([t for times in series for t in times], np.int64)
-    first, last = ragged_bounds(flat, offsets, ends, range_ms, closed)
-    wanted = [
-        [begin + i for i in window]
-        for times, begin in zip(series, offsets.tolist(), strict=False)
-        for window in expected(times, ends, range_ms, closed)
-    ]
-    assert inside(first, last) == wanted
+    group = RaggedGroup(np.arange(len(series)), offsets, flat, np.arange(len(flat)).astype(float))
+    vector = RangeVector([b""] * len(series), [], group, ends, range_ms, closed)
+    found: dict[tuple[int, int], list[float]] = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(windows, "CHUNK_VALUES", size)
+        for piece in pieces(vector):
+            work = piece.windows
+            assert work.steps is not None
+            rows = np.repeat(piece.rows, ends.count) if piece.every_step else piece.rows
+            for window, (row, step) in enumerate(zip(rows.tolist(), work.steps.tolist(), strict=True)):
+                samples = work.values[work.first[window] : work.last[window] + 1].tolist()
+                assert (row, step) not in found
+                assert work.ends[window] == ends.times()[step]
+                assert samples or (work.first[window], work.last[window]) == (0, -1)
+                found[row, step] = samples
+    wanted = {
+        (row, step): [float(begin + i) for i in window]
+        for row, (times, begin) in enumerate(zip(series, offsets.tolist(), strict=False))
+        for step, window in enumerate(expected(times, ends, range_ms, closed))
+    }
+    assert {cell: samples for cell, samples in found.items() if samples} == {
+        c: s for c, s in wanted.items() if s
+    }
 
 
 def test_pieces_cover_every_series_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,9 +88,9 @@ def test_pieces_cover_every_series_once(monkeypatch: pytest.MonkeyPatch) -> None
         np.zeros(30),
     )
     vector = RangeVector([b""] * 8, [matrix], ragged, Grid(0, 1, 3), 2, False)
-    found = [row for piece in pieces(vector) for row in piece.rows.tolist()]
+    found = [row for piece in pieces(vector) for row in set(piece.rows.tolist())]
     assert sorted(found) == list(range(8))
-    assert all(len(p.windows.first) == len(p.rows) * 3 or p.windows.values.ndim == 2 for p in pieces(vector))
+    assert len(list(pieces(vector))) > 3
 
 
 def test_many_small_matrices_become_one_group() -> None:

@@ -1,0 +1,82 @@
+"""Groups of samples brought into the form that suits the work."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metricsmith.model.arrays import Bool
+from metricsmith.model.selection import MatrixGroup, RaggedGroup
+
+SMALL_MATRIX_VALUES = 8_192
+MANY_MATRICES = 4
+
+
+def gather_small(
+    matrices: list[MatrixGroup], ragged: RaggedGroup | None, steps: int
+) -> tuple[list[MatrixGroup], RaggedGroup | None]:
+    """Return groups with many small matrices turned into series one after another.
+
+    A kernel call costs about the same for two series as for twenty, so a
+    thousand targets with two matching series each are one ragged group.
+    """
+    small = [len(m.rows) * (len(m.times) + steps) < SMALL_MATRIX_VALUES for m in matrices]
+    if sum(small) <= MANY_MATRICES:
+        return matrices, ragged
+    large = [m for m, is_small in zip(matrices, small, strict=True) if not is_small]
+    parts = [as_ragged(m) for m, is_small in zip(matrices, small, strict=True) if is_small]
+    if ragged is not None:
+        parts.append(ragged)
+    return large, concatenate(parts)
+
+
+def as_ragged(group: MatrixGroup) -> RaggedGroup:
+    """Return the same series one after another."""
+    series, samples = group.values.shape
+    return RaggedGroup(
+        group.rows,
+        np.arange(series + 1, dtype=np.int64) * samples,
+        np.tile(group.times, series),
+        group.values.ravel(),
+        None if group.stale is None else np.tile(group.stale, series),
+    )
+
+
+def concatenate(groups: list[RaggedGroup]) -> RaggedGroup:
+    """Return several ragged groups as one."""
+    lengths = np.concatenate([np.diff(g.offsets) for g in groups])
+    stale: Bool | None = None
+    if any(g.stale is not None for g in groups):
+        stale = np.concatenate(
+            [np.zeros(len(g.times), np.bool_) if g.stale is None else g.stale for g in groups]
+        )
+    return RaggedGroup(
+        np.concatenate([g.rows for g in groups]),
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+        np.concatenate([g.times for g in groups]),
+        np.concatenate([g.values for g in groups]),
+        stale,
+    )
+
+
+def without_markers(
+    matrices: list[MatrixGroup], ragged: RaggedGroup | None
+) -> tuple[list[MatrixGroup], RaggedGroup | None]:
+    """Return the groups without staleness markers, which range functions do not see."""
+    return [_matrix_without_markers(m) for m in matrices], (
+        None if ragged is None else _ragged_without_markers(ragged)
+    )
+
+
+def _matrix_without_markers(group: MatrixGroup) -> MatrixGroup:
+    if group.stale is None:
+        return group
+    kept = ~group.stale
+    return MatrixGroup(group.rows, group.times[kept], np.ascontiguousarray(group.values[:, kept]))
+
+
+def _ragged_without_markers(group: RaggedGroup) -> RaggedGroup:
+    if group.stale is None:
+        return group
+    kept = ~group.stale
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
+    return RaggedGroup(group.rows, before[group.offsets], group.times[kept], group.values[kept])
