@@ -1,6 +1,7 @@
 """Blocks on disk: samples written per second, bytes per sample, and reads from disk and from the cache.
 
-The peer is DuckDB on the very files that are read. Times are the best of several, as the machine is shared.
+The peers: pyarrow with its defaults on rows that are sorted already, and DuckDB on the very files that
+are read. Times are the best of several, as the machine is shared. Run: python bench/bench_blocks.py
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
@@ -62,8 +65,20 @@ def write(folder: Path) -> None:
         seconds = best(3, lambda p=piece, s=store: s.write([p], {}, 1))
         size = store.disk_usage() / store.block_count / len(piece.times)
         speed = len(piece.times) / seconds / 1e6
-        print(f"write {name:>14}: {speed:6.1f} M samples/s, {size:.2f} bytes a sample")
+        peer_size, peer = write_plainly(piece, folder / "plain.parquet")
+        print(
+            f"write {name:>14}: {speed:.1f} M samples/s, {size:.2f} bytes a sample; pyarrow alone"
+            f" {len(piece.times) / peer / 1e6:.1f} M, {peer_size:.2f} bytes; ratio of times {seconds / peer:.2f}"
+        )
         store.close()
+
+
+def write_plainly(piece: RaggedPiece, path: Path) -> tuple[float, float]:
+    """Return bytes a sample and seconds of pyarrow's own defaults (with zstd) on the same, sorted rows."""
+    series = np.repeat(piece.series, np.diff(piece.offsets))
+    table = pa.table({"series": series, "time_ms": piece.times, "value": piece.values})
+    seconds = best(3, lambda: pq.write_table(table, path, compression="zstd"))
+    return path.stat().st_size / len(piece.times), seconds
 
 
 def read(folder: Path) -> None:

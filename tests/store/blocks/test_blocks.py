@@ -123,6 +123,13 @@ def test_backfill_over_more_windows_than_files_may_be_open(open_store, tools):
     assert one.contents() == tools.expected(wanted)
 
 
+def test_windows_very_far_apart(open_store, tools):
+    one = open_store()
+    wanted = {tools.key(n): {n: 1.0, 10**9 + n: 2.0, 10**12: 3.0} for n in range(4)}
+    one.write(wanted)
+    assert one.contents() == tools.expected(wanted)
+
+
 def test_the_cursor_moves_with_the_samples(open_store, tools):
     one = open_store()
     assert one.store.cursor == 0

@@ -91,6 +91,7 @@ def test_columns_have_the_documented_types_and_encodings(open_store, tools):
     assert {n: c.physical_type for n, c in columns.items()} == {
         "series": "INT32", "time_ms": "INT64", "value": "DOUBLE",
     }  # fmt: skip
+    assert "DELTA_BINARY_PACKED" in columns["series"].encodings
     assert "DELTA_BINARY_PACKED" in columns["time_ms"].encodings
     assert "BYTE_STREAM_SPLIT" in columns["value"].encodings
     assert {c.compression for c in columns.values()} == {"ZSTD"}
