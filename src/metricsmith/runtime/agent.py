@@ -171,4 +171,4 @@ def source_parts(configuration: Configuration) -> list[Part]:
     if any(part.type == "self" for part in parts):
         return parts
     own = registry.load("sources", "self")
-    return [*parts, Part("sources", "self", "self", own.Config())]
+    return [*parts, Part("sources", "self", "self", own.Config(instance=configuration.settings.service.name))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 
 from metricsmith.api.app import AgentStatus, ApiContext, ApiLimits, MetricsPage, create_app
@@ -51,6 +52,7 @@ class Service:
         server.start()
         try:
             await self.agent.start()
+            tune_garbage_collection()
             log.info(
                 "%s agent %s listens on http://%s:%d, data in %s",
                 settings.service.type.value,
@@ -129,6 +131,18 @@ class Service:
     def _metrics_page(self) -> MetricsPage:
         page = self.agent.configuration.settings.server.metrics
         return MetricsPage(page.collected, page.prefix, page.host_label)
+
+
+def tune_garbage_collection() -> None:
+    """Leave what lives as long as the agent out of garbage collection, and collect less often.
+
+    Nearly all objects are freed by their reference counts. With the default
+    thresholds a steady scrape spent 7 % of its CPU time walking objects that
+    never change.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 def warn_of_unused(settings: Settings) -> None:

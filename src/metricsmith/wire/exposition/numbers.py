@@ -24,7 +24,9 @@ def _byte_set(members: bytes) -> Bool:
     return table
 
 
-_PLAIN = _byte_set(b"0123456789.eE+-")
+_USUAL = b"0123456789.eE-"
+_PLAIN = _byte_set(_USUAL + b"+")
+_NONE = np.empty(0, dtype=np.int64)
 _INTEGER_BYTES = _byte_set(b"0123456789-")
 
 
@@ -120,6 +122,8 @@ def _unusual(offsets: I64, data: U8) -> I64:
     """Indices of tokens that are empty, begin with a plus, or hold other bytes than plain digits."""
     starts = offsets[:-1]
     empty = starts == offsets[1:]
+    if not empty.any() and not data.tobytes().translate(None, _USUAL):
+        return _NONE  # as nearly always
     if len(data) == 0:
         return np.flatnonzero(empty)
     signed = data[np.minimum(starts, len(data) - 1)] == ord("+")
