@@ -68,7 +68,7 @@ def write(folder: Path) -> None:
         peer_size, peer = write_plainly(piece, folder / "plain.parquet")
         print(
             f"write {name:>14}: {speed:.1f} M samples/s, {size:.2f} bytes a sample; pyarrow alone"
-            f" {len(piece.times) / peer / 1e6:.1f} M, {peer_size:.2f} bytes; ratio of times {seconds / peer:.2f}"
+            f" {len(piece.times) / peer / 1e6:.1f} M, {peer_size:.2f} bytes; ratio {seconds / peer:.2f}"
         )
         store.close()
 
