@@ -36,6 +36,7 @@ class EngineConfig:
     timeout_s: float = 120.0
     max_steps: int = 11_000
     subquery_step_ms: int = 60_000
+    max_subquery_steps: int = 1_000_000
     closed_windows: bool = False
     experimental: bool = True
 
@@ -113,7 +114,7 @@ class Engine:
     def _plan(self, expr: Expr, query: QueryTimes, lookback_ms: int) -> Plan:
         config = self._config
         settings = PlanSettings(
-            lookback_ms, config.subquery_step_ms, config.closed_windows, config.max_samples
+            lookback_ms, config.subquery_step_ms, config.closed_windows, config.max_subquery_steps
         )
         return plan_query(expr, query, settings)
 

@@ -12,6 +12,9 @@ from metricsmith.promql.kernels import Kernel, KernelResult
 from metricsmith.promql.values import RangeVector, Vector, narrow
 from metricsmith.promql.windows import Windows, pieces
 
+MAX_WORK = 50_000_000
+"""Samples under overlapping windows that one call of a kernel may look at."""
+
 
 def over_windows(samples: RangeVector, kernel: Kernel, parameters: Sequence[F64], budget: Budget) -> Vector:
     """Return a kernel's value of each window, names kept; series without any value are left out.
@@ -26,7 +29,7 @@ def over_windows(samples: RangeVector, kernel: Kernel, parameters: Sequence[F64]
     for piece in pieces(samples):
         budget.check_time()
         windows = piece.windows
-        found, exists = kernel(windows, *map(windows.per_window, parameters))
+        found, exists = _in_parts(windows, kernel, [windows.per_window(p) for p in parameters], budget)
         some = windows.counts > 0
         there = some if exists is None else some & exists
         if piece.every_step:
@@ -36,6 +39,27 @@ def over_windows(samples: RangeVector, kernel: Kernel, parameters: Sequence[F64]
             values[piece.rows, windows.steps] = found
             present[piece.rows, windows.steps] = there
     return narrow(samples.keys, values, present)
+
+
+def _in_parts(windows: Windows, kernel: Kernel, parameters: Sequence[F64], budget: Budget) -> KernelResult:
+    """Return a kernel's result, the time being checked on the way when the windows are long.
+
+    Shapes:
+        parameters: (W,) each.
+    """
+    longest = int(windows.counts.max(initial=0))
+    series = windows.values.size // max(windows.values.shape[-1], 1)
+    size = max(1, MAX_WORK // max(longest * series, 1))
+    if size >= len(windows.first):
+        return kernel(windows, *parameters)
+    results = []
+    for start in range(0, len(windows.first), size):
+        budget.check_time()
+        part = slice(start, start + size)
+        results.append(kernel(windows.some(part), *(p[part] for p in parameters)))
+    values, masks = zip(*results, strict=True)
+    exists = None if masks[0] is None else np.concatenate(masks, axis=-1)
+    return np.concatenate(values, axis=-1), exists
 
 
 def last_value(windows: Windows) -> KernelResult:

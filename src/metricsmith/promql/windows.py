@@ -8,7 +8,7 @@ window per series and step.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -66,6 +66,11 @@ class Windows:
             returns: (W,)
         """
         return per_step if self.steps is None else per_step[self.steps]
+
+    def some(self, part: slice) -> Windows:
+        """Return some of the windows, over the same samples."""
+        steps = None if self.steps is None else self.steps[part]
+        return replace(self, first=self.first[part], last=self.last[part], ends=self.ends[part], steps=steps)
 
     def at(self, index: I64) -> F64:
         """Return the value at one sample index per window.

@@ -11,7 +11,7 @@ import pytest
 from metricsmith.errors import ExecutionError, ParseError, QueryLimitExceeded, QueryTimeout, UnsupportedError
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.selection import Selection
-from metricsmith.promql import Engine, EngineConfig, evaluate, to_api
+from metricsmith.promql import Engine, EngineConfig, evaluate, over_windows, to_api
 from metricsmith.promql.functions import AGGREGATIONS as AGGREGATION_NAMES
 from metricsmith.promql.functions import FUNCTIONS
 from metricsmith.promql.implementations import IMPLEMENTATIONS
@@ -212,6 +212,7 @@ def test_only_these_aggregations_are_missing() -> None:
         ("up", 1),  # two series of two samples
         ("vector(1)", 100),
         ("sum_over_time(vector(1)[1h:1s])", 1),
+        ("sum_over_time(vector(1)[1y:1s])", 1),
         ('count_values("v", vector(time()))', 8),
     ],
 )
@@ -255,6 +256,17 @@ def test_a_query_that_runs_too_long_ends() -> None:
         engine.instant("up + up + up + up + up", 0)
     with pytest.raises(QueryTimeout, match="longer than 1 s"):
         engine.instant("up", 0, timeout_s=1)
+
+
+def test_long_windows_are_worked_on_in_parts(given_series: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = given_series("x 3 1 4 1 5 9 2 6\ny _ 1 4 1 _ 9 2 6")
+    query = (
+        'quantile_over_time(time() / 600, {__name__=~"x|y"}[4m] offset 1m) + on () group_left () vector(0)'
+    )
+    queries = [query.replace("x|y", name) for name in "xy"] + ["stddev_over_time(x[3m])", "irate(y[3m])"]
+    whole = [ask.over(query, 7, 30) for query in queries]
+    monkeypatch.setattr(over_windows, "MAX_WORK", 5)
+    assert [ask.over(query, 7, 30) for query in queries] == whole
 
 
 def test_labels_that_grow_without_end_are_refused() -> None:
