@@ -401,3 +401,20 @@ async def test_an_odd_exposition_is_read_with_a_warning(scraping, serve):
     async with scraping(targets=[await serve(page)]) as source:
         assert [len(await source.reading()) for _ in range(2)] == [8, 8]
         assert source.counted("metricsmith_scrape_warnings_total", source="shop") == 1
+
+
+async def test_a_target_whose_openmetrics_is_none_is_asked_for_text(scraping, serve):
+    async def handler(request):
+        if "openmetrics" in request.headers["Accept"]:
+            answer = web.Response(text="a 1\n")  # no # EOF: not OpenMetrics
+            answer.headers["Content-Type"] = "application/openmetrics-text; version=1.0.0"
+            return answer
+        return web.Response(text="a 1\n")
+
+    address = await serve(handler)
+    async with scraping(targets=[address], timeout="1s", interval="10s") as running:
+        first, second = await running.reading(), await running.reading()
+    ups = [value for reading in (first, second) for name, value in reading.items() if name.startswith("up{")]
+    assert ups == [0.0, 1.0]
+    assert running.failures("parse") == 1
+    assert running.counted("metricsmith_scrape_warnings_total", source="shop") == 1

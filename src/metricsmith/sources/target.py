@@ -17,7 +17,7 @@ from metricsmith.sources.plan import Planner
 from metricsmith.sources.samples import Outgoing, Samples
 from metricsmith.sources.schedule import Schedule
 from metricsmith.sources.settings import ScrapeConfig
-from metricsmith.wire.exposition import ACCEPT_HEADER
+from metricsmith.wire.exposition import ACCEPT_HEADER, ACCEPT_TEXT_HEADER, ExpositionFormat, format_of
 
 log = logging.getLogger(__name__)
 
@@ -117,10 +117,25 @@ class Target:
         answer = await self._equipment.client.get(self._url, self._headers, timeout_s, limit_bytes)
         try:
             return await self._reader.read(answer)
-        except ScrapeError:
+        except ScrapeError as error:
+            if error.reason == "parse" and format_of(answer.content_type) is ExpositionFormat.OPENMETRICS:
+                self._ask_for_text()
             raise
         except Exception as error:  # what a hostile body may find in the parser fails its own scrape only
             raise self._defect(error) from error
+
+    def _ask_for_text(self) -> None:
+        """Ask for the older, laxer format from now on: many exporters announce OpenMetrics that is none."""
+        if self._headers["Accept"] == ACCEPT_TEXT_HEADER:
+            return
+        self._headers["Accept"] = ACCEPT_TEXT_HEADER
+        self._context.telemetry.problem(
+            log,
+            "metricsmith_scrape_warnings_total",
+            f"{self._context.name}: {self.endpoint.shown}: its OpenMetrics breaks the format's rules; "
+            "the text format is asked for from now on",
+            source=self._context.name,
+        )
 
     async def _emit(self, outgoing: Outgoing) -> None:
         self._emitting = True

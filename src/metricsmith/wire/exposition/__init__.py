@@ -1,6 +1,12 @@
 """Prometheus text 0.0.4 and OpenMetrics 1.0: a columnar parser, and the writer for `/metrics`."""
 
-from metricsmith.wire.exposition.formats import ACCEPT_HEADER, ExpositionFormat, format_of, negotiate
+from metricsmith.wire.exposition.formats import (
+    ACCEPT_HEADER,
+    ACCEPT_TEXT_HEADER,
+    ExpositionFormat,
+    format_of,
+    negotiate,
+)
 from metricsmith.wire.exposition.parser import (
     ExpositionParser,
     ParsedDocument,
@@ -12,6 +18,7 @@ from metricsmith.wire.exposition.writer import write_exposition
 
 __all__ = [
     "ACCEPT_HEADER",
+    "ACCEPT_TEXT_HEADER",
     "ExpositionFormat",
     "ExpositionParser",
     "ParsedDocument",

@@ -30,7 +30,9 @@ _MEDIA_RANGES = {
 _OPENMETRICS_VERSIONS = ("", "0.0.1", "1.0.0")
 _MAX_HEADER = 4096
 
-ACCEPT_HEADER = "application/openmetrics-text;version=1.0.0;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+ACCEPT_TEXT_HEADER = "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
+"""What a scraper sends as `Accept` to a target whose OpenMetrics is not OpenMetrics."""
+ACCEPT_HEADER = f"application/openmetrics-text;version=1.0.0;q=0.6,{ACCEPT_TEXT_HEADER}"
 """What a scraper that reads both formats sends as `Accept`."""
 
 
