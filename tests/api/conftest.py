@@ -22,7 +22,8 @@ from metricsmith.model.metadata import Metadata
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.promql.engine import Engine, EngineConfig
-from metricsmith.store.embedded import EmbeddedConfig, EmbeddedStore
+from metricsmith.store.embedded import EmbeddedStore
+from metricsmith.store.settings import EmbeddedConfig
 from metricsmith.testing.clock import FakeClock
 from metricsmith.testing.services import free_port
 
