@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from metricsmith.model.labels import PAIR, decode_labels
 from metricsmith.promql.budget import Annotations
 from metricsmith.promql.series_labels import drop_name, merge_same_labels, number_groups, signatures
 from metricsmith.promql.values import Scalar, Vector, narrow
+from metricsmith.promql.windows import CHUNK_VALUES
 
 BUCKET_LABEL = "le"
 SMALL_DELTA = 1e-12
@@ -33,18 +35,30 @@ def histogram_quantile(quantile: Scalar, buckets: Vector, remarks: Annotations) 
     usable = np.flatnonzero(~np.isnan(limits))
     if len(usable) < len(limits):
         remarks.warn(f'PromQL warning: bucket label "{BUCKET_LABEL}" is missing or has a malformed value')
-    keys = [buckets.keys[i] for i in usable.tolist()]
-    numbers, groups = number_groups(_histogram_key(key) for key in keys)
+    numbers, groups = number_groups(_histogram_key(buckets.keys[i]) for i in usable.tolist())
     order = np.lexsort((limits[usable], numbers))
-    cuts = np.searchsorted(numbers[order], np.arange(len(groups) + 1))
+    rows = np.split(usable[order], np.searchsorted(numbers[order], np.arange(1, len(groups))))
     shape = len(groups), buckets.values.shape[1]
     values, present = np.empty(shape), np.zeros(shape, dtype=np.bool_)
-    mask = buckets.mask()
-    for group in range(len(groups)):
-        rows = usable[order[cuts[group] : cuts[group + 1]]]
-        values[group] = _masked_quantile(quantile.values, limits[rows], buckets.values[rows], mask[rows])
-        present[group] = mask[rows].any(axis=0)
+    for alike in _with_equal_buckets(rows[: len(groups)], limits, shape[1]):
+        cells = np.stack([rows[group] for group in alike], axis=1)
+        counts = buckets.values[cells].reshape(len(cells), -1)
+        mask = np.asarray(buckets.mask()[cells]).reshape(len(cells), -1)
+        found = _masked_quantile(np.tile(quantile.values, len(alike)), limits[cells[:, 0]], counts, mask)
+        values[alike] = found.reshape(len(alike), -1)
+        present[alike] = mask.any(axis=0).reshape(len(alike), -1)
     return merge_same_labels(narrow([drop_name(key) for key in groups], values, present))
+
+
+def _with_equal_buckets(rows: list[I64], limits: F64, steps: int) -> Iterator[list[int]]:
+    """Yield the numbers of histograms with the same upper bounds, as many as fit the cache together."""
+    alike: dict[bytes, list[int]] = {}
+    for group, members in enumerate(rows):
+        alike.setdefault(limits[members].tobytes(), []).append(group)
+    for groups in alike.values():
+        size = max(1, CHUNK_VALUES // (len(rows[groups[0]]) * max(steps, 1)))
+        for start in range(0, len(groups), size):
+            yield groups[start : start + size]
 
 
 def _histogram_key(key: bytes) -> bytes:
@@ -61,18 +75,20 @@ def _upper_bound(key: bytes) -> float:
 def _masked_quantile(quantile: F64, limits: F64, counts: F64, mask: Bool) -> F64:
     """Return quantiles at steps that may lack some of the buckets: one calculation per set of buckets.
 
+    What is returned where there is no bucket at all has no meaning.
+
     Shapes:
         quantile: (T,), limits: (B,) ascending, counts and mask: (B, T); returns: (T,)
     """
-    if mask.all():
-        return _quantile(quantile, limits, counts)
-    result = np.full(counts.shape[1], np.nan)
-    patterns, which = np.unique(mask, axis=1, return_inverse=True)
+    result = _quantile(quantile, limits, counts)
+    partial = np.flatnonzero(mask.any(axis=0) & ~mask.all(axis=0))
+    if not len(partial):
+        return result
+    patterns, which = np.unique(mask[:, partial], axis=1, return_inverse=True)
     for number in range(patterns.shape[1]):
-        steps = np.flatnonzero(which.ravel() == number)
+        steps = partial[which.ravel() == number]
         rows = np.flatnonzero(patterns[:, number])
-        if len(rows):
-            result[steps] = _quantile(quantile[steps], limits[rows], counts[np.ix_(rows, steps)])
+        result[steps] = _quantile(quantile[steps], limits[rows], counts[np.ix_(rows, steps)])
     return result
 
 
