@@ -30,13 +30,15 @@ def compile_anchored(pattern: str) -> Any:
     Raises:
         ValueError: not an RE2 pattern.
     Source:
-        Prometheus `labels.NewFastRegexMatcher`: `^(?s:…)$`.
+        Prometheus `labels.NewFastRegexMatcher`: parsed by itself with dots
+        matching newlines, so that `a)|(b` is refused; use `fullmatch`.
     """
     options = re2.Options()
     options.log_errors = False
     options.max_mem = 8 << 20
+    options.dot_nl = True
     try:
-        return re2.compile(f"(?s:{pattern})", options)
+        return re2.compile(pattern, options)
     except re2.error as error:
         reason = _reason(error)
         raise ValueError(f"got regular expression {pattern[:100]!r}, wanted RE2 syntax: {reason}") from None
