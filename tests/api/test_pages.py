@@ -38,6 +38,8 @@ async def test_collected_metrics_by_setting(api: Any) -> None:
             "message_count|service=org.plantd.Broker": [(10, 1250)],
             "tagged|host=own": [(10, 1)],
             "old": [(400, 1)],
+            "twice": [(10, 1)],
+            "twice|host=server-01": [(10, 2)],
             "metricsmith_build_info|job=metricsmith": [(10, 1)],
         },
         {
@@ -59,6 +61,7 @@ async def test_collected_metrics_by_setting(api: Any) -> None:
     ):
         assert line in lines
     assert not [line for line in lines if "plantd_old" in line or "plantd_metricsmith" in line]
+    assert len([line for line in lines if line.startswith("plantd_twice")]) == 1
     list(parse_openmetrics((await api.get("/metrics", {"Accept": OPENMETRICS})).body.decode()))
 
 

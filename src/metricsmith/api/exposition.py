@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,12 +12,15 @@ from starlette.responses import Response
 from metricsmith.api.context import ApiContext, MetricsPage
 from metricsmith.api.routes import Operation
 from metricsmith.api.workers import Workers
+from metricsmith.model.arrays import F64
 from metricsmith.model.labels import encode_labels, encode_pairs, split_key
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.own_metrics import OWN_METRICS
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.wire.exposition import ExpositionFormat, negotiate
 from metricsmith.wire.exposition.writer import write_exposition
+
+log = logging.getLogger(__name__)
 
 OWN_METADATA = {m.name: Metadata(m.type, m.unit, m.help) for m in OWN_METRICS}
 _ALL_COLLECTED = '{__name__!~"metricsmith_.+|"}'
@@ -56,15 +60,29 @@ class MetricsPageApi:
         metadata: Mapping[str, Metadata] = OWN_METADATA
         page = self._context.metrics_page()
         if page.collected:
-            result = self._context.engine.instant(_ALL_COLLECTED, self._context.clock.now_ms())
-            keys = keys + [exposed_key(key, page) for key in result.keys]
-            values = np.concatenate((values, result.values[:, 0]))
+            collected, last = self._collected(page)
+            keys, values = keys + collected, np.concatenate((values, last))
             known = self._context.store.metadata()
             metadata = {page.prefix + name: m for name, m in known.items()} | OWN_METADATA
         return write_exposition(keys, values, metadata, form)
 
+    def _collected(self, page: MetricsPage) -> tuple[list[bytes], F64]:
+        result = self._context.engine.instant(_ALL_COLLECTED, self._context.clock.now_ms())
+        shown = {exposed_key(key, page): row for row, key in enumerate(result.keys)}
+        if len(shown) < len(result.keys):
+            count = len(result.keys) - len(shown)
+            self._context.telemetry.problem(
+                log,
+                "metricsmith_samples_dropped_total",
+                f"/metrics leaves out {count} series that prefix and host label make equal to others",
+                amount=count,
+                component="metrics_page",
+                reason="same_labels",
+            )
+        return list(shown), result.values[list(shown.values()), 0]
 
-def own_samples(telemetry: Telemetry) -> tuple[list[bytes], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+
+def own_samples(telemetry: Telemetry) -> tuple[list[bytes], F64]:
     """Return the keys and values of the agent's own metrics."""
     samples = [s for family in telemetry.registry.collect() for s in family.samples]
     keys = [encode_labels({**s.labels, "__name__": s.name}) for s in samples]

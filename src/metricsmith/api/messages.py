@@ -93,7 +93,11 @@ class MessagesApi:
                     _SERVICE,
                     Parameter("start", "Begin; one hour before the end when absent.", TIME),
                     _END,
-                    Parameter("interval", "Length of a bucket.", {"type": "string", "default": "1m"}),
+                    Parameter(
+                        "interval",
+                        "Length of a bucket, which holds [begin, begin + interval).",
+                        {"type": "string", "default": "1m"},
+                    ),
                     Parameter("func", "The function.", {"type": "string", "enum": list(FUNCTIONS)}),
                 ),
                 answers={200: "`series` lists service, tags and buckets.", **_ERRORS},

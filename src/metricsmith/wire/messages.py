@@ -32,7 +32,7 @@ MAX_NAME_BYTES = 200
 MAX_VALUE_BYTES = 2_000
 MAX_PROBLEMS = 100
 
-_FIELDS = (SERVICE, "timestamp", "metrics", "tags")
+_FIELDS = frozenset({SERVICE, "timestamp", "metrics", "tags"})
 _SPECIAL = {"NaN": math.nan, "+Inf": math.inf, "Inf": math.inf, "-Inf": -math.inf}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RFC3339 = re.compile(
@@ -92,14 +92,20 @@ def batch_of(messages: Sequence[Message], series: SeriesTable) -> Batch:
     Shapes:
         returns: P, the number of metrics in all messages.
     """
-    keys, times, values = [], [], []
+    ids: list[int] = []
+    times: list[int] = []
+    values: list[float] = []
+    known: dict[tuple[tuple[bytes, bytes], ...], dict[str, int]] = {}  # messages repeat their series
     for message in messages:
-        for name, value in message.metrics.items():
-            keys.append(encode_pairs(name.encode(), message.labels))
-            values.append(value)
+        found = known.setdefault(message.labels, {})
+        for name in message.metrics:
+            if name not in found:
+                found[name] = series.intern(encode_pairs(name.encode(), message.labels))
+            ids.append(found[name])
+        values += message.metrics.values()
         times += [message.time_ms] * len(message.metrics)
-    names = {name for message in messages for name in message.metrics}
-    layout = Layout(series.intern_many(keys), None, known_metadata(names))
+    names = {name for found in known.values() for name in found}
+    layout = Layout(np.array(ids, dtype=np.uint32), None, known_metadata(names))
     return Batch(layout, np.array(times, dtype=np.int64), np.array(values, dtype=np.float64))
 
 
@@ -154,13 +160,14 @@ class _Reader:
     def __init__(self, times: TimeRange) -> None:
         self._times = times
         self.problems: list[FieldProblem] = []
+        self._names: set[str] = set()  # metric names that have been found right
 
     def batch(self, document: Any) -> list[Message]:
         if not isinstance(document, dict) or not isinstance(document.get("metrics"), list):
             self._problem("metrics", document, 'an object {"metrics": [message, …]}')
             return []
         items = document["metrics"]
-        self._refuse_unknown(document, ("metrics",), "")
+        self._refuse_unknown(document, frozenset({"metrics"}), "")
         if not 0 < len(items) <= MAX_MESSAGES:
             self._note("metrics", f"{len(items)} messages", f"1 to {MAX_MESSAGES}", "split the batch")
             return []
@@ -210,17 +217,23 @@ class _Reader:
             return {}
         found = {}
         for name, number in value.items():
-            field = f"{where}.{name[:MAX_NAME_BYTES]}"
-            if not name or not self._fits(name, MAX_NAME_BYTES):
-                wanted = f"a metric name of 1 to {MAX_NAME_BYTES} bytes without control characters"
-                self._problem(field, name, wanted)
-            elif isinstance(number, int | float) and not isinstance(number, bool):
+            if name not in self._names and not self._good_name(name, where):
+                continue
+            if type(number) in (float, int):
                 found[name] = float(number)
             elif isinstance(number, str) and number in _SPECIAL:
                 found[name] = _SPECIAL[number]
             else:
-                self._problem(field, number, 'a number, "NaN", "+Inf" or "-Inf"')
+                self._problem(_field(where, name), number, 'a number, "NaN", "+Inf" or "-Inf"')
         return found
+
+    def _good_name(self, name: str, where: str) -> bool:
+        if name and self._fits(name, MAX_NAME_BYTES):
+            self._names.add(name)
+            return True
+        wanted = f"a metric name of 1 to {MAX_NAME_BYTES} bytes without control characters"
+        self._problem(_field(where, name), name, wanted)
+        return False
 
     def _tags(self, value: Any, where: str) -> list[tuple[bytes, bytes]]:
         if value is None:
@@ -230,7 +243,7 @@ class _Reader:
             return []
         found = []
         for name, text in value.items():
-            field = f"{where}.{name[:MAX_NAME_BYTES]}"
+            field = _field(where, name)
             if name in (SERVICE, NAME_LABEL):
                 taken = "the service" if name == SERVICE else "the metric's name"
                 self._note(field, f'a tag called "{name}"', "another name", f"{name} is the label of {taken}")
@@ -242,10 +255,10 @@ class _Reader:
                 found.append((name.encode(), text.encode()))
         return found
 
-    def _refuse_unknown(self, item: Mapping[str, Any], known: Sequence[str], prefix: str) -> None:
-        for name in [name for name in item if name not in known]:
-            field = f"{prefix}{name[:MAX_NAME_BYTES]}"
-            self._note(field, "an unknown field", "one of " + ", ".join(known))
+    def _refuse_unknown(self, item: Mapping[str, Any], known: frozenset[str], prefix: str) -> None:
+        for name in sorted(item.keys() - known):
+            field = prefix + name[:MAX_NAME_BYTES]
+            self._note(field, "an unknown field", "one of " + ", ".join(sorted(known)))
 
     @staticmethod
     def _fits(text: str, most: int, control: bool = False) -> bool:
@@ -257,6 +270,10 @@ class _Reader:
     def _note(self, field: str, got: str, wanted: str, hint: str = "") -> None:
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(FieldProblem(field, got, wanted, hint))
+
+
+def _field(where: str, name: str) -> str:
+    return f"{where}.{name[:MAX_NAME_BYTES]}"
 
 
 def _shown(value: Any) -> str:
