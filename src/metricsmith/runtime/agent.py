@@ -25,8 +25,8 @@ from metricsmith.runtime.sources import SourceRunner, build
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
-REPLAY_CHUNK = 200
-"""Frames replayed before the event loop gets a turn, so that /health answers during a long replay."""
+REPLAY_TURN_S = 0.05
+"""Replay lets the event loop have a turn so often, so that /health answers and a signal is heeded."""
 
 
 class Agent:
@@ -63,9 +63,11 @@ class Agent:
         """Return what a part called `name` may use."""
         return Context(name, self.series, self.telemetry, self.clock)
 
-    async def start(self) -> None:
-        """Replay what the store has not yet on disk, then let the sources run."""
-        await self._replay()
+    async def start(self, stop: asyncio.Event) -> None:
+        """Replay what the store has not yet on disk, then let the sources run; return early at `stop`."""
+        await self._replay(stop)
+        if stop.is_set():
+            return
         self.pipeline.processors = self._make_processors(self.configuration)
         self.sources.update(source_parts(self.configuration))
         self._ticker = asyncio.create_task(self._tick_forever(), name="tick")
@@ -103,23 +105,27 @@ class Agent:
             self.store.check_space()
         except DiskFull as error:
             return str(error)
-        return ""
+        return str(self.pipeline.failure or "")
 
     def uptime_ms(self) -> int:
         """Return milliseconds since the start."""
         return self.clock.now_ms() - self.started_ms
 
-    async def _replay(self) -> None:
-        first = self.store.cursor()
-        count = 0
+    async def _replay(self, stop: asyncio.Event) -> None:
+        first, end = self.store.cursor(), self.journal.next_sequence
+        if first >= end:
+            return
+        log.info("replaying %d batches from the journal, from sequence %d", end - first, first)
+        began = turn = self.clock.monotonic()
         for sequence, batch in self.journal.replay(first):
             self.store.apply(batch, sequence)
-            count += 1
-            if count % REPLAY_CHUNK == 0:
+            if self.clock.monotonic() - turn > REPLAY_TURN_S:
                 self.store.tick(self.clock.now_ms())
                 await asyncio.sleep(0)
-        if count:
-            log.info("replayed %d batches from the journal, from sequence %d", count, first)
+                if stop.is_set():
+                    return  # what was applied is flushed, the rest is replayed next time
+                turn = self.clock.monotonic()
+        log.info("replay took %.1f s", self.clock.monotonic() - began)
 
     async def _tick_forever(self) -> None:
         while True:
@@ -128,6 +134,7 @@ class Agent:
                 self.store.tick(self.clock.now_ms())
                 self.journal.set_cursor("store", self.store.cursor())
                 self.journal.trim()
+                await self.pipeline.try_journal()
             except Exception:  # housekeeping must not end with one failure
                 log.exception("housekeeping failed; it is tried again")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class Pipeline:
     def __init__(self, journal: Journal, store: Store, telemetry: Telemetry) -> None:
         self.processors: Sequence[Processor] = ()
         self.accepted_samples = 0
+        self.failure: JournalError | None = None
+        """Why the journal did not take the last batch; None when it did."""
         self._journal, self._store, self._telemetry = journal, store, telemetry
         self._streams: dict[str, dict[str, Layout]] = {}
         journal.on_commit(self._committed)
@@ -58,10 +61,25 @@ class Pipeline:
             except JournalError as error:
                 log.warning("series of %s could not be marked as ended: %s", source, error)
 
+    async def try_journal(self) -> None:
+        """After a failure, see whether the journal writes again: senders wait until the agent is ready."""
+        if self.failure is None:
+            return
+        with suppress(JournalError):  # logged and counted by the journal
+            await self._append(Batch(Layout(np.empty(0, dtype=np.uint32)), 0, np.empty(0)))
+
+    async def _append(self, batch: Batch) -> None:
+        try:
+            await self._journal.append(batch)
+        except JournalError as error:
+            self.failure = error
+            raise
+        self.failure = None
+
     async def _accept(self, source: str, batch: Batch) -> None:
         try:
             self._store.check_space()
-            await self._journal.append(batch)
+            await self._append(batch)
         except DiskFull:
             self._count_refusal(source, "disk_full", batch)
             raise

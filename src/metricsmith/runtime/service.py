@@ -51,16 +51,17 @@ class Service:
             raise
         server.start()
         try:
-            await self.agent.start()
+            await self.agent.start(self._stop)
             tune_garbage_collection()
-            log.info(
-                "%s agent %s listens on http://%s:%d, data in %s",
-                settings.service.type.value,
-                settings.service.name,
-                host,
-                server.port,
-                settings.storage.path,
-            )
+            if self.agent.ready:
+                log.info(
+                    "%s agent %s listens on http://%s:%d, data in %s",
+                    settings.service.type.value,
+                    settings.service.name,
+                    host,
+                    server.port,
+                    settings.storage.path,
+                )
             await self._stop.wait()
             log.info("stopping: sources, server, journal, store")
         finally:

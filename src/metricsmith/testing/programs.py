@@ -1,4 +1,4 @@
-"""A real agent as a program of its own, and a small target for it to scrape."""
+"""A real agent as a program of its own: started, asked over HTTP, killed or stopped."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from metricsmith.testing.services import free_port
+
+LIMIT_S = 30.0
+Answered = TypeVar("Answered")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered, errors too."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
 
 
 @dataclass
@@ -28,6 +41,7 @@ class AgentProgram:
     config: str
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    log: Log = field(default_factory=lambda: Log())
 
     @property
     def url(self) -> str:
@@ -37,11 +51,21 @@ class AgentProgram:
     def config_file(self) -> Path:
         return self.folder / "metricsmith.yaml"
 
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
     def write_config(self, config: str) -> None:
-        self.config_file.write_text(config.format(port=self.port, data=self.folder / "data"))
+        """Change the configuration file; a running agent is not told."""
+        self.config_file.write_text(config.format(port=self.port, data=self.data))
 
     def start(self) -> None:
         """Start and return when the agent says on its log that it listens."""
+        self.launch()
+        self.log.wait_for("listens on")
+
+    def launch(self) -> None:
+        """Start and return at once."""
         self.write_config(self.config)
         environment = {k: v for k, v in os.environ.items() if not k.startswith("METRICSMITH")}
         self.process = subprocess.Popen(
@@ -49,104 +73,149 @@ class AgentProgram:
             stderr=subprocess.PIPE,
             env=environment,
         )
-        self.wait_for_log(b"listens on")
-        # The pipe must be drained, or a talkative agent would block.
-        threading.Thread(target=self._drain, args=(self.process,), daemon=True).start()
+        self.log = Log()
+        self.log.follow(self.process)
 
-    def wait_for_log(self, text: bytes) -> bytes:
-        assert self.process is not None
-        assert self.process.stderr is not None
-        seen = b""
-        for line in self.process.stderr:
-            seen += line
-            if text in line:
-                return line
-        raise AssertionError(f"the agent ended before it logged {text!r}: {seen.decode()}")
+    def run_to_end(self) -> tuple[int, str]:
+        """Start an agent that is expected to end by itself; return its exit code and log."""
+        self.launch()
+        code = self.wait()
+        return code, self.log.text()
 
-    def kill(self) -> None:
-        """Kill it as a power failure of the process would: no handler runs."""
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> int:
-        """Stop it in order and return its exit code."""
-        return self._end(signal.SIGTERM)
-
-    def _end(self, number: signal.Signals) -> int:
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
         assert self.process is not None
         self.process.send_signal(number)
-        code = self.process.wait(30)
-        assert self.process.stderr is not None
+
+    def wait(self) -> int:
+        """Return the exit code once the agent has ended."""
+        assert self.process is not None
+        code = self.process.wait(LIMIT_S)
+        self.log.close()
         self.process = None
         return code
 
-    @staticmethod
-    def _drain(process: subprocess.Popen[bytes]) -> None:
-        assert process.stderr is not None
-        with process.stderr:
-            for _ in process.stderr:
-                pass
+    def kill(self) -> None:
+        """Kill it: no handler runs."""
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Stop it in order and return its exit code."""
+        self.send(number)
+        return self.wait()
+
+    def ask(self, path: str, body: bytes | None = None, content_type: str = "application/json") -> Answer:
+        """Return what a GET, or a POST of `body`, is answered with; a refusal is an answer too.
+
+        Raises:
+            OSError: nobody answers.
+        """
+        request = urllib.request.Request(f"{self.url}{path}", body, {"Content-Type": content_type})
+        try:
+            with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
+                return Answer(answer.status, answer.headers, answer.read().decode())
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return Answer(refused.code, refused.headers, refused.read().decode())
 
     def get(self, path: str, **parameters: str) -> Any:
-        query = f"?{urllib.parse.urlencode(parameters)}" if parameters else ""
-        with urllib.request.urlopen(f"{self.url}{path}{query}", timeout=30) as answer:
-            return json.loads(answer.read())
+        """Return the JSON of a page; a refusal fails the test with its text."""
+        answer = self.ask(f"{path}?{urllib.parse.urlencode(parameters)}")
+        assert answer.status == 200, f"{path} {parameters}: {answer.status} {answer.text}"
+        return json.loads(answer.text)
 
-    def post(self, path: str, body: Any) -> Any:
-        data = json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
+    def post(self, path: str, body: Any) -> Answer:
+        """Send JSON."""
+        return self.ask(path, json.dumps(body).encode())
+
+    def push(
+        self, metrics: Mapping[str, float], time_ms: int | None = None, service: str = "pusher"
+    ) -> Answer:
+        """Send one message of a service, at a time or now."""
+        message: dict[str, Any] = {"service": service, "metrics": metrics}
+        if time_ms is not None:
+            message["timestamp"] = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+        return self.post("/api/v1/metrics", message)
 
     def query(self, expression: str, time_s: float | None = None) -> list[dict[str, Any]]:
-        parameters = {"query": expression} | ({} if time_s is None else {"time": str(time_s)})
+        """Return the result of an instant query."""
+        parameters = {"query": expression} | ({} if time_s is None else {"time": repr(time_s)})
         result: list[dict[str, Any]] = self.get("/api/v1/query", **parameters)["data"]["result"]
         return result
 
+    def value(self, expression: str) -> float:
+        """Return the value of an expression that gives one series."""
+        (found,) = self.query(expression)
+        return float(found["value"][1])
 
-@dataclass
-class Target:
-    """A /metrics page whose text a test may change; `scraped` is set at every request."""
+    def samples(self, selector: str, window: str = "4h") -> list[tuple[int, float]]:
+        """Return (ms, value) of the one series of a selector, as kept; nothing when there is no series."""
+        found = self.query(f"{selector}[{window}]")
+        assert len(found) <= 1, f"{selector} names {len(found)} series"
+        return [(round(t * 1000), float(v)) for series in found for t, v in series["values"]]
 
-    port: int
-    text: str = ""
-    scraped: threading.Event = field(default_factory=threading.Event)
-    scrapes: int = 0
-
-    def wait_for_scrapes(self, count: int) -> None:
-        """Return after `count` more scrapes have begun."""
-        wanted = self.scrapes + count
-        while self.scrapes < wanted:
-            self.scraped.clear()
-            assert self.scraped.wait(30), "nobody scraped for 30 s"
+    def own(self, name: str, **labels: str) -> float:
+        """Return one of the agent's own metrics as /metrics shows it now; 0 when it is not there."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        for line in self.ask("/metrics").text.splitlines():
+            series, _, value = line.rpartition(" ")
+            if series.partition("{")[0] == name and all(pair in series for pair in wanted):
+                return float(value)
+        return 0.0
 
 
-@contextmanager
-def running_target() -> Iterator[Target]:
-    """Serve a target on loopback until the block ends."""
-    found = Target(0)
+class Log:
+    """The lines that an agent logs, read as they come, so that its pipe never fills."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._changed = threading.Condition()
+        self._ended = False
+        self._thread: threading.Thread | None = None
 
-        def do_GET(self) -> None:
-            found.scrapes += 1
-            body = found.text.encode()
-            self.send_response(200)
-            self.send_header("Content-Type", "text/plain; version=0.0.4")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-            found.scraped.set()
+    def follow(self, process: subprocess.Popen[bytes]) -> None:
+        """Read a process' standard error until it ends."""
+        self._thread = threading.Thread(target=self._read, args=(process,), daemon=True)
+        self._thread.start()
 
-        def log_message(self, *_: object) -> None:
-            pass
+    def wait_for(self, text: str) -> str:
+        """Return the first line with a text, once it is there."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended or self._find(text) is not None, LIMIT_S)
+            found = self._find(text)
+            assert found is not None, f"not logged: {text!r}, but:\n" + "".join(self._lines)
+            return found
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    found.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield found
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    def text(self) -> str:
+        """Return all that was logged so far."""
+        with self._changed:
+            return "".join(self._lines)
+
+    def close(self) -> None:
+        """Return when the last line has been read."""
+        if self._thread is not None:
+            self._thread.join()
+
+    def _find(self, text: str) -> str | None:
+        return next((line for line in self._lines if text in line), None)
+
+    def _read(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stderr is not None
+        with process.stderr:
+            for line in process.stderr:
+                with self._changed:
+                    self._lines.append(line.decode(errors="replace"))
+                    self._changed.notify_all()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+def eventually(ask: Callable[[], Answered], within_s: float = LIMIT_S) -> Answered:
+    """Return the first true answer of `ask`; the last answer is named when none comes in time."""
+    deadline = time.monotonic() + within_s
+    while not (answer := ask()):
+        assert time.monotonic() < deadline, f"still {answer!r} after {within_s:g} s"
+        time.sleep(0.02)  # a program of its own tells nobody: it is asked
+    return answer
