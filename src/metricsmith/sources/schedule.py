@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TOLERANCE_MS = 2
+TOLERANCE_MS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,7 @@ class Schedule:
         compress and compare better.
 
         Source:
-            Prometheus aligns within 2 ms or a hundredth of the interval.
+            Prometheus aligns within 2 ms or a hundredth of the interval; here
+            it is 10 ms, as many scrapes are due at the same time.
         """
         return due_ms if abs(now_ms - due_ms) <= min(TOLERANCE_MS, self.interval_ms // 100) else now_ms
