@@ -236,6 +236,8 @@ async def test_names_with_any_characters_are_aggregated(api: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "parameters", "field"),
     [
+        ("", {"metrc": "x"}, "metrc"),
+        ("/aggregate", {"metric": "x", "limit": "5"}, "limit"),
         ("", {"limit": "0"}, "limit"),
         ("", {"limit": "10001"}, "limit"),
         ("", {"limit": "-1"}, "limit"),

@@ -51,6 +51,24 @@ _ERRORS = {400: "A parameter is wrong; `problems` names it.", 422: "Too much to 
 _SERVICE = Parameter("service", "Only this service.")
 _START = Parameter("start", "Begin of the range, included.", TIME)
 _END = Parameter("end", "End of the range, included; now when absent.", TIME)
+_INTERVAL = {"type": "string", "default": "1m"}
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
+_MESSAGES = (
+    _SERVICE,
+    Parameter("metric", "Only this metric; short names such as cpu_usage are understood."),
+    _START,
+    _END,
+    Parameter("limit", "Most messages in the answer.", _LIMIT),
+    Parameter("cursor", "`cursor` of the page before."),
+)
+_AGGREGATE = (
+    Parameter("metric", "The metric, or a short name such as cpu_usage.", required=True),
+    _SERVICE,
+    Parameter("start", "Begin; one hour before the end when absent.", TIME),
+    _END,
+    Parameter("interval", "Length of a bucket, which holds [begin, begin + interval).", _INTERVAL),
+    Parameter("func", "The function.", {"type": "string", "enum": list(FUNCTIONS), "default": "avg"}),
+)
 
 
 class MessagesApi:
@@ -63,7 +81,6 @@ class MessagesApi:
 
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
-        limit = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT}
         return [
             Operation(
                 "/api/v1/metrics",
@@ -71,14 +88,7 @@ class MessagesApi:
                 self.messages,
                 "Messages, newest first.",
                 GROUP,
-                (
-                    _SERVICE,
-                    Parameter("metric", "Only this metric; short names such as cpu_usage are understood."),
-                    _START,
-                    _END,
-                    Parameter("limit", "Most messages in the answer.", limit),
-                    Parameter("cursor", "`cursor` of the page before."),
-                ),
+                _MESSAGES,
                 answers={200: "`metrics` lists messages; `cursor` is set when more follow.", **_ERRORS},
                 error=problems_error,
             ),
@@ -88,18 +98,7 @@ class MessagesApi:
                 self.aggregate,
                 "One value per bucket of time for each series; buckets are aligned to the Unix epoch.",
                 GROUP,
-                (
-                    Parameter("metric", "The metric, or a short name such as cpu_usage.", required=True),
-                    _SERVICE,
-                    Parameter("start", "Begin; one hour before the end when absent.", TIME),
-                    _END,
-                    Parameter(
-                        "interval",
-                        "Length of a bucket, which holds [begin, begin + interval).",
-                        {"type": "string", "default": "1m"},
-                    ),
-                    Parameter("func", "The function.", {"type": "string", "enum": list(FUNCTIONS)}),
-                ),
+                _AGGREGATE,
                 answers={200: "`series` lists service, tags and buckets.", **_ERRORS},
                 error=problems_error,
             ),
@@ -107,6 +106,7 @@ class MessagesApi:
 
     async def messages(self, request: Request) -> Response:
         params = await read_params(request, self._bodies)
+        params.refuse_unknown([p.name for p in _MESSAGES])
         now_ms = self._context.clock.now_ms()
         limits = self._context.limits
         end_ms = params.time_ms("end", now_ms + limits.max_ahead_ms)
@@ -127,6 +127,7 @@ class MessagesApi:
 
     async def aggregate(self, request: Request) -> Response:
         params = await read_params(request, self._bodies)
+        params.refuse_unknown([p.name for p in _AGGREGATE])
         end_ms = params.time_ms("end", self._context.clock.now_ms())
         start_ms = params.time_ms("start", end_ms - DEFAULT_RANGE_MS)
         _check_range(params, start_ms, end_ms)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
 from urllib.parse import parse_qsl
 
 from starlette.requests import Request
@@ -43,6 +44,13 @@ class Params:
     def all(self, name: str) -> list[str]:
         """Return all values of a parameter."""
         return self._values.get(name, [])
+
+    def refuse_unknown(self, known: Collection[str]) -> None:
+        """Raise if there is a parameter of another name: a typing error would silently change the answer."""
+        for name in self._values:
+            if name not in known:
+                wanted = "one of " + ", ".join(sorted(known))
+                raise bad_parameter(name, f"unknown, wanted {wanted}", "an unknown parameter", wanted)
 
     def time_ms(self, name: str, default_ms: int | None = None) -> int:
         """Return a time: Unix seconds or RFC 3339; the default only when the parameter is absent or empty."""
