@@ -234,6 +234,16 @@ def test_sums_keep_twelve_digits_even_where_terms_cancel(values: list[float], wi
         assert math.isclose(got, math.fsum(terms), rel_tol=1e-12, abs_tol=allowed)
 
 
+@pytest.mark.parametrize(
+    "terms",
+    [[1e8, 1e-5, -1e8], [1.0, 1e100, 1.0, -1e100], [0.1] * 9 + [-0.8999], [3.0, 1e16, 1.0, 1.0, -1e16]],
+)
+def test_small_remainders_of_large_terms_are_exact(terms: list[float]) -> None:
+    values = np.array([terms, [1.0] * len(terms)])
+    found = window_sums(values, np.array([0]), np.array([len(terms) - 1]))
+    assert found[:, 0].tolist() == pytest.approx([math.fsum(terms), len(terms)], rel=1e-15, abs=0)
+
+
 @pytest.mark.parametrize("odd", [math.inf, -math.inf, NAN, 1e300])
 @pytest.mark.parametrize("name", ["sum_over_time", "avg_over_time", "stdvar_over_time", "rate", "changes"])
 def test_an_odd_value_touches_only_windows_that_hold_it(name: str, odd: float) -> None:
