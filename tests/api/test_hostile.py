@@ -60,6 +60,27 @@ async def test_no_parameters_break_a_query(
     assert answer.json["status"] == ("success" if answer.status == 200 else "error")
 
 
+CURSORS = ["!", "AAAA", "MTc=", "MTc6", "OTk5OTk5OTk5OTk5OTk5OTk6eA==", "LTk5OTk5OTk5OTk5OTk5OTk6/w==", "é"]
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["", "/aggregate"]),
+    st.dictionaries(
+        st.sampled_from(["service", "metric", "start", "end", "limit", "cursor", "interval", "func"]),
+        st.sampled_from([*VALUES, *CURSORS, "avg", "p99", "last", "cpu_usage", "50000", "1ms", "9y"]),
+        max_size=5,
+    ),
+)
+async def test_no_parameters_break_the_message_api(api: Any, path: str, parameters: dict[str, str]) -> None:
+    answer = await api.get(f"/api/v1/metrics{path}", **parameters)
+    assert answer.status in (200, 400), answer.body
+    if answer.status == 400:
+        assert answer.json["problems"][0]["field"] in parameters or path
+    else:
+        assert isinstance(answer.json["series" if path else "metrics"], list)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(PROMETHEUS), st.binary(max_size=40))
 async def test_no_bytes_break_the_address(api: Any, path: str, query: bytes) -> None:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from metricsmith.api.aggregate import AggregateApi
 from metricsmith.api.body import Bodies
 from metricsmith.api.context import AgentStatus, ApiContext, ApiLimits, MetricsPage
 from metricsmith.api.errors import ApiError, prometheus_error, translate, unavailable
@@ -46,6 +47,7 @@ def create_app(context: ApiContext) -> Starlette:
         *SeriesApi(context, workers, bodies).operations(),
         *ServerInfoApi(context).operations(),
         *MessagesApi(context, workers, bodies).operations(),
+        *AggregateApi(context, workers, bodies).operations(),
         *IngestApi(context, bodies).operations(),
         *RemoteWriteApi(context, bodies).operations(),
     ]
