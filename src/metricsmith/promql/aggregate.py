@@ -63,11 +63,6 @@ class Grouped:
             return values[span], None if present is None else present[span]
         return values[rows], None if present is None else present[rows]
 
-    def cells(self, group: int, steps: I64) -> tuple[F64, Bool | None]:
-        """Return values and mask of one group's rows at some steps."""
-        cells = np.ix_(self.rows()[group], steps)
-        return self.vector.values[cells], None if self.vector.present is None else self.vector.present[cells]
-
     def counts(self) -> F64:
         """Return the number of values of each group at each step.
 
@@ -132,9 +127,12 @@ def _compensated(grouped: Grouped, scale: float) -> F64:
     if not (negative and positive):
         return found
     bad = cancelled(found, grouped.fold(np.add, 0.0, magnitudes))
+    rows = grouped.rows()
     for group in np.flatnonzero(bad.any(axis=1)).tolist():
         steps = np.flatnonzero(bad[group])
-        block = terms(*grouped.cells(group, steps), grouped.numbers)
+        cells = np.ix_(rows[group], steps)
+        present = None if grouped.vector.present is None else grouped.vector.present[cells]
+        block = terms(grouped.vector.values[cells], present, grouped.numbers)
         found[group, steps] = compensated_sums(
             block.ravel(), np.arange(len(steps)), np.full(len(steps), len(block)), len(steps)
         )

@@ -38,6 +38,8 @@ def match_vectors(node: Operate, left: Vector, right: Vector, budget: Budget) ->
     many, one = (right, left) if swapped else (left, right)
     many_signatures = signatures(many.keys, matching.labels, matching.on)
     sides = _one_side(one, _active(left, right), matching, "left" if swapped else "right")
+    matches = sum(len(sides.rows.get(signature, ())) for signature in many_signatures)
+    budget.check_samples(matches * left.values.shape[1])
     pairs = [
         (row, target)
         for row, signature in enumerate(many_signatures)
@@ -45,7 +47,6 @@ def match_vectors(node: Operate, left: Vector, right: Vector, budget: Budget) ->
     ]
     if not pairs:
         return Vector([], np.empty((0, left.values.shape[1])))
-    budget.check_samples(len(pairs) * left.values.shape[1])
     many_rows, one_rows = np.array(pairs, dtype=np.int64).T
     many_values, many_present = _rows(many, many_rows)
     one_values, one_present = _rows(sides.vector, one_rows)
@@ -55,7 +56,7 @@ def match_vectors(node: Operate, left: Vector, right: Vector, budget: Budget) ->
         _result_key(many.keys[row], many_signatures[row], sides.included[target], node)
         for row, target in pairs
     ]
-    _refuse_ambiguous([many_signatures[row] for row, _ in pairs], keys, present, matching)
+    _refuse_ambiguous([many_signatures[row] for row, _ in pairs], keys, present, values.shape[1], matching)
     return merge_same_labels(narrow(keys, values, present))
 
 
@@ -100,18 +101,19 @@ def _included(key: bytes, labels: Sequence[str]) -> dict[str, str]:
 def _refuse_many_to_many(
     vector: Vector, found: list[bytes], active: Bool, matching: Matching, side: str
 ) -> None:
-    first: dict[bytes, list[int]] = {}
-    present = vector.mask()
+    present = vector.mask() & active
+    taken: dict[bytes, Bool] = {}
     for row, signature in enumerate(found):
-        for other in first.setdefault(signature, []):
-            if (present[row] & present[other] & active).any():
-                labels = signatures([vector.keys[row]], matching.labels, matching.on)[0]
-                raise ExecutionError(
-                    f"found duplicate series for the match group {describe(labels)} on the {side} hand-side "
-                    f"of the operation: [{describe(vector.keys[row])}, {describe(vector.keys[other])}];"
-                    "many-to-many matching not allowed: matching labels must be unique on one side"
-                )
-        first[signature].append(row)
+        before = taken.get(signature)
+        if before is not None and (present[row] & before).any():
+            other = next(i for i in range(row) if found[i] == signature and (present[i] & present[row]).any())
+            labels = signatures([vector.keys[row]], matching.labels, matching.on)[0]
+            raise ExecutionError(
+                f"found duplicate series for the match group {describe(labels)} on the {side} hand-side "
+                f"of the operation: [{describe(vector.keys[row])}, {describe(vector.keys[other])}];"
+                "many-to-many matching not allowed: matching labels must be unique on one side"
+            )
+        taken[signature] = present[row] if before is None else before | present[row]
 
 
 def _rows(vector: Vector, rows: I64) -> tuple[F64, Bool | None]:
@@ -130,7 +132,7 @@ def _result_key(key: bytes, signature: bytes, included: dict[str, str], node: Op
 
 
 def _refuse_ambiguous(
-    found: list[bytes], keys: list[bytes], present: Bool | None, matching: Matching
+    found: list[bytes], keys: list[bytes], present: Bool | None, steps: int, matching: Matching
 ) -> None:
     """Raise where one series of the unique side meets several others that would give the same labels."""
     one_to_one = matching.card == "one-to-one"
@@ -139,7 +141,7 @@ def _refuse_ambiguous(
     if len(names) == len(keys):
         return
     several = np.bincount(numbers)[numbers] > 1
-    mask = np.ones((1, 1), np.bool_) if present is None else present[several]
+    mask = np.ones((1, steps), np.bool_) if present is None else present[several]
     hits = np.zeros((len(names), mask.shape[1]), dtype=np.int64)
     np.add.at(hits, numbers[several], mask)
     if (hits > 1).any():

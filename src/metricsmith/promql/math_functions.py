@@ -8,8 +8,6 @@ import numpy as np
 
 from metricsmith.model.arrays import F64
 
-ELEMENTWISE: dict[str, Callable[..., F64]] = {}
-
 
 def _larger(left: F64, right: F64) -> F64:
     # As Go has it: infinity wins over NaN.
@@ -51,28 +49,29 @@ def sign(values: F64) -> F64:
     return np.where(values > 0, 1.0, np.where(values < 0, -1.0, values))
 
 
-ELEMENTWISE.update(
-    abs=np.abs,
-    ceil=np.ceil,
-    floor=np.floor,
-    exp=np.exp,
-    sqrt=np.sqrt,
-    ln=np.log,
-    log2=np.log2,
-    log10=np.log10,
-    sgn=sign,
-    sin=np.sin,
-    cos=np.cos,
-    tan=np.tan,
-    asin=np.arcsin,
-    acos=np.arccos,
-    atan=np.arctan,
-    sinh=np.sinh,
-    cosh=np.cosh,
-    tanh=np.tanh,
-    asinh=np.arcsinh,
-    acosh=np.arccosh,
-    atanh=np.arctanh,
-    deg=np.degrees,
-    rad=np.radians,
-)
+ELEMENTWISE: dict[str, Callable[..., F64]] = {
+    "abs": np.abs,
+    "ceil": np.ceil,
+    "floor": np.floor,
+    "exp": np.exp,
+    "sqrt": np.sqrt,
+    "ln": np.log,
+    "log2": np.log2,
+    "log10": np.log10,
+    "sgn": sign,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "tanh": np.tanh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
+    "deg": np.degrees,
+    "rad": np.radians,
+}
+"""Functions of one vector without parameters, by name."""

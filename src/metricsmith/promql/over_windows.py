@@ -23,6 +23,8 @@ def over_windows(samples: RangeVector, kernel: Kernel, parameters: Sequence[F64]
         parameters: (T,) each.
     """
     shape = len(samples.keys), samples.ends.count
+    if not shape[1]:
+        return Vector([], np.empty((0, 0)))
     budget.check_samples(shape[0] * shape[1])
     values = np.empty(shape)
     present = np.zeros(shape, dtype=np.bool_)

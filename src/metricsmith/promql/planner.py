@@ -92,7 +92,7 @@ class _Builder:
     def __init__(self, query: QueryTimes, settings: PlanSettings) -> None:
         self.nodes: list[Node] = []
         self._varies: list[bool] = []
-        self._known: dict[Node, int] = {}
+        self._known: dict[tuple[Node, bool], int] = {}
         self._query = query
         self._grid = query.grid()
         self._settings = settings
@@ -130,12 +130,12 @@ class _Builder:
         return self._add(Repeat((index,), self._grid.count), varies=True)
 
     def _add(self, node: Node, varies: bool) -> int:
-        found = self._known.get(node)
+        found = self._known.get((node, varies))
         if found is not None:
             return found
         self.nodes.append(node)
         self._varies.append(varies)
-        self._known[node] = len(self.nodes) - 1
+        self._known[node, varies] = len(self.nodes) - 1
         return len(self.nodes) - 1
 
     def _together(self, inputs: list[int], varies: bool = False) -> tuple[tuple[int, ...], bool]:

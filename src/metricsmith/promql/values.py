@@ -133,6 +133,8 @@ Value: TypeAlias = Vector | Scalar | String | RangeVector
 
 def narrow(keys: list[bytes], values: F64, present: Bool | None) -> Vector:
     """Return a vector without the series that have no value at any step; drops a mask that is all true."""
+    if not values.shape[1]:
+        return Vector([], values[:0])
     if present is None or present.all():
         return Vector(keys, values)
     alive = present.any(axis=1)

@@ -159,6 +159,13 @@ def test_the_plan_names_each_step() -> None:
     ]
 
 
+def test_a_fixed_time_and_a_subquery_of_one_step_are_not_mistaken_for_each_other(given_series: Any) -> None:
+    ask = given_series("x 1 2 3")
+    assert ask.over("sum_over_time(last_over_time(x[1m])[1ms:1ms] @ 60) + last_over_time(x[1m] @ 60)", 2) == {
+        "{}": [4, 4, 4]
+    }
+
+
 def test_what_does_not_change_is_computed_once() -> None:
     plan = Engine(MemorySeries([])).explain(
         "up + sum(rate(up[5m] @ 0)) + sum(rate(up[5m] @ 0))", 0, 60_000, 1000

@@ -140,6 +140,33 @@ def test_series_that_lose_their_name_are_joined_only_where_they_never_meet(given
         given_series("a 1 2 _ \nb 3 4 _").at('rate({__name__=~"a|b"}[5m])', 1)
 
 
+def test_nothing_is_refused_where_there_is_no_step(given_series: Any) -> None:
+    ask = given_series(LINES)
+    for query in (
+        "err + on (job) all",
+        'rate({__name__=~"err|all|team"}[5m])',
+        "all + on (job) err",
+        "topk(1, vector(1))",
+        "quantile(1, vector(1))",
+        "sum(vector(1) - 1)",
+        "stddev(vector(1)) or vector(1)",
+        'count_values("v", vector(1))',
+        "histogram_quantile(1, label_replace(vector(1), 'le', '1', '', ''))",
+        "vector(scalar(absent(vector(1))))",
+        "vector(1) > on () vector(1)",
+        "sort(vector(time()) + hour())",
+        "sum_over_time(vector(1)[1m:10s])",
+        "absent_over_time(vector(1)[1m:10s])",
+    ):
+        assert ask.at(f"count_over_time(({query})[10s:1m])", 0.5) == {}, query
+
+
+def test_series_that_follow_each_other_match_in_linear_time(given_series: Any) -> None:
+    lines = "\n".join(f'many{{i="{i}"}} {"_ " * (i // 40)}{i}' for i in range(0, 4000, 40))
+    found = given_series(f"{lines}\nlate {'1 ' * 100}").over("late + on () last_over_time(many[1m])", 99)
+    assert found == {"{}": [i + 1 for i in range(0, 4000, 40)]}
+
+
 def test_duplicates_do_not_matter_where_the_other_side_is_empty(given_series: Any) -> None:
     ask = given_series('many{i="1"} 1 1\nmany{i="2"} 1 1\nlate _ 5')
     assert ask.at("late + on () many", 0) == {}
