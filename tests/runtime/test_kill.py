@@ -1,4 +1,4 @@
-"""What was accepted survives SIGKILL at any moment: once, with its value, while blocks are written all the time."""
+"""What was accepted survives SIGKILL at any moment: once, with its value, also while blocks are written."""
 
 from __future__ import annotations
 

@@ -25,6 +25,9 @@ from metricsmith.runtime.sources import SourceRunner, build
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
+FIXED_SECTIONS = ("storage", "journal", "server", "query")
+"""Sections that only a restart changes, but for what is in RELOADABLE."""
+RELOADABLE = frozenset({"server.metrics"})
 REPLAY_TURN_S = 0.05
 """Replay lets the event loop have a turn so often, so that /health answers and a signal is heeded."""
 
@@ -155,12 +158,14 @@ class Agent:
         return [build(part, self.context(part.name)) for part in configuration.of("processors")]
 
     def _needs_restart(self, new: Configuration) -> list[Problem]:
-        old, now = self.configuration.settings, new.settings
-        return [
-            Problem(section, "changed, and only a restart can change it", new.file)
-            for section in ("storage", "journal", "server", "query")
-            if getattr(old, section) != getattr(now, section)
-        ]
+        problems = []
+        for section in FIXED_SECTIONS:
+            old, now = getattr(self.configuration.settings, section), getattr(new.settings, section)
+            for field in type(old).model_fields:
+                path = f"{section}.{field}"
+                if path not in RELOADABLE and getattr(old, field) != getattr(now, field):
+                    problems.append(Problem(path, "changed, and only a restart can change it", new.file))
+        return problems
 
     def _describe_self(self) -> None:
         process = psutil.Process(os.getpid())

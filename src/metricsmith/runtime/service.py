@@ -88,7 +88,7 @@ class Service:
                 await self.agent.reload(new)
                 set_up_logging(new.settings.logging)
                 warn_of_unused(new.settings)
-            except ConfigError:
+            except Exception:
                 telemetry.set("metricsmith_config_last_reload_success", 0)
                 telemetry.count("metricsmith_config_reloads_total", result="failure")
                 raise
@@ -101,6 +101,8 @@ class Service:
             await self.reload()
         except ConfigError as error:
             log.error("configuration not reloaded, the old one stays: %s", error)
+        except Exception:  # a defect of ours, which nobody else would hear of
+            log.exception("configuration not reloaded, the old one stays")
 
     def _api_context(self) -> ApiContext:
         agent, settings = self.agent, self.agent.configuration.settings

@@ -16,7 +16,7 @@ from metricsmith.runtime.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
 
-STOP_LIMIT_S = 10.0
+STOP_LIMIT_S = 3.0
 
 
 @dataclass(slots=True)

@@ -45,15 +45,20 @@ class DataDir:
         Raises:
             DataDirLocked: another process uses the directory.
             FormatTooNew: a newer metricsmith wrote it.
-            StoreError: its FORMAT file is not one of ours.
+            StoreError: its FORMAT file is not one of ours, or it cannot be written.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
         try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
             self._migrate()
             for folder in (self.blocks, self.tmp, self.strays):
                 folder.mkdir(exist_ok=True)
             fsutil.sync_folder(self.folder)
+        except OSError as error:
+            self.close()
+            raise StoreError(
+                f"got {self.folder}: {error.strerror}, wanted a folder to write to (check storage.path)"
+            ) from error
         except BaseException:
             self.close()
             raise

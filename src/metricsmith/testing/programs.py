@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from email.message import Message
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ class Answer:
     """What a server answered, errors too."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: Message[str, str]
     text: str
 
 
