@@ -78,7 +78,7 @@ class AggregateApi:
             Operation(
                 "/api/v1/metrics/aggregate",
                 ("GET",),
-                self.aggregate,
+                self._aggregate,
                 "One value per bucket of time for each series; buckets are aligned to the Unix epoch.",
                 GROUP,
                 _AGGREGATE,
@@ -87,7 +87,7 @@ class AggregateApi:
             ),
         ]
 
-    async def aggregate(self, request: Request) -> Response:
+    async def _aggregate(self, request: Request) -> Response:
         params = await read_params(request, self._bodies)
         params.refuse_unknown([p.name for p in _AGGREGATE])
         if not params.text("metric"):

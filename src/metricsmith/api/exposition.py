@@ -41,7 +41,7 @@ class MetricsPageApi:
             Operation(
                 "/metrics",
                 ("GET",),
-                self.metrics,
+                self._metrics,
                 summary,
                 "Health and status",
                 answers=answers,
@@ -50,7 +50,7 @@ class MetricsPageApi:
             )
         ]
 
-    async def metrics(self, request: Request) -> Response:
+    async def _metrics(self, request: Request) -> Response:
         form = negotiate(request.headers.get("accept"))
         text = await self._workers.run(lambda: self._document(form))
         return Response(text, headers={"content-type": form.content_type})

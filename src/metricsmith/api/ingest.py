@@ -71,7 +71,7 @@ class IngestApi:
             Operation(
                 "/api/v1/metrics",
                 ("POST",),
-                self.post_message,
+                self._post_message,
                 "Submit the metrics of one service at one time.",
                 GROUP,
                 body=Body("application/json", MESSAGE_SCHEMA, _EXAMPLE),
@@ -81,7 +81,7 @@ class IngestApi:
             Operation(
                 "/api/v1/metrics/batch",
                 ("POST",),
-                self.post_batch,
+                self._post_batch,
                 "Submit several messages: all are accepted, or none.",
                 GROUP,
                 body=Body("application/json", BATCH_SCHEMA, {"metrics": [_EXAMPLE]}),
@@ -90,10 +90,10 @@ class IngestApi:
             ),
         ]
 
-    async def post_message(self, request: Request) -> Response:
+    async def _post_message(self, request: Request) -> Response:
         return await self._take(request, lambda body, times: [parse_message(body, times)])
 
-    async def post_batch(self, request: Request) -> Response:
+    async def _post_batch(self, request: Request) -> Response:
         return await self._take(request, parse_batch)
 
     async def _take(self, request: Request, parse: Callable[[bytes, TimeRange], list[Message]]) -> Response:

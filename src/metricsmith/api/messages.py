@@ -58,7 +58,7 @@ class MessagesApi:
             Operation(
                 "/api/v1/metrics",
                 ("GET",),
-                self.messages,
+                self._messages,
                 "Messages, newest first.",
                 GROUP,
                 _MESSAGES,
@@ -67,7 +67,7 @@ class MessagesApi:
             ),
         ]
 
-    async def messages(self, request: Request) -> Response:
+    async def _messages(self, request: Request) -> Response:
         params = await read_params(request, self._bodies)
         params.refuse_unknown([p.name for p in _MESSAGES])
         span = read_span(params, self._context)

@@ -49,9 +49,9 @@ class OpenApi:
     def operations(self) -> list[Operation]:
         """Return the operation of this group."""
         summary, group = "This document.", "Health and status"
-        return [Operation("/openapi.json", ("GET",), self.document, summary, group, always=True)]
+        return [Operation("/openapi.json", ("GET",), self._document, summary, group, always=True)]
 
-    async def document(self, request: Request) -> Response:
+    async def _document(self, request: Request) -> Response:
         return json_response(describe([*self._operations, *self.operations()]))
 
 

@@ -48,7 +48,7 @@ class QueryApi:
             Operation(
                 "/api/v1/query",
                 both,
-                self.query,
+                self._query,
                 "Evaluate an expression at one time.",
                 GROUP,
                 (
@@ -63,7 +63,7 @@ class QueryApi:
             Operation(
                 "/api/v1/query_range",
                 both,
-                self.query_range,
+                self._query_range,
                 "Evaluate an expression at each step of a range of time.",
                 GROUP,
                 (
@@ -80,7 +80,7 @@ class QueryApi:
             Operation(
                 "/api/v1/format_query",
                 both,
-                self.format_query,
+                self._format_query,
                 "Return an expression as canonical text.",
                 GROUP,
                 (_QUERY,),
@@ -88,13 +88,13 @@ class QueryApi:
             ),
         ]
 
-    async def query(self, request: Request) -> Response:
+    async def _query(self, request: Request) -> Response:
         params = await self._params(request)
         time_ms = params.time_ms("time", self._context.clock.now_ms())
         evaluate = partial(self._context.engine.instant, params.text("query"), time_ms, **_options(params))
         return await self._answer("instant", params, evaluate)
 
-    async def query_range(self, request: Request) -> Response:
+    async def _query_range(self, request: Request) -> Response:
         params = await self._params(request)
         start_ms, end_ms = params.time_ms("start"), params.time_ms("end")
         if end_ms < start_ms:
@@ -115,9 +115,10 @@ class QueryApi:
         )
         return await self._answer("range", params, evaluate)
 
-    async def format_query(self, request: Request) -> Response:
-        params = await self._params(request)
-        return json_response({"status": "success", "data": format_expr(parse(params.text("query")))})
+    async def _format_query(self, request: Request) -> Response:
+        query = (await self._params(request)).text("query")
+        text = await self._workers.run(lambda: format_expr(parse(query)))  # long texts take long
+        return json_response({"status": "success", "data": text})
 
     async def _params(self, request: Request) -> Params:
         return await read_params(request, self._bodies)

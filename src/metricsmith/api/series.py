@@ -47,7 +47,7 @@ class SeriesApi:
             Operation(
                 "/api/v1/series",
                 both,
-                self.series,
+                self._series,
                 "List series by their labels.",
                 GROUP,
                 (_match(True), _START, _END, _LIMIT),
@@ -56,7 +56,7 @@ class SeriesApi:
             Operation(
                 "/api/v1/labels",
                 both,
-                self.labels,
+                self._labels,
                 "List label names.",
                 GROUP,
                 (_match(False), _START, _END, _LIMIT),
@@ -65,7 +65,7 @@ class SeriesApi:
             Operation(
                 "/api/v1/label/{name}/values",
                 ("GET",),
-                self.label_values,
+                self._label_values,
                 "List the values of a label.",
                 GROUP,
                 (name, _match(False), _START, _END, _LIMIT),
@@ -74,7 +74,7 @@ class SeriesApi:
             Operation(
                 "/api/v1/metadata",
                 ("GET",),
-                self.metadata,
+                self._metadata,
                 "Type, unit and help of each metric.",
                 GROUP,
                 (
@@ -86,25 +86,25 @@ class SeriesApi:
             ),
         ]
 
-    async def series(self, request: Request) -> Response:
+    async def _series(self, request: Request) -> Response:
         params = await self._params(request)
         if not params.all("match[]"):
             raise bad_data("no match[] parameter provided")
         start_ms, end_ms = _range(params)
-        selectors, limit = _selectors(params), _limit(params)
+        limit = _limit(params)
 
         def find() -> list[bytes]:
-            store = self._context.store
+            store, selectors = self._context.store, _selectors(params)
             keys, warnings = _cut(_union(store.series(m, start_ms, end_ms) for m in selectors), limit)
             return object_list(keys, warnings)
 
         return JsonChunks(await self._workers.run(find))
 
-    async def labels(self, request: Request) -> Response:
+    async def _labels(self, request: Request) -> Response:
         store = self._context.store
         return await self._names(await self._params(request), store.label_names)
 
-    async def label_values(self, request: Request) -> Response:
+    async def _label_values(self, request: Request) -> Response:
         name, store = request.path_params["name"], self._context.store
         if not name:
             raise bad_data(f"invalid label name: {quoted(name)}")
@@ -112,7 +112,7 @@ class SeriesApi:
             await self._params(request), lambda matchers, a, b: store.label_values(name, matchers, a, b)
         )
 
-    async def metadata(self, request: Request) -> Response:
+    async def _metadata(self, request: Request) -> Response:
         params = await self._params(request)
         wanted, limit = params.text("metric"), _metadata_limit(params, "limit")
         _metadata_limit(params, "limit_per_metric")  # each metric has one entry, so it cuts nothing
@@ -129,11 +129,15 @@ class SeriesApi:
         self, params: Params, find: Callable[[Sequence[Matcher], int, int], list[str]]
     ) -> Response:
         start_ms, end_ms = _range(params)
-        selectors, limit = _selectors(params) or [()], _limit(params)
-        names = await self._workers.run(lambda: _union(find(m, start_ms, end_ms) for m in selectors))
-        data, warnings = _cut(names, limit)
-        body: dict[str, Any] = {"status": "success", "data": data}
-        return json_response(body | ({"warnings": warnings} if warnings else {}))
+        limit = _limit(params)
+
+        def answer() -> Response:
+            selectors = _selectors(params) or [()]
+            names, warnings = _cut(_union(find(m, start_ms, end_ms) for m in selectors), limit)
+            body: dict[str, Any] = {"status": "success", "data": names}
+            return json_response(body | ({"warnings": warnings} if warnings else {}))
+
+        return await self._workers.run(answer)
 
     async def _params(self, request: Request) -> Params:
         return await read_params(request, self._bodies)

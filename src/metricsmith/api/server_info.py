@@ -30,15 +30,15 @@ class ServerInfoApi:
         return [
             Operation(path, ("GET",), handler, summary, GROUP, always=True)
             for path, handler, summary in (
-                ("/api/v1/status/buildinfo", self.buildinfo, "What runs here."),
-                ("/api/v1/status/runtimeinfo", self.runtimeinfo, "Since when it runs, and how."),
-                ("/api/v1/rules", self.rules, "Rules; none are evaluated yet."),
-                ("/api/v1/alerts", self.alerts, "Active alerts; no rules are evaluated yet."),
-                ("/api/v1/query_exemplars", self.exemplars, "Exemplars; none are kept."),
+                ("/api/v1/status/buildinfo", self._buildinfo, "What runs here."),
+                ("/api/v1/status/runtimeinfo", self._runtimeinfo, "Since when it runs, and how."),
+                ("/api/v1/rules", self._rules, "Rules; none are evaluated yet."),
+                ("/api/v1/alerts", self._alerts, "Active alerts; no rules are evaluated yet."),
+                ("/api/v1/query_exemplars", self._exemplars, "Exemplars; none are kept."),
             )
         ]
 
-    async def buildinfo(self, request: Request) -> Response:
+    async def _buildinfo(self, request: Request) -> Response:
         return _success(
             {
                 "version": API_VERSION,
@@ -53,7 +53,7 @@ class ServerInfoApi:
             }
         )
 
-    async def runtimeinfo(self, request: Request) -> Response:
+    async def _runtimeinfo(self, request: Request) -> Response:
         status, store = self._context.status(), self._context.store.status()
         started = datetime.fromtimestamp((self._context.clock.now_ms() - status.uptime_ms) // 1000, UTC)
         return _success(
@@ -73,13 +73,13 @@ class ServerInfoApi:
             }
         )
 
-    async def rules(self, request: Request) -> Response:
+    async def _rules(self, request: Request) -> Response:
         return _success({"groups": []})
 
-    async def alerts(self, request: Request) -> Response:
+    async def _alerts(self, request: Request) -> Response:
         return _success({"alerts": []})
 
-    async def exemplars(self, request: Request) -> Response:
+    async def _exemplars(self, request: Request) -> Response:
         return _success([])
 
 

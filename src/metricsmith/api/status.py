@@ -34,19 +34,19 @@ class StatusApi:
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
         return [
-            self._page("/", self.home, "A page of links.", media_type="text/html"),
+            self._page("/", self._home, "A page of links.", media_type="text/html"),
             self._page(
                 "/health",
-                self.health,
+                self._health,
                 "Whether the agent works.",
                 {200: "`status` is healthy.", 503: "`status` is unhealthy; `reason` says why."},
             ),
-            self._page("/status", self.status, "The agent and its work."),
-            self._page("/storage/status", self.storage_status, "The store."),
-            self._page("/-/healthy", self.healthy, "Whether the process answers.", media_type=TEXT),
+            self._page("/status", self._status, "The agent and its work."),
+            self._page("/storage/status", self._storage_status, "The store."),
+            self._page("/-/healthy", self._healthy, "Whether the process answers.", media_type=TEXT),
             self._page(
                 "/-/ready",
-                self.ready,
+                self._ready,
                 "Whether samples and queries are served.",
                 {200: "Ready.", 503: "Not ready; the text says why."},
                 TEXT,
@@ -54,7 +54,7 @@ class StatusApi:
             Operation(
                 "/-/reload",
                 ("POST",),
-                self.reload,
+                self._reload,
                 "Read the configuration again: all of it is taken, or nothing.",
                 GROUP,
                 answers={200: "Reloaded.", 400: "Not reloaded; `problems` lists every mistake."},
@@ -75,7 +75,7 @@ class StatusApi:
             path, ("GET",), handler, summary, GROUP, answers=known, media_type=media_type, always=True
         )
 
-    async def home(self, request: Request) -> Response:
+    async def _home(self, request: Request) -> Response:
         links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in _LINKS)
         name = html.escape(self._context.status().name)
         return HTMLResponse(
@@ -83,13 +83,13 @@ class StatusApi:
             f"<h1>metricsmith {__version__}</h1><p>Agent {name}</p><ul>{links}</ul></html>"
         )
 
-    async def health(self, request: Request) -> Response:
+    async def _health(self, request: Request) -> Response:
         reason = self._context.not_ready()
         if reason:
             return json_response({"status": "unhealthy", "reason": reason}, 503)
         return json_response({"status": "healthy"})
 
-    async def status(self, request: Request) -> Response:
+    async def _status(self, request: Request) -> Response:
         store = await self._workers.run(self._context.store.status)
         agent, reason = self._context.status(), self._context.not_ready()
         last_ms = store.last_sample_ms
@@ -107,19 +107,19 @@ class StatusApi:
         }
         return json_response(body | ({"reason": reason} if reason else {}))
 
-    async def storage_status(self, request: Request) -> Response:
+    async def _storage_status(self, request: Request) -> Response:
         return json_response(_storage(await self._workers.run(self._context.store.status)))
 
-    async def healthy(self, request: Request) -> Response:
+    async def _healthy(self, request: Request) -> Response:
         return PlainTextResponse("metricsmith is healthy.\n")
 
-    async def ready(self, request: Request) -> Response:
+    async def _ready(self, request: Request) -> Response:
         reason = self._context.not_ready()
         if reason:
             return PlainTextResponse(f"metricsmith is not ready: {reason}\n", 503)
         return PlainTextResponse("metricsmith is ready.\n")
 
-    async def reload(self, request: Request) -> Response:
+    async def _reload(self, request: Request) -> Response:
         try:
             await self._context.reload()
         except ConfigError as error:

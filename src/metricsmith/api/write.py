@@ -40,7 +40,7 @@ class RemoteWriteApi:
             Operation(
                 "/api/v1/write",
                 ("POST",),
-                self.write,
+                self._write,
                 "Receive samples by Prometheus remote write 1.0.",
                 "Remote write",
                 body=Body(PROTOBUF, {"type": "string", "format": "binary"}),
@@ -54,7 +54,7 @@ class RemoteWriteApi:
             )
         ]
 
-    async def write(self, request: Request) -> Response:
+    async def _write(self, request: Request) -> Response:
         _check_headers(request)
         limit = self._context.limits.max_body_bytes
         async with self._bodies.read(request, limit) as body, self._decoding:
