@@ -180,6 +180,9 @@ class QuerySettings(PartConfig):
     lookback: DurationMs = Field(5 * MINUTE_MS, ge=1, description="How far an instant selector looks back.")
     timeout: DurationMs = Field(2 * MINUTE_MS, ge=1, description="Longest time of one query.")
     max_samples: int = Field(50_000_000, ge=1, description="Most samples one query may read or hold.")
+    closed_windows: bool = Field(
+        False, description="Windows include the sample at their start, as in Prometheus 2."
+    )
 
 
 class ServerSettings(PartConfig):
