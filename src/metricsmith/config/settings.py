@@ -229,3 +229,12 @@ class Settings(PartConfig):
     collection: CollectionSettings = Field(default_factory=lambda: CollectionSettings())
     alerts: AlertSettings = Field(default_factory=lambda: AlertSettings())
     performance: PerformanceSettings = Field(default_factory=lambda: PerformanceSettings())
+
+    def unused(self) -> list[str]:
+        """Return the names of configured things that this version loads but does not use yet."""
+        found = {
+            "alerts.rules": bool(self.alerts.rules and self.alerts.enabled),
+            "bus": self.bus is not None,
+            "rules.files": bool(self.rules.files),
+        }
+        return [name for name, present in found.items() if present]

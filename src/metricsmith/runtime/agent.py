@@ -47,6 +47,8 @@ class Agent:
         self.series = SeriesTable()
         self.started_ms = self.clock.now_ms()
         self.ready = False
+        self.started = asyncio.Event()
+        """Set when the replay is over: before it, nothing else may reach the journal or the store."""
         self.store: Store = self._make_store()
         self.journal = Journal(
             Path(configuration.settings.storage.path) / "journal",
@@ -75,6 +77,7 @@ class Agent:
         self.sources.update(source_parts(self.configuration))
         self._ticker = asyncio.create_task(self._tick_forever(), name="tick")
         self.ready = True
+        self.started.set()
 
     async def reload(self, new: Configuration) -> None:
         """Go over to a new configuration: all of it, or, when it cannot be used, nothing.

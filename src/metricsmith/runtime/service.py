@@ -73,12 +73,18 @@ class Service:
     async def reload(self) -> None:
         """Read the configuration file again and go over to it, or keep the old one.
 
+        While the agent starts, this waits: a source that ran beside the replay
+        would put its batches before those that are still to be replayed.
+
         Raises:
             ConfigError: the new one cannot be used; nothing has changed.
         """
         async with self._reloading:
+            await _first_of(self.agent.started, self._stop)
             telemetry = self.agent.telemetry
             try:
+                if self._stop.is_set():
+                    raise ConfigError([Problem("", "the agent is stopping; nothing is reloaded")])
                 file = self.agent.configuration.file
                 if not file:
                     raise ConfigError(
@@ -136,6 +142,13 @@ class Service:
         return MetricsPage(page.collected, page.prefix, page.host_label)
 
 
+async def _first_of(*events: asyncio.Event) -> None:
+    waiting = [asyncio.create_task(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
+
+
 def tune_garbage_collection() -> None:
     """Leave what lives as long as the agent out of garbage collection, and collect less often.
 
@@ -150,12 +163,7 @@ def tune_garbage_collection() -> None:
 
 def warn_of_unused(settings: Settings) -> None:
     """Log every configured thing that this version loads but does not do yet: nothing is silent."""
-    unused = {
-        "alerts.rules": bool(settings.alerts.rules and settings.alerts.enabled),
-        "bus": settings.bus is not None,
-        "rules.files": bool(settings.rules.files),
-    }
-    for name in [name for name, present in unused.items() if present]:
+    for name in settings.unused():
         log.warning("%s is configured, but this version does not use it yet", name)
 
 
@@ -163,6 +171,9 @@ def make_engine(agent: Agent) -> Engine:
     """Return the query engine over the agent's store, with the configured limits."""
     query = agent.configuration.settings.query
     config = EngineConfig(
-        lookback_ms=query.lookback, timeout_s=query.timeout / 1000, max_samples=query.max_samples
+        lookback_ms=query.lookback,
+        timeout_s=query.timeout / 1000,
+        max_samples=query.max_samples,
+        closed_windows=query.closed_windows,
     )
     return Engine(agent.store, config)

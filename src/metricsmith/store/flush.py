@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 GRACE_MS = 60_000
 """A flush waits so long after a multiple of its interval, for samples that arrive late."""
-FIRST_RETRY_MS, LAST_RETRY_MS = 5_000, 300_000
+FIRST_RETRY_MS, LAST_RETRY_MS = 5_000, 30_000
 FULL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -140,10 +140,12 @@ class Heads:
 
     def _note_end(self, writing: Future[None], now_ms: int) -> None:
         self._writing = None
-        self.failure = writing.exception()
+        failed_before, self.failure = self.failure, writing.exception()
         result = "done" if self.failure is None else "failed"
         self._telemetry.count("metricsmith_store_flushes_total", result=result)
         if self.failure is None:
+            if failed_before is not None:
+                log.info("flush succeeded: recent samples are on disk again")
             self._thread.submit(give_back)
             self._retry_ms, self._retry_at_ms = FIRST_RETRY_MS, 0
             return
