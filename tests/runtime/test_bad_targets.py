@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -31,7 +32,7 @@ def test_bad_targets_do_not_disturb_a_good_one(agent_program: Make, target: Targ
             assert agent.value(f'up{{job="{name}"}}') == 0
             assert agent.own("metricsmith_scrape_failures_total", source=name) >= 3
         times = [time_ms for time_ms, _ in agent.samples("a")]
-        gaps = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
         # Each bad target takes a second: one that is waited for would show as a gap of that size.
         assert max(gaps) < 500
         assert len(times) >= 0.9 * (times[-1] - times[0]) / 100

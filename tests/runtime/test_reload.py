@@ -82,15 +82,8 @@ def test_what_only_a_restart_can_change_is_refused_by_name(agent_program: Make) 
     assert "only a restart" in assert_refused(agent, changed, "storage.retention")
     changed = changed.replace("server: {{", "server: {{max_body: 1MiB, ")
     changed += "journal: {{sync: never}}\nquery: {{lookback: 1m, timeout: 1m}}\n"
-    assert_refused(
-        agent,
-        changed,
-        "storage.retention",
-        "server.max_body",
-        "journal.sync",
-        "query.lookback",
-        "query.timeout",
-    )
+    fields = ("storage.retention", "server.max_body", "journal.sync", "query.lookback", "query.timeout")
+    assert_refused(agent, changed, *fields)
     reload(agent, agent.config)
     assert agent.own(SUCCESS) == 1
 

@@ -73,4 +73,4 @@ def demo(
     from metricsmith.demo.run import run_demo
 
     limit_s = None if duration is None else seconds(duration)
-    raise typer.Exit(asyncio.run(run_demo(limit_s, rate, chaos, port, data)))
+    asyncio.run(run_demo(limit_s, rate, chaos, port, data))

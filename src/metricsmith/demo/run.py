@@ -8,7 +8,7 @@ import json
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ import uvicorn
 from rich.console import Console
 from rich.table import Table
 
-from metricsmith.demo.load import generate_load
+from metricsmith.demo.load import LoadReport, generate_load
 from metricsmith.demo.progress import load_with_progress
 from metricsmith.demo.shop import Shop
+from metricsmith.errors import MetricsmithError
 from metricsmith.runtime.http import listen
 
 READY_LIMIT_S = 30.0
+STOP_LIMIT_S = 15.0
+FOREVER_S = 365 * 86_400.0
 SCRAPE_INTERVAL = "1s"
 
 CONFIG = """\
@@ -66,20 +69,31 @@ TABLE: tuple[tuple[str, str, str], ...] = (
 )
 
 
+class DemoError(MetricsmithError):
+    """A program of the demo did not start, or ended before the others."""
+
+
 async def serve_shop(host: str, port: int, chaos: bool, seed: int | None) -> None:
     """Serve the shop until a signal; the first line on standard output is its address."""
     config = uvicorn.Config(Shop(chaos, seed).app(), log_config=None, lifespan="off", access_log=False)
-    listener = listen(host, port)
+    listener = listen(host, port, "--port")
     print(f"shop on http://{host}:{listener.getsockname()[1]}", flush=True)  # noqa: T201 the caller reads it
     await uvicorn.Server(config).serve([listener])
 
 
-async def run_demo(limit_s: float | None, rate: float, chaos: bool, port: int, data: Path | None) -> int:
-    """Run the demo and return the exit code."""
+async def run_demo(limit_s: float | None, rate: float, chaos: bool, port: int, data: Path | None) -> None:
+    """Run the demo until its time is over or a signal comes.
+
+    Raises:
+        ListenError: another program uses the port.
+        DemoError: shop or agent did not start, or ended by itself.
+    """
     console = Console(highlight=False)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # Now, for later the agent of another demo would answer in the place of ours.
+    listen("127.0.0.1", port, "--port").close()
     with contextlib.ExitStack() as stack:
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metricsmith-demo-")))
         folder.mkdir(parents=True, exist_ok=True)
@@ -94,33 +108,44 @@ async def run_demo(limit_s: float | None, rate: float, chaos: bool, port: int, d
             )
             async with _program("run", "-c", str(config)) as agent:
                 url = f"http://127.0.0.1:{port}"
-                if not await _ready(agent, url):
-                    console.print(
-                        f"[red]the agent did not start[/red]; its log is above. Try --port if {port} is used."
-                    )
-                    return 1
-                _introduce(console, shop_url, url, config, limit_s)
-                if not await _load_until(stop, shop_url, rate, limit_s):
-                    return 0
-                console.print(await _report(url, limit_s or 0.0))
-    return 0
+                await _until_ready(agent, url, stop)
+                if not stop.is_set():
+                    _introduce(console, shop_url, url, config, limit_s)
+                    load = _load(shop_url, rate, limit_s)
+                    if await _run_until(stop, load, {"shop": shop, "agent": agent}):
+                        console.print(await _report(url, limit_s or 0.0))
 
 
-async def _load_until(stop: asyncio.Event, shop_url: str, rate: float, limit_s: float | None) -> bool:
-    """Send load until the time is over or a signal comes; return whether the time was over."""
-    forever_s = 365 * 86_400.0
-    load = asyncio.create_task(
-        generate_load(shop_url, rate, forever_s)
-        if limit_s is None
-        else load_with_progress(shop_url, rate, limit_s)
-    )
-    waiting = asyncio.create_task(stop.wait())
-    await asyncio.wait((load, waiting), return_when=asyncio.FIRST_COMPLETED)
-    finished = load.done()
-    for task in (load, waiting):
+def _load(shop_url: str, rate: float, limit_s: float | None) -> Coroutine[Any, Any, LoadReport]:
+    if limit_s is None:
+        return generate_load(shop_url, rate, FOREVER_S)
+    return load_with_progress(shop_url, rate, limit_s)
+
+
+async def _run_until(
+    stop: asyncio.Event,
+    load: Coroutine[Any, Any, LoadReport],
+    programs: dict[str, asyncio.subprocess.Process],
+) -> bool:
+    """Send load until its time is over or a signal comes; return whether the time was over.
+
+    Raises:
+        DemoError: a program ended by itself.
+    """
+    loading, stopping = asyncio.create_task(load), asyncio.create_task(stop.wait())
+    ending = {name: asyncio.create_task(process.wait()) for name, process in programs.items()}
+    everything: set[asyncio.Task[Any]] = {loading, stopping, *ending.values()}
+    done, pending = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
         task.cancel()
-    await asyncio.gather(load, waiting, return_exceptions=True)
-    return finished
+    await asyncio.gather(*pending, return_exceptions=True)
+    if stopping in done:
+        return False
+    for name, task in ending.items():
+        if task in done:
+            raise DemoError(f"the {name} ended by itself; its log is above")
+    loading.result()
+    return True
 
 
 def _introduce(console: Console, shop_url: str, url: str, config: Path, limit_s: float | None) -> None:
@@ -163,30 +188,37 @@ async def _program(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]
         "metricsmith",
         *arguments,
         stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,
+        start_new_session=True,  # Ctrl-C is for us: we end the others in order
     )
     try:
         yield process
     finally:
         if process.returncode is None:
             process.terminate()
-        await process.wait()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_LIMIT_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
-async def _first_address(process: asyncio.subprocess.Process) -> str:
-    assert process.stdout is not None
-    line = await asyncio.wait_for(process.stdout.readline(), READY_LIMIT_S)
-    return line.decode().split()[-1]
+async def _first_address(shop: asyncio.subprocess.Process) -> str:
+    assert shop.stdout is not None
+    words = (await asyncio.wait_for(shop.stdout.readline(), READY_LIMIT_S)).decode().split()
+    if not words:
+        raise DemoError("the shop did not start; its log is above")
+    return words[-1]
 
 
-async def _ready(agent: asyncio.subprocess.Process, url: str) -> bool:
+async def _until_ready(agent: asyncio.subprocess.Process, url: str, stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + READY_LIMIT_S
     async with aiohttp.ClientSession() as session:
-        while agent.returncode is None and loop.time() < deadline:
+        while agent.returncode is None and loop.time() < deadline and not stop.is_set():
             with contextlib.suppress(aiohttp.ClientError):
                 async with session.get(f"{url}/-/ready") as answer:
                     if answer.status == 200:
-                        return True
+                        return
             await asyncio.sleep(0.05)
-    return False
+    if not stop.is_set():
+        raise DemoError("the agent did not start; its log is above")

@@ -61,8 +61,8 @@ class HttpServer:
         self._socket.close()
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one.
+def listen(host: str, port: int, setting: str = "server.listen") -> socket.socket:
+    """Return a listening socket; port 0 takes a free one. `setting` is where the user can change it.
 
     Raises:
         ListenError: the address is taken or not this machine's.
@@ -76,9 +76,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         hint = (
-            "another program uses it; set server.listen"
+            f"another program uses it; set {setting}"
             if error.errno == errno.EADDRINUSE
-            else "check server.listen"
+            else f"check {setting}"
         )
         raise ListenError(f"cannot listen on {host}:{port}: {error.strerror} ({hint})") from None
     listener.setblocking(False)

@@ -76,7 +76,7 @@ def test_older_data_is_migrated_step_by_step_and_goes_on_after_a_failure(tmp_pat
         done.append(("2 to 3", folder))
 
     monkeypatch.setattr(datadir, "MIGRATIONS", (lambda folder: done.append(("1 to 2", folder)), two_to_three))
-    with pytest.raises(OSError, match="no"):
+    with pytest.raises(StoreError, match="no, wanted a folder"):
         DataDir(tmp_path).open()
     assert (tmp_path / "FORMAT").read_text() == "metricsmith data 2\n"
     broken = False
