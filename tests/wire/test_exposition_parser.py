@@ -341,3 +341,14 @@ def test_an_empty_document_is_none_of_ours_to_refuse_in_text() -> None:
     assert samples("") == []
     with pytest.raises(ExpositionError, match="wanted # EOF"):
         samples("", OPENMETRICS)
+
+
+def test_parsers_of_equal_documents_share_what_they_remember():
+    first, second = ExpositionParser(ExpositionFormat.TEXT), ExpositionParser(ExpositionFormat.TEXT)
+    one, other = first.parse(b'a{x="1"} 1\nb 2\n'), second.parse(b'a{x="1"} 10\nb 20\n')
+    assert one.structure is other.structure
+    assert other.values.tolist() == [10.0, 20.0]
+    changed = second.parse(b'a{x="2"} 10\nb 20\n')
+    assert changed.structure is not one.structure
+    assert first.parse(b'a{x="1"} 3\nb 4\n').structure is one.structure
+    assert ExpositionParser(ExpositionFormat.OPENMETRICS).parse(b"a 1\n# EOF\n").structure.keys == (b"a",)

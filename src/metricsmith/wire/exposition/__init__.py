@@ -7,13 +7,9 @@ from metricsmith.wire.exposition.formats import (
     format_of,
     negotiate,
 )
-from metricsmith.wire.exposition.parser import (
-    ExpositionParser,
-    ParsedDocument,
-    Structure,
-    parse_openmetrics,
-)
+from metricsmith.wire.exposition.parser import ExpositionParser, ParsedDocument, parse_openmetrics
 from metricsmith.wire.exposition.series_text import SeriesLimits
+from metricsmith.wire.exposition.structure import Structure
 from metricsmith.wire.exposition.writer import write_exposition
 
 __all__ = [

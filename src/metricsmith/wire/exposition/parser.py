@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -12,10 +12,8 @@ import pyarrow as pa
 from metricsmith.errors import ExpositionError, LimitExceeded
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import decode_labels
-from metricsmith.model.metadata import Metadata
-from metricsmith.wire.exposition.comments import Comment
 from metricsmith.wire.exposition.exemplars import cut_exemplars
-from metricsmith.wire.exposition.families import collect_metadata, incomplete_histograms
+from metricsmith.wire.exposition.families import collect_metadata
 from metricsmith.wire.exposition.formats import ExpositionFormat
 from metricsmith.wire.exposition.lines import malformed, separators_of
 from metricsmith.wire.exposition.numbers import (
@@ -28,29 +26,17 @@ from metricsmith.wire.exposition.numbers import (
 from metricsmith.wire.exposition.reader import Reading, read_document
 from metricsmith.wire.exposition.rules import Runs, check_structure
 from metricsmith.wire.exposition.series_text import SeriesLimits, SeriesParser
-from metricsmith.wire.exposition.template import Pieces, Template, make_template
+from metricsmith.wire.exposition.shared import Document, DocumentPool
+from metricsmith.wire.exposition.structure import Structure
+from metricsmith.wire.exposition.template import Pieces, make_template
 from metricsmith.wire.exposition.value_rules import Broken, ValueRules
 
 N = TypeVar("N", F64, I64)
+_POOL = DocumentPool()
+"""Of all parsers of the process: what is equal is equal whoever scraped it."""
 
 MAX_BYTES = 2**31 - 2**20
 """Arrow's offsets are 32 bits; scrapes are limited far below this."""
-
-
-@dataclass(frozen=True, eq=False, weakref_slot=True, slots=True)
-class Structure:
-    """What the scrapes of an unchanged target have in common; while unchanged, it is one object.
-
-    Keys are canonical (`model.labels`), in document order. A document may repeat a series.
-    """
-
-    keys: tuple[bytes, ...]
-    metadata: Mapping[str, Metadata]
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What is odd, but no reason to fail, for people; looked for at each call."""
-        return incomplete_histograms(self.keys, self.metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,16 +76,15 @@ class _Rules:
 class _Known:
     """What is remembered of the last good document."""
 
-    structure: Structure
-    comments: tuple[Comment, ...]
-    template: Template
+    document: Document
     rules: _Rules | None = None
 
 
 class ExpositionParser:
     """Parses the documents of one target and remembers the structure of the last good one.
 
-    Not for two threads at once. Remembers about as many bytes as the last document had, and its keys.
+    Not for two threads at once. Remembers about as many bytes as the last document had, and its keys;
+    parsers of documents that are equal but for their numbers remember them once together.
     """
 
     def __init__(
@@ -137,7 +122,7 @@ class ExpositionParser:
         None too when it is malformed: so the reader of unknown documents words every error.
         """
         last = self._last
-        pieces = None if last is None else last.template.recognise(body, separators)
+        pieces = None if last is None else last.document.template.recognise(body, separators)
         if last is None or pieces is None:
             return None
         try:
@@ -147,20 +132,23 @@ class ExpositionParser:
 
     def _parse_other(self, body: bytes, separators: I64, exemplars: list[int]) -> ParsedDocument:
         """Parse a document that is not known, and remember it when it is right."""
-        last = self._last
+        last = None if self._last is None else self._last.document
         texts = {} if last is None else last.template.keys_by_text(last.structure.keys)
         reading = read_document(body, separators, self._strict, self._max_samples, self._series, texts)
         template = make_template(body, separators, reading)
-        known = _Known(self._structure(reading), reading.comments, template)
+        structure = self._structure(reading)
+        document = Document(structure, reading.comments, template)
+        if last is None or structure is not last.structure:  # else the structure must stay this one
+            document = _POOL.share(document, self._strict)
         try:
-            return self._finish(known, template.pieces, exemplars)
+            return self._finish(_Known(document), template.pieces, exemplars)
         except Broken as error:
             line = error.line or int(template.lines[error.sample])
             raise _at_line(body, line, error.message) from None
 
     def _structure(self, reading: Reading) -> Structure:
         metadata = collect_metadata(reading.comments, self._strict)
-        last = None if self._last is None else self._last.structure
+        last = None if self._last is None else self._last.document.structure
         if last is not None and last.keys == reading.keys and last.metadata == metadata:
             return last
         return Structure(reading.keys, metadata)
@@ -171,7 +159,7 @@ class ExpositionParser:
         Raises:
             Broken: a number or a rule.
         """
-        template, structure = known.template, known.structure
+        template, structure = known.document.template, known.document.structure
         seconds = np.empty(0)
         if not template.timed.any():
             parsed = ParsedDocument(structure, _column(parse_floats, pieces.numbers))
@@ -194,12 +182,12 @@ class ExpositionParser:
 
     def _check(self, known: _Known, values: F64, seconds: F64, exemplars: list[int]) -> _Rules:
         """Hold a document against OpenMetrics' rules; returns them for the next document."""
-        template, rules = known.template, known.rules
+        template, rules = known.document.template, known.rules
         moved = np.diff(seconds, prepend=np.nan) != 0 if len(seconds) else template.timed
         if rules is None or not np.array_equal(rules.moved, moved):
             runs = {} if self._last is None or self._last.rules is None else self._last.rules.runs
-            lines, keys = template.lines.tolist(), known.structure.keys
-            found = check_structure(known.comments, lines, keys, template.timed, moved, runs)
+            lines, keys = template.lines.tolist(), known.document.structure.keys
+            found = check_structure(known.document.comments, lines, keys, template.timed, moved, runs)
             rules = _Rules(moved, *found)
         rules.values.check(values, seconds)
         if exemplars:
