@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
@@ -110,7 +111,7 @@ class AgentProgram:
         """Return what a GET, or a POST of `body`, is answered with; a refusal is an answer too.
 
         Raises:
-            OSError: nobody answers.
+            OSError: nobody answers, or not to the end.
         """
         request = urllib.request.Request(f"{self.url}{path}", body, {"Content-Type": content_type})
         try:
@@ -119,6 +120,8 @@ class AgentProgram:
         except urllib.error.HTTPError as refused:
             with refused:
                 return Answer(refused.code, refused.headers, refused.read().decode())
+        except http.client.HTTPException as broken:
+            raise ConnectionError(f"the answer broke off: {broken!r}") from broken
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return the JSON of a page; a refusal fails the test with its text."""
