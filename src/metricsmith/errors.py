@@ -96,7 +96,9 @@ class FieldProblem:
     hint: str = ""
 
     def __str__(self) -> str:
-        return f"{self.field}: got {self.got}, wanted {self.wanted}" + (f" ({self.hint})" if self.hint else "")
+        return f"{self.field}: got {self.got}, wanted {self.wanted}" + (
+            f" ({self.hint})" if self.hint else ""
+        )
 
 
 class MessageError(WireError):
