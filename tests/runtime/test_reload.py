@@ -43,7 +43,9 @@ def test_changed_source_restarts_and_the_others_do_not_notice(agent_program: Mak
         assert agent.query('changing{job="changing"}') == [], "the replaced source's series have ended"
         eventually(lambda: agent.samples("steady")[-1][0] >= began + 1000)
         times = [t for t, _ in agent.samples("steady") if t >= began]
-    # Each scrape at its own time: a restart would begin the schedule anew and mark the series as ended.
+        added = [value for _, value in agent.samples('scrape_series_added{job="steady"}')]
+    assert added[0] == 1
+    assert not any(added[1:]), "a source that was restarted would have seen its series as new"
     due = [began + 100 * i for i in range(len(times))]
     assert max(abs(t - d) for t, d in zip(times, due, strict=True)) < 100
     assert agent.own("metricsmith_scrapes_total", source="steady") >= len(times)
