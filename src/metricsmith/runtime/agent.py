@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import platform
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ class Agent:
         self.pipeline = Pipeline(self.journal, self.store, self.telemetry)
         self.sources = SourceRunner(self.pipeline, self.context)
         self._ticker: asyncio.Task[None] | None = None
+        self._counted_cpu_s = 0.0
         self._describe_self()
 
     def context(self, name: str) -> Context:
@@ -88,9 +90,12 @@ class Agent:
         problems = self._needs_restart(new)
         if problems:
             raise ConfigError(problems)
-        processors = self._make_processors(new)
+        changed = new.of("processors") != self.configuration.of("processors")
+        processors = self._make_processors(new) if changed else self.pipeline.processors
         self.sources.update(source_parts(new))
-        self.pipeline.processors = processors
+        if changed:
+            self.pipeline.processors = processors
+            self.sources.supersede_all()
         self.configuration = new
 
     async def stop(self) -> None:
@@ -141,8 +146,14 @@ class Agent:
                 self.journal.set_cursor("store", self.store.cursor())
                 self.journal.trim()
                 await self.pipeline.try_journal()
+                self._count_cpu()
             except Exception:  # housekeeping must not end with one failure
                 log.exception("housekeeping failed; it is tried again")
+
+    def _count_cpu(self) -> None:
+        used = time.process_time()
+        self.telemetry.count("metricsmith_cpu_seconds_total", used - self._counted_cpu_s)
+        self._counted_cpu_s = used
 
     def _make_store(self) -> Store:
         storage = self.configuration.settings.storage

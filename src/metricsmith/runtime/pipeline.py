@@ -13,6 +13,7 @@ from metricsmith.errors import DiskFull, JournalError
 from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.telemetry import Telemetry
+from metricsmith.runtime.streams import Streams, markers
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +30,12 @@ class Pipeline:
         self.accepted_samples = 0
         self.failure: JournalError | None = None
         """Why the journal did not take the last batch; None when it did."""
+        self.streams = Streams()
         self._journal, self._store, self._telemetry = journal, store, telemetry
-        self._streams: dict[str, dict[str, Layout]] = {}
         journal.on_commit(self._committed)
 
     def emit_for(self, source: str) -> Emit:
         """Return the emit function of one source."""
-        streams = self._streams.setdefault(source, {})
 
         async def emit(batch: Batch) -> None:
             for processor in self.processors:
@@ -44,20 +44,17 @@ class Pipeline:
                     return
                 batch = result
             await self._accept(source, batch)
-            if (stream := batch.layout.stream) is not None:
-                streams[stream] = batch.layout
-                if batch.stale is not None and batch.stale.all():
-                    del streams[stream]  # the source itself has ended it
+            ended = self.streams.accepted(source, batch)
+            if ended is not None:
+                await self._accept(source, ended)
 
         return emit
 
-    async def retire(self, source: str, now_ms: int) -> None:
-        """Mark as ended all series of the streams of a source that runs no more."""
-        for layout in self._streams.pop(source, {}).values():
-            count = len(layout)
-            batch = Batch(layout, now_ms, np.full(count, np.nan), np.ones(count, dtype=np.bool_))
+    async def end(self, layouts: Sequence[tuple[str, Layout]], now_ms: int) -> None:
+        """Mark as ended all series of layouts, each given with its source."""
+        for source, layout in layouts:
             try:
-                await self._accept(source, batch)
+                await self._accept(source, markers(layout, now_ms))
             except JournalError as error:
                 log.warning("series of %s could not be marked as ended: %s", source, error)
 

@@ -58,7 +58,7 @@ class Service:
                     "%s agent %s listens on http://%s:%d, data in %s",
                     settings.service.type.value,
                     settings.service.name,
-                    host,
+                    f"[{host}]" if ":" in host else host,
                     server.port,
                     settings.storage.path,
                 )

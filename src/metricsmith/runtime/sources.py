@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,8 @@ from metricsmith.runtime.pipeline import Pipeline
 log = logging.getLogger(__name__)
 
 STOP_LIMIT_S = 3.0
+TAKE_OVER_S = 60.0
+"""How long the series of a replaced source wait for its successor to go on with them."""
 
 
 @dataclass(slots=True)
@@ -38,6 +41,7 @@ class SourceRunner:
         self._pipeline, self._context = pipeline, context
         self._running: dict[str, _Running] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[None]] = set()
 
     def names(self) -> list[str]:
         """Return the names of running sources."""
@@ -54,9 +58,7 @@ class SourceRunner:
         built = [(part, build(part, self._context(part.name))) for part in changed]
         endings: dict[str, asyncio.Task[None]] = {}
         for name in [n for n, r in self._running.items() if wanted.get(n) != r.part]:
-            endings[name] = asyncio.create_task(self._end(self._running.pop(name)), name=f"end of {name}")
-            self._ending.add(endings[name])
-            endings[name].add_done_callback(self._ending.discard)
+            endings[name] = self._later(self._end(self._running.pop(name), name in wanted), f"end of {name}")
         for part, source in built:
             stop = asyncio.Event()
             run = self._supervise(part, source, stop, endings.get(part.name))
@@ -64,10 +66,17 @@ class SourceRunner:
                 part, asyncio.create_task(run, name=f"source {part.name}"), stop
             )
 
+    def supersede_all(self) -> None:
+        """Say that batches are processed otherwise from now on: series that no longer come are ended."""
+        self._pipeline.streams.supersede()
+        self._later(self._end_superseded(), "end of what was superseded")
+
     async def stop(self) -> None:
         """Ask all sources to end; those that do not within STOP_LIMIT_S are cancelled and logged."""
         for running in self._running.values():
             running.stop.set()
+        for task in self._waiting:
+            task.cancel()
         tasks = {running.task for running in self._running.values()} | self._ending
         if not tasks:
             return
@@ -78,13 +87,34 @@ class SourceRunner:
         await asyncio.gather(*late, return_exceptions=True)
         self._running.clear()
 
-    async def _end(self, running: _Running) -> None:
-        """End a source for good: what it reported is over, and its series say so."""
+    def _later(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        return task
+
+    async def _end(self, running: _Running, replaced: bool) -> None:
+        """End a source: what it reported is over, unless another goes on with it."""
         running.stop.set()
         await asyncio.wait({running.task}, timeout=STOP_LIMIT_S)
         running.task.cancel()
         await asyncio.gather(running.task, return_exceptions=True)
-        await self._pipeline.retire(running.part.name, self._context(running.part.name).clock.now_ms())
+        name, streams = running.part.name, self._pipeline.streams
+        if replaced:
+            streams.supersede(name)
+            self._later(self._end_superseded(), f"end of what {name} was")
+        else:
+            await self._pipeline.end(streams.remove(name), self._context(name).clock.now_ms())
+
+    async def _end_superseded(self) -> None:
+        """After a while, end the series that nobody went on with."""
+        clock = self._context("reload").clock
+        waiting = asyncio.create_task(clock.sleep(TAKE_OVER_S))
+        self._waiting.add(waiting)
+        waiting.add_done_callback(self._waiting.discard)
+        with suppress(asyncio.CancelledError):
+            await waiting
+            await self._pipeline.end(self._pipeline.streams.take_superseded(), clock.now_ms())
 
     async def _supervise(
         self, part: Part, source: Any, stop: asyncio.Event, before: asyncio.Task[None] | None
