@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
@@ -13,7 +13,11 @@ from metricsmith.model.metadata import MetricType
 from metricsmith.model.own_metrics import OWN_METRICS, OwnMetric
 
 LOG_EVERY_S = 30.0
-"""A problem with the same counter and labels is logged at most this often."""
+"""A problem with the same counter, labels and subject is logged at most this often."""
+MAX_SUBJECTS = 1000
+"""Subjects told apart at a time; what more there are share a line."""
+
+_Key: TypeAlias = tuple[str, ...]
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # start times are a gauge of ours
 
@@ -29,7 +33,8 @@ class Telemetry:
         self.registry = CollectorRegistry()
         self._clock = clock or SystemClock()
         self._metrics: dict[str, Any] = {m.name: _make(m, self.registry) for m in OWN_METRICS}
-        self._logged: dict[tuple[object, ...], tuple[float, int]] = {}
+        self._logged: dict[_Key, tuple[float, int]] = {}
+        self._logged_subjects: dict[_Key, tuple[float, int]] = {}
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter."""
@@ -63,18 +68,37 @@ class Telemetry:
         *,
         amount: float = 1,
         level: int = logging.WARNING,
+        subject: str = "",
         **labels: str,
     ) -> None:
-        """Count something that went wrong and log it, at most once in LOG_EVERY_S per counter and labels."""
+        """Count a problem and log it, at most once in LOG_EVERY_S per counter, labels and subject.
+
+        A `subject` is what must not hide another in the log though both are
+        counted together, such as one target of many.
+        """
         self.count(name, amount, **labels)
-        key = (name, *labels.values())
         now = self._clock.monotonic()
-        last, held_back = self._logged.get(key, (-LOG_EVERY_S, 0))
+        logged, key = self._logged, (name, *labels.values())
+        if subject and self._has_room(subjected := (*key, subject), now):
+            logged, key = self._logged_subjects, subjected
+        last, held_back = logged.get(key, (-LOG_EVERY_S, 0))
         if now - last < LOG_EVERY_S:
-            self._logged[key] = (last, held_back + 1)
+            logged[key] = (last, held_back + 1)
             return
-        self._logged[key] = (now, 0)
+        logged.pop(key, None)  # so that the first is the one logged longest ago
+        logged[key] = (now, 0)
         log.log(level, "%s%s", message, f" (and {held_back} more like it)" if held_back else "")
+
+    def _has_room(self, key: _Key, now: float) -> bool:
+        """Whether a subject is remembered or can be, in place of one whose time has passed."""
+        subjects = self._logged_subjects
+        if key in subjects or len(subjects) < MAX_SUBJECTS:
+            return True
+        oldest = next(iter(subjects))
+        if now - subjects[oldest][0] < LOG_EVERY_S:
+            return False
+        del subjects[oldest]
+        return True
 
     def _child(self, name: str, labels: dict[str, str]) -> Any:
         metric = self._metrics[name]

@@ -153,6 +153,7 @@ class Target:
             log,
             "metricsmith_scrape_failures_total",
             f"{self._context.name}: {self.endpoint.shown}: {error}",
+            subject=self.stream,
             source=self._context.name,
             reason=error.reason,
         )
@@ -178,6 +179,7 @@ class Target:
             f"{self._context.name}: {self.endpoint.shown}: {samples} samples name a series that a later "
             "line of the same scrape names again",
             amount=samples,
+            subject=self.stream,
             component=self._context.name,
             reason="duplicate",
         )
