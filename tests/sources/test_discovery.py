@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import yaml
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.errors import WireError
+from metricsmith.errors import LimitExceeded, WireError
 from metricsmith.sources.discovery import parse_groups
+from metricsmith.sources.endpoint import discovered
 
 
 def write(path: Path, text: str) -> None:
@@ -87,6 +90,8 @@ async def test_a_file_of_targets_is_followed(scraping, serve, tmp_path):
         '[{"labels": {"a": 1}}]',
         '[{"x": 1}]',
         '[{"targets": ["h:1"], "labels": {"a-b": "c"}}]',
+        "[" * 60_000,
+        f"[{'{},' * 600_000}{{}}]",
     ],
 )
 async def test_a_bad_file_keeps_the_last_good_targets(scraping, serve, tmp_path, bad):
@@ -101,7 +106,9 @@ async def test_a_bad_file_keeps_the_last_good_targets(scraping, serve, tmp_path,
         assert "stale" not in (await turns.until(lambda got: names(got))).values()
 
 
-@pytest.mark.parametrize("bad", ["- targets: [2024-99-99]", "a: [", "- {? [a] : b}", "\0", "- &a [*a]"])
+@pytest.mark.parametrize(
+    "bad", ["- targets: [2024-99-99]", "a: [", "- {? [a] : b}", "\0", "- &a [*a]", "[" * 60_000]
+)
 async def test_a_bad_yaml_file_is_one_failure(scraping, tmp_path, bad):
     file = tmp_path / "shop.yml"
     write(file, bad)
@@ -109,6 +116,24 @@ async def test_a_bad_yaml_file_is_one_failure(scraping, tmp_path, bad):
         await Turns(source).batches()
         failed = {"source": "shop", "kind": "file_sd"}
         assert source.counted("metricsmith_discovery_failures_total", **failed) == 1
+
+
+async def test_a_file_that_could_not_be_opened_is_tried_again(scraping, serve, tmp_path, monkeypatch):
+    file, opened, full = tmp_path / "shop.json", Path.open, True
+
+    def open_(self, *arguments, **options):
+        if self == file and full:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return opened(self, *arguments, **options)
+
+    write(file, json.dumps([{"targets": [(await serve("a 1\n"))[7:]]}]))
+    monkeypatch.setattr(Path, "open", open_)
+    async with scraping(file_sd={"files": [str(file)], "refresh": "1s"}) as source:
+        turns = Turns(source)
+        failed = {"source": "shop", "kind": "file_sd"}
+        await turns.until(lambda _: source.counted("metricsmith_discovery_failures_total", **failed) == 2)
+        full = False
+        assert await turns.until(lambda got: names(got))
 
 
 async def test_an_unchanged_target_is_not_touched_by_an_update(scraping, serve, tmp_path):
@@ -194,6 +219,31 @@ async def test_bad_targets_and_too_many_are_counted_and_the_rest_is_scraped(scra
             assert counted == 1
 
 
+async def test_no_secret_of_a_refused_target_is_logged(scraping, serve, tmp_path, caplog):
+    url = (await serve("a 1\n"))[7:]
+    secrets = ["h:1/x?token=SECRET&token=b", "ann:SECRET@h:1", "ann:SE?CRET@h:1"]
+    bad = [*secrets, *(f"http://{target}" for target in secrets), "ftp://ann:SECRET@h/"]
+    file = tmp_path / "shop.yml"
+    file.write_text(yaml.safe_dump([{"targets": [*bad, f"http://{url}/metrics?token=SECRET"]}]))
+    async with scraping(file_sd={"files": [str(file)]}, interval="1s") as source:
+        batch = await source.batch(2)
+    assert batch.layout.stream == f"scrape/shop/http://{url}/metrics"
+    labels = {"source": "shop", "kind": "target"}
+    assert source.counted("metricsmith_discovery_failures_total", **labels) == len(bad)
+    assert len(caplog.messages) == len(bad)
+    assert "CRET" not in caplog.text
+    assert "http://h:1/x" in caplog.text, "which target is meant can be seen"
+
+
+async def test_every_dead_target_is_named(scraping, caplog):
+    addresses = [f"127.0.0.1:{port}" for port in (1, 2, 3)]
+    async with scraping(targets=addresses) as source:
+        for _ in range(6):
+            await source.batch(3)
+        assert len(caplog.messages) == 3, "and each once, for a while"
+        assert all(any(address in line for line in caplog.messages) for address in addresses)
+
+
 async def test_targets_that_cannot_be_told_apart_are_pointed_out(scraping, serve, caplog):
     url = await serve("a 1\n")
     async with scraping(targets=[f"{url}/one", f"{url}/two"]) as source:
@@ -201,6 +251,26 @@ async def test_targets_that_cannot_be_told_apart_are_pointed_out(scraping, serve
         labels = {"source": "shop", "kind": "same_labels"}
         assert source.counted("metricsmith_discovery_failures_total", **labels) == 1
         assert f"{url}/one and {url}/two have the same labels" in caplog.text
+
+
+def test_a_group_of_many_targets_and_labels_is_kept_once():
+    group = {"targets": ["h:1"] * 10_000, "labels": {f"label{i}": "x" * 20 for i in range(256)}}
+    found = parse_groups([group], {"__meta_url": "u"})
+    assert len(found) == 10_000
+    assert all(one.labels is found[0].labels for one in found)
+
+
+@pytest.mark.parametrize(
+    ("targets", "labels", "message"),
+    [
+        (1, {f"label{i}": "" for i in range(257)}, "257 labels"),
+        (100_001, {}, "100000 targets"),
+        (2_000, {"a": "x" * 100_000}, "128.0MB"),
+    ],
+)
+def test_a_list_that_would_fill_the_memory_is_refused(targets, labels, message):
+    with pytest.raises(LimitExceeded, match=message):
+        parse_groups([{"targets": ["h:1"] * targets, "labels": labels}], {})
 
 
 JSON = st.recursive(
@@ -218,11 +288,12 @@ def test_any_json_gives_targets_or_one_kind_of_error(data):
         found = parse_groups(data, {"__meta_url": "u"})
     except WireError:
         return
-    assert all(isinstance(value, str) for labels in found for value in labels.values())
-    assert all(labels["__meta_url"] == "u" for labels in found)
+    assert all(isinstance(value, str) for one in found for value in one.labels.values())
+    assert all(one.labels["__meta_url"] == "u" for one in found)
 
 
 @given(targets=st.lists(st.text(max_size=12), max_size=3))
 def test_any_target_text_is_discovered(targets):
     """One strange target never spoils a list; `endpoint` judges each."""
-    assert len(parse_groups([{"targets": targets}], {})) == len(targets)
+    found = [discovered(one.target, one.labels) for one in parse_groups([{"targets": targets}], {})]
+    assert len(found) == len(targets)

@@ -6,6 +6,7 @@ import asyncio
 import glob
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,19 +18,34 @@ from metricsmith.contracts import Context
 from metricsmith.errors import LimitExceeded, MetricsmithError, WireError
 from metricsmith.model.relabel import LABEL_NAME
 from metricsmith.model.settings_types import format_size
+from metricsmith.model.yaml_guard import check_depth
 from metricsmith.sources.client import HttpClient, gunzip
-from metricsmith.sources.endpoint import discovered
+from metricsmith.sources.endpoint import without_secrets
 from metricsmith.sources.settings import FileDiscovery, HttpDiscovery, ScrapeConfig
 
 log = logging.getLogger(__name__)
 
 MAX_LIST_BYTES = 16 << 20
 MAX_TARGETS = 100_000
+MAX_GROUP_LABELS = 256
+MAX_LABEL_BYTES = 128 << 20
+"""Of all targets of a list together, as each has its group's labels for itself in the end."""
+MAX_JSON_MARKS = 1_000_000
+"""Commas and opening brackets, of which each may begin a value of a hundred bytes in memory."""
 POLL_MS = 5000
 """How often files are looked at; reading happens only when one has changed."""
 HTTP_TIMEOUT_S = 30.0
 
-Found = list[dict[str, str]]
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A target as it is listed; one mapping of labels serves its whole group."""
+
+    target: str
+    labels: Mapping[str, str]
+
+
+Found = list[Listed]
 Update = Callable[[Found], Awaitable[None]]
 
 
@@ -59,7 +75,7 @@ class StaticProvider:
     kind = "static"
 
     def __init__(self, targets: Iterable[str]) -> None:
-        self._found = [discovered(target, {}) for target in targets]
+        self._found = [Listed(target, {}) for target in targets]
 
     async def run(self, update: Update) -> None:
         await update(self._found)
@@ -102,12 +118,20 @@ class FileProvider:
             mark = (status.st_mtime_ns, status.st_size, status.st_ino)
             if self._seen.get(path) == mark:
                 return False
-            self._seen[path] = mark
-            self._good[path] = parse_groups(_read_file(path), {"__meta_filepath": path})
-        except (OSError, MetricsmithError) as error:
-            _failed(self._context, self.kind, f"{path}: {error}")
+            text = _read_file(path)
+        except OSError as error:  # too many open files, say: not seen, the next look may succeed
+            self._failed(path, error)
+            return False
+        self._seen[path] = mark
+        try:
+            self._good[path] = parse_groups(_decode_file(path, text), {"__meta_filepath": path})
+        except MetricsmithError as error:
+            self._failed(path, error)
             return False
         return True
+
+    def _failed(self, path: str, error: Exception) -> None:
+        _failed(self._context, self.kind, f"{path}: {error}", subject=path)
 
 
 class HttpProvider:
@@ -128,7 +152,7 @@ class HttpProvider:
                 try:
                     found = await self._ask(client, headers, min(HTTP_TIMEOUT_S, refresh_s))
                 except MetricsmithError as error:
-                    _failed(self._context, self.kind, f"{self._config.url.partition('?')[0]}: {error}")
+                    _failed(self._context, self.kind, f"{without_secrets(self._config.url)}: {error}")
                 else:
                     if found != last:
                         await update(found)
@@ -145,10 +169,7 @@ class HttpProvider:
 
 def _decode(body: bytes, gzip: bool, labels: Mapping[str, str]) -> Found:
     plain = gunzip(body, MAX_LIST_BYTES) if gzip else body
-    try:
-        return parse_groups(orjson.loads(plain), labels)
-    except orjson.JSONDecodeError as error:
-        raise WireError(f"not JSON: {error}") from None
+    return parse_groups(_json(plain), labels)
 
 
 def parse_groups(data: Any, labels: Mapping[str, str]) -> Found:
@@ -156,16 +177,21 @@ def parse_groups(data: Any, labels: Mapping[str, str]) -> Found:
 
     Raises:
         WireError: not a list of {"targets": […], "labels": {…}}.
-        LimitExceeded: too many targets.
+        LimitExceeded: too many targets, or too many labels on them.
     """
     if not isinstance(data, list):
         raise WireError(f"got {type(data).__name__}, wanted a list of target groups")
     found: Found = []
+    size = 0
     for index, group in enumerate(data):
         targets, group_labels = _group(index, group)
         if len(found) + len(targets) > MAX_TARGETS:
             raise LimitExceeded(f"got more than {MAX_TARGETS} targets")
-        found += [discovered(target, {**group_labels, **labels}) for target in targets]
+        shared = {**group_labels, **labels}
+        size += len(targets) * sum(len(name) + len(value) for name, value in shared.items())
+        if size > MAX_LABEL_BYTES:
+            raise LimitExceeded(f"got labels over {format_size(MAX_LABEL_BYTES)} on all targets together")
+        found += [Listed(target, shared) for target in targets]
     return found
 
 
@@ -175,6 +201,8 @@ def _group(index: int, group: Any) -> tuple[list[str], dict[str, str]]:
     targets, labels = group.get("targets") or [], group.get("labels") or {}
     if not isinstance(targets, list) or not all(isinstance(t, str) for t in targets):
         raise WireError(f"group {index}: targets: wanted a list of strings")
+    if len(labels) > MAX_GROUP_LABELS:
+        raise LimitExceeded(f"group {index}: got {len(labels)} labels, wanted at most {MAX_GROUP_LABELS}")
     pairs = labels.items() if isinstance(labels, dict) else [(None, None)]
     if not all(isinstance(name, str) and isinstance(value, str) for name, value in pairs):
         raise WireError(f"group {index}: labels: wanted a mapping of strings to strings")
@@ -184,22 +212,38 @@ def _group(index: int, group: Any) -> tuple[list[str], dict[str, str]]:
     return targets, labels
 
 
-def _read_file(path: str) -> Any:
+def _read_file(path: str) -> bytes:
     with Path(path).open("rb") as file:
-        text = file.read(MAX_LIST_BYTES + 1)
+        return file.read(MAX_LIST_BYTES + 1)
+
+
+def _decode_file(path: str, text: bytes) -> Any:
     if len(text) > MAX_LIST_BYTES:
         raise LimitExceeded(f"got a file over {format_size(MAX_LIST_BYTES)}")
+    if path.endswith(".json"):
+        return _json(text)
     try:
-        return orjson.loads(text) if path.endswith(".json") else yaml.load(text, Loader=yaml.CSafeLoader)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:  # a bad YAML date is a ValueError
-        raise WireError(f"not {'JSON' if path.endswith('.json') else 'YAML'}: {error}") from None
+        check_depth(text)
+        return yaml.load(text, Loader=yaml.CSafeLoader)
+    except (ValueError, yaml.YAMLError) as error:  # a bad YAML date is a ValueError
+        raise WireError(f"cannot be read as YAML: {error}") from None
 
 
-def _failed(context: Context, kind: str, message: str) -> None:
+def _json(text: bytes) -> Any:
+    if text.count(b",") + text.count(b"[") + text.count(b"{") > MAX_JSON_MARKS:
+        raise LimitExceeded(f"got a list of more than {MAX_JSON_MARKS} values")
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise WireError(f"not JSON: {error}") from None
+
+
+def _failed(context: Context, kind: str, message: str, subject: str = "") -> None:
     context.telemetry.problem(
         log,
         "metricsmith_discovery_failures_total",
         f"{context.name}: {kind}: {message}; the last good targets stay",
+        subject=subject,
         source=context.name,
         kind=kind,
     )

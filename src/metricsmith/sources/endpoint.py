@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -23,6 +24,9 @@ PARAM = "__param_"
 META = "__meta_"
 DEFAULT_PORT = {"http": 80, "https": 443}
 
+_SCHEME = re.compile(r"[a-zA-Z]{1,10}://")
+_QUERY = re.compile(r"[?#]|%3[Ff]")
+
 SLOTS = 10
 MAX_SLOT_MS = 1000
 
@@ -41,8 +45,8 @@ class Endpoint:
 
     @property
     def shown(self) -> str:
-        """The URL without its query, which may hold a token: for logs and stream names."""
-        return self.url.partition("?")[0]
+        """The URL as logs and stream names may have it."""
+        return without_secrets(self.url)
 
     def fingerprint(self) -> int:
         """Return a number that stays the same over restarts, 64 bits."""
@@ -58,6 +62,19 @@ class Endpoint:
         """
         slot_ms = max(1, min(self.interval_ms // SLOTS, MAX_SLOT_MS))
         return self.fingerprint() % self.interval_ms // slot_ms * slot_ms
+
+
+def without_secrets(target: str) -> str:
+    """Return a target or URL without user, password, query and fragment.
+
+    Where these stand in a malformed one is anybody's guess: then nothing is shown but the scheme.
+
+    >>> without_secrets("http://me:pw@h:1/x?token=T"), without_secrets("http://me:p?w@h")
+    ('http://h:1/x', 'http://…')
+    """
+    scheme = found[0] if (found := _SCHEME.match(target)) else ""
+    path, *query = _QUERY.split(target[len(scheme) :], maxsplit=1)
+    return scheme + ("…" if "@" in "".join(query) else path.rpartition("@")[2])
 
 
 def discovered(target: str, labels: Mapping[str, str]) -> dict[str, str]:
@@ -113,12 +130,17 @@ def _with_port(address: str, scheme: str) -> str:
         raise ValueError(f"got no {ADDRESS}, wanted HOST:PORT")
     if scheme not in DEFAULT_PORT:
         raise ValueError(f'got {SCHEME} "{scheme[:50]}", wanted http or https')
-    if any(c in "/@?#\\" or c.isspace() for c in address):
-        raise ValueError(f'got address "{address[:200]}", wanted HOST:PORT')
+    got = f'got address "{without_secrets(address)[:200]}"'
+    if "@" in address:
+        raise ValueError(f"{got} with a user or password, wanted HOST:PORT and `basic_auth`")
+    if "?" in address:
+        raise ValueError(f"{got} with a query, wanted HOST:PORT, or a URL with each parameter once")
+    if any(c in "/#\\" or c.isspace() for c in address):
+        raise ValueError(f"{got}, wanted HOST:PORT")
     try:
         port = urlsplit(f"//{address}").port
     except ValueError:
-        raise ValueError(f'got address "{address[:200]}", wanted HOST:PORT') from None
+        raise ValueError(f"{got}, wanted HOST:PORT") from None
     if port is not None:
         return address
     return f"{address.rstrip(':')}:{DEFAULT_PORT[scheme]}"

@@ -11,7 +11,7 @@ from typing import ClassVar
 from metricsmith.contracts import Context, Emit
 from metricsmith.sources.client import HttpClient
 from metricsmith.sources.discovery import Found, Provider, providers
-from metricsmith.sources.endpoint import Endpoint, endpoint
+from metricsmith.sources.endpoint import Endpoint, discovered, endpoint
 from metricsmith.sources.settings import ScrapeConfig
 from metricsmith.sources.target import Equipment, Target
 
@@ -70,12 +70,13 @@ class ScrapeSource:
         """The distinct endpoints of all providers that can be scraped, those that run already first."""
         wanted: dict[Endpoint, None] = {}
         for number in sorted(self._found):
-            for labels in self._found[number]:
+            for one in self._found[number]:
+                labels = discovered(one.target, one.labels)
                 try:
                     if (named := endpoint(labels, self._context.name, self._config)) is not None:
                         wanted[named] = None
                 except ValueError as error:
-                    self._refused("target", f"a target is not scraped: {error}")
+                    self._refused("target", f"a target is not scraped: {error}", one.target)
         limit = self._config.target_limit
         if len(wanted) > limit:
             self._refused("target_limit", f"got {len(wanted)} targets, {limit} of them are scraped")
@@ -123,11 +124,12 @@ class ScrapeSource:
             task.cancel()
         await asyncio.gather(*everything, return_exceptions=True)
 
-    def _refused(self, kind: str, message: str) -> None:
+    def _refused(self, kind: str, message: str, subject: str = "") -> None:
         self._context.telemetry.problem(
             log,
             "metricsmith_discovery_failures_total",
             f"{self._context.name}: {message}",
+            subject=subject,
             source=self._context.name,
             kind=kind,
         )
