@@ -188,3 +188,18 @@ def test_what_a_failed_commit_left_behind_is_not_replayed(bench):
     found = replayed(bench)
     assert sorted(found) == list(range(10))
     assert [found[i] for i in range(4)] == expected[:4]
+
+
+JUNK = ["99999999999999999999", "9" * 19, "٣" * 20, "notes", f"{(1 << 62) + 1:020d}"]
+
+
+@pytest.mark.parametrize("name", JUNK)
+def test_a_file_that_is_no_segment_is_ignored_with_a_log_line(bench, caplog, name):
+    expected = write(bench)
+    junk = bench.folder / f"{name}.journal"
+    junk.write_bytes(b"junk")
+    assert list(replayed(bench).values()) == expected
+    assert f"{junk}: ignored" in caplog.text
+    journal = bench.open()
+    assert asyncio.run(journal.append(Batch(bench.layout(range(3)), 1, np.ones(3)))) == len(expected)
+    assert junk.read_bytes() == b"junk"

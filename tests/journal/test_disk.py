@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 import random
 import subprocess
@@ -95,6 +96,23 @@ async def test_after_a_failed_sync_the_segment_is_not_written_any_more(bench, mo
     assert [await journal.append(batch) for _ in range(2)] == [1, 2]
     assert [p.name for p in bench.segments()] == [f"{0:020d}.journal", f"{1:020d}.journal"]
     assert numbers(journal) == [0, 1, 2]
+    await journal.close()
+
+
+async def test_that_writing_works_again_is_logged_once(bench, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "metricsmith.journal")
+    journal = bench.open()
+    batch = Batch(bench.layout(range(9)), 1, np.ones(9))
+    disk = Disk(monkeypatch)
+    disk.room = 0
+    for _ in range(3):
+        with pytest.raises(DiskFull):
+            await journal.append(batch)
+    disk.room = None
+    for _ in range(3):
+        await journal.append(batch)
+    assert [r.levelname for r in caplog.records] == ["WARNING", "INFO"]
+    assert "can be written again" in caplog.messages[1]
     await journal.close()
 
 

@@ -23,6 +23,8 @@ SEGMENT_HEADER = struct.Struct("<8sIQI")
 FRAME_HEADER = struct.Struct("<4sBBHIIQII")
 _CRC_BYTES = 4
 MAX_PAYLOAD_BYTES = 1 << 30
+MAX_SEQUENCE = 1 << 62
+"""No journal gets so far, and every file and database that holds sequence numbers has room for more."""
 
 
 class Kind(IntEnum):
@@ -59,6 +61,15 @@ class FrameHeader:
 def segment_name(first_sequence: int) -> str:
     """Return the file name of the segment that begins with a sequence number."""
     return f"{first_sequence:020d}{SUFFIX}"
+
+
+def sequence_of(path: Path) -> int | None:
+    """Return the sequence number that a segment's file name says, None for a name that we do not give."""
+    name = path.stem
+    if path.suffix != SUFFIX or len(name) != 20 or not (name.isascii() and name.isdecimal()):
+        return None
+    sequence = int(name)
+    return sequence if sequence <= MAX_SEQUENCE else None
 
 
 def pack_segment_header(first_sequence: int) -> bytes:

@@ -136,11 +136,6 @@ class Journal:
         self._readers[name] = reader
         return reader
 
-    def forget(self, name: str) -> None:
-        """Drop the cursor of a consumer that is gone for good: it holds back no segment any more."""
-        self._cursors.pop(name, None)
-        self._cursor_path(name).unlink(missing_ok=True)
-
     def set_cursor(self, name: str, sequence: int) -> None:
         """Say that `name` needs nothing before `sequence`; kept in memory only.
 

@@ -44,6 +44,7 @@ class SegmentLog:
         self._lock = threading.Lock()
         self._layout_owner = object()
         self._begun = 0
+        self._failing = False
         self._open: tuple[SegmentWriter, SegmentEncoder] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -79,15 +80,14 @@ class SegmentLog:
                 writer.sync()
         except OSError as error:
             failure = journal_error(error, self._folder)
-            self._telemetry.problem(
-                _log, "metricsmith_journal_errors_total", f"commit failed: {failure}", reason=_reason(failure)
-            )
+            self._report("commit failed", failure, _reason(failure))
             self._abandon()
             raise failure from error
         except BaseException:
             self._abandon()  # the encoder may have counted definitions that were not written
             raise
         writer.keep()
+        self._works_again()
         self.next_sequence = first + len(batches)
         self._telemetry.count("metricsmith_journal_written_bytes_total", written)
         return first
@@ -104,9 +104,7 @@ class SegmentLog:
             self._open[0].sync()
         except OSError as error:
             failure = journal_error(error, self._folder)
-            self._telemetry.problem(
-                _log, "metricsmith_journal_errors_total", f"sync failed: {failure}", reason="sync"
-            )
+            self._report("sync failed", failure, "sync")
             self._abandon()
             raise failure from error
 
@@ -149,6 +147,16 @@ class SegmentLog:
             self._segments.pop()
             sync_folder(self._folder)
         return next_sequence
+
+    def _report(self, what: str, failure: JournalError, reason: str) -> None:
+        self._failing = True
+        message = f"{what}: {failure}"
+        self._telemetry.problem(_log, "metricsmith_journal_errors_total", message, reason=reason)
+
+    def _works_again(self) -> None:
+        if self._failing:
+            self._failing = False
+            _log.info("%s: can be written again", self._folder)
 
     def _current(self) -> tuple[SegmentWriter, SegmentEncoder]:
         if self._open is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import zlib
 from collections.abc import Callable, Iterator
@@ -17,9 +18,11 @@ from metricsmith.journal.format import (
     SUFFIX,
     FrameHeader,
     check_segment_header,
+    sequence_of,
     unpack_frame_header,
 )
 
+_log = logging.getLogger(__name__)
 _WINDOW_BYTES = 1 << 20
 
 Damage = Callable[[Path, int, str], None]
@@ -117,9 +120,15 @@ def _next_header(file: SegmentFile, start: int, end: int) -> int:
 
 
 def list_segments(folder: Path) -> list[Segment]:
-    """Return the segment files of a folder by first sequence number."""
-    paths = [p for p in sorted(folder.glob(f"*{SUFFIX}")) if len(p.stem) == 20 and p.stem.isdecimal()]
-    return [Segment(path, int(path.stem), path.stat().st_size) for path in paths]
+    """Return the segment files of a folder by first sequence number; files of other names are left alone."""
+    segments = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        sequence = sequence_of(path)
+        if sequence is None or not path.is_file():
+            _log.warning("%s: ignored, it is no segment of the journal", path)
+        else:
+            segments.append(Segment(path, sequence, path.stat().st_size))
+    return segments
 
 
 def repair_tail(segment: Segment) -> tuple[int, int]:
