@@ -115,11 +115,8 @@ class AgentProgram:
         """
         request = urllib.request.Request(f"{self.url}{path}", body, {"Content-Type": content_type})
         try:
-            with urllib.request.urlopen(request, timeout=LIMIT_S) as answer:
+            with _open(request) as answer:
                 return Answer(answer.status, answer.headers, answer.read().decode())
-        except urllib.error.HTTPError as refused:
-            with refused:
-                return Answer(refused.code, refused.headers, refused.read().decode())
         except http.client.HTTPException as broken:
             raise ConnectionError(f"the answer broke off: {broken!r}") from broken
 
@@ -167,6 +164,13 @@ class AgentProgram:
             if series.partition("{")[0] == name and all(pair in series for pair in wanted):
                 return float(value)
         return 0.0
+
+
+def _open(request: urllib.request.Request) -> Any:
+    try:
+        return urllib.request.urlopen(request, timeout=LIMIT_S)
+    except urllib.error.HTTPError as refusal:
+        return refusal
 
 
 class Log:
