@@ -30,6 +30,9 @@ h_bucket{le="+Inf"} 2
 h_sum 3.5
 h_count 2
 plain NaN
+pushed{job="batch",instance=""} 1
+pushed{job="",instance="",environment=""} 2
+pushed_not 3
 tier{environment="page"} -4e-3
 """
 LABELS = {"environment": "production"}
@@ -54,9 +57,9 @@ CASES: dict[str, dict[str, Any]] = {
         "honor_labels": True,
         "metric_relabel_configs": [{"source_labels": ["job"], "regex": "own", "action": "keep"}],
     },
-    "many_samples": {"sample_limit": 8},
+    "many_samples": {"sample_limit": 11},
     "few_enough": {
-        "sample_limit": 8,
+        "sample_limit": 11,
         "metric_relabel_configs": [{"source_labels": ["__name__"], "regex": "plain", "action": "drop"}],
     },
     "many_labels": {"label_limit": 5},

@@ -15,6 +15,7 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.sources.plan import REPORT, Planner
 from metricsmith.sources.samples import Explicit, Samples
 from metricsmith.sources.settings import ScrapeConfig
+from metricsmith.wire.exposition import Structure
 
 
 class Shop:
@@ -134,7 +135,7 @@ def test_markers_end_exactly_what_an_observer_believes_alive(scrapes):
         if scrape is None:
             outgoing = samples.failure(number, 0.0)
         else:
-            plan = planner.plan([name.encode() for name in scrape], {})
+            plan = planner.plan(Structure(tuple(name.encode() for name in scrape), {}))
             given_times = np.array([t is not None for t in scrape.values()], dtype=np.bool_)
             explicit = Explicit(np.zeros(len(scrape), dtype=np.int64), given_times)
             outgoing = samples.success(

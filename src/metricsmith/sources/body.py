@@ -69,7 +69,7 @@ class BodyReader:
         self._planner = planner
         self._shown = shown
         self._format = ExpositionFormat.TEXT
-        self._parser = ExpositionParser(self._format)
+        self._parser = self._new_parser()
         self._structure: Structure | None = None
         self._plan: Plan | None = None
         self._unchanged = 0
@@ -108,7 +108,8 @@ class BodyReader:
     def _parse(self, body: bytes, content_type: str) -> Scraped:
         unchanged, self._unchanged = self._unchanged, 0
         if (got := format_of(content_type)) is not self._format:
-            self._format, self._parser = got, ExpositionParser(got)
+            self._format = got
+            self._parser = self._new_parser()
         try:
             parsed = self._parser.parse(body)
         except ExpositionError as error:
@@ -123,9 +124,12 @@ class BodyReader:
             raise OverLimit(self._plan, self._config.sample_limit)
         return Scraped(self._plan, parsed.values, self._explicit(parsed))
 
+    def _new_parser(self) -> ExpositionParser:
+        return ExpositionParser(self._format, empty_labels=self._planner.honoured)
+
     def _learn(self, structure: Structure) -> Plan:
         telemetry, name = self._context.telemetry, self._context.name
-        plan = self._planner.plan(structure.keys, structure.metadata)
+        plan = self._planner.plan(structure)
         telemetry.count("metricsmith_scrape_layout_changes_total", source=name)
         if warnings := structure.warnings:
             telemetry.problem(

@@ -10,11 +10,20 @@ import numpy as np
 from metricsmith.errors import ScrapeError
 from metricsmith.model.arrays import I64, U32
 from metricsmith.model.batch import Layout
-from metricsmith.model.labels import decode_labels, encode_labels, encode_pairs, format_labels, split_key
+from metricsmith.model.labels import (
+    PAIR,
+    VALUE,
+    decode_labels,
+    encode_labels,
+    encode_pairs,
+    format_labels,
+    split_key,
+)
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.relabel import relabel
 from metricsmith.model.series import SeriesTable
 from metricsmith.sources.settings import ScrapeConfig
+from metricsmith.wire.exposition import Structure
 
 REPORT: Mapping[str, Metadata] = {
     "up": Metadata(MetricType.GAUGE, "", "1 when the last scrape of the target succeeded, else 0."),
@@ -68,6 +77,7 @@ class Planner:
         self._series = series
         self._labels = decode_labels(labels)
         _, self._pairs = split_key(labels)
+        self.honoured = tuple(label for label, _ in self._pairs) if config.honor_labels else ()
         self._stream = stream
         self._report = series.intern_many(encode_pairs(name.encode(), self._pairs) for name in REPORT)
         self._limited = bool(
@@ -77,12 +87,13 @@ class Planner:
         self._resolved: I64 = np.empty(0, dtype=np.int64)
         self.report = Layout(self._report, stream, REPORT)
 
-    def plan(self, keys: Sequence[bytes], metadata: Mapping[str, Metadata]) -> Plan:
+    def plan(self, structure: Structure) -> Plan:
         """Return the plan of a structure.
 
         Raises:
             ScrapeError: a series is over a label limit or has no name left.
         """
+        keys = self._exposed(structure)
         known = dict(zip(self._keys, self._resolved.tolist(), strict=True))
         resolve = self._resolve
         resolved = np.array(
@@ -92,7 +103,7 @@ class Planner:
         kept = np.flatnonzero(resolved != DROPPED)
         gather = self._without_duplicates(kept, resolved[kept])
         ids = resolved[gather].astype(np.uint32)
-        layout = Layout(np.concatenate((ids, self._report)), self._stream, {**metadata, **REPORT})
+        layout = Layout(np.concatenate((ids, self._report)), self._stream, {**structure.metadata, **REPORT})
         everything = len(gather) == len(keys)
         return Plan(layout, None if everything else gather, layout.ids[: len(ids)], len(keys), len(kept))
 
@@ -103,6 +114,16 @@ class Planner:
     def with_ended(self, plan: Plan, ended: U32) -> Layout:
         """Return the layout of a plan followed by the series `ended`."""
         return Layout(np.concatenate((plan.layout.ids, ended)), self._stream, plan.layout.metadata)
+
+    def _exposed(self, structure: Structure) -> Sequence[bytes]:
+        """The keys, with those empty labels that keep a target's label away."""
+        if not structure.empty:
+            return structure.keys
+        keys = list(structure.keys)
+        for label, rows in structure.empty.items():
+            for row in rows.tolist():
+                keys[row] += PAIR + label + VALUE
+        return keys
 
     def _without_duplicates(self, kept: I64, ids: I64) -> I64:
         # The last of equal series stays, and a report series is never taken from the exposition.
@@ -134,7 +155,8 @@ class Planner:
         if not clash:
             return encode_pairs(name, pairs + self._pairs)
         if self._config.honor_labels:
-            return encode_pairs(name, pairs + [pair for pair in self._pairs if pair[0] not in scraped])
+            given = [pair for pair in pairs if pair[1]]
+            return encode_pairs(name, given + [pair for pair in self._pairs if pair[0] not in scraped])
         return encode_pairs(name, _exported(pairs, self._pairs))
 
     def _check_limits(self, key: bytes) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 from metricsmith.errors import ExpositionError, LimitExceeded
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import decode_labels
+from metricsmith.wire.exposition.empty_labels import find_empty
 from metricsmith.wire.exposition.exemplars import cut_exemplars
 from metricsmith.wire.exposition.families import collect_metadata
 from metricsmith.wire.exposition.formats import ExpositionFormat
@@ -85,6 +86,7 @@ class ExpositionParser:
 
     Not for two threads at once. Remembers about as many bytes as the last document had, and its keys;
     parsers of documents that are equal but for their numbers remember them once together.
+    `empty_labels` are the names that `Structure.empty` tells of.
     """
 
     def __init__(
@@ -92,10 +94,12 @@ class ExpositionParser:
         format: ExpositionFormat,
         max_samples: int = 1_000_000,
         limits: SeriesLimits | None = None,
+        empty_labels: Sequence[bytes] = (),
     ) -> None:
         self._strict = format is ExpositionFormat.OPENMETRICS
         self._max_samples = max_samples
         self._series = SeriesParser(self._strict, limits or SeriesLimits())
+        self._empty_labels = empty_labels
         self._last: _Known | None = None
 
     def parse(self, body: bytes) -> ParsedDocument:
@@ -136,22 +140,23 @@ class ExpositionParser:
         texts = {} if last is None else last.template.keys_by_text(last.structure.keys)
         reading = read_document(body, separators, self._strict, self._max_samples, self._series, texts)
         template = make_template(body, separators, reading)
-        structure = self._structure(reading)
+        structure = self._structure(body, reading)
         document = Document(structure, reading.comments, template)
         if last is None or structure is not last.structure:  # else the structure must stay this one
-            document = _POOL.share(document, self._strict)
+            document = _POOL.share(document, self._strict, self._empty_labels)
         try:
             return self._finish(_Known(document), template.pieces, exemplars)
         except Broken as error:
             line = error.line or int(template.lines[error.sample])
             raise _at_line(body, line, error.message) from None
 
-    def _structure(self, reading: Reading) -> Structure:
+    def _structure(self, body: bytes, reading: Reading) -> Structure:
         metadata = collect_metadata(reading.comments, self._strict)
+        empty = find_empty(body, reading.spans[:, :2], self._empty_labels)
         last = None if self._last is None else self._last.document.structure
-        if last is not None and last.keys == reading.keys and last.metadata == metadata:
+        if last is not None and last.is_like(reading.keys, metadata, empty):
             return last
-        return Structure(reading.keys, metadata)
+        return Structure(reading.keys, metadata, empty)
 
     def _finish(self, known: _Known, pieces: Pieces, exemplars: list[int]) -> ParsedDocument:
         """Cast the numbers, hold them against the rules, and remember what was learned.

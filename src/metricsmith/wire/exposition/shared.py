@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from weakref import WeakValueDictionary
 
+from metricsmith.model.labels import PAIR
 from metricsmith.wire.exposition.comments import Comment
 from metricsmith.wire.exposition.structure import Structure
 from metricsmith.wire.exposition.template import Template
@@ -31,10 +33,11 @@ class DocumentPool:
         self._documents: WeakValueDictionary[bytes, Document] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def share(self, document: Document, strict: bool) -> Document:
-        """Return the document that was first given with the same text between its numbers."""
+    def share(self, document: Document, strict: bool, empty_labels: Sequence[bytes]) -> Document:
+        """Return the document that was first given with the same text between its numbers, read alike."""
         pieces = document.template.pieces
         digest = blake2b(pieces.literals, digest_size=32, person=b"strict" if strict else b"text")
         digest.update(pieces.sizes.tobytes())
+        digest.update(PAIR.join(empty_labels))
         with self._lock:
             return self._documents.setdefault(digest.digest(), document)
