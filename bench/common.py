@@ -8,6 +8,7 @@ import platform
 import statistics
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ EMPTY_AGENT = 'server: {{listen: "127.0.0.1:{port}"}}\nstorage: {{path: "{data}"
 
 @dataclass(frozen=True)
 class Usage:
-    """CPU seconds so far and resident bytes of a process and its children."""
+    """CPU seconds so far and resident bytes of a process."""
 
     cpu_s: float
     resident_bytes: int
@@ -85,11 +86,30 @@ def targets(series: int) -> Iterator[int]:
     port = free_port()
     process = multiprocessing.get_context("spawn").Process(target=_serve, args=(port, series), daemon=True)
     process.start()
+    wait_until_served(port)
     try:
         yield port
     finally:
         process.terminate()
         process.join()
+
+
+def wait_until_served(port: int) -> None:
+    """Return when a server answers on a port."""
+    for _ in range(200):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5).read()
+            return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError(f"nobody serves on port {port}")
+
+
+def counter(url: str, name: str) -> float:
+    """Return the sum of a counter on a server's own /metrics page."""
+    with urllib.request.urlopen(f"{url}/metrics", timeout=30) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
 
 
 def prometheus_config(port: int, count: int, interval: str) -> str:

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from metricsmith.demo.shop_metrics import ShopMetrics
+from metricsmith.demo.shop_metrics import PAYMENT_METHODS, ShopMetrics
 
 PRODUCTS = 500
 KEPT = 1000
@@ -97,7 +97,7 @@ class Shop:
     async def _create_order(self, _request: Request) -> Response:
         self.metrics.orders_created.inc()
         await self._call("stock", 4)
-        method = self._random.choice(("card", "wallet", "upi"))
+        method = self._random.choice(PAYMENT_METHODS)
         await self._call("payment", 18)
         if self._random.random() < PAYMENT_FAILS * (5 if self.chaos else 1):
             self.metrics.payments.labels(method, "declined").inc()

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # the documented backend has none
 
+PAYMENT_METHODS = ("card", "wallet", "upi")
 EXTERNAL_BUCKETS_MS = (5, 10, 25, 50, 100, 250, 500, 1000, 2500)
 
 
@@ -35,3 +36,13 @@ class ShopMetrics:
         self.chaos = Counter("chaos_events_total", "Disturbances made on purpose.", ("type",), registry=r)
         self.restarts = Counter("service_restarts_total", "Restarts of the service.", registry=r)
         self.latency = Gauge("simulated_latency_ms", "Latency added on purpose, in milliseconds.", registry=r)
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        # A counter that appears with its first event hides that event from `rate`.
+        self.orders_failed.labels("payment_declined")
+        for kind in ("latency", "error", "restart"):
+            self.chaos.labels(kind)
+        for method in PAYMENT_METHODS:
+            for status in ("accepted", "declined"):
+                self.payments.labels(method, status)
