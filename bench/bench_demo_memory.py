@@ -27,12 +27,11 @@ def main(seconds: float) -> None:
         "--port",
         str(free_port()),
     ]
-    seen = []
+    seen: list[float] = []
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as demo:
         while demo.poll() is None:
-            for child in psutil.Process(demo.pid).children():
-                if "run" in child.cmdline():
-                    seen.append(child.memory_info().rss / 2**20)
+            children = psutil.Process(demo.pid).children()
+            seen += [c.memory_info().rss / 2**20 for c in children if "run" in c.cmdline()]
             time.sleep(1)
     if demo.returncode or not seen:
         raise RuntimeError(f"the demo ended with {demo.returncode}")

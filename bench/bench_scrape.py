@@ -1,7 +1,7 @@
 """Claim: from scrape to durable store, metricsmith needs less CPU per sample than Prometheus.
 
 100 targets of 1,000 series each, the same for every contender, one after the other in one run. Samples
-are counted by each contender itself; our head has half its default size, so that flushes to blocks are measured too.
+are counted by each contender itself; our head has half its default size, so that flushes are measured too.
 `bench_scrape.py [SECONDS]` scrapes for that long at an interval of one second.
 """
 
