@@ -95,7 +95,7 @@ def test_data_directory_that_cannot_be_used_is_named(agent_program: Make, part: 
     [
         (
             "storage: {{type: influxdb}}\n",
-            ("storage.type", "influxdb", "embedded"),
+            ("metricsmith.yaml:1: storage.type", "influxdb", "embedded"),
         ),
         ('server: {{listen: "127.0.0.1"}}\n', ("metricsmith.yaml:1", "server.listen", "HOST:PORT")),
         ("server: [\n", ("metricsmith.yaml:",)),
@@ -123,10 +123,10 @@ def test_what_is_configured_but_not_used_yet_is_named_in_the_log(agent_program: 
     )
     agent.start()
     for name in ("alerts.rules", "bus", "rules.files"):
-        assert "WARN" in agent.log.wait_for(f"{name} is configured, but this version does not use it yet")
+        assert "WARN" in agent.log.wait_for(f"{name}: configured, but this version does not use it yet")
     assert agent.stop() == 0
     agent.config = agent.config.replace("alerts: {{", "alerts: {{enabled: false, ").replace("bus: ", "#")
     agent.start()
-    assert "rules.files is configured" in agent.log.text()
-    assert "alerts.rules is configured" not in agent.log.text(), "they were switched off"
-    assert "bus is configured" not in agent.log.text()
+    assert "rules.files: configured" in agent.log.text()
+    assert "alerts.rules: configured" not in agent.log.text(), "they were switched off"
+    assert "bus: configured" not in agent.log.text()

@@ -22,7 +22,7 @@ from metricsmith.testing import services
 
 
 def named(target: str, group: dict[str, str] | None = None, **settings: Any) -> Any:
-    config = ScrapeSource.Config.model_validate(settings)
+    config = ScrapeSource.Config.model_validate({"targets": ["h:1"], **settings})
     return endpoint(discovered(target, group or {}), "shop", config)
 
 
@@ -95,7 +95,7 @@ def test_discovered_intervals_have_bounds(interval, timeout):
 )
 def test_settings_that_cannot_work_are_refused(settings, hint):
     with pytest.raises(ValidationError, match=hint) as refused:
-        ScrapeSource.Config.model_validate(settings)
+        ScrapeSource.Config.model_validate({"targets": ["h:1"], **settings})
     assert "pw" not in str(refused.value).split("input_value")[0]
 
 
@@ -183,7 +183,9 @@ def test_targets_and_labels_are_those_of_prometheus(tmp_path: Path, promtool: Pa
     settings = {"interval": "1h", "params": {"module": ["default"]}}
     got = {}
     for job, target, labels, rules in jobs:
-        config = ScrapeSource.Config.model_validate({**settings, "relabel_configs": rules})
+        config = ScrapeSource.Config.model_validate(
+            {"targets": ["h:1"], **settings, "relabel_configs": rules}
+        )
         try:
             found = endpoint(discovered(target, labels), job, config)
         except ValueError:

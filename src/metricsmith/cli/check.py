@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from metricsmith import registry
 from metricsmith.config import load_file
 
 
@@ -16,11 +15,12 @@ def check_config(
 ) -> None:
     """Check a configuration file and print every mistake in it."""
     configuration = load_file(file)
-    counts = ", ".join(f"{len(configuration.of(g))} {g}" for g in ("sources", "processors", "sinks"))
+    counts = ", ".join(_count(len(configuration.of(g)), g) for g in ("sources", "processors", "sinks"))
     mode = configuration.settings.service.type.value
-    settings = configuration.settings
-    for name in settings.unused():
-        typer.echo(f"note: {name} is configured, but this version does not use it yet", err=True)
-    if settings.storage.type not in registry.known("stores"):
-        typer.echo(f"note: storage.type {settings.storage.type} cannot be run by this version yet", err=True)
+    for note in configuration.notes:
+        typer.echo(f"note: {note}", err=True)
     typer.echo(f"{file}: ok ({mode}; storage {configuration.settings.storage.type}; {counts})")
+
+
+def _count(number: int, plural: str) -> str:
+    return f"{number} {plural.removesuffix('s') if number == 1 else plural}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import logging
 import re
 import typing
 from collections.abc import Iterator, Mapping
@@ -13,12 +12,13 @@ import yaml
 from pydantic import BaseModel, SecretStr
 
 from metricsmith.config.settings import Settings
-
-log = logging.getLogger(__name__)
+from metricsmith.errors import Problem
 
 PREFIX = "METRICSMITH_"
 OLD_PREFIX = "PLANTD_MODULE_METRIC_"
 CONFIG = "CONFIG"
+_OF_COMMANDS = frozenset({CONFIG, "URL"})
+"""Options of commands, not settings: the configuration file, and the agent that is asked."""
 
 SHORT_NAMES: dict[str, tuple[str, ...]] = {
     "TYPE": ("service", "type"),
@@ -48,26 +48,33 @@ def config_path(environment: Mapping[str, str]) -> str | None:
 
 
 def overrides(environment: Mapping[str, str]) -> dict[tuple[str, ...], tuple[str, Any]]:
-    """Return setting path → (variable, value) of all overrides; ours win over the old prefix.
-
-    A variable that belongs to no setting is logged, not refused: others may
-    set variables that begin like ours.
-    """
+    """Return setting path → (variable, value) of all overrides; ours win over the old prefix."""
     known = variables()
     found: dict[tuple[str, ...], tuple[str, Any]] = {}
     for prefix in (OLD_PREFIX, PREFIX):
         # Short names first, so that the full name of the same setting wins over them.
         for variable in sorted(environment, key=lambda v: v.removeprefix(prefix) not in SHORT_NAMES):
             name = variable.removeprefix(prefix)
-            if not variable.startswith(prefix) or name == CONFIG:
-                continue
-            if name in known:
+            if variable.startswith(prefix) and name in known:
                 found[known[name]] = (variable, _value(known[name], environment[variable]))
-            elif not _FROM_KUBERNETES.fullmatch(name):
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f"; did you mean {prefix}{near[0]}?" if near else ""
-                log.warning("environment variable %s belongs to no setting%s", variable, hint)
     return found
+
+
+def unknown(environment: Mapping[str, str]) -> list[Problem]:
+    """Return a note for each variable that belongs to no setting.
+
+    They are not refused: others may set variables that begin like ours.
+    """
+    known, notes = variables(), []
+    for variable in sorted(environment):
+        prefix = next((p for p in (PREFIX, OLD_PREFIX) if variable.startswith(p)), None)
+        name = variable.removeprefix(prefix or "")
+        if prefix is None or name in known or name in _OF_COMMANDS or _FROM_KUBERNETES.fullmatch(name):
+            continue
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {prefix}{near[0]}?" if near else ""
+        notes.append(Problem("", "belongs to no setting", f"environment variable {variable}", hint=hint))
+    return notes
 
 
 def _paths(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -13,12 +13,16 @@ from pydantic import BaseModel, ValidationError
 
 from metricsmith import registry
 from metricsmith.config import environment as env
-from metricsmith.config.settings import Mode, Settings
-from metricsmith.config.yaml_lines import Document, Path, read_yaml, show
+from metricsmith.config.notes import notes
+from metricsmith.config.settings import LATER_STORES, Mode, Settings
+from metricsmith.config.wording import ABSENT, brief, describe, nearest, one_of
+from metricsmith.config.yaml_lines import Document, Origins, Path, read_yaml
 from metricsmith.errors import ConfigError, Problem
 
-_SECRET_WORDS = ("password", "secret", "token", "credentials", "api_key", "license_key")
+MAX_NAME = 200
 _GROUPS = ("sources", "processors", "sinks")
+_OF_EVERY_PART = ("type", "name")
+_OWN_SOURCE = "self"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +37,17 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """Typed settings and parts, ready to run."""
+    """Typed settings and parts, ready to run, and what their author should know of them."""
 
     settings: Settings
     parts: tuple[Part, ...]
-    file: str = ""
+    notes: tuple[Problem, ...]
+    origins: Origins = field(repr=False)
+
+    @property
+    def file(self) -> str:
+        """The file's name; empty when there is none."""
+        return self.origins.file
 
     def of(self, group: str) -> list[Part]:
         """Return the parts of a group, in order."""
@@ -66,19 +76,20 @@ def load_text(text: str, file: str = "", environment: Mapping[str, str] | None =
     document = read_yaml(text, file, environment)
     if not isinstance(document.data, dict):
         raise ConfigError(
-            [Problem("", f"got {_brief(document.data)}, wanted sections such as service:", file, 1)]
+            [Problem("", f"got {brief(document.data)}, wanted sections such as service:", file, 1)]
         )
-    checker = _Checker(document, file)
+    checker = _Checker(document)
     checker.apply_overrides(env.overrides(environment))
-    return checker.check()
+    return checker.check(env.unknown(environment))
 
 
 class _Checker:
-    def __init__(self, document: Document, file: str) -> None:
+    def __init__(self, document: Document) -> None:
         self.document = document
-        self.file = file
-        self.variables: dict[Path, str] = {}
+        self.origins = document.origins
         self.problems = list(document.problems)
+        # What the file does not give, such as an unset variable, is not told to be wrong as well.
+        self._known_bad = {problem.path for problem in document.problems}
 
     def apply_overrides(self, overrides: Mapping[tuple[str, ...], tuple[str, Any]]) -> None:
         for path, (variable, value) in overrides.items():
@@ -88,80 +99,130 @@ class _Checker:
                     section[part] = {}
                 section = section[part]
             section[path[-1]] = value
-            self.variables[path] = variable
+            self.origins.variables[path] = variable
 
-    def check(self) -> Configuration:
+    def check(self, unknown_variables: list[Problem]) -> Configuration:
         data = {key: value for key, value in self.document.data.items() if value is not None}
         settings = self._validate(Settings, data, ())
-        parts = [part for group in _GROUPS for part in self._parts(group, data.get(group) or [])]
-        self._unique_names(parts)
+        self._storage_type(data.get("storage"))
+        parts: dict[Path, Part] = {}
+        for group in _GROUPS:
+            items = data.get(group)
+            if isinstance(items, list):  # else the settings model has reported it
+                parts |= self._parts(group, items)
+                self._unique_names(group, items)
         if self.problems or settings is None:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line))
-        return Configuration(_with_mode(settings, data), tuple(parts), self.file)
+        settings = _with_mode(settings, data)
+        intervals = {path: getattr(part.config, "interval", None) for path, part in parts.items()}
+        known_intervals = {path: ms for path, ms in intervals.items() if isinstance(ms, int)}
+        told = [*unknown_variables, *notes(settings, known_intervals, self.origins)]
+        return Configuration(settings, tuple(parts.values()), tuple(told), self.origins.shallow())
 
-    def _parts(self, group: str, items: Any) -> list[Part]:
-        if not isinstance(items, list):
-            return []  # the settings model has reported it
-        parts = (self._part(group, (group, i), item) for i, item in enumerate(items))
-        return [part for part in parts if part is not None]
+    def _storage_type(self, storage: Any) -> None:
+        name = storage.get("type") if isinstance(storage, dict) else None
+        if not isinstance(name, str) or name in registry.BUILT_IN["stores"] or name in LATER_STORES:
+            return
+        known = registry.known("stores")
+        if name not in known:
+            message = f"got {brief(name)}, wanted {one_of(known)}"
+            self._problem(("storage", "type"), message, nearest(name, [*known, *LATER_STORES]))
+
+    def _parts(self, group: str, items: list[Any]) -> Iterator[tuple[Path, Part]]:
+        for i, item in enumerate(items):
+            part = self._part(group, (group, i), item)
+            if part is not None:
+                yield (group, i), part
 
     def _part(self, group: str, path: Path, item: Any) -> Part | None:
-        if not isinstance(item, dict) or not isinstance(item.get("type"), str):
-            self._problem(path, f"got {_brief(item)}, wanted a mapping with a `type`")
-            return None
-        type_name = item["type"]
-        try:
-            cls = registry.load(group, type_name)
-        except KeyError:
-            hint = f"one of {', '.join(registry.known(group)) or 'none yet'}"
-            self._problem(
-                (*path, "type"),
-                f'got "{type_name}", wanted {hint}',
-                _nearest(type_name, registry.known(group)),
-            )
+        cls = self._class(group, path, item)
+        if cls is None:
             return None
         values = {key: value for key, value in item.items() if key != "type"}
-        name = values.get("name", type_name)
+        name = values.get("name", item["type"])
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
+            self._problem((*path, "name"), f"got {brief(name)}, wanted text of 1 to {MAX_NAME} characters")
         if "name" not in cls.Config.model_fields:
             values.pop("name", None)
         config = self._validate(cls.Config, values, path)
-        return None if config is None else Part(group, type_name, str(name), config)
+        return None if config is None else Part(group, item["type"], str(name), config)
 
-    def _unique_names(self, parts: Sequence[Part]) -> None:
-        seen: set[tuple[str, str]] = set()
-        for part in parts:
-            if (part.group, part.name) in seen:
-                self._problem(
-                    (part.group,), f'two parts are called "{part.name}", wanted distinct names', "set `name`"
-                )
-            seen.add((part.group, part.name))
+    def _class(self, group: str, path: Path, item: Any) -> Any:
+        name = item.get("type") if isinstance(item, dict) else None
+        if isinstance(name, str):
+            with suppress(KeyError):
+                return registry.load(group, name)
+        known = registry.known(group)
+        if not known:
+            self._problem(path, f"no {group} can be configured in this version yet")
+        elif not isinstance(item, dict):
+            self._problem(path, f"got {brief(item)}, wanted a mapping with a `type`")
+        elif name is None:
+            self._problem(path, f"`type` is missing, wanted {one_of(known)}")
+        else:
+            hint = nearest(str(name), known)
+            self._problem((*path, "type"), f"got {brief(name)}, wanted {one_of(known)}", hint)
+        return None
+
+    def _unique_names(self, group: str, items: list[Any]) -> None:
+        mappings = {(group, i): item for i, item in enumerate(items) if isinstance(item, dict)}
+        seen: dict[str, Path] = {}
+        for path, item in mappings.items():
+            name = item.get("name", item.get("type"))
+            if not isinstance(name, str) or not name:
+                continue
+            if name in seen:
+                first = self.origins.line(seen[name])
+                message = f'a second part is called "{name}", wanted distinct names'
+                hint = f"the first is on line {first}; set `name`"
+                self._problem((*path, "name") if "name" in item else path, message, hint)
+            elif group == "sources" and name == _OWN_SOURCE and item.get("type") != _OWN_SOURCE:
+                self._problem((*path, "name"), "got the name of the agent's own metrics, wanted another")
+            seen.setdefault(name, path)
 
     def _validate(self, model: type[Any], data: Any, path: Path) -> Any:
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                self._report(model, (*path, *detail["loc"]), detail)
+            for detail in _causes(error):
+                self._report(model, data, path, detail)
             return None
 
-    def _report(self, model: type[BaseModel], path: Path, detail: Any) -> None:
-        kind = detail["type"]
-        if kind == "extra_forbidden":
-            known = _keys_beside(model, detail["loc"])
-            self._problem(path, "unknown key", _nearest(str(path[-1]), known))
-        elif kind == "missing":
-            self._problem(path, "missing, wanted a value")
-        elif kind == "value_error":
-            self._problem(path, _message(path, detail))
-        else:
-            self._problem(path, f"got {_shown(path, detail['input'])}, wanted {_wanted(detail)}")
+    def _report(self, model: type[BaseModel], data: Any, path: Path, detail: Any) -> None:
+        loc = tuple(part for part in detail["loc"] if part != "[key]")
+        raw, here = _at(data, loc, detail["input"]), (*path, *loc)
+        message, hint = describe(model, here, detail, raw, _OF_EVERY_PART if path else ())
+        if detail["type"] == ABSENT:
+            here = path
+        self._problem(here, message, hint)
 
     def _problem(self, path: Path, message: str, hint: str = "") -> None:
-        variable = self.variables.get(path)
-        if variable:
-            self.problems.append(Problem(show(path), message, f"environment variable {variable}", 0, hint))
-        else:
-            self.problems.append(Problem(show(path), message, self.file, self.document.line(path), hint))
+        problem = self.origins.problem(path, message, hint)
+        if problem.path not in self._known_bad:
+            self.problems.append(problem)
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """Return the errors that do not follow from others: a list is short when its items were refused."""
+    details = error.errors(include_url=False)
+    misspelt = any(detail["type"] == "extra_forbidden" for detail in details)
+    holders = {detail["loc"][:-1] for detail in details}
+
+    def follows(detail: Any) -> bool:
+        kind = detail["type"]
+        return (kind == ABSENT and misspelt) or (kind == "too_short" and detail["loc"] in holders)
+
+    return [detail for detail in details if not follows(detail)]
+
+
+def _at(data: Any, loc: Path, default: Any) -> Any:
+    """Return the value as it was written, not what validation made of it so far."""
+    for part in loc:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return default
+    return data
 
 
 def _with_mode(settings: Settings, data: Mapping[str, Any]) -> Settings:
@@ -170,63 +231,3 @@ def _with_mode(settings: Settings, data: Mapping[str, Any]) -> Settings:
         return settings
     service = settings.service.model_copy(update={"type": Mode.CONSUMER})
     return settings.model_copy(update={"service": service})
-
-
-def _keys_beside(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
-    for part in loc[:-1]:
-        if isinstance(part, int):
-            continue
-        field = model.model_fields.get(part)
-        nested = env.nested_model(field.annotation) if field else None
-        if nested is None:
-            return []
-        model = nested
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _nearest(word: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(word, known, 1)
-    return f'did you mean "{near[0]}"?' if near else ""
-
-
-def _message(path: Path, detail: Any) -> str:
-    message = (
-        str(detail["ctx"]["error"]) if "ctx" in detail and "error" in detail["ctx"] else str(detail["msg"])
-    )
-    message = message.removeprefix("Value error, ")
-    return message if "got " in message else f"got {_shown(path, detail['input'])}, wanted {message}"
-
-
-def _wanted(detail: Any) -> str:
-    context = detail.get("ctx", {})
-    match detail["type"]:
-        case "enum" | "literal_error":
-            return f"one of {context['expected']}"
-        case "greater_than_equal":
-            return f"at least {context['ge']}"
-        case "less_than_equal":
-            return f"at most {context['le']}"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return "a mapping of keys to values"
-        case "tuple_type" | "list_type":
-            return "a list"
-    return str(detail["msg"]).removeprefix("Input should be ").removeprefix("a valid ")
-
-
-def _shown(path: Path, value: Any) -> str:
-    if any(word in str(part).lower() for part in path for word in _SECRET_WORDS):
-        return "a secret (not shown)"
-    return _brief(value)
-
-
-def _brief(value: Any) -> str:
-    match value:
-        case None:
-            return "nothing"
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-        case str():
-            return f'"{value[:60]}"'
-    return str(value)[:60]

@@ -16,6 +16,8 @@ from metricsmith.journal.config import JournalConfig
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 from metricsmith.store.settings import EmbeddedConfig
 
+LATER_STORES = ("file", "influxdb", "prometheus")
+"""Storage types whose settings load, though no store of that type is there yet."""
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 

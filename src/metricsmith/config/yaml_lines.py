@@ -5,38 +5,61 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import yaml
 
 from metricsmith.errors import ConfigError, Problem
+from metricsmith.model.yaml_guard import MAX_DEPTH, check_depth
 
 MAX_BYTES = 4 << 20
-MAX_NODES = 200_000
-MAX_DEPTH = 50
 
 Path: TypeAlias = tuple[str | int, ...]
+Pair: TypeAlias = tuple[yaml.Node, yaml.Node]
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 # There `${name}` is a group of the regular expression, not a variable.
 _LITERAL_KEYS = frozenset({"regex", "replacement", "expr", "message"})
+_MERGE = "tag:yaml.org,2002:merge"
+_COLLECTIONS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 
 
 @dataclass(slots=True)
-class Document:
-    """Plain data, for each path in it the line (1-based) where it stands, and mistakes found on the way."""
+class Origins:
+    """Where each setting comes from: a line (1-based) of the file, or an environment variable."""
 
-    data: Any
+    file: str
     lines: dict[Path, int] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    variables: dict[Path, str] = field(default_factory=dict)
+
+    def problem(self, path: Path, message: str, hint: str = "") -> Problem:
+        """Return a problem of a setting that says where it comes from."""
+        variable = self.variables.get(path)
+        if variable:
+            return Problem(show(path), message, f"environment variable {variable}", 0, hint)
+        return Problem(show(path), message, self.file, self.line(path), hint)
 
     def line(self, path: Path) -> int:
         """Return the line of a path, or of its nearest ancestor that stands in the file; 0 if none."""
         while path not in self.lines and path:
             path = path[:-1]
         return self.lines.get(path, 0)
+
+    def shallow(self) -> Origins:
+        """Return those of settings and parts alone: the line of each target is no use after loading."""
+        lines = {path: line for path, line in self.lines.items() if len(path) <= 2}
+        return Origins(self.file, lines, self.variables)
+
+
+@dataclass(slots=True)
+class Document:
+    """Plain data, where each value comes from, and mistakes found on the way."""
+
+    data: Any
+    origins: Origins
+    problems: list[Problem]
 
 
 def show(path: Path) -> str:
@@ -62,53 +85,89 @@ def read_yaml(text: str, file: str, environment: Mapping[str, str] | None = None
     """
     if len(text) > MAX_BYTES:
         raise ConfigError([Problem("", f"got {len(text)} characters, wanted at most {MAX_BYTES}", file)])
+    text = text.removeprefix("\ufeff")
     try:
+        check_depth(text)
         root = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        detail = " ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError([Problem("", f"not YAML: {detail}", file, line)]) from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError([Problem("", f"not YAML: {str(error)[:200]}", file)]) from None
+    except yaml.YAMLError as error:
+        raise ConfigError([_not_yaml(error, text, file)]) from None
+    except ValueError as error:
+        raise ConfigError([Problem("", str(error), file)]) from None
     reader = _Reader(file, os.environ if environment is None else environment)
     data = {} if root is None else reader.convert(root, ())
-    return Document(data, reader.lines, reader.problems)
+    return Document(data, reader.origins, reader.problems)
+
+
+def _not_yaml(error: yaml.YAMLError, text: str, file: str) -> Problem:
+    if isinstance(error, yaml.reader.ReaderError):
+        before = text.encode()[: error.position]
+        message = f"not YAML: got the control character #x{error.character:02x}"
+        return Problem("", message, file, before.count(b"\n") + 1)
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return Problem("", f"not YAML: {' '.join(str(error).split())[:200]}", file)
+    line = error.problem_mark.line
+    if "but found another document" in str(error.problem):
+        return Problem("", "got a second document after ---, wanted one document", file, line + 1)
+    detail = " ".join(part for part in (error.context, error.problem) if part)
+    lines = text.splitlines()
+    begin = lines[line][: error.problem_mark.column + 1] if line < len(lines) else ""
+    hint = "a tab stands there; YAML is indented with spaces" if begin.strip(" -").startswith("\t") else ""
+    return Problem("", f"not YAML: {detail}", file, line + 1, hint)
 
 
 class _Reader:
     def __init__(self, file: str, environment: Mapping[str, str]) -> None:
-        self.file = file
         self.environment = environment
-        self.lines: dict[Path, int] = {}
+        self.origins = Origins(file)
         self.problems: list[Problem] = []
-        self.nodes = 0
         self._constructor = yaml.SafeLoader("")
 
     def convert(self, node: yaml.Node, path: Path) -> Any:
         line = node.start_mark.line + 1
-        self.lines.setdefault(path, line)
-        self.nodes += 1
-        if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
-            problem = Problem(
-                show(path), f"got more than {MAX_NODES} values or {MAX_DEPTH} levels", self.file, line
-            )
+        self.origins.lines.setdefault(path, line)
+        if len(path) > MAX_DEPTH:  # aliases can nest deeper than the text does
+            problem = self.origins.problem(path[:3], f"got more than {MAX_DEPTH} levels of nesting")
             raise ConfigError([*self.problems, problem])
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, path, line)
+        if node.tag not in _COLLECTIONS:
+            self._problem(path, f"got the tag {node.tag[:100]}, wanted plain values", line)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.convert(child, (*path, i)) for i, child in enumerate(node.value)]
-        return self._scalar(node, path, line)
+        return [self.convert(child, (*path, i)) for i, child in enumerate(node.value)]
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "?"
-            line = key_node.start_mark.line + 1
+        for key_node, value_node in self._own(node):
+            key = _key(key_node)
             if key in result:
-                self._problem((*path, key), f'duplicate key "{key}"', line)
-            self.lines[*path, key] = line
-            result[key] = self.convert(value_node, (*path, key))
+                self._problem((*path, key), f'duplicate key "{key}"', key_node.start_mark.line + 1)
+            result[key] = self._value(key_node, value_node, path)
+        for key_node, value_node in self._merged(node, path):
+            if _key(key_node) not in result:
+                result[_key(key_node)] = self._value(key_node, value_node, path)
         return result
+
+    def _value(self, key: yaml.Node, value: yaml.Node, path: Path) -> Any:
+        below = (*path, _key(key))
+        self.origins.lines[below] = key.start_mark.line + 1
+        return self.convert(value, below)
+
+    def _own(self, node: yaml.MappingNode) -> list[Pair]:
+        return [pair for pair in node.value if pair[0].tag != _MERGE]
+
+    def _merged(self, node: yaml.MappingNode, path: Path) -> Iterator[Pair]:
+        """Yield what `<<` brings, nearest first; the first pair of a key is the one that counts."""
+        for key_node, value in node.value:
+            if key_node.tag != _MERGE:
+                continue
+            for base in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                if isinstance(base, yaml.MappingNode):
+                    yield from self._own(base)
+                    yield from self._merged(base, path)
+                else:
+                    line = key_node.start_mark.line + 1
+                    self._problem((*path, "<<"), "wanted an alias of a mapping, such as *base", line)
 
     def _scalar(self, node: yaml.Node, path: Path, line: int) -> Any:
         try:
@@ -130,4 +189,8 @@ class _Reader:
         return ""
 
     def _problem(self, path: Path, message: str, line: int) -> None:
-        self.problems.append(Problem(show(path), message, self.file, line))
+        self.problems.append(Problem(show(path), message, self.origins.file, line))
+
+
+def _key(node: yaml.Node) -> str:
+    return str(node.value) if isinstance(node, yaml.ScalarNode) else "?"

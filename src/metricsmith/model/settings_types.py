@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BeforeValidator, PlainSerializer, SecretStr
+from pydantic.fields import FieldInfo
 
 from metricsmith.model.duration import format_duration, parse_duration
 
@@ -20,7 +21,7 @@ def _duration(value: Any) -> int:
         return parse_duration(value)
     if isinstance(value, int) and not isinstance(value, bool) and value == 0:
         return 0
-    raise ValueError(f"got {value!r}, wanted a duration with its unit, such as 15s")
+    raise ValueError("a duration with its unit, such as 15s")
 
 
 def parse_size(text: str) -> int:
@@ -56,7 +57,7 @@ def _size(value: Any) -> int:
         return parse_size(value)
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    raise ValueError(f"got {value!r}, wanted a size such as 64MB")
+    raise ValueError("a size such as 64MB")
 
 
 DurationMs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_duration, when_used="json")]
@@ -64,6 +65,22 @@ DurationMs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_d
 
 SizeBytes = Annotated[int, BeforeValidator(_size)]
 """A size setting, written as 64MB or a number of bytes."""
+
+
+def has_type(field: FieldInfo, marked: Any) -> bool:
+    """Return whether a setting is of a type such as DurationMs, be it optional or not."""
+    marks = get_args(marked)[1:]
+    optional = [m for a in get_args(field.annotation) for m in get_args(a)[1:]]
+    return any(m in marks for m in [*field.metadata, *optional])
+
+
+def in_unit(field: FieldInfo, number: float) -> str:
+    """Return a number as people write it in that setting: 10 is 10ms in a duration, 10B in a size."""
+    if has_type(field, DurationMs):
+        return format_duration(int(number))
+    if has_type(field, SizeBytes):
+        return format_size(number).replace(".0", "")
+    return str(number)
 
 
 def reveal(secret: SecretStr | str) -> str:

@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -161,9 +162,8 @@ class Agent:
             cls = registry.load("stores", storage.type)
         except KeyError:
             known = ", ".join(registry.known("stores"))
-            problem = Problem(
-                "storage.type", f'"{storage.type}" cannot be used by this version, wanted {known}'
-            )
+            message = f'"{storage.type}" cannot be used by this version, wanted {known}'
+            problem = self.configuration.origins.problem(("storage", "type"), message)
             raise ConfigError([problem]) from None
         store: Store = cls(storage, self.context("store"))
         return store
@@ -178,7 +178,8 @@ class Agent:
             for field in type(old).model_fields:
                 path = f"{section}.{field}"
                 if path not in RELOADABLE and getattr(old, field) != getattr(now, field):
-                    problems.append(Problem(path, "changed, and only a restart can change it", new.file))
+                    message = "changed, and only a restart can change it"
+                    problems.append(new.origins.problem((section, field), message))
         return problems
 
     def _describe_self(self) -> None:
@@ -193,8 +194,14 @@ class Agent:
 
 def source_parts(configuration: Configuration) -> list[Part]:
     """Return the configured sources and, unless one is configured, the agent's own metrics."""
-    parts = configuration.of("sources")
+    instance = {"instance": configuration.settings.service.name}
+    parts = [
+        replace(part, config=part.config.model_copy(update=instance))
+        if part.type == "self" and "instance" not in part.config.model_fields_set
+        else part
+        for part in configuration.of("sources")
+    ]
     if any(part.type == "self" for part in parts):
         return parts
     own = registry.load("sources", "self")
-    return [*parts, Part("sources", "self", "self", own.Config(instance=configuration.settings.service.name))]
+    return [*parts, Part("sources", "self", "self", own.Config(**instance))]

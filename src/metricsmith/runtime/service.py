@@ -9,7 +9,6 @@ import logging
 from metricsmith.api.app import AgentStatus, ApiContext, ApiLimits, MetricsPage, create_app
 from metricsmith.config import load_file
 from metricsmith.config.load import Configuration
-from metricsmith.config.settings import Settings
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.promql.engine import Engine, EngineConfig
@@ -42,7 +41,7 @@ class Service:
     async def run(self) -> None:
         """Serve until `request_stop`; the server answers /health while the journal is replayed."""
         settings = self.agent.configuration.settings
-        warn_of_unused(settings)
+        log_notes(self.agent.configuration)
         host, port = settings.server.address()
         try:
             server = HttpServer(create_app(self._api_context()), host, port)
@@ -93,7 +92,7 @@ class Service:
                 new = load_file(file)
                 await self.agent.reload(new)
                 set_up_logging(new.settings.logging)
-                warn_of_unused(new.settings)
+                log_notes(new)
             except Exception:
                 telemetry.set("metricsmith_config_last_reload_success", 0)
                 telemetry.count("metricsmith_config_reloads_total", result="failure")
@@ -161,10 +160,10 @@ def tune_garbage_collection() -> None:
     gc.set_threshold(20_000, 20, 50)
 
 
-def warn_of_unused(settings: Settings) -> None:
-    """Log every configured thing that this version loads but does not do yet: nothing is silent."""
-    for name in settings.unused():
-        log.warning("%s is configured, but this version does not use it yet", name)
+def log_notes(configuration: Configuration) -> None:
+    """Log what loads and is not done, and variables that belong to no setting: nothing is silent."""
+    for note in configuration.notes:
+        log.warning("%s", note)
 
 
 def make_engine(agent: Agent) -> Engine:

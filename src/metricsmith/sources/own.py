@@ -34,7 +34,9 @@ class OwnMetricsConfig(PartConfig):
 
     interval: DurationMs = Field(15_000, ge=100, le=86_400_000, description="Time between readings.")
     instance: str = Field(
-        default_factory=socket.gethostname, min_length=1, description="`instance` label of the series."
+        default_factory=socket.gethostname,
+        min_length=1,
+        description="`instance` label of the series; else `service.name`.",
     )
 
 

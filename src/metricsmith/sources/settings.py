@@ -2,27 +2,73 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 from typing import Annotated, Literal
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from metricsmith.contracts import PartConfig
+from metricsmith.model.duration import format_duration
 from metricsmith.model.relabel import LABEL_NAME, RelabelRule
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 
 DAY_MS = 86_400_000
 MIN_INTERVAL_MS = 10
 DEFAULT_TIMEOUT_MS = 10_000
+URL_WANTED = "wanted a URL such as http://127.0.0.1:3000/metrics"
+_USER = re.compile(r"[^/]*@")
+
+
+def _got(target: str) -> str:
+    """What was got, without user, password and query, which may be secrets."""
+    return f'got "{_USER.sub("", target.partition("?")[0])[:200]}"'
 
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f'got "{value[:200]}", wanted a URL such as http://127.0.0.1:3000/metrics')
+    try:
+        parts = urlsplit(value)
+    except ValueError:  # brackets that hold no IPv6 address
+        raise ValueError(f"{_got(value)}, {URL_WANTED}") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("got a URL with a user or password in it, wanted basic_auth")
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, value)):
+        raise ValueError(f"{_got(value)}, {URL_WANTED}")
+    _check_port(parts, value)
+    return value
+
+
+def _check_port(parts: SplitResult, target: str) -> None:
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        raise ValueError(f"{_got(target)}, wanted a port from 1 to 65535")
+
+
+def _target(value: str) -> str:
+    if "://" in value:
+        split_target(_http_url(value))
+        return value
+    wanted = "wanted HOST:PORT or a URL such as http://HOST:PORT/metrics"
+    if any(c in "/@?#\\" or c.isspace() for c in value):
+        raise ValueError(f"{_got(value)}, {wanted}")
+    try:
+        parts = urlsplit(f"//{value}")
+    except ValueError:
+        raise ValueError(f"{_got(value)}, {wanted}") from None
+    if not parts.hostname:
+        raise ValueError(f"{_got(value)}, {wanted}")
+    _check_port(parts, value)
+    return value
+
+
+def _targets_file(value: str) -> str:
+    if PurePath(value).suffix not in (".json", ".yml", ".yaml"):
+        raise ValueError(f'got "{value[:200]}", wanted a path that ends in .json, .yml or .yaml')
     return value
 
 
@@ -51,6 +97,8 @@ def _label_name(value: str) -> str:
 
 HttpUrl = Annotated[str, Field(max_length=2000), AfterValidator(_http_url)]
 LabelName = Annotated[str, Field(max_length=1000), AfterValidator(_label_name)]
+Target = Annotated[str, AfterValidator(_target)]
+TargetsFile = Annotated[str, AfterValidator(_targets_file)]
 
 
 class BasicAuth(PartConfig):
@@ -129,20 +177,12 @@ class HttpSettings(PartConfig):
 class FileDiscovery(PartConfig):
     """Targets from files."""
 
-    files: tuple[str, ...] = Field(
+    files: tuple[TargetsFile, ...] = Field(
         min_length=1, max_length=1000, description="Paths ending in .json, .yml or .yaml; globs are allowed."
     )
     refresh: DurationMs = Field(
         300_000, ge=100, le=DAY_MS, description="Longest time until a change is seen; usually it is 5 s."
     )
-
-    @field_validator("files")
-    @classmethod
-    def _endings(cls, files: tuple[str, ...]) -> tuple[str, ...]:
-        for file in files:
-            if PurePath(file).suffix not in (".json", ".yml", ".yaml"):
-                raise ValueError(f'got "{file}", wanted a path that ends in .json, .yml or .yaml')
-        return files
 
 
 class HttpDiscovery(HttpSettings):
@@ -164,7 +204,7 @@ class ScrapeConfig(HttpSettings):
         le=DAY_MS,
         description="Longest time of a scrape; default 10s, or the interval if shorter.",
     )
-    targets: tuple[str, ...] = Field(
+    targets: tuple[Target, ...] = Field(
         (), max_length=100_000, description="URLs, or HOST:PORT with `scheme` and `metrics_path`."
     )
     labels: dict[LabelName, str] = Field({}, description="Labels put on every target that does not set them.")
@@ -194,25 +234,23 @@ class ScrapeConfig(HttpSettings):
         (), max_length=1000, description="Rules on each scraped series."
     )
     file_sd: FileDiscovery | None = Field(None, description="Targets from files.")
-    http_sd: HttpDiscovery | None = Field(None, description="Targets from a URL.")
+    http_sd: HttpDiscovery | None = Field(None, validate_default=True, description="Targets from a URL.")
 
-    @field_validator("targets")
+    # These look at one field each, so that they are heard beside mistakes elsewhere.
+    @field_validator("timeout")
     @classmethod
-    def _addresses(cls, targets: tuple[str, ...]) -> tuple[str, ...]:
-        for target in targets:
-            if "://" in target:
-                split_target(_http_url(target))
-            elif not target or "/" in target or any(c.isspace() for c in target):
-                raise ValueError(
-                    f'got "{target[:200]}", wanted HOST:PORT or a URL such as http://HOST:PORT/metrics'
-                )
-        return targets
+    def _timeout_within_interval(cls, timeout: int | None, info: ValidationInfo) -> int | None:
+        interval = info.data.get("interval")
+        if timeout is not None and interval is not None and timeout > interval:
+            raise ValueError(f"at most the interval, {format_duration(interval)}")
+        return timeout
 
-    @model_validator(mode="after")
-    def _timeout_within_interval(self) -> ScrapeConfig:
-        if self.timeout is not None and self.timeout > self.interval:
-            raise ValueError("got a timeout longer than the interval, wanted at most the interval")
-        return self
+    @field_validator("http_sd")
+    @classmethod
+    def _some_targets(cls, http_sd: HttpDiscovery | None, info: ValidationInfo) -> HttpDiscovery | None:
+        if http_sd is None and info.data.get("targets") == () and info.data.get("file_sd", ...) is None:
+            raise PydanticCustomError("absent", "got no targets, wanted targets, file_sd or http_sd")
+        return http_sd
 
     def timeout_ms(self) -> int:
         """Return the timeout, its default filled in."""

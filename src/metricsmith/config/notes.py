@@ -1,0 +1,35 @@
+"""What is not wrong in a configuration, but that its author should know."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterator, Mapping
+
+from metricsmith import registry
+from metricsmith.config.settings import LATER_STORES, Mode, Settings
+from metricsmith.config.yaml_lines import Origins, Path
+from metricsmith.errors import Problem
+from metricsmith.model.duration import format_duration
+
+SHORT_INTERVAL_MS = 100
+
+
+def notes(settings: Settings, intervals: Mapping[Path, int], origins: Origins) -> Iterator[Problem]:
+    """Yield a note for everything that loads and is not done, or hardly meant so."""
+    for name in settings.unused():
+        message = "configured, but this version does not use it yet"
+        yield origins.problem(tuple(name.split(".")), message)
+    for i, pattern in enumerate(settings.rules.files):
+        if not glob.glob(pattern):  # noqa: PTH207 - patterns may be absolute
+            yield origins.problem(("rules", "files", i), f'no file matches "{pattern}"')
+    mode = settings.service.type
+    if mode is not Mode.STANDALONE:
+        message = f"this version has no message bus yet and runs a {mode} as standalone"
+        yield origins.problem(("service", "type"), message)
+    storage = settings.storage.type
+    if storage in LATER_STORES and storage not in registry.known("stores"):
+        yield origins.problem(("storage", "type"), f'"{storage}" cannot be run by this version yet')
+    for path, interval in intervals.items():
+        if interval < SHORT_INTERVAL_MS:
+            each = format_duration(interval)
+            yield origins.problem((*path, "interval"), f"{each} collects {1000 // interval} times a second")

@@ -1,0 +1,169 @@
+"""How mistakes are worded: what was got, what was wanted, and a hint, in the words of the file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from metricsmith.config.environment import nested_model
+from metricsmith.config.yaml_lines import Path
+from metricsmith.model.settings_types import in_unit
+
+ABSENT = "absent"
+"""Error type of parts that miss one of several settings; it is not told beside a misspelt one."""
+
+_SECRET_WORDS = ("password", "secret", "token", "credentials", "api_key", "license_key")
+_MORE_WORDS = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_parsing_size": "a smaller number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "model_type": "a mapping of keys to values",
+    "model_attributes_type": "a mapping of keys to values",
+    "dict_type": "a mapping of keys to values",
+    "tuple_type": "a list",
+    "list_type": "a list",
+}
+# Keys of Prometheus' configuration: the key of ours that takes their place, and how.
+_PROMETHEUS_KEYS = {
+    "global": ("sources", "interval and timeout are set in each source"),
+    "scrape_configs": ("sources", "targets go under sources, with type: scrape"),
+    "rule_files": ("rules", "rule files go under rules, as files"),
+    "job_name": ("name", 'here it is "name"'),
+    "scrape_interval": ("interval", 'here it is "interval"'),
+    "scrape_timeout": ("timeout", 'here it is "timeout"'),
+    "static_configs": ("targets", 'here "targets" and "labels" stand in the source itself'),
+    "bearer_token": ("authorization", "here it is authorization: {credentials: …}"),
+    "bearer_token_file": ("authorization", "here it is authorization: {credentials_file: …}"),
+    "tls_config": ("tls", 'here it is "tls"'),
+    "file_sd_configs": ("file_sd", 'here it is "file_sd", a mapping and no list'),
+    "http_sd_configs": ("http_sd", 'here it is "http_sd", a mapping and no list'),
+    "refresh_interval": ("refresh", 'here it is "refresh"'),
+}
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return a hint that names the nearest known word; empty when none is near."""
+    near = difflib.get_close_matches(word, known, 1)
+    return f'did you mean "{near[0]}"?' if near else ""
+
+
+def one_of(known: Sequence[str]) -> str:
+    """Return known words as something that can be wanted."""
+    return known[0] if len(known) == 1 else f"one of {', '.join(known)}"
+
+
+def brief(value: Any) -> str:
+    """Return a value as it is shown in a message."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case str():
+            return f'"{value[:60]}"'
+    return str(value)[:60]
+
+
+def describe(
+    model: type[BaseModel], path: Path, detail: Any, raw: Any, beside: Sequence[str]
+) -> tuple[str, str]:
+    """Return message and hint for one error of pydantic.
+
+    `raw` is the value as it stands in the file, `beside` are keys that may
+    stand at the top of `model` besides its fields.
+    """
+    kind = detail["type"]
+    if kind == "extra_forbidden":
+        key, known = str(path[-1]), [*_keys_beside(model, detail["loc"])]
+        known += beside if len(detail["loc"]) == 1 else []
+        ours, hint = _PROMETHEUS_KEYS.get(key, ("", ""))
+        return "unknown key", hint if ours in known else nearest(key, known)
+    if kind == "missing":
+        return "missing, wanted a value", ""
+    shown = _shown(path, raw)
+    if kind in ("value_error", ABSENT):
+        error = detail.get("ctx", {}).get("error", detail["msg"])
+        return (str(error) if "got " in str(error) else f"got {shown}, wanted {error}"), ""
+    wanted, hint = _wanted(model, detail), ""
+    if kind in ("enum", "literal_error") and isinstance(raw, str):
+        hint = nearest(raw, _options(detail))
+    elif kind == "string_type" and isinstance(raw, bool | int | float):
+        hint = "in quotes it is text"
+    return f"got {shown}, wanted {wanted}", hint
+
+
+def _wanted(model: type[BaseModel], detail: Any) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in _MORE_WORDS:
+        return _MORE_WORDS[kind]
+    match kind:
+        case "enum" | "literal_error":
+            return one_of(_options(detail))
+        case "greater_than_equal":
+            return f"at least {_limit(model, detail, context['ge'])}"
+        case "less_than_equal":
+            return f"at most {_limit(model, detail, context['le'])}"
+        case "string_too_short":
+            return f"text of at least {_count(context['min_length'], 'character')}"
+        case "string_too_long":
+            return f"text of at most {_count(context['max_length'], 'character')}"
+        case "too_short":
+            return f"at least {_count(context['min_length'], 'item')}"
+        case "too_long":
+            return f"at most {_count(context['max_length'], 'item')}"
+        case "string_pattern_mismatch":
+            return f"text that matches {context['pattern']}"
+    return str(detail["msg"]).removeprefix("Input should be ").removeprefix("a valid ")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" + ("" if number == 1 else "s")
+
+
+def _options(detail: Any) -> list[str]:
+    return str(detail["ctx"]["expected"]).replace("' or '", "', '").strip("'").split("', '")
+
+
+def _limit(model: type[BaseModel], detail: Any, number: float) -> str:
+    field = _field(model, detail["loc"])
+    return str(number) if field is None else in_unit(field, number)
+
+
+def _field(model: type[BaseModel], loc: Sequence[str | int]) -> FieldInfo | None:
+    """Return the setting at a location, or the one that holds it in a list or mapping."""
+    field: FieldInfo | None = None
+    inner: type[BaseModel] | None = model
+    for part in loc:
+        if isinstance(part, int):
+            continue
+        if inner is None or part not in inner.model_fields:
+            return field
+        field = inner.model_fields[part]
+        inner = nested_model(field.annotation)
+    return field
+
+
+def _keys_beside(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
+    holder = _field(model, loc[:-1])
+    inner = model if holder is None else nested_model(holder.annotation)
+    return [] if inner is None else list(inner.model_fields)
+
+
+def _shown(path: Path, value: Any) -> str:
+    if any(word in str(part).lower() for part in path for word in _SECRET_WORDS):
+        return "a secret (not shown)"
+    return brief(value)

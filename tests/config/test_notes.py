@@ -1,0 +1,64 @@
+"""What loads and is not done, or hardly meant so, is said with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+LATER = "configured, but this version does not use it yet"
+NO_BUS = "this version has no message bus yet and runs a"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("", []),
+        ("storage:\n  type: embedded", []),
+        ("storage:\n  type: file", ['m.yaml:2: storage.type: "file" cannot be run by this version yet']),
+        (
+            "rules:\n  files:\n  - nope.yml",
+            [f"m.yaml:2: rules.files: {LATER}", 'm.yaml:3: rules.files[0]: no file matches "nope.yml"'],
+        ),
+        (
+            "service:\n  type: producer",
+            [
+                f"m.yaml:2: service.type: {NO_BUS} producer as standalone",
+            ],
+        ),
+        (
+            "bus: {}",
+            [
+                f"m.yaml:1: bus: {LATER}",
+                f"m.yaml:1: service.type: {NO_BUS} consumer as standalone",
+            ],
+        ),
+        (
+            "sources:\n- type: scrape\n  targets: [a]\n  interval: 10ms",
+            ["m.yaml:4: sources[0].interval: 10ms collects 100 times a second"],
+        ),
+        ("sources: [{type: scrape, targets: [a], interval: 100ms}]", []),
+    ],
+)
+def test_what_should_be_known_is_noted(load: Callable[..., Any], text: str, wanted: list[str]) -> None:
+    assert [str(note) for note in load(text).notes] == wanted
+
+
+def test_seed_file_is_noted_but_not_refused(load: Callable[..., Any], seed_002: str) -> None:
+    start = seed_002.index("# config/metric.yaml")
+    notes = load(seed_002[start : seed_002.index("```", start)]).notes
+    assert {note.path for note in notes} == {"alerts.rules", "bus", "service.type", "storage.type"}
+    assert all(note.line for note in notes)
+
+
+def test_rule_files_that_exist_are_not_missed(load: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("groups: []")
+    notes = load(f"rules: {{files: ['{tmp_path}/*.yml', '{tmp_path}/b.yml']}}").notes
+    assert [note.path for note in notes] == ["rules.files", "rules.files[1]"]
+
+
+def test_setting_of_a_variable_is_noted_under_the_variable(load: Callable[..., Any]) -> None:
+    (note,) = load("", {"METRICSMITH_STORAGE_TYPE": "file"}).notes
+    assert str(note).startswith("environment variable METRICSMITH_STORAGE_TYPE: storage.type: ")
