@@ -141,7 +141,7 @@ class StoreStatus:
 
 @runtime_checkable
 class Store(Queryable, Protocol):
-    """Keeps samples and answers queries. `apply` and `tick` are called by one thread, `select` by many."""
+    """Keeps samples and answers queries. Samples and `tick` come from one thread, `select` from many."""
 
     def cursor(self) -> int:
         """Return the journal sequence number of the first frame that a restart must replay."""
@@ -155,8 +155,15 @@ class Store(Queryable, Protocol):
         """
         ...
 
+    def admit(self, batch: Batch) -> Batch:
+        """Return the samples whose times are accepted; the others are counted. Asked before the journal.
+
+        What is in the journal was acknowledged: the clock has no say in it any more.
+        """
+        ...
+
     def apply(self, batch: Batch, sequence: int) -> None:
-        """Make a committed batch readable at once; samples outside the accepted times are counted.
+        """Make all of a committed batch readable at once.
 
         `sequence` is that of the batch's journal frame; calls come in that order.
         """

@@ -76,6 +76,9 @@ class Pipeline:
     async def _accept(self, source: str, batch: Batch) -> None:
         try:
             self._store.check_space()
+            batch = self._store.admit(batch)
+            if len(batch) == 0:
+                return
             await self._append(batch)
         except DiskFull:
             self._count_refusal(source, "disk_full", batch)

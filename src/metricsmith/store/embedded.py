@@ -1,6 +1,6 @@
 """The embedded store: a head in memory over blocks on disk, behind the `Store` contract.
 
-`apply`, `tick` and `close` come from one thread, which alone decides what heads there are. A reader
+`admit`, `apply`, `tick` and `close` come from one thread, which alone decides what heads there are. A reader
 takes the heads first and the blocks after them: a flush that ends in between is then seen twice,
 which the merge removes, and never missed. Each head has a lock of its own for its arrays.
 """
@@ -30,6 +30,7 @@ from metricsmith.store.head_pieces import ALWAYS
 from metricsmith.store.index import SeriesIndex
 from metricsmith.store.merge import merge
 from metricsmith.store.settings import EmbeddedConfig
+from metricsmith.store.steady_time import SteadyTime
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class EmbeddedStore:
         self._metadata_seen = object()
         self._retention: Future[None] | None = None
         self._retention_at_ms = 0
+        self._steady = SteadyTime(context.clock, self._blocks.last_sample_ms())
         self._thread = ThreadPoolExecutor(1, "retention")
         self._disk_bytes = self._blocks.disk_usage()
         self._telemetry.watch("metricsmith_store_head_bytes", lambda: float(self._heads.bytes))
@@ -68,18 +70,37 @@ class EmbeddedStore:
         """Return the journal sequence number of the first frame that is not in blocks yet."""
         return self._blocks.cursor
 
+    def admit(self, batch: Batch) -> Batch:
+        """Return the samples from the retention until ten minutes ahead of the clock; the others are counted.
+
+        While a clock that has jumped ahead is doubted, samples are also
+        accepted that are in time for the time before the jump.
+        """
+        now_ms, steady_ms = self._clock.now_ms(), self._steady.now_ms()
+        oldest, newest = min(now_ms, steady_ms) - self._config.retention, now_ms + FUTURE_MS
+        if isinstance(batch.time_ms, int) and oldest <= batch.time_ms <= newest:
+            return batch
+        times = batch.times()
+        if len(times) == 0 or (int(times.min()) >= oldest and int(times.max()) <= newest):
+            return batch
+        self._refuse("too_old", times < oldest, f"retention is {self._config.retention // 1000} s")
+        self._refuse("too_far_in_future", times > newest, f"{FUTURE_MS // 60_000} minutes ahead are accepted")
+        kept = np.flatnonzero((times >= oldest) & (times <= newest))
+        stale = None if batch.stale is None else batch.stale[kept]
+        layout = Layout(batch.layout.ids[kept], None, batch.layout.metadata)  # a stream has one time
+        return Batch(layout, times[kept], batch.value[kept], stale)
+
     def apply(self, batch: Batch, sequence: int) -> None:
-        """Make a committed batch readable; samples outside the accepted times are counted."""
+        """Make a committed batch readable."""
         now_ms = self._clock.now_ms()
         if self._heads.overfull:  # as in a long replay, where nobody else waits
             self._heads.tick(now_ms)
             self._heads.wait_for_write(now_ms)
         batch.layout.derive(self._metadata_seen, self._learn_metadata)
-        accepted = self._within_accepted_times(batch, now_ms)
-        if len(accepted):
-            self._heads.append(accepted, now_ms)
+        if len(batch):
+            self._heads.append(batch, now_ms)
             self._index.catch_up()
-            self._telemetry.count("metricsmith_store_samples_total", len(accepted))
+            self._telemetry.count("metricsmith_store_samples_total", len(batch))
         self._heads.applied(sequence)
 
     def check_space(self) -> None:
@@ -113,9 +134,10 @@ class EmbeddedStore:
         self._disk_bytes = self._blocks.disk_usage()
         if self._retention is not None and self._retention.done():
             self._end_retention(self._retention)
-        if self._retention is None and now_ms - self._retention_at_ms >= RETENTION_EVERY_MS:
+        steady_ms = self._steady.now_ms()
+        if self._retention is None and abs(now_ms - self._retention_at_ms) >= RETENTION_EVERY_MS:
             self._retention_at_ms = now_ms
-            self._retention = self._thread.submit(self._blocks.apply_retention, now_ms)
+            self._retention = self._thread.submit(self._blocks.apply_retention, steady_ms)
 
     def close(self, flush: bool = True) -> None:
         """Wait for background work, flush the head unless told not to, release the directory."""
@@ -134,19 +156,6 @@ class EmbeddedStore:
         new = {name: m for name, m in layout.metadata.items() if self._metadata.get(name) != m}
         self._metadata.update(new)
         self._heads.learn(new)
-
-    def _within_accepted_times(self, batch: Batch, now_ms: int) -> Batch:
-        oldest, newest = now_ms - self._config.retention, now_ms + FUTURE_MS
-        if isinstance(batch.time_ms, int) and oldest <= batch.time_ms <= newest:
-            return batch
-        times = batch.times()
-        if len(times) == 0 or (int(times.min()) >= oldest and int(times.max()) <= newest):
-            return batch
-        self._refuse("too_old", times < oldest, f"retention is {self._config.retention // 1000} s")
-        self._refuse("too_far_in_future", times > newest, f"{FUTURE_MS // 60_000} minutes ahead are accepted")
-        kept = np.flatnonzero((times >= oldest) & (times <= newest))
-        stale = None if batch.stale is None else batch.stale[kept]
-        return Batch(Layout(batch.layout.ids[kept]), times[kept], batch.value[kept], stale)
 
     def _refuse(self, reason: str, refused: Bool, rule: str) -> None:
         count = int(np.count_nonzero(refused))

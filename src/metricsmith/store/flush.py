@@ -55,7 +55,7 @@ class Heads:
         self._begun_ms: int | None = None
         self._writing: Future[None] | None = None
         self._thread = ThreadPoolExecutor(1, "flush")
-        self._retry_ms, self._retry_at_ms = FIRST_RETRY_MS, 0
+        self._retry_ms, self._failed_at_ms = 0, 0
 
     @property
     def bytes(self) -> int:
@@ -94,7 +94,8 @@ class Heads:
             self._note_end(self._writing, now_ms)
         if len(self.present) == 1 and self._due(now_ms):
             self._freeze()
-        if len(self.present) > 1 and now_ms >= self._retry_at_ms:
+        waited_ms = abs(now_ms - self._failed_at_ms)  # a clock that is set must not put it off
+        if len(self.present) > 1 and waited_ms >= self._retry_ms:
             self._writing = self._thread.submit(self._write)
 
     def wait_for_write(self, now_ms: int) -> None:
@@ -122,7 +123,7 @@ class Heads:
         if self._begun_ms is None:
             return False
         begun, now = ((ms - GRACE_MS) // self._interval_ms for ms in (self._begun_ms, now_ms))
-        return now > begun or self.present[-1].bytes >= self._max_bytes
+        return now != begun or self.present[-1].bytes >= self._max_bytes
 
     def _freeze(self) -> None:
         self._frozen_metadata, self._metadata = self._metadata, {}
@@ -147,15 +148,15 @@ class Heads:
             if failed_before is not None:
                 log.info("flush succeeded: recent samples are on disk again")
             self._thread.submit(give_back)
-            self._retry_ms, self._retry_at_ms = FIRST_RETRY_MS, 0
+            self._retry_ms = 0
             return
+        self._retry_ms = min(max(2 * self._retry_ms, FIRST_RETRY_MS), LAST_RETRY_MS)
+        self._failed_at_ms = now_ms
         log.error(
             "flush failed: %s: %s; recent samples stay in memory and in the journal, next try in %d s",
             type(self.failure).__name__, self.failure, self._retry_ms // 1000,
             exc_info=None if is_disk_full(self.failure) else self.failure,
         )  # fmt: skip
-        self._retry_at_ms = now_ms + self._retry_ms
-        self._retry_ms = min(2 * self._retry_ms, LAST_RETRY_MS)
 
 
 def is_disk_full(error: BaseException | None) -> bool:
