@@ -60,7 +60,8 @@ class Recorder:
 class Scraping:
     """A running scrape source, its clock in the test's hand."""
 
-    def __init__(self, context: Context, clock: FakeClock, recorder: Recorder) -> None:
+    def __init__(self, source: ScrapeSource, context: Context, clock: FakeClock, recorder: Recorder) -> None:
+        self.source = source
         self.context = context
         self.clock = clock
         self.recorder = recorder
@@ -115,7 +116,7 @@ def scraping(context: Context, clock: FakeClock, recorder: Recorder) -> Scrape:
         source = ScrapeSource(ScrapeSource.Config.model_validate(settings), context)
         task = asyncio.create_task(source.run(recorder.emit, stop))
         try:
-            yield Scraping(context, clock, recorder)
+            yield Scraping(source, context, clock, recorder)
         finally:
             stop.set()
             await asyncio.wait_for(task, WAIT_S)

@@ -13,6 +13,7 @@ from metricsmith.sources.client import HttpClient
 from metricsmith.sources.discovery import Found, Provider, providers
 from metricsmith.sources.endpoint import Endpoint, discovered, endpoint
 from metricsmith.sources.settings import ScrapeConfig
+from metricsmith.sources.status import TargetStatus
 from metricsmith.sources.target import Equipment, Target
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,10 @@ class ScrapeSource:
             finally:
                 await self._stop(tasks)
                 self._context.telemetry.forget("metricsmith_scrape_targets", source=self._context.name)
+
+    def status(self) -> list[TargetStatus]:
+        """Return what is known of each target, by URL. To be called in the event loop."""
+        return sorted((running.target.status() for running in self._running.values()), key=lambda s: s.url)
 
     async def _discover(self, number: int, provider: Provider, equipment: Equipment) -> None:
         async def update(found: Found) -> None:

@@ -10,6 +10,7 @@ from yarl import URL
 
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import DiskFull, JournalError, ScrapeError
+from metricsmith.model.labels import decode_labels
 from metricsmith.sources.body import BodyReader, OverLimit, Scraped
 from metricsmith.sources.client import HttpClient
 from metricsmith.sources.endpoint import Endpoint
@@ -17,6 +18,7 @@ from metricsmith.sources.plan import Planner
 from metricsmith.sources.samples import Outgoing, Samples
 from metricsmith.sources.schedule import Schedule
 from metricsmith.sources.settings import ScrapeConfig
+from metricsmith.sources.status import LastScrape, TargetStatus
 from metricsmith.wire.exposition import ACCEPT_HEADER, ACCEPT_TEXT_HEADER, ExpositionFormat, format_of
 
 log = logging.getLogger(__name__)
@@ -52,6 +54,15 @@ class Target:
         self._closing = False
         self._emitting = False
         self._last_ms = 0
+        self._last: LastScrape | None = None
+
+    def status(self) -> TargetStatus:
+        """Return what is known of the target."""
+        one = self.endpoint
+        labels = decode_labels(one.labels)
+        return TargetStatus(
+            self._context.name, one.shown, labels, one.interval_ms, one.timeout_ms, self._last
+        )
 
     async def run(self) -> None:
         """Scrape at every due time until cancelled or closed."""
@@ -84,24 +95,23 @@ class Target:
         """Scrape once and emit what came of it, success or not."""
         clock, name = self._context.clock, self._context.name
         self._context.telemetry.count("metricsmith_scrapes_total", source=name)
-        start = clock.monotonic()
+        start_ms, start = clock.now_ms(), clock.monotonic()
+        failure = ""
         try:
             scraped = await self._fetch()
-        except OverLimit as error:
-            self._failed(error)
-            plan = error.plan
-            outgoing = self._samples.failure(
-                time_ms, clock.monotonic() - start, plan.scraped, plan.post_relabel
-            )
         except ScrapeError as error:
+            duration_s, failure = clock.monotonic() - start, str(error)
             self._failed(error)
-            outgoing = self._samples.failure(time_ms, clock.monotonic() - start)
+            counts = (error.plan.scraped, error.plan.post_relabel) if isinstance(error, OverLimit) else (0, 0)
+            outgoing = self._samples.failure(time_ms, duration_s, *counts)
         else:
+            duration_s = clock.monotonic() - start
             outgoing = self._samples.success(
-                time_ms, scraped.plan, scraped.values, scraped.explicit, clock.monotonic() - start
+                time_ms, scraped.plan, scraped.values, scraped.explicit, duration_s
             )
             if scraped.plan.duplicates:
                 self._duplicates(scraped.plan.duplicates)
+        self._last = LastScrape(start_ms, duration_s, failure)
         self._last_ms = time_ms
         await self._emit(outgoing)
 
