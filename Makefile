@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 FOR ?=
+PORT ?=
+CHAOS ?=
 
 .PHONY: help setup services demo test soak check format docs bench lock clean
 
@@ -15,8 +17,8 @@ setup: ## Make the virtual environment from requirements.lock
 services: ## The same, and unpack real servers for tests and benchmarks
 	@tools/setup.sh --services
 
-demo: setup ## Shop, load and agent together; FOR=30s ends by itself with a table
-	@$(BIN)/metricsmith demo $(if $(FOR),--for $(FOR))
+demo: setup ## Shop, load and agent together; FOR=30s ends by itself, PORT=9490, CHAOS=1
+	@$(BIN)/metricsmith demo $(if $(FOR),--for $(FOR)) $(if $(PORT),--port $(PORT)) $(if $(CHAOS),--chaos)
 
 test: services ## All tests with small fixed budgets (at most 12 minutes)
 	@$(BIN)/pytest -m "not soak"

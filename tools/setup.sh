@@ -7,8 +7,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-say() { printf '\033[36m[setup]\033[0m %s\n' "$*" >&2; }
-die() { printf '\033[31m[setup]\033[0m %s\n' "$*" >&2; exit 1; }
+# text, colour: colours are for people at a terminal who do not object (https://no-color.org).
+label() { if [ -t 2 ] && [ -z "${NO_COLOR:-}" ]; then printf '\033[%sm%s\033[0m' "$2" "$1" >&2; else printf '%s' "$1" >&2; fi; }
+say() { label '[setup]' 36; printf ' %s\n' "$*" >&2; }
+die() { label '[setup]' 31; printf ' %s\n' "$*" >&2; exit 1; }
 
 PYTHON=${PYTHON:-python3}
 VENV=.venv

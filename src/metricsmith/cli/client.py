@@ -2,49 +2,100 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.parse
 import urllib.request
 from typing import Any
 
+import typer
+
 from metricsmith.errors import ExecutionError, MetricsmithError
 
 DEFAULT_URL = "http://127.0.0.1:9480"
+URL_VARIABLE = "METRICSMITH_URL"
 MAX_ANSWER_BYTES = 512 << 20
+TIMEOUT_S = 130
+"""A little more than the agent's own default for a query, so that its answer wins."""
 
 
 class Unreachable(MetricsmithError):
     """No agent answers at the address."""
 
 
-def call(url: str, path: str, parameters: dict[str, str], timeout_s: float = 130) -> Any:
+def http_address(text: str) -> str:
+    """Return the address of a server as a URL without trailing slash; without a scheme it is http.
+
+    Raises:
+        typer.BadParameter: not an address.
+
+    >>> http_address("127.0.0.1:9480"), http_address("https://metrics.example/agent/")
+    ('http://127.0.0.1:9480', 'https://metrics.example/agent')
+    """
+    url = text if "://" in text else f"http://{text}"
+    wanted = f'got "{text}", wanted an address such as {DEFAULT_URL}'
+    try:
+        parts = urllib.parse.urlsplit(url)
+        parts.port  # noqa: B018 a wrong port raises when it is looked at
+    except ValueError:
+        raise typer.BadParameter(wanted) from None
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in text):
+        raise typer.BadParameter(wanted)
+    return url.rstrip("/")
+
+
+def call(url: str, path: str, parameters: dict[str, str]) -> tuple[Any, list[str]]:
     """Return the `data` of an answer of the Prometheus API, and its warnings.
 
     Raises:
         Unreachable: nobody answers, or something else than an agent does.
         ExecutionError: the agent refuses the query.
     """
-    address = f"{url.rstrip('/')}{path}"
-    body = urllib.parse.urlencode(parameters).encode()
-    try:
-        with urllib.request.urlopen(urllib.request.Request(address, body), timeout=timeout_s) as answer:
-            document = json.loads(answer.read(MAX_ANSWER_BYTES))
-    except urllib.error.HTTPError as error:
-        raise ExecutionError(_reason(error)) from None
-    except ValueError:
-        raise Unreachable(f"{address} does not speak the Prometheus API; check --url") from None
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        raise Unreachable(
-            f"no agent answers at {url}: {reason} (start one with `metricsmith demo`)"
-        ) from None
+    document = _document(url, urllib.request.Request(url + path, urllib.parse.urlencode(parameters).encode()))
     return document["data"], document.get("warnings", [])
 
 
-def _reason(error: urllib.error.HTTPError) -> str:
-    text = error.read(100_000).decode(errors="replace")
+def metric_names(url: str) -> list[str]:
+    """Return the names of all metrics that the agent has.
+
+    Raises:
+        Unreachable: nobody answers, or something else than an agent does.
+        ExecutionError: the agent refuses.
+    """
+    # Prometheus answers this path to GET only.
+    names: list[str] = _document(url, urllib.request.Request(f"{url}/api/v1/label/__name__/values"))["data"]
+    return names
+
+
+def _document(url: str, request: urllib.request.Request) -> dict[str, Any]:
     try:
-        return str(json.loads(text)["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {error.code} {error.reason}"
+        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+            document = json.loads(answer.read(MAX_ANSWER_BYTES))
+    except urllib.error.HTTPError as error:
+        raise _refusal(url, error) from None
+    except (ValueError, http.client.HTTPException):
+        raise _stranger(url, "no JSON") from None
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise Unreachable(
+            f"no agent answers at {url}: {reason} "
+            "(start one with `metricsmith run` or `metricsmith demo`, or set --url)"
+        ) from None
+    if not isinstance(document, dict) or document.get("status") != "success" or "data" not in document:
+        raise _stranger(url, "other JSON")
+    return document
+
+
+def _refusal(url: str, error: urllib.error.HTTPError) -> MetricsmithError:
+    try:
+        document = json.loads(error.read(100_000))
+        if document["status"] == "error":
+            return ExecutionError(str(document["error"]))
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
+        pass  # not the API's form of an error
+    return _stranger(url, f"HTTP {error.code} {error.reason}")
+
+
+def _stranger(url: str, got: str) -> Unreachable:
+    return Unreachable(f"{url} does not speak the Prometheus API; check --url (got {got})")

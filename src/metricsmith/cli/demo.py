@@ -8,27 +8,31 @@ from typing import Annotated
 
 import typer
 
+from metricsmith.cli.client import http_address
 from metricsmith.model.duration import parse_duration
-
-DURATION_HELP = "How long, such as 30s or 5m."
 
 
 def seconds(text: str) -> float:
     """Return the seconds of a duration option.
 
     Raises:
-        typer.BadParameter: not a duration.
+        typer.BadParameter: not a duration, or none at all.
     """
     try:
-        return parse_duration(text) / 1000
+        duration_ms = parse_duration(text)
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+        raise typer.BadParameter(f"--for: {error}") from None
+    if duration_ms == 0:
+        raise typer.BadParameter(f'--for: got "{text}", wanted a time above 0, such as 30s')
+    return duration_ms / 1000
 
 
 def demo_shop(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 3000,
-    chaos: Annotated[bool, typer.Option("--chaos", help="Add latency, errors and restarts.")] = False,
+    chaos: Annotated[
+        bool, typer.Option("--chaos", metavar="", help="Add latency, errors and restarts.")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="Make chance repeatable.")] = None,
 ) -> None:
     """Run a small shop backend that exposes /metrics."""
@@ -38,32 +42,49 @@ def demo_shop(
 
 
 def loadgen(
-    url: Annotated[str, typer.Argument(help="Address of the shop, such as http://127.0.0.1:3000.")],
-    rate: Annotated[float, typer.Option(help="Requests per second.")] = 50.0,
-    duration: Annotated[str, typer.Option("--for", help=DURATION_HELP)] = "1m",
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="Address of the shop, such as http://127.0.0.1:3000.")
+    ],
+    rate: Annotated[float, typer.Option(metavar="NUMBER", help="Requests per second, at most 5000.")] = 50.0,
+    duration: Annotated[
+        str, typer.Option("--for", metavar="DURATION", help="How long, such as 30s or 5m.")
+    ] = "1m",
 ) -> None:
-    """Send the shop's traffic, bounded in rate, time and concurrency, and count the answers."""
-    from metricsmith.demo.load import MAX_RATE
-    from metricsmith.demo.progress import load_with_progress
+    """Send the shop's traffic and count the answers.
 
-    limit_s = seconds(duration)
-    if not 0 < rate <= MAX_RATE or limit_s <= 0:
-        raise typer.BadParameter(
-            f"got {rate:g}/s for {duration}, wanted up to {MAX_RATE:g}/s and a time above 0"
+    At most 64 requests are unanswered at once, each for at most 10 seconds; what a slower shop cannot take is
+    skipped and counted. Ctrl-C ends it with the counts.
+    """
+    from metricsmith.demo.load import MAX_RATE, LoadReport
+    from metricsmith.demo.progress import load_with_progress
+    from metricsmith.demo.signals import stop_on_signal
+
+    limit_s, address = seconds(duration), http_address(url)
+    if not 0 < rate <= MAX_RATE:
+        raise typer.BadParameter(f"--rate: got {rate:g}, wanted above 0 and at most {MAX_RATE:g}")
+
+    async def load() -> LoadReport:
+        return await load_with_progress(address, rate, limit_s, stop_on_signal())
+
+    report = asyncio.run(load())
+    if report.failed == report.sent > 0:
+        typer.echo(
+            f"error: nobody answers at {address} (start the shop with `metricsmith demo-shop`)", err=True
         )
-    report = asyncio.run(load_with_progress(url, rate, limit_s))
-    if report.sent == report.failed:
-        typer.echo(f"error: nobody answers at {url} (start the shop with `metricsmith demo-shop`)", err=True)
         raise typer.Exit(1)
 
 
 def demo(
     duration: Annotated[
         str | None,
-        typer.Option("--for", help="End by itself after this time, with a table of what was collected."),
+        typer.Option(
+            "--for",
+            metavar="DURATION",
+            help="End by itself after this time, with a table of what was collected.",
+        ),
     ] = None,
     rate: Annotated[float, typer.Option(min=1, max=1000, help="Requests per second to the shop.")] = 50.0,
-    chaos: Annotated[bool, typer.Option("--chaos", help="Disturb the shop.")] = False,
+    chaos: Annotated[bool, typer.Option("--chaos", metavar="", help="Disturb the shop.")] = False,
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the agent.")] = 9480,
     data: Annotated[
         Path | None, typer.Option(help="Keep the data in this folder; else it is temporary.")

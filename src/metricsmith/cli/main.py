@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from enum import IntEnum
+from typing import Annotated
 
 import typer
 
 from metricsmith import __version__
 from metricsmith.cli import check, demo, query, run
+from metricsmith.cli.client import Unreachable
 from metricsmith.errors import ConfigError, MetricsmithError, QueryError
 
 
@@ -21,13 +24,14 @@ class Exit(IntEnum):
     BAD_CONFIG = 3
     BAD_QUERY = 4
     UNREACHABLE = 5
+    INTERRUPTED = 130
 
 
 app = typer.Typer(
     name="metricsmith",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Create, keep, derive, alert on and ship the metrics that do not exist yet.",
+    help="Collect, keep and query the metrics that do not exist yet.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad configuration, 4 query refused, "
     "5 agent not reached.",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,13 +41,31 @@ app.command("demo")(demo.demo)
 app.command("demo-shop")(demo.demo_shop)
 app.command("loadgen")(demo.loadgen)
 app.command("check-config")(check.check_config)
-app.command("query")(query.query)
+app.command("query", cls=query.QueryCommand, epilog=query.EXAMPLES)(query.query)
 
 
 @app.command("version")
 def version() -> None:
     """Print the version."""
     typer.echo(f"metricsmith {__version__}")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", metavar="", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Options of the command itself."""
 
 
 def main() -> None:
@@ -55,7 +77,10 @@ def main() -> None:
             typer.echo(f"error: {line}", err=True)
         sys.exit(_code(error))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(Exit.INTERRUPTED)
+    finally:
+        # It ends already: one more Ctrl-C would only replace the exit code by death from a signal.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _code(error: MetricsmithError) -> Exit:
@@ -63,6 +88,6 @@ def _code(error: MetricsmithError) -> Exit:
         return Exit.BAD_CONFIG
     if isinstance(error, QueryError):
         return Exit.BAD_QUERY
-    if isinstance(error, query.Unreachable):
+    if isinstance(error, Unreachable):
         return Exit.UNREACHABLE
     return Exit.FAILURE

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,7 +14,6 @@ from dataclasses import dataclass, field
 import aiohttp
 
 from metricsmith.demo.shop import PRODUCTS
-from metricsmith.model.clock import Clock, SystemClock
 
 MAX_RATE = 5000.0
 MAX_CONCURRENT = 64
@@ -43,6 +45,7 @@ class LoadReport:
     skipped: int = 0
     """Requests not sent because MAX_CONCURRENT were still unanswered."""
     failed: int = 0
+    seconds: float = 0.0
     by_status: Counter[int] = field(default_factory=Counter)
 
 
@@ -50,10 +53,10 @@ async def generate_load(
     url: str,
     rate: float,
     seconds: float,
-    progress: Callable[[LoadReport, float], None] = lambda _report, _elapsed: None,
-    clock: Clock | None = None,
+    progress: Callable[[LoadReport], None] = lambda _report: None,
+    stop: asyncio.Event | None = None,
 ) -> LoadReport:
-    """Send the shop's traffic to `url` and return what happened.
+    """Send the shop's traffic to `url` until the time is over or `stop` is set; return what happened.
 
     Requests start at fixed times; when the shop is slower than the rate, some
     are skipped and counted, so that a slow shop is never buried.
@@ -61,24 +64,25 @@ async def generate_load(
     Raises:
         ValueError: rate or time out of bounds.
     Units:
-        rate: requests per second; seconds: how long.
+        rate: requests per second; seconds: how long, may be infinite.
     """
     if not 0 < rate <= MAX_RATE or not seconds > 0:
         raise ValueError(
             f"got rate {rate:g}/s for {seconds:g}s, wanted a rate up to {MAX_RATE:g}/s and a time"
         )
-    clock = clock or SystemClock()
+    stop = stop or asyncio.Event()
     report, running = LoadReport(), set[asyncio.Task[None]]()
     chance = random.Random()
-    started = clock.monotonic()
+    started = time.monotonic()
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     connector = aiohttp.TCPConnector(limit=MAX_CONCURRENT)
     async with aiohttp.ClientSession(url.rstrip("/") + "/", timeout=timeout, connector=connector) as session:
-        for number in range(int(rate * seconds)):
-            due = started + number / rate
-            if (wait := due - clock.monotonic()) > 0:
-                await clock.sleep(wait)
-            if clock.monotonic() - started > seconds:
+        for number in itertools.count():
+            due = min(number / rate, seconds)
+            await _wait(stop, due - (time.monotonic() - started))
+            report.seconds = time.monotonic() - started
+            progress(report)
+            if stop.is_set() or report.seconds >= seconds:
                 break
             if len(running) >= MAX_CONCURRENT:
                 report.skipped += 1
@@ -89,10 +93,15 @@ async def generate_load(
             )
             running.add(task)
             task.add_done_callback(running.discard)
-            progress(report, clock.monotonic() - started)
         await asyncio.gather(*running)
-    progress(report, clock.monotonic() - started)
+    progress(report)
     return report
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    if seconds > 0:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def _send(session: aiohttp.ClientSession, method: str, path: str, report: LoadReport) -> None:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from metricsmith.demo.load import LoadReport, generate_load
 
 
-async def load_with_progress(url: str, rate: float, seconds: float) -> LoadReport:
-    """Send load, show a bar while it runs (on a terminal) and one line at the end."""
+async def load_with_progress(url: str, rate: float, seconds: float | None, stop: asyncio.Event) -> LoadReport:
+    """Send load until `stop` is set or the time is over, with a bar on a terminal and one line at the end."""
     console = Console(stderr=True, highlight=False)
     columns = (
         TextColumn("load"),
         BarColumn(),
         TextColumn("{task.description}"),
-        TimeRemainingColumn(),
+        TimeElapsedColumn() if seconds is None else TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=seconds)
 
-        def show(report: LoadReport, elapsed: float) -> None:
-            bar.update(task, completed=min(elapsed, seconds), description=summary(report))
+        def show(report: LoadReport) -> None:
+            bar.update(task, completed=report.seconds, description=summary(report))
 
-        report = await generate_load(url, rate, seconds, show)
-    console.print(f"load on {url}: {summary(report)}")
+        report = await generate_load(url, rate, math.inf if seconds is None else seconds, show, stop)
+    console.print(f"load on {url}: {summary(report)}", soft_wrap=True)
     return report
 
 

@@ -1,13 +1,13 @@
-"""The demo: shop, load and agent as three programs, and a table of what PromQL says of them."""
+"""The demo: shop, load and agent as three programs, until its time is over or Ctrl-C."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,19 @@ from typing import Any
 import aiohttp
 import uvicorn
 from rich.console import Console
-from rich.table import Table
 
-from metricsmith.demo.load import LoadReport, generate_load
+from metricsmith.demo.load import LoadReport
 from metricsmith.demo.progress import load_with_progress
+from metricsmith.demo.report import print_report
 from metricsmith.demo.shop import Shop
+from metricsmith.demo.signals import stop_on_signal
 from metricsmith.errors import MetricsmithError
 from metricsmith.runtime.http import listen
 
+DEFAULT_URL = "http://127.0.0.1:9480"
 READY_LIMIT_S = 30.0
 STOP_LIMIT_S = 15.0
-FOREVER_S = 365 * 86_400.0
-SCRAPE_INTERVAL = "1s"
+SCRAPE_INTERVAL_S = 1
 
 CONFIG = """\
 service: {{type: standalone, name: demo}}
@@ -39,34 +40,6 @@ sources:
     targets: ["{shop}/metrics"]
     labels: {{environment: demo}}
 """
-
-TABLE: tuple[tuple[str, str, str], ...] = (
-    ("requests per second", "sum(rate(http_requests_total[{range}]))", "/s"),
-    (
-        "error ratio (5xx)",
-        '(sum(rate(http_requests_total{{status_code=~"5.."}}[{range}])) or vector(0))'
-        " / sum(rate(http_requests_total[{range}])) * 100",
-        "%",
-    ),
-    (
-        "p95 latency",
-        "histogram_quantile(0.95, sum by (le) (rate(http_request_duration_seconds_bucket[{range}]))) * 1000",
-        "ms",
-    ),
-    (
-        "average external call",
-        "sum(rate(external_call_latency_ms_sum[{range}]))"
-        " / sum(rate(external_call_latency_ms_count[{range}]))",
-        "ms",
-    ),
-    ("orders created", "sum(orders_created_total)", ""),
-    ("orders accepted", "sum(orders_success_total)", ""),
-    ("orders failed", "sum(orders_failed_total) or vector(0)", ""),
-    ("payments tried", "sum(payments_processed_total)", ""),
-    ("chaos events", "sum(chaos_events_total) or vector(0)", ""),
-    ("scrapes that succeeded", 'avg(avg_over_time(up{{job="shop"}}[{range}])) * 100', "%"),
-    ("series kept", 'count({{__name__=~".+"}})', ""),
-)
 
 
 class DemoError(MetricsmithError):
@@ -82,101 +55,93 @@ async def serve_shop(host: str, port: int, chaos: bool, seed: int | None) -> Non
 
 
 async def run_demo(limit_s: float | None, rate: float, chaos: bool, port: int, data: Path | None) -> None:
-    """Run the demo until its time is over or a signal comes.
+    """Run the demo until its time is over or a signal comes, then print what was collected.
 
     Raises:
         ListenError: another program uses the port.
-        DemoError: shop or agent did not start, or ended by itself.
+        DemoError: shop or agent did not start, or ended by itself; the folder cannot be used.
     """
     console = Console(highlight=False)
-    stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = stop_on_signal()
     # Now, for later the agent of another demo would answer in the place of ours.
-    listen("127.0.0.1", port, "--port").close()
+    listen("127.0.0.1", port, _other_port(port)).close()
     with contextlib.ExitStack() as stack:
         folder = data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metricsmith-demo-")))
-        folder.mkdir(parents=True, exist_ok=True)
         options = ["demo-shop", "--port", "0", *(["--chaos"] if chaos else [])]
+        _make(folder)
         async with _program(*options) as shop:
             shop_url = await _first_address(shop)
-            config = folder / "metricsmith.yaml"
-            config.write_text(
-                CONFIG.format(
-                    port=port, data=json.dumps(str(folder / "data")), shop=shop_url, interval=SCRAPE_INTERVAL
-                )
-            )
+            config = _write_config(folder, port, shop_url)
             async with _program("run", "-c", str(config)) as agent:
                 url = f"http://127.0.0.1:{port}"
                 await _until_ready(agent, url, stop)
                 if not stop.is_set():
-                    _introduce(console, shop_url, url, config, limit_s)
-                    load = _load(shop_url, rate, limit_s)
-                    if await _run_until(stop, load, {"shop": shop, "agent": agent}):
-                        console.print(await _report(url, limit_s or 0.0))
+                    _introduce(console, shop_url, config, port, limit_s)
+                    began_s = time.time()
+                    load = load_with_progress(shop_url, rate, limit_s, stop)
+                    report = await _run_until(load, {"shop": shop, "agent": agent})
+                    await print_report(console, url, began_s, report.seconds, SCRAPE_INTERVAL_S)
 
 
-def _load(shop_url: str, rate: float, limit_s: float | None) -> Coroutine[Any, Any, LoadReport]:
-    if limit_s is None:
-        return generate_load(shop_url, rate, FOREVER_S)
-    return load_with_progress(shop_url, rate, limit_s)
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoError(f"--data: cannot make the folder {folder}: {error.strerror}") from None
+
+
+def _write_config(folder: Path, port: int, shop_url: str) -> Path:
+    file = folder / "metricsmith.yaml"
+    data = json.dumps(str(folder / "data"))
+    try:
+        file.write_text(CONFIG.format(port=port, data=data, shop=shop_url, interval=f"{SCRAPE_INTERVAL_S}s"))
+    except OSError as error:
+        raise DemoError(f"--data: cannot write {file}: {error.strerror}") from None
+    return file
 
 
 async def _run_until(
-    stop: asyncio.Event,
-    load: Coroutine[Any, Any, LoadReport],
-    programs: dict[str, asyncio.subprocess.Process],
-) -> bool:
-    """Send load until its time is over or a signal comes; return whether the time was over.
+    load: Coroutine[Any, Any, LoadReport], programs: dict[str, asyncio.subprocess.Process]
+) -> LoadReport:
+    """Send load until it ends, by its time or by a signal, and return what it sent.
 
     Raises:
         DemoError: a program ended by itself.
     """
-    loading, stopping = asyncio.create_task(load), asyncio.create_task(stop.wait())
+    loading = asyncio.create_task(load)
     ending = {name: asyncio.create_task(process.wait()) for name, process in programs.items()}
-    everything: set[asyncio.Task[Any]] = {loading, stopping, *ending.values()}
+    everything: set[asyncio.Task[Any]] = {loading, *ending.values()}
     done, pending = await asyncio.wait(everything, return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
     await asyncio.gather(*pending, return_exceptions=True)
-    if stopping in done:
-        return False
     for name, task in ending.items():
         if task in done:
             raise DemoError(f"the {name} ended by itself; its log is above")
-    loading.result()
-    return True
+    return loading.result()
 
 
-def _introduce(console: Console, shop_url: str, url: str, config: Path, limit_s: float | None) -> None:
+def _introduce(console: Console, shop_url: str, config: Path, port: int, limit_s: float | None) -> None:
+    url = f"http://127.0.0.1:{port}"
+    where = "" if url == DEFAULT_URL else f" --url {url}"
+    query = "'sum by (status_code) (rate(http_requests_total[30s]))'"
     console.print(f"shop      {shop_url}/metrics")
     console.print(f"agent     {url}")
     console.print(f"config    {config}", soft_wrap=True)
-    query = "'sum by (status_code) (rate(http_requests_total[1m]))'"
-    console.print(f"try       {Path(sys.executable).parent / 'metricsmith'} query {query}", soft_wrap=True)
+    console.print(f"try       {_command()} query{where} {query}", soft_wrap=True)
     console.print(f"          curl {url}/status")
     console.print("Ctrl-C ends all." if limit_s is None else f"Ends by itself after {limit_s:g} s.")
 
 
-async def _report(url: str, limit_s: float) -> Table:
-    window = f"{max(5, int(limit_s) + 2)}s"
-    table = Table(title=f"what the agent collected in {limit_s:g} s, computed by PromQL", pad_edge=False)
-    table.add_column("metric")
-    table.add_column("value", justify="right")
-    table.add_column("expression", style="dim", overflow="fold")
-    async with aiohttp.ClientSession() as session:
-        for title, template, unit in TABLE:
-            expression = template.format(range=window)
-            async with session.post(f"{url}/api/v1/query", data={"query": expression}) as answer:
-                table.add_row(title, _value(await answer.json(), unit), expression)
-    return table
+def _command() -> Path:
+    """Return how to call metricsmith from the present folder."""
+    path = Path(sys.executable).parent / "metricsmith"
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _value(answer: dict[str, Any], unit: str) -> str:
-    if answer.get("status") != "success":
-        return f"error: {answer.get('error')}"
-    result = answer["data"]["result"]
-    return f"{float(result[0]['value'][1]):,.2f}{unit}" if result else "no data"
+def _other_port(port: int) -> str:
+    other = port + 10 if port <= 65_525 else port - 10
+    return f"another: `{_command()} demo --port {other}` or `make demo PORT={other}`"
 
 
 @contextlib.asynccontextmanager

@@ -10,11 +10,15 @@ share the prefix `name FF` (or are the bare name). Labels with empty values are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 PAIR = b"\xff"
 VALUE = b"\xfe"
 NAME_LABEL = "__name__"
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
+_PLAIN_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def encode_labels(labels: Mapping[str, str]) -> bytes:
@@ -68,14 +72,26 @@ def metric_name(key: bytes) -> str:
 
 
 def format_labels(labels: Mapping[str, str]) -> str:
-    """Return a label set as PromQL writes it, for people.
+    """Return a label set as PromQL writes it, for people; names that are no identifiers go in quotes.
 
     >>> format_labels({"__name__": "up", "job": 'a"b'})
     'up{job="a\\\\"b"}'
+    >>> format_labels({"__name__": "my metric.x", "service": "a"})
+    '{"my metric.x", service="a"}'
     """
     name = labels.get(NAME_LABEL, "")
-    pairs = [f'{n}="{escape_value(v)}"' for n, v in labels.items() if n != NAME_LABEL]
+    pairs = [
+        f'{n if _PLAIN_LABEL.fullmatch(n) else _quoted(n)}="{escape_value(v)}"'
+        for n, v in labels.items()
+        if n != NAME_LABEL
+    ]
+    if name and not _PLAIN_NAME.fullmatch(name):
+        name, pairs = "", [_quoted(name), *pairs]
     return f"{name}{{{', '.join(pairs)}}}" if pairs or not name else name
+
+
+def _quoted(name: str) -> str:
+    return f'"{escape_value(name)}"'
 
 
 def escape_value(value: str) -> str:

@@ -1,0 +1,65 @@
+"""Query answers as a table of series and values, and in an order that people expect."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from metricsmith.errors import QueryError
+from metricsmith.model.labels import format_labels
+from metricsmith.promql.ast import Aggregation, Call, Paren
+from metricsmith.promql.parser import parse
+
+BOUNDS = ("le", "quantile")
+"""Labels whose values are numbers: `le="10"` comes after `le="2"`."""
+
+PIPED_WIDTH = 10_000
+
+
+def print_table(rows: list[tuple[str, ...]], columns: tuple[str, ...]) -> None:
+    """Print rows as a table that fits the terminal; all but the first column are right-aligned."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    Console(width=width, markup=False, highlight=False).print(table)
+
+
+def in_order(expression: str, vector: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the series of an instant vector by text, unless the expression itself orders them."""
+    return vector if _orders(expression) else sorted(vector, key=lambda series: sort_key(series["metric"]))
+
+
+def sort_key(labels: Mapping[str, str]) -> tuple[str, list[float]]:
+    """Return what series are sorted by: their text, then the bounds of buckets and quantiles as numbers.
+
+    >>> sort_key({"__name__": "x_bucket", "job": "shop", "le": "+Inf"})
+    ('x_bucket{job="shop"}', [inf])
+    """
+    bounds = []
+    for name in BOUNDS:
+        with contextlib.suppress(KeyError, ValueError):
+            bounds.append(float(labels[name]))
+    return format_labels({n: v for n, v in labels.items() if n not in BOUNDS}), bounds
+
+
+def _orders(expression: str) -> bool:
+    try:
+        root = parse(expression)
+    except QueryError:
+        return False
+    while isinstance(root, Paren):
+        root = root.expr
+    match root:
+        case Call():
+            return root.function.startswith("sort")
+        case Aggregation():
+            return root.op in ("topk", "bottomk")
+    return False
