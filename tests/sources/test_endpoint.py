@@ -172,9 +172,10 @@ def test_targets_and_labels_are_those_of_prometheus(tmp_path: Path, promtool: Pa
         ],
     }
     with services.prometheus(tmp_path, yaml.safe_dump(document, allow_unicode=True)) as server:
-        # Discovery settles seconds after the server is ready, and tells nobody; it names all targets.
-        seen = 0
+        # Discovery settles seconds after the server is ready and tells nobody: it is asked, within limits.
+        seen, deadline = 0, time.monotonic() + 60
         while seen < len(jobs):
+            assert time.monotonic() < deadline, f"Prometheus has found {seen} of {len(jobs)} targets"
             time.sleep(0.05)
             with urllib.request.urlopen(f"{server.url}/api/v1/targets", timeout=5) as answer:
                 data = json.load(answer)["data"]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import time
+import threading
 import urllib.parse
 import urllib.request
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
+from aiohttp import web
 
 from metricsmith.contracts import Context
 from metricsmith.model.labels import format_labels
@@ -88,25 +90,44 @@ def readable(labels: dict[str, str], value: float) -> tuple[str, float | str]:
     return format_labels(dict(sorted(labels.items()))), "NaN" if math.isnan(value) else value
 
 
-def of_prometheus(folder: Path, address: str) -> dict[str, Any]:
+class Page:
+    """Answers the page, and tells when each job has asked three times: then two scrapes are stored."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.stored = threading.Event()
+
+    async def handler(self, request: web.Request) -> web.Response:
+        self.asked[request.query["job"]] += 1
+        if all(self.asked[job] >= 3 for job in CASES):
+            self.stored.set()
+        return web.Response(text=PAGE)
+
+
+def of_prometheus(folder: Path, address: str, stored: threading.Event) -> dict[str, Any]:
     """What Prometheus stores of every job, scraped twice so that nothing is new in the last scrape."""
     document = {
         "global": {"scrape_interval": "1s"},
         "scrape_configs": [
-            {"job_name": job, **settings, "static_configs": [{"targets": [address], "labels": LABELS}]}
+            {
+                "job_name": job,
+                "params": {"job": [job]},
+                **settings,
+                "static_configs": [{"targets": [address], "labels": LABELS}],
+            }
             for job, settings in CASES.items()
         ],
     }
     with services.prometheus(folder, yaml.safe_dump(document)) as server:
-        while len(ask(server.url, "count_over_time(up[1m]) >= 2")) < len(CASES):
-            time.sleep(0.1)  # it tells nobody
+        assert stored.wait(60)
         samples = ask(server.url, '{__name__=~".+"}')
     return dict(readable(sample["metric"], float(sample["value"][1])) for sample in samples)
 
 
 async def of_ours(job: str, address: str, recorder: Any, context: Context) -> dict[str, Any]:
     stop = asyncio.Event()
-    config = ScrapeSource.Config.model_validate({"targets": [address], "labels": LABELS, **CASES[job]})
+    settings = {"targets": [address], "labels": LABELS, "params": {"job": [job]}, **CASES[job]}
+    config = ScrapeSource.Config.model_validate(settings)
     running = asyncio.create_task(ScrapeSource(config, replace(context, name=job)).run(recorder.emit, stop))
     for _ in range(2):
         await context.clock.sleeping()
@@ -119,8 +140,9 @@ async def of_ours(job: str, address: str, recorder: Any, context: Context) -> di
 
 
 async def test_series_and_values_are_those_of_prometheus(serve, recorder, context, tmp_path, promtool):
-    address = (await serve(PAGE))[7:]
-    wanted = await asyncio.to_thread(of_prometheus, tmp_path, address)
+    page = Page()
+    address = (await serve(page.handler))[7:]
+    wanted = await asyncio.to_thread(of_prometheus, tmp_path, address, page.stored)
     ours: dict[str, Any] = {}
     for job in CASES:
         ours |= await of_ours(job, address, recorder, context)
