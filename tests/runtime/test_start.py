@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from metricsmith.config import load_text
+from metricsmith.runtime.agent import source_parts
 from metricsmith.testing.programs import AgentProgram
 from metricsmith.testing.services import free_port
 
@@ -130,3 +133,23 @@ def test_what_is_configured_but_not_used_yet_is_named_in_the_log(agent_program: 
     assert "rules.files: configured" in agent.log.text()
     assert "alerts.rules: configured" not in agent.log.text(), "they were switched off"
     assert "bus: configured" not in agent.log.text()
+
+
+def test_every_line_of_a_json_log_is_json(agent_program: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANTD_MODULE_METRIC_NOPE", "1")
+    agent = agent_program("logging: {{format: json}}\n")
+    agent.start()
+    assert agent.stop() == 0
+    records = [json.loads(line) for line in agent.log.text().splitlines()]
+    (warning,) = [record["message"] for record in records if record["level"] == "warning"]
+    assert warning == "environment variable PLANTD_MODULE_METRIC_NOPE: belongs to no setting"
+
+
+@pytest.mark.parametrize(
+    ("sources", "instance"),
+    [("[]", "edge"), ("[{type: self}]", "edge"), ("[{type: self, name: own, instance: mine}]", "mine")],
+)
+def test_own_metrics_are_those_of_the_service_unless_told_otherwise(sources: str, instance: str) -> None:
+    configuration = load_text(f"service: {{name: edge}}\nsources: {sources}", "", {})
+    (part,) = source_parts(configuration)
+    assert part.config.model_dump()["instance"] == instance
