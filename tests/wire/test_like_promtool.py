@@ -1,4 +1,4 @@
-"""Text that the format's description allows is read, though the scraper of Prometheus 2.42 stumbles over it."""
+"""Text that the format allows is read, though the scraper of Prometheus 2.42 stumbles over it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metricsmith.wire.exposition import ExpositionFormat, ExpositionParser
     [
         # "Leading and trailing whitespace is ignored"; that scraper makes it a part of the name.
         (' a{x="1"} 1\n', None),
-        ("\ta 1 \n", None),
+        ("\ta 1\n", None),
         # "timestamp (an int64)"; that scraper knows no sign.
         ("a 1 -1000\n", -1000),
     ],
