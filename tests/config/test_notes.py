@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from metricsmith import registry
 
 LATER = "configured, but this version does not use it yet"
 NO_BUS = "this version has no message bus yet and runs a"
@@ -60,5 +63,18 @@ def test_rule_files_that_exist_are_not_missed(load: Callable[..., Any], tmp_path
 
 
 def test_setting_of_a_variable_is_noted_under_the_variable(load: Callable[..., Any]) -> None:
-    (note,) = load("", {"METRICSMITH_STORAGE_TYPE": "file"}).notes
-    assert str(note).startswith("environment variable METRICSMITH_STORAGE_TYPE: storage.type: ")
+    environment = {"METRICSMITH_STORAGE_TYPE": "file", "METRICSMITH_RULES_FILES": "nope.yml"}
+    assert [str(note).split(": ")[:2] for note in load("rules: {}", environment).notes] == [
+        ["environment variable METRICSMITH_RULES_FILES", "rules.files"],
+        ["environment variable METRICSMITH_RULES_FILES", "rules.files[0]"],
+        ["environment variable METRICSMITH_STORAGE_TYPE", "storage.type"],
+    ]
+
+
+def test_store_of_a_third_party_is_neither_refused_nor_noted(
+    load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("influxdb", "x:y", group)])
+    assert load("storage: {type: influxdb}").notes == ()
+    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("mine", "x:y", group)])
+    assert load("storage: {type: mine}").notes == ()

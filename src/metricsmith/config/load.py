@@ -117,6 +117,7 @@ class _Checker:
         intervals = {path: getattr(part.config, "interval", None) for path, part in parts.items()}
         known_intervals = {path: ms for path, ms in intervals.items() if isinstance(ms, int)}
         told = [*unknown_variables, *notes(settings, known_intervals, self.origins)]
+        told.sort(key=lambda note: note.line)
         return Configuration(settings, tuple(parts.values()), tuple(told), self.origins.shallow())
 
     def _storage_type(self, storage: Any) -> None:

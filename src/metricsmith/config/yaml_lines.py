@@ -36,7 +36,8 @@ class Origins:
 
     def problem(self, path: Path, message: str, hint: str = "") -> Problem:
         """Return a problem of a setting that says where it comes from."""
-        variable = self.variables.get(path)
+        above = (path[:end] for end in range(len(path), 0, -1))  # a variable may give a whole list
+        variable = next((self.variables[p] for p in above if p in self.variables), None)
         if variable:
             return Problem(show(path), message, f"environment variable {variable}", 0, hint)
         return Problem(show(path), message, self.file, self.line(path), hint)
