@@ -65,6 +65,25 @@ async def test_collected_metrics_by_setting(api: Any) -> None:
     list(parse_openmetrics((await api.get("/metrics", {"Accept": OPENMETRICS})).body.decode()))
 
 
+async def test_odd_names_and_repeated_series_do_not_spoil_the_page(api: Any) -> None:
+    api.state["page"] = MetricsPage(collected=True)
+    await api.post("/api/v1/metrics", {"service": "s", "metrics": {"my metric.x": 1}, "tags": {"a b": "c"}})
+    await api.post(
+        "/api/v1/metrics", {"service": "s", "metrics": {"message_count": 1, "message_count_total": 2}}
+    )
+    old = await api.get("/metrics")
+    lines = old.body.decode().splitlines()
+    assert 'my_metric_x{a_b="c",service="s"} 1' in lines
+    assert [line for line in lines if line.startswith("message_count")] == [
+        'message_count_total{service="s"} 2'
+    ]
+    value = api.context.telemetry.value
+    assert value("metricsmith_samples_dropped_total", component="metrics_page", reason="same_labels") == 1
+    new = await api.get("/metrics", {"Accept": "text/plain;version=1.0.0;escaping=allow-utf-8"})
+    assert new.headers["content-type"] == "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
+    assert '{"my metric.x","a b"="c",service="s"} 1' in new.body.decode().splitlines()
+
+
 async def test_status_pages_have_the_documented_fields(api: Any) -> None:
     api.write({"x": [(20, 1)]})
     assert (await api.get("/health")).json == {"status": "healthy"}

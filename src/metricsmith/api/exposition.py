@@ -17,7 +17,7 @@ from metricsmith.model.labels import encode_labels, encode_pairs, split_key
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.own_metrics import OWN_METRICS
 from metricsmith.model.telemetry import Telemetry
-from metricsmith.wire.exposition import ExpositionFormat, negotiate
+from metricsmith.wire.exposition import Wanted, negotiate
 from metricsmith.wire.exposition.writer import write_exposition
 
 log = logging.getLogger(__name__)
@@ -51,11 +51,11 @@ class MetricsPageApi:
         ]
 
     async def _metrics(self, request: Request) -> Response:
-        form = negotiate(request.headers.get("accept"))
-        text = await self._workers.run(lambda: self._document(form))
-        return Response(text, headers={"content-type": form.content_type})
+        wanted = negotiate(request.headers.get("accept"))
+        text = await self._workers.run(lambda: self._document(wanted))
+        return Response(text, headers={"content-type": wanted.content_type})
 
-    def _document(self, form: ExpositionFormat) -> bytes:
+    def _document(self, wanted: Wanted) -> bytes:
         keys, values = own_samples(self._context.telemetry)
         metadata: Mapping[str, Metadata] = OWN_METADATA
         page = self._context.metrics_page()
@@ -64,22 +64,21 @@ class MetricsPageApi:
             keys, values = keys + collected, np.concatenate((values, last))
             known = self._context.store.metadata()
             metadata = {page.prefix + name: m for name, m in known.items()} | OWN_METADATA
-        return write_exposition(keys, values, metadata, form)
-
-    def _collected(self, page: MetricsPage) -> tuple[list[bytes], F64]:
-        result = self._context.engine.instant(_ALL_COLLECTED, self._context.clock.now_ms())
-        shown = {exposed_key(key, page): row for row, key in enumerate(result.keys)}
-        if len(shown) < len(result.keys):
-            count = len(result.keys) - len(shown)
+        document = write_exposition(keys, values, metadata, wanted.format, utf8_names=wanted.utf8_names)
+        if document.left_out:
             self._context.telemetry.problem(
                 log,
                 "metricsmith_samples_dropped_total",
-                f"/metrics leaves out {count} series that prefix and host label make equal to others",
-                amount=count,
+                f"/metrics leaves out {document.left_out} series that are, as shown, the same as others",
+                amount=document.left_out,
                 component="metrics_page",
                 reason="same_labels",
             )
-        return list(shown), result.values[list(shown.values()), 0]
+        return document.body
+
+    def _collected(self, page: MetricsPage) -> tuple[list[bytes], F64]:
+        result = self._context.engine.instant(_ALL_COLLECTED, self._context.clock.now_ms())
+        return [exposed_key(key, page) for key in result.keys], result.values[:, 0]
 
 
 def own_samples(telemetry: Telemetry) -> tuple[list[bytes], F64]:

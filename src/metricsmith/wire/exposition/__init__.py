@@ -4,6 +4,7 @@ from metricsmith.wire.exposition.formats import (
     ACCEPT_HEADER,
     ACCEPT_TEXT_HEADER,
     ExpositionFormat,
+    Wanted,
     format_of,
     negotiate,
 )
@@ -20,6 +21,7 @@ __all__ = [
     "ParsedDocument",
     "SeriesLimits",
     "Structure",
+    "Wanted",
     "format_of",
     "negotiate",
     "parse_openmetrics",

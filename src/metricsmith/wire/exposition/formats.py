@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class ExpositionFormat(StrEnum):
@@ -11,15 +12,27 @@ class ExpositionFormat(StrEnum):
     TEXT = "text"
     OPENMETRICS = "openmetrics"
 
+
+class Wanted(NamedTuple):
+    """What a client wants: a format, and whether it reads quoted names, which hold any UTF-8."""
+
+    format: ExpositionFormat
+    utf8_names: bool
+
     @property
     def content_type(self) -> str:
-        """The `Content-Type` of a document in this format."""
+        """The `Content-Type` of such a document."""
         return _CONTENT_TYPE[self]
 
 
 _CONTENT_TYPE = {
-    ExpositionFormat.TEXT: "text/plain; version=0.0.4; charset=utf-8",
-    ExpositionFormat.OPENMETRICS: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    (ExpositionFormat.TEXT, False): "text/plain; version=0.0.4; charset=utf-8",
+    (ExpositionFormat.TEXT, True): "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+    (ExpositionFormat.OPENMETRICS, False): "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    (
+        ExpositionFormat.OPENMETRICS,
+        True,
+    ): "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
 }
 _MEDIA_RANGES = {
     "application/openmetrics-text": ExpositionFormat.OPENMETRICS,
@@ -48,32 +61,37 @@ def format_of(content_type: str | None) -> ExpositionFormat:
     return _MEDIA_RANGES.get(media.strip().lower(), ExpositionFormat.TEXT)
 
 
-def negotiate(accept: str | None) -> ExpositionFormat:
-    """Return the format that an `Accept` header wants most; text when it wants neither.
+def negotiate(accept: str | None) -> Wanted:
+    """Return what an `Accept` header wants most; plain text when it wants nothing we have.
 
-    Equal weights go to OpenMetrics when it is named, as it says more.
+    Equal weights go to OpenMetrics when it is named, as it says more. Quoted names are for those who say
+    that they read them: one such name breaks the whole page for the parsers of Prometheus 2.
 
     Source:
         RFC 9110, 12.5.1; an unreadable weight counts as not acceptable.
 
-    >>> negotiate("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.5").value
+    >>> negotiate("application/openmetrics-text;version=1.0.0;q=0.6,text/plain;q=0.5").format.value
     'openmetrics'
+    >>> negotiate("text/plain;version=1.0.0;escaping=allow-utf-8").utf8_names
+    True
     """
-    best = {ExpositionFormat.TEXT: 0.0, ExpositionFormat.OPENMETRICS: 0.0}
+    best = {ExpositionFormat.TEXT: (0.0, False), ExpositionFormat.OPENMETRICS: (0.0, False)}
     for part in (accept or "")[:_MAX_HEADER].split(","):
         media, *parameters = (piece.strip().lower() for piece in part.split(";"))
         wanted = _MEDIA_RANGES.get(media)
         values = dict(p.split("=", 1) for p in parameters if "=" in p)
-        if wanted is None or (
-            wanted is ExpositionFormat.OPENMETRICS
-            and values.get("version", "").strip('"') not in _OPENMETRICS_VERSIONS
-        ):
+        version = values.get("version", "").strip('"')
+        strict = wanted is ExpositionFormat.OPENMETRICS
+        if wanted is None or (strict and version not in _OPENMETRICS_VERSIONS):
             continue
-        best[wanted] = max(best[wanted], _weight(values.get("q", "1")))
-    openmetrics = best[ExpositionFormat.OPENMETRICS]
-    if openmetrics > 0 and openmetrics >= best[ExpositionFormat.TEXT]:
-        return ExpositionFormat.OPENMETRICS
-    return ExpositionFormat.TEXT
+        utf8 = values.get("escaping", "").strip('"') == "allow-utf-8" or (
+            not strict and version == "1.0.0" and "escaping" not in values
+        )
+        best[wanted] = max(best[wanted], (_weight(values.get("q", "1")), utf8))
+    (text, text_utf8), (openmetrics, openmetrics_utf8) = best.values()
+    if openmetrics > 0 and openmetrics >= text:
+        return Wanted(ExpositionFormat.OPENMETRICS, openmetrics_utf8)
+    return Wanted(ExpositionFormat.TEXT, text > 0 and text_utf8)
 
 
 def _weight(text: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from metricsmith.model.arrays import F64, I64
 from metricsmith.model.labels import PAIR, VALUE, escape_value, split_key
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.wire.exposition.assembly import Family, assemble, fit
+from metricsmith.wire.exposition.exposed import expose
 from metricsmith.wire.exposition.formats import ExpositionFormat
 from metricsmith.wire.exposition.series_text import LABEL, NAME
 
@@ -27,17 +28,27 @@ _TEXT_TYPE = {
 }
 
 
+class Document(NamedTuple):
+    """A written document, and how many series it leaves out because they would stand there twice."""
+
+    body: bytes
+    left_out: int
+
+
 def write_exposition(
     keys: Sequence[bytes],
     values: F64,
     metadata: Mapping[str, Metadata],
     format: ExpositionFormat,
     times_ms: I64 | None = None,
-) -> bytes:
+    *,
+    utf8_names: bool = False,
+) -> Document:
     """Return a document of P series, each once, with what is known of their families.
 
-    In both formats a counter's series gets `_total` when its name lacks it, so that a name does not
-    depend on who asks. OpenMetrics is always valid: families that break its rules lose their type.
+    In both formats a counter's series gets `_total` when its name lacks it. Names beyond the old
+    character set are quoted with `utf8_names`, which not every reader understands, else get underscores.
+    OpenMetrics is always valid: families that break its rules lose their type.
 
     Shapes:
         keys: P canonical keys.
@@ -46,7 +57,9 @@ def write_exposition(
         ValueError: a series has no name, and so cannot be exposed.
     """
     strict = format is ExpositionFormat.OPENMETRICS
-    keys, metadata = _with_total(keys, metadata)
+    rows, keys, metadata, left_out = expose(keys, metadata, utf8_names)
+    if left_out:
+        values, times_ms = values[rows], None if times_ms is None else times_ms[rows]
     families = assemble(keys, metadata)
     if strict:
         families = fit(families, keys, values, times_ms)
@@ -57,27 +70,7 @@ def write_exposition(
         lines += [_series(keys[row]) + tails[row] for row in family.rows]
     if strict:
         lines.append("# EOF")
-    return ("\n".join(lines) + "\n").encode() if lines else b""
-
-
-def _with_total(
-    keys: Sequence[bytes], metadata: Mapping[str, Metadata]
-) -> tuple[Sequence[bytes], Mapping[str, Metadata]]:
-    """Rename counters that lack `_total`."""
-    renamed = {
-        name.encode(): f"{name}_total"
-        for name, known in metadata.items()
-        if known.type is MetricType.COUNTER
-        and not name.endswith("_total")
-        and f"{name}_total" not in metadata
-    }
-    if not renamed:
-        return keys, metadata
-    changed = []
-    for key in keys:
-        name, mark, rest = key.partition(PAIR)
-        changed.append(renamed[name].encode() + mark + rest if name in renamed else key)
-    return changed, {renamed.get(name.encode(), name): known for name, known in metadata.items()}
+    return Document(("\n".join(lines) + "\n").encode() if lines else b"", left_out)
 
 
 def _comments(family: Family, strict: bool) -> Iterator[str]:
