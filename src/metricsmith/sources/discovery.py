@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 MAX_LIST_BYTES = 16 << 20
 MAX_TARGETS = 100_000
 MAX_GROUP_LABELS = 256
-MAX_LABEL_BYTES = 128 << 20
+MAX_LABEL_BYTES = 64 << 20
 """Of all targets of a list together, as each has its group's labels for itself in the end."""
 MAX_JSON_MARKS = 1_000_000
 """Commas and opening brackets, of which each may begin a value of a hundred bytes in memory."""
