@@ -254,9 +254,9 @@ async def test_targets_that_cannot_be_told_apart_are_pointed_out(scraping, serve
 
 
 def test_a_group_of_many_targets_and_labels_is_kept_once():
-    group = {"targets": ["h:1"] * 10_000, "labels": {f"label{i}": "x" * 20 for i in range(256)}}
+    group = {"targets": ["h:1"] * 1000, "labels": {f"label{i}": "x" * 20 for i in range(256)}}
     found = parse_groups([group], {"__meta_url": "u"})
-    assert len(found) == 10_000
+    assert len(found) == 1000
     assert all(one.labels is found[0].labels for one in found)
 
 
