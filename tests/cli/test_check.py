@@ -1,4 +1,4 @@
-"""`check-config` says what is noted beside what is wrong, and `run` refuses what it cannot do, with the line."""
+"""`check-config` tells what is noted beside what is wrong; `run` refuses what it cannot do."""
 
 from __future__ import annotations
 
