@@ -207,7 +207,11 @@ async def test_bodies_together_are_bounded(make_api: Any) -> None:
     api = make_api(limits=ApiLimits(max_body_bytes=1000, max_bodies_bytes=1500))
     held, release = asyncio.Event(), asyncio.Event()
 
+    first_parts = iter([b" " * 900])
+
     async def slowly() -> Any:
+        if part := next(first_parts, b""):
+            return {"type": "http.request", "body": part, "more_body": True}
         held.set()
         await release.wait()
         return {"type": "http.request", "body": b"{}", "more_body": False}
@@ -217,7 +221,7 @@ async def test_bodies_together_are_bounded(make_api: Any) -> None:
     async def send(message: Any) -> None:
         statuses.append(message.get("status", 0))
 
-    headers = [(b"content-type", b"application/json"), (b"content-length", b"900")]
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"902")]
     scope = {
         "type": "http",
         "method": "POST",
@@ -228,13 +232,41 @@ async def test_bodies_together_are_bounded(make_api: Any) -> None:
     first = asyncio.create_task(api.app(scope, slowly, send))
     await held.wait()
     kind = {"content-type": "application/json"}
-    second = await api.call("POST", "/api/v1/metrics", b"{}", kind | {"content-length": "700"})
+    second = await api.call("POST", "/api/v1/metrics", b" " * 700, kind)
     assert (second.status, int(second.headers["retry-after"]) > 0) == (503, True)
-    assert (await api.call("POST", "/api/v1/metrics", b"{}", kind | {"content-length": "2"})).status == 422
+    assert (await api.call("POST", "/api/v1/metrics", b"{}" + b" " * 500, kind)).status == 422
     release.set()
     await first
     assert statuses[0] == 422
-    assert (await api.call("POST", "/api/v1/metrics", b"{}", kind | {"content-length": "700"})).status == 422
+    assert (await api.call("POST", "/api/v1/metrics", b"{}" + b" " * 700, kind)).status == 422
+
+
+async def test_announced_bodies_that_never_come_keep_nobody_out(make_api: Any) -> None:
+    api = make_api(limits=ApiLimits(max_body_bytes=1000, max_bodies_bytes=1500))
+    waiting = asyncio.Event()
+
+    async def never() -> Any:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    async def send(message: Any) -> None:
+        pass
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"1000")]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/metrics",
+        "query_string": b"",
+        "headers": headers,
+    }
+    idle = [asyncio.create_task(api.app(scope, never, send)) for _ in range(8)]
+    await waiting.wait()
+    assert (await api.post("/api/v1/metrics", {"service": "s", "metrics": {"x": 1}})).status == 201
+    for task in idle:
+        task.cancel()
+    await asyncio.gather(*idle, return_exceptions=True)
+    assert (await api.post("/api/v1/metrics", {"service": "s", "metrics": {"x": 1}})).status == 201
 
 
 async def test_client_that_goes_away_is_no_defect(api: Any, caplog: pytest.LogCaptureFixture) -> None:

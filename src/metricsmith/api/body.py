@@ -14,7 +14,10 @@ READ_LIMIT_S = 60.0
 
 
 class Bodies:
-    """Reads bodies; those that are held at one time take `most_bytes` at most."""
+    """Reads bodies; what is held of them at one time takes `most_bytes` at most.
+
+    Bytes count from their arrival: an announced length costs its sender nothing.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most, self._held = most_bytes, 0
@@ -30,29 +33,27 @@ class Bodies:
         length = _said_length(request)
         if length is not None and length > max_bytes:
             raise _too_large(f"{length:,}", max_bytes)
-        reserved = max_bytes if length is None else length
-        if self._held + reserved > max(self._most, max_bytes):
-            raise unavailable(f"requests hold {self._held:,} bytes already; send fewer at once")
-        self._held += reserved
+        parts: list[bytes] = []
+        size = 0
         try:
-            yield await _read(request, max_bytes)
+            async with asyncio.timeout(READ_LIMIT_S):
+                async for part in request.stream():
+                    if size + len(part) > max_bytes:
+                        raise _too_large(f"more than {max_bytes:,}", max_bytes)
+                    if self._held + len(part) > max(self._most, max_bytes):
+                        raise unavailable(f"requests hold {self._held:,} bytes already; send fewer at once")
+                    self._held += len(part)
+                    size += len(part)
+                    parts.append(part)
+        except BaseException as error:
+            self._held -= size
+            if isinstance(error, TimeoutError):
+                raise _too_slow(size) from None
+            raise
+        try:
+            yield b"".join(parts)
         finally:
-            self._held -= reserved
-
-
-async def _read(request: Request, max_bytes: int) -> bytes:
-    parts, size = [], 0
-    try:
-        async with asyncio.timeout(READ_LIMIT_S):
-            async for part in request.stream():
-                size += len(part)
-                if size > max_bytes:
-                    raise _too_large(f"more than {max_bytes:,}", max_bytes)
-                parts.append(part)
-    except TimeoutError:
-        message = f"got {size:,} bytes of the body in {READ_LIMIT_S:g} s, wanted all of it"
-        raise ApiError("request_timeout", message) from None
-    return b"".join(parts)
+            self._held -= size
 
 
 def media_type(request: Request) -> str:
@@ -67,3 +68,8 @@ def _said_length(request: Request) -> int | None:
 
 def _too_large(got: str, most: int) -> ApiError:
     return ApiError("too_large", f"got a body of {got} bytes, wanted at most {most:,}")
+
+
+def _too_slow(size: int) -> ApiError:
+    message = f"got {size:,} bytes of the body in {READ_LIMIT_S:g} s, wanted all of it"
+    return ApiError("request_timeout", message)
