@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import threading
 from typing import Any
 
 import pytest
@@ -96,6 +98,25 @@ async def test_status_pages_have_the_documented_fields(api: Any) -> None:
     assert (storage["type"], storage["status"], storage["retention"]) == ("embedded", "connected", "30d")
     assert storage["database"]
     assert (storage["disk_usage"], storage["disk_usage_bytes"]) == ("0B", 0)
+
+
+async def test_status_does_not_wait_for_the_metrics_page(api: Any) -> None:
+    began, release = threading.Event(), threading.Event()
+    instant = api.context.engine.instant
+
+    def held_up(*arguments: Any) -> Any:
+        began.set()
+        assert release.wait(30)
+        return instant(*arguments)
+
+    api.context.engine.instant = held_up
+    api.state["page"] = MetricsPage(collected=True)
+    page = asyncio.create_task(api.get("/metrics"))
+    await asyncio.to_thread(began.wait, 30)
+    assert (await api.get("/status")).status == 200
+    assert not page.done()
+    release.set()
+    assert (await page).status == 200
 
 
 async def test_not_ready_says_why(api: Any) -> None:

@@ -38,11 +38,11 @@ CLIENT_GONE = 499
 def create_app(context: ApiContext) -> Starlette:
     """Return the application that serves the whole API."""
     workers = Workers(context.limits.concurrent_queries)
-    pages = Workers(1)  # of their own: long queries must not hide how the agent is
     bodies = Bodies(context.limits.max_bodies_bytes)
+    # Status and metrics have workers of their own: what takes long must not hide how the agent is.
     operations = [
-        *StatusApi(context, pages).operations(),
-        *MetricsPageApi(context, pages).operations(),
+        *StatusApi(context, Workers(1)).operations(),
+        *MetricsPageApi(context, Workers(1)).operations(),
         *QueryApi(context, workers, bodies).operations(),
         *SeriesApi(context, workers, bodies).operations(),
         *ServerInfoApi(context).operations(),
