@@ -102,8 +102,14 @@ class Sink(Protocol):
 class Queryable(Protocol):
     """What the PromQL engine and the API ask of a store. Safe to call from any thread."""
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
-        """Return all samples of the matching series in the closed range [start_ms, end_ms]."""
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
+    ) -> Selection:
+        """Return all samples of the matching series in the closed range [start_ms, end_ms].
+
+        Raises:
+            QueryLimitExceeded: they are more than `limit`; that many are never in memory.
+        """
         ...
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[bytes]:

@@ -4,7 +4,39 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.arrays import F64, I64, Bool
+
+
+class SampleLimit:
+    """Counts the samples of one selection, best before they are read, against the most that it may have."""
+
+    def __init__(self, most: int | None) -> None:
+        self._most = most
+        self._counted = 0
+
+    def has_room_for(self, samples: int) -> bool:
+        """Return whether so many more are allowed."""
+        return self._most is None or self._counted + samples <= self._most
+
+    def add(self, samples: int) -> None:
+        """Count samples.
+
+        Raises:
+            QueryLimitExceeded: they are too many.
+        """
+        if self._most is None:
+            return
+        if not self.has_room_for(samples):
+            raise QueryLimitExceeded(
+                "query processing would load too many samples into memory: got at least "
+                f"{self._counted + samples} of one selector, wanted at most {self._most}; "
+                "use a narrower selector or a shorter range"
+            )
+        self._counted += samples
+
+
+UNLIMITED = SampleLimit(None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,8 @@ class _Run:
     def _selection(self, fetch: Fetch) -> Selection:
         found = self._selections.get(fetch)
         if found is None:
-            found = self._store.select(fetch.matchers, fetch.start_ms, fetch.end_ms)
+            left = self._budget.max_samples - self._loaded
+            found = self._store.select(fetch.matchers, fetch.start_ms, fetch.end_ms, left)
             self._selections[fetch] = found
             self._loaded += found.sample_count()
             self._budget.check_samples(self._loaded)

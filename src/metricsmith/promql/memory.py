@@ -11,7 +11,7 @@ from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import decode_labels, encode_labels
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
-from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
+from metricsmith.model.selection import MatrixGroup, RaggedGroup, SampleLimit, Selection
 
 Series: TypeAlias = tuple[Mapping[str, str], Iterable[tuple[int, float]]]
 """Labels, and samples as (time in ms, value); a value with the bits of Prometheus' stale NaN is a marker."""
@@ -28,13 +28,16 @@ class MemorySeries:
             samples.setdefault(encode_labels(labels), {}).update(points)
         self._samples = {key: _arrays(samples[key]) for key in sorted(samples)}
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
+    ) -> Selection:
         """Return all samples of the matching series in the closed range."""
-        found = []
+        found, counted = [], SampleLimit(limit)
         for key in self._matching(matchers):
             times, values, stale = self._samples[key]
             part = slice(*np.searchsorted(times, [start_ms, end_ms + 1]).tolist())
             if part.stop > part.start:
+                counted.add(part.stop - part.start)
                 found.append((key, times[part], values[part], stale[part]))
         return _selection(found)
 

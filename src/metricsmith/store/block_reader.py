@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from metricsmith.errors import BlockCorrupt, StoreError
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.metadata import Metadata
+from metricsmith.model.selection import UNLIMITED, SampleLimit
 from metricsmith.model.series import SeriesTable
 from metricsmith.store.block_groups import MatrixPart, SampleGroup, make_group, select, stack
 from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta, decode_meta
@@ -83,19 +84,42 @@ class Block:
         self._group_bytes = offsets_of(np.array(samples.row_group_bytes, np.int64))
         self._footer: Any = None
 
-    def pieces(self, series: U32, start_ms: int, end_ms: int, cache: ByteCache) -> list[Piece]:
+    def lies_within(self, start_ms: int, end_ms: int) -> bool:
+        """Return whether all samples are in the closed range."""
+        return start_ms <= self.meta.min_time_ms and self.meta.max_time_ms <= end_ms
+
+    def samples_of(self, series: U32, cache: ByteCache) -> int:
+        """Return how many samples some series have, without decoding them.
+
+        Shapes:
+            series: sorted ids, each once.
+        Raises:
+            BlockCorrupt: a file is damaged.
+        """
+        rows = self.catalogue.rows(series)
+        offsets = cache.get((self.entry.number, -1), self._load_rows).offsets
+        return int((offsets[rows + 1] - offsets[rows]).sum())
+
+    def pieces(
+        self, series: U32, start_ms: int, end_ms: int, cache: ByteCache, limit: SampleLimit = UNLIMITED
+    ) -> list[Piece]:
         """Return the samples of some series in the closed range; each sample stands in one piece.
+
+        Samples of a block that `lies_within` the range are not counted here:
+        that is done beforehand.
 
         Shapes:
             series: sorted ids, each once.
         Raises:
             BlockCorrupt: a file is damaged.
             StoreError: a file cannot be read now.
+            QueryLimitExceeded: there are too many samples.
         """
         rows = self.catalogue.rows(series)
         if len(rows) == 0:
             return []
         offsets = cache.get((self.entry.number, -1), self._load_rows).offsets
+        counted = self.lies_within(start_ms, end_ms)
         matrices: list[MatrixPart] = []
         ragged: list[Piece] = []
         for number in self._groups_of(offsets[rows], offsets[rows + 1]).tolist():
@@ -103,6 +127,8 @@ class Block:
             inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, last)]
             group = cache.get((self.entry.number, number), partial(self._load_group, offsets, number))
             parts, rest = select(group, inside - first, self.catalogue.ids[inside], start_ms, end_ms)
+            if not counted:
+                limit.add(sum(p.values.size for p in parts) + (0 if rest is None else len(rest.times)))
             matrices.extend(parts)
             if rest is not None:
                 ragged.append(rest)

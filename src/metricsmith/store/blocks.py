@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -20,6 +20,7 @@ import pyarrow as pa
 from metricsmith.errors import BlockCorrupt, DiskFull, StoreError
 from metricsmith.model.arrays import U32
 from metricsmith.model.metadata import Metadata
+from metricsmith.model.selection import UNLIMITED, SampleLimit
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.store import fsutil
@@ -159,30 +160,44 @@ class BlockStore:
         """The number of blocks that serve."""
         return len(self._live.all())
 
-    def pieces(self, series: U32, start_ms: int, end_ms: int) -> list[Piece]:
+    def pieces(self, series: U32, start_ms: int, end_ms: int, limit: SampleLimit = UNLIMITED) -> list[Piece]:
         """Return the samples of some series in the closed range, oldest priority first.
 
         Where two pieces hold the same (series, time), the later one is right.
         A block found to be damaged is set aside, and the others answer.
+        Blocks that lie within the range are counted before any is decoded.
 
         Shapes:
             series: sorted ids, each once.
         Raises:
             StoreError: a file cannot be read now; what is missing is not known, so there is no answer.
+            QueryLimitExceeded: there are too many samples.
         """
         found: list[Piece] = []
         damaged: list[tuple[Block, BlockCorrupt]] = []
         with self._live.lease(
             lambda b: b.meta.min_time_ms <= end_ms and b.meta.max_time_ms >= start_ms
         ) as blocks:
+            if limit.has_room_for(sum(block.meta.samples for block in blocks)):
+                limit = UNLIMITED
+            else:
+                self._count_whole_blocks(blocks, series, start_ms, end_ms, limit)
             for block in blocks:
                 try:
-                    found.extend(block.pieces(series, start_ms, end_ms, self._cache))
+                    found.extend(block.pieces(series, start_ms, end_ms, self._cache, limit))
                 except BlockCorrupt as error:
                     damaged.append((block, error))
         for block, why in damaged:
             self._set_aside(block, why)
         return found
+
+    def _count_whole_blocks(
+        self, blocks: Sequence[Block], series: U32, start_ms: int, end_ms: int, limit: SampleLimit
+    ) -> None:
+        for block in blocks:
+            if block.lies_within(start_ms, end_ms):
+                with suppress(BlockCorrupt):  # reading it says so again, and sets it aside
+                    limit.add(block.samples_of(series, self._cache))
 
     def series_in(self, start_ms: int, end_ms: int) -> U32:
         """Return the sorted ids of all series of blocks that overlap the closed range."""

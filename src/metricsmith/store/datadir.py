@@ -57,7 +57,8 @@ class DataDir:
         except OSError as error:
             self.close()
             raise StoreError(
-                f"got {self.folder}: {error.strerror or error}, wanted a folder to write to (check storage.path)"
+                f"got {self.folder}: {error.strerror or error}, wanted a folder to write to"
+                " (check storage.path)"
             ) from error
         except BaseException:
             self.close()

@@ -22,13 +22,14 @@ from metricsmith.model.arrays import U32, Bool
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
-from metricsmith.model.selection import Selection
+from metricsmith.model.selection import SampleLimit, Selection
 from metricsmith.model.settings_types import format_size
 from metricsmith.store.blocks import BlockConfig, BlockStore
 from metricsmith.store.flush import Heads, is_disk_full
 from metricsmith.store.head_pieces import ALWAYS
 from metricsmith.store.index import SeriesIndex
 from metricsmith.store.merge import merge
+from metricsmith.store.pieces import samples_in
 from metricsmith.store.settings import EmbeddedConfig
 from metricsmith.store.steady_time import SteadyTime
 
@@ -164,14 +165,22 @@ class EmbeddedStore:
             name = "metricsmith_samples_dropped_total"
             self._telemetry.problem(log, name, message, amount=count, component="store", reason=reason)
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
+    ) -> Selection:
         """Return all samples of the matching series in the closed range [start_ms, end_ms]."""
         series = self._index.match(matchers)
         start_ms, end_ms = max(start_ms, ALWAYS[0]), min(end_ms, ALWAYS[1])  # int64 is all that arrays hold
         if len(series) == 0 or start_ms > end_ms:
             return Selection([], [])
-        recent = [piece for head in self._heads.present for piece in head.pieces(series, start_ms, end_ms)]
-        return merge([*self._blocks.pieces(series, start_ms, end_ms), *recent], start_ms, end_ms, self._table)
+        counted = SampleLimit(limit)
+        recent = []
+        for head in self._heads.present:
+            for piece in head.pieces(series, start_ms, end_ms):
+                counted.add(samples_in(piece, start_ms, end_ms))
+                recent.append(piece)
+        old = self._blocks.pieces(series, start_ms, end_ms, counted)
+        return merge([*old, *recent], start_ms, end_ms, self._table)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[bytes]:
         """Return the sorted keys of matching series that may have samples in the range."""

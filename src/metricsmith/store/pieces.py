@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from metricsmith.model.arrays import F64, I64, U32, Bool
 
 
@@ -47,3 +49,9 @@ class RaggedPiece:
 
 
 Piece = MatrixPiece | RaggedPiece
+
+
+def samples_in(piece: Piece, start_ms: int, end_ms: int) -> int:
+    """Return how many samples a piece has in the closed range."""
+    inside = np.count_nonzero((piece.times >= start_ms) & (piece.times <= end_ms))
+    return int(inside) * (len(piece.series) if isinstance(piece, MatrixPiece) else 1)

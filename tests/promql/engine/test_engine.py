@@ -120,9 +120,11 @@ class CountingStore:
         self.asked: list[tuple[int, int]] = []
         self._series = MemorySeries(UP)
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
+    ) -> Selection:
         self.asked.append((start_ms, end_ms))
-        return self._series.select(matchers, start_ms, end_ms)
+        return self._series.select(matchers, start_ms, end_ms, limit)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._series, name)

@@ -61,8 +61,10 @@ class Regrouped(MemorySeries):
         super().__init__(_series())
         self._regroup = regroup
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
-        return self._regroup(super().select(matchers, start_ms, end_ms))
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
+    ) -> Selection:
+        return self._regroup(super().select(matchers, start_ms, end_ms, limit))
 
 
 @pytest.mark.parametrize("regroup", [one_by_one, split_up])
