@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -267,6 +268,61 @@ async def test_announced_bodies_that_never_come_keep_nobody_out(make_api: Any) -
         task.cancel()
     await asyncio.gather(*idle, return_exceptions=True)
     assert (await api.post("/api/v1/metrics", {"service": "s", "metrics": {"x": 1}})).status == 201
+
+
+async def ask(api: Any, path: str, query: bytes, sent: list[Any], reading: asyncio.Event) -> None:
+    """Ask as a client that reads the body of a success only when `reading` is set."""
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if message["type"] == "http.response.body" and sent[0]["status"] == 200:
+            await reading.wait()
+
+    scope = {"type": "http", "method": "GET", "path": path, "query_string": query, "headers": []}
+    await api.app(scope, receive, send)
+
+
+async def test_answers_that_nobody_reads_are_bounded(make_api: Any) -> None:
+    api = make_api(limits=ApiLimits(max_answers_bytes=200_000))
+    api.write({f"x|text={'y' * 1000}{i}": [(10, 1.0)] for i in range(120)})
+    reading, sent = asyncio.Event(), [[] for _ in range(5)]  # type: ignore[var-annotated]
+    asked = [asyncio.create_task(ask(api, "/api/v1/series", b"match[]=x", each, reading)) for each in sent]
+    waiting = set(asked)
+    while len(waiting) > 1:
+        refused, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=10)
+        assert refused
+    assert sorted(each[0]["status"] for each in sent) == [200, 503, 503, 503, 503]
+    assert (await api.get("/status")).status == 200  # small answers always go out
+    reading.set()
+    await asyncio.gather(*asked)
+    assert (await api.get("/api/v1/series", **{"match[]": "x"})).status == 200
+
+
+async def test_a_client_that_never_reads_is_given_up(api: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metricsmith.api.answers.SEND_LIMIT_S", 0.01)
+    sent: list[Any] = []
+    await ask(api, "/status", b"", sent, asyncio.Event())
+    assert sent[0]["status"] == 200
+    value = api.context.telemetry.value
+    assert value("metricsmith_http_refused_total", route="/status", reason="slow_reader") == 1
+
+
+async def test_large_answers_go_out_in_pieces(api: Any) -> None:
+    """The server holds any part that it was given until it is read, and says so only at the next one."""
+    tags = {"t": "y" * 1000}
+    batch = [{"service": f"s{i}", "metrics": {"x": 1}, "tags": tags} for i in range(600)]
+    assert (await api.post("/api/v1/metrics/batch", {"metrics": batch})).status == 201
+    reading, sent = asyncio.Event(), []  # type: ignore[var-annotated]
+    reading.set()
+    await ask(api, "/api/v1/metrics", b"limit=1000", sent, reading)
+    parts = [message["body"] for message in sent[1:]]
+    assert len(orjson.loads(b"".join(parts))["metrics"]) == 600
+    assert max(map(len, parts)) <= 256 << 10
+    assert (parts[-1], sent[-1].get("more_body", False)) == (b"", False)
+    assert all(message["more_body"] for message in sent[1:-1])
 
 
 async def test_client_that_goes_away_is_no_defect(api: Any, caplog: pytest.LogCaptureFixture) -> None:

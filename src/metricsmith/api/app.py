@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -12,6 +13,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from metricsmith.api.aggregate import AggregateApi
+from metricsmith.api.answers import Answers, SlowReader, send_in_pieces
 from metricsmith.api.body import Bodies
 from metricsmith.api.context import AgentStatus, ApiContext, ApiLimits, MetricsPage
 from metricsmith.api.errors import ApiError, prometheus_error, translate, unavailable
@@ -39,6 +41,7 @@ def create_app(context: ApiContext) -> Starlette:
     """Return the application that serves the whole API."""
     workers = Workers(context.limits.concurrent_queries)
     bodies = Bodies(context.limits.max_bodies_bytes)
+    answers = Answers(context.limits.max_answers_bytes)
     # Status and metrics have workers of their own: what takes long must not hide how the agent is.
     operations = [
         *StatusApi(context, Workers(1)).operations(),
@@ -55,14 +58,17 @@ def create_app(context: ApiContext) -> Starlette:
     paths: dict[str, list[Operation]] = {}
     for operation in operations:
         paths.setdefault(operation.path, []).append(operation)
-    routes = [Route(path, _Endpoint(context, path, found)) for path, found in paths.items()]
+    routes = [Route(path, _Endpoint(context, answers, path, found)) for path, found in paths.items()]
     return Starlette(routes=routes, exception_handlers={404: _Unknown(context)})
 
 
 class _Endpoint:
     """Serves one path: picks the operation, counts and times it, turns errors into answers."""
 
-    def __init__(self, context: ApiContext, path: str, operations: Sequence[Operation]) -> None:
+    def __init__(
+        self, context: ApiContext, answers: Answers, path: str, operations: Sequence[Operation]
+    ) -> None:
+        self._answers = answers
         self._telemetry, self._clock, self._status = context.telemetry, context.clock, context.status
         self._path = path
         self._by_method = {method: o for o in operations for method in o.methods}
@@ -74,6 +80,24 @@ class _Endpoint:
         request = Request(scope, receive)
         began = self._clock.monotonic()
         response = await self._answer(request)
+        with ExitStack() as held:
+            try:
+                held.enter_context(self._answers.hold(response))
+            except ApiError as error:
+                response = self._refuse(error)
+            self._count(request, began, response)
+            try:
+                await send_in_pieces(response, scope, receive, send)
+            except SlowReader as error:
+                self._telemetry.problem(
+                    log,
+                    "metricsmith_http_refused_total",
+                    f"{self._path}: connection given up: {error}",
+                    route=self._path,
+                    reason="slow_reader",
+                )
+
+    def _count(self, request: Request, began: float, response: Response) -> None:
         method = request.method if request.method in self._by_method else "other"
         self._telemetry.observe(
             "metricsmith_http_request_seconds",
@@ -87,7 +111,6 @@ class _Endpoint:
             method=method,
             code=str(response.status_code),
         )
-        await response(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
         operation = self._by_method.get(request.method)

@@ -43,12 +43,14 @@ class MetricsPage:
 class ApiLimits:
     """Bounds on requests.
 
-    `max_bodies_bytes` is for all bodies that are held at one time; `max_age_ms`
-    is the store's retention: older samples would not be kept.
+    `max_bodies_bytes` is for all bodies that are held at one time, `max_answers_bytes`
+    for all answers until they are read; `max_age_ms` is the store's retention: older
+    samples would not be kept.
     """
 
     max_body_bytes: int = 32 << 20
     max_bodies_bytes: int = 256 << 20
+    max_answers_bytes: int = 256 << 20
     max_steps: int = 11_000
     max_age_ms: int = 30 * DAY_MS
     max_ahead_ms: int = 600_000
