@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from metricsmith.demo.load import MAX_RATE, TRAFFIC, generate_load
+from metricsmith.demo.load import MAX_RATE, TRAFFIC, LoadReport, generate_load
 from metricsmith.demo.shop import Shop
 from metricsmith.runtime.http import HttpServer
 
@@ -53,6 +55,18 @@ async def test_load_reaches_every_route_and_is_counted(shop_url: str) -> None:
 async def test_load_is_bounded() -> None:
     with pytest.raises(ValueError, match="wanted a rate up to"):
         await generate_load("http://127.0.0.1:1", rate=MAX_RATE + 1, seconds=1)
+
+
+async def test_load_ends_when_it_is_told_and_counts_what_it_sent(shop_url: str) -> None:
+    stop = asyncio.Event()
+
+    def after_ten(report: LoadReport) -> None:
+        if report.sent >= 10:
+            stop.set()
+
+    report = await generate_load(shop_url, rate=200, seconds=math.inf, progress=after_ten, stop=stop)
+    assert 10 <= report.sent == sum(report.by_status.values()) + report.failed
+    assert 0 < report.seconds < 60
 
 
 async def test_nobody_answering_is_counted_not_raised() -> None:

@@ -141,7 +141,7 @@ def _command() -> Path:
 
 def _other_port(port: int) -> str:
     other = port + 10 if port <= 65_525 else port - 10
-    return f"another: `{_command()} demo --port {other}` or `make demo PORT={other}`"
+    return f"a free port: `{_command()} demo --port {other}` or `make demo PORT={other}`"
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,68 @@
+"""Running commands as programs, and an HTTP server in the place of an agent."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import urllib.parse
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def metricsmith() -> Run:
+    """Run a command at 80 columns and return how it ended; keywords are environment variables."""
+
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "metricsmith", *arguments],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env=os.environ | {"COLUMNS": "80"} | environment,
+        )
+
+    return run
+
+
+@pytest.fixture
+def api() -> Iterator[tuple[str, dict[str, Any]]]:
+    """A server that answers queries with what a test puts in, knows `names`, remembers what it was asked."""
+    state: dict[str, Any] = {"code": 200, "answer": {}, "asked": [], "names": []}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            state["asked"].append((self.path, dict(urllib.parse.parse_qsl(form))))
+            self._send(state["code"], state["answer"])
+
+        def do_GET(self) -> None:
+            assert self.path == "/api/v1/label/__name__/values"
+            self._send(200, {"status": "success", "data": state["names"]})
+
+        def _send(self, code: int, answer: Any) -> None:
+            body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}", state
+    server.shutdown()
+    server.server_close()
+    thread.join()

@@ -1,0 +1,162 @@
+"""`metricsmith query` answers people: tables, hints, and the right exit code."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from metricsmith.cli.query import _step, _time
+from metricsmith.cli.table import in_order
+from metricsmith.config.environment import overrides
+
+Api = tuple[str, dict[str, Any]]
+
+
+def vector(*series: dict[str, str]) -> dict[str, Any]:
+    return {"resultType": "vector", "result": [{"metric": s, "value": [1.5, "1"]} for s in series]}
+
+
+UP = vector({"__name__": "up", "job": "shop"})
+
+
+def test_query_shows_a_table_or_json(metricsmith: Any, api: Api) -> None:
+    url, state = api
+    state["answer"] = {"status": "success", "data": UP, "warnings": ["careful"]}
+    done = metricsmith("query", "up", "--url", url)
+    assert done.returncode == 0
+    assert 'up{job="shop"}' in done.stdout
+    assert "careful" in done.stderr
+    done = metricsmith("query", "up", "--url", url, "--json")
+    assert json.loads(done.stdout) == UP
+    assert state["asked"][0][0] == "/api/v1/query"
+
+
+def test_agent_may_come_from_the_environment_and_without_scheme(metricsmith: Any, api: Api) -> None:
+    url, state = api
+    state["answer"] = {"status": "success", "data": UP}
+    assert metricsmith("query", "up", METRICSMITH_URL=url.removeprefix("http://")).returncode == 0
+    assert len(state["asked"]) == 1
+
+
+def test_agent_that_commands_ask_is_no_setting(caplog: pytest.LogCaptureFixture) -> None:
+    assert overrides({"METRICSMITH_URL": "http://127.0.0.1:1"}) == {}
+    assert not caplog.records
+
+
+def test_series_are_sorted_by_text_and_buckets_by_bound(metricsmith: Any, api: Api) -> None:
+    url, state = api
+    bounds = ["10", "+Inf", "2.5", "0.5"]
+    buckets = [{"__name__": "b", "job": job, "le": le} for job in ("z", "a") for le in bounds]
+    state["answer"] = {"status": "success", "data": vector(*buckets)}
+    lines = metricsmith("query", "b", "--url", url).stdout.splitlines()[1:]
+    assert [line.split()[0] + line.split()[1] for line in lines] == [
+        f'b{{job="{job}",le="{le}"}}' for job in ("a", "z") for le in ("0.5", "2.5", "10", "+Inf")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "kept"),
+    [
+        ("up", False),
+        ("sum by (job) (up)", False),
+        ("sort_desc(up)", True),
+        ("(topk(2, up))", True),
+        ("bottomk by (job) (1, up)", True),
+        ("not promql (", False),
+    ],
+)
+def test_order_that_the_expression_makes_is_kept(expression: str, kept: bool) -> None:
+    given = vector({"job": "z"}, {"job": "a"})["result"]
+    assert (in_order(expression, given) == given) is kept
+
+
+@pytest.mark.parametrize("names", [{"__name__": "my metric.x", "service": "a"}])
+def test_names_that_are_no_identifiers_print_as_promql(metricsmith: Any, api: Api, names: Any) -> None:
+    url, state = api
+    state["answer"] = {"status": "success", "data": vector(names)}
+    assert '{"my metric.x", service="a"}' in metricsmith("query", "x", "--url", url).stdout
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("http_request_total", "no metric is named http_request_total; did you mean http_requests_total?"),
+        ("sum(rate(requests[5m]))", "did you mean http_requests_total?"),
+        ("quite_different", "no metric is named quite_different"),
+        ('up{job="none"}', "no data at that time"),
+        ("rate(up[1m])", "need two samples"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--start", "-5m")], ids=["instant", "range"])
+def test_empty_answer_says_why(
+    metricsmith: Any, api: Api, expression: str, said: str, options: tuple[str, ...]
+) -> None:
+    url, state = api
+    state["names"] = ["up", "http_requests_total"]
+    state["answer"] = {"status": "success", "data": {"resultType": "vector", "result": []}}
+    done = metricsmith("query", expression, "--url", url, *options)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert said in done.stderr
+
+
+def test_refused_query_exits_4_and_absent_agent_5(metricsmith: Any, api: Api) -> None:
+    url, state = api
+    state["code"], state["answer"] = 400, {"status": "error", "errorType": "bad_data", "error": "1:4: no"}
+    done = metricsmith("query", "sum)", "--url", url)
+    assert (done.returncode, done.stderr.strip()) == (4, "error: 1:4: no")
+    done = metricsmith("query", "up", "--url", "http://127.0.0.1:1")
+    assert done.returncode == 5
+    assert done.stderr.startswith("error: no agent answers at http://127.0.0.1:1")
+    assert "`metricsmith run`" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "answer"),
+    [(404, "<html>"), (404, {"detail": "Not Found"}), (200, "<html>"), (200, {}), (200, [])],
+)
+def test_another_program_at_the_address_exits_5(metricsmith: Any, api: Api, code: int, answer: Any) -> None:
+    url, state = api
+    state["code"], state["answer"] = code, answer
+    done = metricsmith("query", "up", "--url", url)
+    assert done.returncode == 5
+    assert f"{url} does not speak the Prometheus API; check --url" in done.stderr
+
+
+@pytest.mark.parametrize("expression", ["-up", "-1 * up", "-http_requests_total"])
+def test_expression_that_begins_with_minus_needs_two_dashes(
+    metricsmith: Any, api: Api, expression: str
+) -> None:
+    url, state = api
+    state["answer"] = {"status": "success", "data": UP}
+    done = metricsmith("query", "--url", url, expression)
+    assert done.returncode == 2
+    assert f"-- '{expression}'" in " ".join(done.stderr.replace("│", " ").split())
+    assert metricsmith("query", "--url", url, "--", expression).returncode == 0
+    assert state["asked"][0][1]["query"] == expression
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("-10m", 400.0),
+        ("now", 1000.0),
+        ("now-10m", 400.0),
+        ("12.5", 12.5),
+        ("1970-01-01T00:01:00", 60.0),
+        ("1970-01-01T01:01:00+01:00", 60.0),
+        ("1970-01-01T00:01:00Z", 60.0),
+    ],
+)
+def test_times_are_utc_unless_they_say_otherwise(text: str, wanted: float) -> None:
+    assert _time(text, 1000.0, "--start") == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "range_s", "wanted"),
+    [(None, 3600, 30), (None, 5, 1), ("1m30s", 5, 90), ("1", 5, 1), ("0.5", 5, 0.5)],
+)
+def test_step_is_a_duration_or_seconds(text: str | None, range_s: float, wanted: float) -> None:
+    assert _step(text, range_s) == wanted
