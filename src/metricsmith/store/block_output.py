@@ -119,15 +119,15 @@ def copy_blocks(blocks: Sequence[Block], output: BlockOutput, table: SeriesTable
         output.append(join(pieces))
 
 
-def choose_merge(blocks: Sequence[Block]) -> list[Block]:
+def choose_merge(blocks: Sequence[Block], at_least: int) -> list[Block]:
     """Return the newest blocks of a window, back to one that is much larger than all after it together.
 
     So a large block is not written again for a few small ones, and a sample
-    is written a few times at most. At least two blocks.
+    is written a few times at most.
     """
-    chosen = list(blocks[-2:])
+    chosen = list(blocks[-at_least:])
     samples = sum(block.meta.samples for block in chosen)
-    for block in reversed(blocks[:-2]):
+    for block in reversed(blocks[:-at_least]):
         if block.meta.samples > 2 * samples:
             break
         chosen.insert(0, block)

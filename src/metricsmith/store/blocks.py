@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -242,8 +243,7 @@ class BlockStore:
             output.abandon()
             raise
         self._metadata = {**self._metadata, **metadata}
-        for start_ms in sorted({block.meta.window_start_ms for block in finished}):
-            self._merge_if_full(start_ms)
+        self._merge_where_due()
         pa.default_memory_pool().release_unused()  # else some 30 MB stay resident until the next flush
 
     def apply_retention(self, now_ms: int) -> None:
@@ -288,12 +288,25 @@ class BlockStore:
         entry = BlockEntry(made.meta.number, made.meta.name, made.meta_crc32)
         return Block(self._dirs.blocks / made.meta.name, entry, made.meta, catalogue)
 
-    def _merge_if_full(self, start_ms: int) -> None:
-        """Merge blocks of a window that has too many; a failure is counted and the next write tries again."""
+    def _merge_where_due(self) -> None:
+        """Merge in windows that have too many blocks; in windows past, also what makes one block of many.
+
+        A small block that comes late to a large one waits there for more of
+        its kind: the large one is not written again for it.
+        """
+        windows = Counter(block.meta.window_start_ms for block in self._live.all())
+        for start_ms in sorted(windows):
+            if windows[start_ms] > self._config.max_blocks_per_window:
+                self._merge(start_ms, at_least=2)
+            elif windows[start_ms] > 1 and start_ms < max(windows):
+                self._merge(start_ms, at_least=1)
+
+    def _merge(self, start_ms: int, at_least: int) -> None:
+        """Merge the newest blocks of a window; a failure is counted and the next write tries again."""
         with self._live.lease(lambda b: b.meta.window_start_ms == start_ms) as blocks:
-            if len(blocks) <= self._config.max_blocks_per_window:
+            chosen = choose_merge(blocks, at_least)
+            if len(chosen) < 2:
                 return
-            chosen = choose_merge(blocks)
             metadata = {k: v for b in chosen for k, v in b.catalogue.metadata.items()}
             output = self._output(metadata, [b.entry.name for b in chosen])
             try:

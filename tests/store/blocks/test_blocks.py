@@ -100,6 +100,23 @@ def test_a_large_block_is_not_rewritten_for_small_ones(open_store, tools):
     assert large < {p.name for p in (one.folder / "blocks").iterdir()}
 
 
+def test_a_window_that_has_closed_becomes_one_block(open_store, tools):
+    one = open_store()
+    written = [{tools.key(n): {i: float(i)} for n in range(4)} for i in range(3)]
+    for piece in written:
+        one.write(piece)
+    assert one.store.block_count == 3, "more may come"
+    written.append({tools.key(0): {1000: 1.0}})
+    one.write(written[-1])
+    assert one.store.block_count == 2
+    assert one.contents() == tools.expected(*written)
+    written += [{tools.key(0): {5 + i: 1.0}} for i in range(2)]
+    for piece in written[-2:]:
+        one.write(piece)
+    assert one.store.block_count == 3, "what comes late is merged among itself"
+    assert one.contents() == tools.expected(*written)
+
+
 def test_pieces_are_taken_one_at_a_time_when_they_follow_one_another(open_store, tools):
     one = open_store()
     keys = sorted(tools.key(n) for n in range(12))
