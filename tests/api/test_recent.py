@@ -40,7 +40,9 @@ class PlainStore:
     def __init__(self, history: History) -> None:
         self._history = history
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
+    ) -> Selection:
         found = {}
         for key in sorted(self._history):
             labels = decode_labels(key)
