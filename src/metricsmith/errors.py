@@ -20,6 +20,7 @@
     │   ├── ParseError           not PromQL; carries the position
     │   ├── UnsupportedError     PromQL that is not supported yet; names the construct
     │   ├── ExecutionError       the query cannot be answered (matching conflict, bad argument…)
+    │   │   └── WrongQueryType   a range query whose expression is no scalar or instant vector
     │   ├── QueryLimitExceeded   too many samples, series or steps
     │   └── QueryTimeout
     └── DeliveryError
@@ -177,6 +178,10 @@ class UnsupportedError(QueryError):
 
 class ExecutionError(QueryError):
     """The query is valid but has no answer on this data."""
+
+
+class WrongQueryType(ExecutionError):
+    """A range query asks for an expression that has no value per step."""
 
 
 class QueryLimitExceeded(QueryError):

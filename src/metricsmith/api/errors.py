@@ -24,10 +24,12 @@ from metricsmith.errors import (
     StoreError,
     UnsupportedError,
     WireError,
+    WrongQueryType,
 )
 
 _STATUS = {
     "bad_data": 400,
+    "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,
@@ -81,7 +83,7 @@ def translate(error: Exception) -> ApiError | None:
     match error:
         case ApiError():
             return error
-        case ParseError() | UnsupportedError():
+        case ParseError() | UnsupportedError() | WrongQueryType():
             return bad_parameter("query", str(error))
         case QueryTimeout():
             return ApiError("timeout", str(error))

@@ -17,7 +17,7 @@ from metricsmith.api.jsonout import JsonChunks, query_answer
 from metricsmith.api.params import Params, read_params
 from metricsmith.api.routes import DURATION, NUMBER, TIME, Operation, Parameter
 from metricsmith.api.workers import Workers
-from metricsmith.errors import ExecutionError, MetricsmithError
+from metricsmith.errors import MetricsmithError
 from metricsmith.model.selection import RaggedGroup
 from metricsmith.promql.parser import parse
 from metricsmith.promql.printer import format_expr
@@ -131,8 +131,6 @@ class QueryApi:
             chunks = await self._workers.run(lambda: query_answer(_cut(evaluate(), limit)))
         except MetricsmithError as error:
             telemetry.count("metricsmith_query_failures_total", reason=type(error).__name__)
-            if isinstance(error, ExecutionError) and str(error).startswith("invalid expression type"):
-                raise bad_parameter("query", str(error)) from None
             raise
         finally:
             telemetry.observe("metricsmith_query_seconds", clock.monotonic() - began, kind=kind)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metricsmith.contracts import Queryable
-from metricsmith.errors import ExecutionError, QueryLimitExceeded
+from metricsmith.errors import ExecutionError, QueryLimitExceeded, WrongQueryType
 from metricsmith.model.clock import Clock, SystemClock
 from metricsmith.promql.ast import Expr, MatrixSelector, Paren, StringLiteral, Subquery, Unary
 from metricsmith.promql.budget import Annotations, Budget
@@ -136,7 +136,7 @@ def _refuse_type(expr: Expr) -> None:
         type(inner)
     )
     if wrong is not None:
-        raise ExecutionError(
+        raise WrongQueryType(
             f'invalid expression type "{wrong}" for range query, must be Scalar or instant Vector'
         )
 

@@ -8,6 +8,7 @@ from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.promql.aggregate import alive, group_series
 from metricsmith.promql.kernels import sort_nan_first, sorted_quantile
+from metricsmith.promql.result import format_value
 from metricsmith.promql.values import Scalar, Vector, narrow
 
 
@@ -43,7 +44,7 @@ def _whole_numbers(values: F64) -> I64:
     """Return k at each step as whole numbers, 0 where below 1."""
     bad = ~(np.abs(values) < 2.0**63)
     if bad.any():
-        raise ExecutionError(f"Scalar value {values[bad][0]} overflows int64")
+        raise ExecutionError(f"Scalar value {format_value(float(values[bad][0]))} overflows int64")
     return np.maximum(values, 0).astype(np.int64)
 
 

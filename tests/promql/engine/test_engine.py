@@ -193,7 +193,8 @@ def test_a_sum_of_thousands_of_terms_is_answered() -> None:
         ("up[1m - 2m]", ExecutionError, "wanted one above zero"),
         ('label_replace(up, "a", "$1", "job", "(")', ExecutionError, "regular expression"),
         ('count_values("a-b", up)', ExecutionError, "invalid label name"),
-        ("topk(NaN, up)", ExecutionError, "overflows int64"),
+        ("topk(NaN, up)", ExecutionError, "value NaN overflows int64"),
+        ("topk(Inf, up)", ExecutionError, "value \\+Inf overflows int64"),
     ],
 )
 def test_what_cannot_be_answered_says_why(query: str, error: type[Exception], message: str) -> None:
