@@ -188,6 +188,7 @@ def make_api(tmp_path: Path) -> Any:
             reload=reload,
             not_ready=lambda: state["not_ready"],
             metrics_page=lambda: state["page"],
+            journal_bytes=lambda: 2 << 20,
             **{"limits": ApiLimits(), **changes},
         )
         return Api(context, store, clock, state)

@@ -97,7 +97,7 @@ async def test_status_pages_have_the_documented_fields(api: Any) -> None:
     storage = (await api.get("/storage/status")).json
     assert (storage["type"], storage["status"], storage["retention"]) == ("embedded", "connected", "30d")
     assert storage["database"]
-    assert (storage["disk_usage"], storage["disk_usage_bytes"]) == ("0B", 0)
+    assert (storage["disk_usage"], storage["disk_usage_bytes"]) == ("2.0MB", 2 << 20)  # the journal's
 
 
 async def test_status_does_not_wait_for_the_metrics_page(api: Any) -> None:
@@ -158,6 +158,21 @@ async def test_reload_tells_every_mistake(api: Any) -> None:
         ("a.b", 3, "try c"),
         ("d", 9, ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        (None, 200),
+        ("http://127.0.0.1:9480", 200),
+        ("http://evil", 403),
+        ("http://127.0.0.1:9481", 403),
+        ("null", 403),
+    ],
+)
+async def test_pages_of_other_servers_cannot_reload(api: Any, origin: str | None, status: int) -> None:
+    headers = {"Host": "127.0.0.1:9480"} | ({"Origin": origin} if origin else {})
+    assert (await api.call("POST", "/-/reload", headers=headers)).status == status
 
 
 async def test_every_route_stands_in_the_description(api: Any) -> None:

@@ -65,6 +65,7 @@ class ApiContext:
     cannot serve yet or now, and an empty text when it can. `reload` raises
     `ConfigError` with every problem when the new configuration cannot be used.
     `metrics_page` is asked at each request, so that a reload changes it.
+    `journal_bytes` returns what the journal takes on disk beside the store.
     """
 
     store: Store
@@ -77,4 +78,5 @@ class ApiContext:
     reload: Callable[[], Awaitable[None]]
     not_ready: Callable[[], str]
     metrics_page: Callable[[], MetricsPage] = MetricsPage
+    journal_bytes: Callable[[], int] = int
     limits: ApiLimits = field(default_factory=ApiLimits)

@@ -10,7 +10,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from metricsmith import __version__
 from metricsmith.api.context import ApiContext
-from metricsmith.api.errors import json_response, problems_error
+from metricsmith.api.errors import ApiError, json_response, problems_error
 from metricsmith.api.routes import Handler, Operation
 from metricsmith.api.workers import Workers
 from metricsmith.contracts import StoreStatus
@@ -57,7 +57,12 @@ class StatusApi:
                 self._reload,
                 "Read the configuration again: all of it is taken, or nothing.",
                 GROUP,
-                answers={200: "Reloaded.", 400: "Not reloaded; `problems` lists every mistake."},
+                answers={
+                    200: "Reloaded.",
+                    400: "Not reloaded; `problems` lists every mistake.",
+                    403: "Sent by a web page of another server.",
+                    503: "Starting or stopping.",
+                },
                 error=problems_error,
             ),
         ]
@@ -108,7 +113,8 @@ class StatusApi:
         return json_response(body | ({"reason": reason} if reason else {}))
 
     async def _storage_status(self, request: Request) -> Response:
-        return json_response(_storage(await self._workers.run(self._context.store.status)))
+        store = await self._workers.run(self._context.store.status)
+        return json_response(_storage(store, self._context.journal_bytes()))
 
     async def _healthy(self, request: Request) -> Response:
         return PlainTextResponse("metricsmith is healthy.\n")
@@ -120,6 +126,7 @@ class StatusApi:
         return PlainTextResponse("metricsmith is ready.\n")
 
     async def _reload(self, request: Request) -> Response:
+        _refuse_other_origin(request)
         try:
             await self._context.reload()
         except ConfigError as error:
@@ -129,14 +136,25 @@ class StatusApi:
         return json_response({"status": "reloaded"})
 
 
-def _storage(store: StoreStatus) -> dict[str, object]:
+def _refuse_other_origin(request: Request) -> None:
+    """Raise if a web page of another server sent this; browsers send forms anywhere unasked."""
+    origin, host = request.headers.get("origin"), request.headers.get("host", "")
+    if origin is not None and origin.partition("://")[2].lower() != host.lower():
+        raise ApiError(
+            "forbidden", f"got a request from a page of {origin[:200]}, wanted none but {host[:200]}"
+        )
+
+
+def _storage(store: StoreStatus, journal_bytes: int) -> dict[str, object]:
+    disk_bytes = store.disk_usage_bytes + journal_bytes
     body: dict[str, object] = {
         "type": store.type,
         "status": store.status,
         "database": store.database,
         "retention": format_duration(store.retention_ms),
-        "disk_usage": format_size(store.disk_usage_bytes),
-        "disk_usage_bytes": store.disk_usage_bytes,
+        "disk_usage": format_size(disk_bytes),
+        "disk_usage_bytes": disk_bytes,
+        "journal_bytes": journal_bytes,
         "series": store.series,
         "blocks": store.blocks,
         "head_samples": store.head_samples,

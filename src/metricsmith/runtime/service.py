@@ -122,6 +122,7 @@ class Service:
             reload=self.reload,
             not_ready=agent.not_ready,
             metrics_page=self._metrics_page,
+            journal_bytes=agent.journal.size_bytes,
             limits=ApiLimits(max_body_bytes=settings.server.max_body, max_age_ms=settings.storage.retention),
         )
 
