@@ -288,3 +288,31 @@ async def test_no_document_breaks_the_receiver(api: Any, document: Any) -> None:
         assert answer.status in (201, 422), answer.body
         if answer.status == 422:
             assert answer.json["problems"]
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ({"timestamp": "2099-01-01T00:00:00Z"}, "check the sender's clock"),
+        ({"timestamp": "1999-01-01T00:00:00Z"}, "older samples are past the retention"),
+    ],
+)
+async def test_hints_fit_the_mistake(api: Any, message: dict[str, str], hint: str) -> None:
+    answer = await api.post("/api/v1/metrics", {"service": "s", "metrics": {"x": 1}} | message)
+    assert [p["hint"] for p in answer.json["problems"]] == [hint]
+
+
+async def test_an_empty_batch_is_not_to_be_split(api: Any) -> None:
+    answer = await api.post("/api/v1/metrics/batch", {"metrics": []})
+    assert [p["hint"] for p in answer.json["problems"]] == [""]
+
+
+async def test_a_repeated_name_counts_with_its_last_value(api: Any) -> None:
+    assert (await api.post("/api/v1/metrics", b'{"service":"s","metrics":{"x":1,"x":2}}')).status == 201
+    assert (await api.get("/api/v1/metrics")).json["metrics"][0]["metrics"] == {"x": 2}
+
+
+@pytest.mark.parametrize("path", ["a b", "U__a_20_b"])
+async def test_label_values_under_an_escaped_name(api: Any, path: str) -> None:
+    await api.post("/api/v1/metrics", {"service": "s", "metrics": {"x": 1}, "tags": {"a b": "c"}})
+    assert (await api.get(f"/api/v1/label/{path}/values")).data == ["c"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -23,6 +24,8 @@ from metricsmith.promql.parser import parse_selector
 T = TypeVar("T")
 
 MAX_SELECTORS = 100
+_ESCAPED = re.compile(r"U__(?:[^_]|__|_[0-9A-Fa-f]{1,5}_)*", re.DOTALL)
+_CODE = re.compile(r"_([0-9A-Fa-f]{1,5})?_")
 _START = Parameter("start", "Begin of the range; all times when absent.", TIME)
 _END = Parameter("end", "End of the range; all times when absent.", TIME)
 _LIMIT = Parameter("limit", "Most elements in the answer; 0 means all.", NUMBER)
@@ -105,7 +108,7 @@ class SeriesApi:
         return await self._names(await self._params(request), store.label_names)
 
     async def _label_values(self, request: Request) -> Response:
-        name, store = request.path_params["name"], self._context.store
+        name, store = unescape_name(request.path_params["name"]), self._context.store
         if not name:
             raise bad_data(f"invalid label name: {quoted(name)}")
         return await self._names(
@@ -141,6 +144,25 @@ class SeriesApi:
 
     async def _params(self, request: Request) -> Params:
         return await read_params(request, self._bodies)
+
+
+def unescape_name(name: str) -> str:
+    """Return the label name that clients write as `U__…` in an address; another name unchanged.
+
+    Source:
+        Prometheus 3, `model.UnescapeName`: `_HEX_` is a character, `__` an underscore.
+
+    >>> unescape_name("U__a_20_b__c"), unescape_name("U__a_"), unescape_name("a_20_b")
+    ('a b_c', 'U__a_', 'a_20_b')
+    """
+    if not _ESCAPED.fullmatch(name):
+        return name
+    try:
+        text = _CODE.sub(lambda m: chr(int(m[1], 16)) if m[1] else "_", name.removeprefix("U__"))
+        text.encode()
+    except ValueError:  # not a character
+        return name
+    return text
 
 
 def _range(params: Params) -> tuple[int, int]:

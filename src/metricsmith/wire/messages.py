@@ -169,7 +169,8 @@ class _Reader:
         items = document["metrics"]
         self._refuse_unknown(document, frozenset({"metrics"}), "")
         if not 0 < len(items) <= MAX_MESSAGES:
-            self._note("metrics", f"{len(items)} messages", f"1 to {MAX_MESSAGES}", "split the batch")
+            hint = "split the batch" if items else ""
+            self._note("metrics", f"{len(items)} messages", f"1 to {MAX_MESSAGES}", hint)
             return []
         found = []
         for index, item in enumerate(items):
@@ -207,7 +208,8 @@ class _Reader:
             return 0
         if not self._times.oldest_ms <= found <= self._times.newest_ms:
             limits = [format_timestamp(t) for t in (self._times.oldest_ms, self._times.newest_ms)]
-            hint = "older samples are past the retention; check the sender's clock"
+            late = found < self._times.oldest_ms
+            hint = "older samples are past the retention" if late else "check the sender's clock"
             self._problem(where, value, f"a time from {limits[0]} to {limits[1]}", hint)
         return found
 
