@@ -57,7 +57,8 @@ def environment() -> str:
     lines = [
         "# Environment variables\n",
         f"A variable overrides the file. `PLANTD_MODULE_METRIC_*` works in place of `{PREFIX}*`; ours win.",
-        f"`{PREFIX}CONFIG` names the configuration file; `{URL_VARIABLE}` the agent that `metricsmith query` asks.\n",
+        f"`{PREFIX}CONFIG` names the configuration file; `{URL_VARIABLE}` the agent that "
+        "`metricsmith query` asks.\n",
         "| variable | setting |",
         "| --- | --- |",
     ]
