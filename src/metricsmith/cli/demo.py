@@ -52,8 +52,11 @@ def loadgen(
 ) -> None:
     """Send the shop's traffic and count the answers.
 
-    At most 64 requests are unanswered at once, each for at most 10 seconds; what a slower shop cannot take is
-    skipped and counted. Ctrl-C ends it with the counts.
+    At most 64 requests wait for an answer at once, each at most 10 seconds.
+
+    What a slower shop cannot take is skipped and counted.
+
+    Ctrl-C ends it with the counts.
     """
     from metricsmith.demo.load import MAX_RATE, LoadReport
     from metricsmith.demo.progress import load_with_progress
