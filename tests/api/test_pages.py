@@ -192,6 +192,77 @@ async def test_every_route_stands_in_the_description(api: Any) -> None:
         other = next(m for m in ("DELETE", "PUT") if m.lower() not in methods)
         assert (await api.call(other, path.replace("{name}", "job"))).status == 405
     assert len(ids) == len(set(ids))
+    assert all(re.fullmatch(r"[a-z][A-Za-z0-9_]*", each) for each in ids)
+
+
+KINDS = {
+    "string": str,
+    "integer": int,
+    "number": int | float,
+    "array": list,
+    "object": dict,
+    "null": type(None),
+}
+
+
+def fits(value: Any, schema: Any) -> bool:
+    """Whether a value is as the few words of JSON Schema say that the description uses."""
+    kinds = schema.get("type", [])
+    kinds = [kinds] if isinstance(kinds, str) else kinds
+    fields = schema.get("properties", {})
+    return (
+        (not kinds or any(isinstance(value, KINDS[kind]) for kind in kinds))
+        and ("const" not in schema or value == schema["const"])
+        and ("enum" not in schema or value in schema["enum"])
+        and ("oneOf" not in schema or sum(fits(value, each) for each in schema["oneOf"]) == 1)
+        and ("items" not in schema or all(fits(each, schema["items"]) for each in value))
+        and all(name in value for name in schema.get("required", []))
+        and ("minimum" not in schema or value >= schema["minimum"])
+        and (
+            not isinstance(value, dict)
+            or all(
+                fits(each, fields[name] if name in fields else schema["additionalProperties"])
+                if name in fields or schema.get("additionalProperties")
+                else schema.get("additionalProperties", True)
+                for name, each in value.items()
+            )
+        )
+    )
+
+
+async def test_answers_are_as_described(api: Any) -> None:
+    message = {"service": "s", "metrics": {"x": 1, "y": "NaN"}, "tags": {"a": "b"}}
+    given = {
+        "query": "x",
+        "start": "1699999990",
+        "end": "1700000000",
+        "step": "1",
+        "match[]": "x",
+        "metric": "x",
+    }
+    document = (await api.get("/openapi.json")).json
+    bodies = {"/api/v1/metrics": message, "/api/v1/metrics/batch": {"metrics": [message]}}
+    for path, body in bodies.items():
+        answer = await api.post(path, body)
+        described = document["paths"][path]["post"]["responses"]["201"]["content"]["application/json"]
+        assert fits(answer.json, described["schema"]), path
+    held = set()
+    for path, methods in document["paths"].items():
+        operation = methods.get("get") or methods["post"]
+        schema = (
+            operation["responses"].get("200", {}).get("content", {}).get("application/json", {}).get("schema")
+        )
+        if schema is None:
+            continue
+        names = {p["name"] for p in operation.get("parameters", []) if p["in"] == "query" and p["required"]}
+        url = path.replace("{name}", "a")
+        ask = api.get(url, **{n: given[n] for n in names}) if "get" in methods else api.call("POST", url)
+        answer = await ask
+        assert answer.status == 200, (path, answer.body)
+        assert fits(answer.json, schema), (path, answer.body)
+        assert not fits([answer.json], schema)
+        held.add(path)
+    assert {"/status", "/storage/status", "/health", "/api/v1/metrics", "/api/v1/query"} <= held
 
 
 async def test_described_parameters_are_those_that_are_read(api: Any) -> None:

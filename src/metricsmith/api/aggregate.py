@@ -28,6 +28,7 @@ from metricsmith.api.messages import (
 )
 from metricsmith.api.params import Params, quoted, read_params
 from metricsmith.api.routes import TIME, Operation, Parameter
+from metricsmith.api.schemas import BUCKETS
 from metricsmith.api.workers import Workers
 from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.duration import format_duration
@@ -83,6 +84,7 @@ class AggregateApi:
                 GROUP,
                 _AGGREGATE,
                 answers={200: "`series` lists service, tags and buckets.", **ERRORS},
+                answer=BUCKETS,
                 error=problems_error,
             ),
         ]

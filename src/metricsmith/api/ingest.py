@@ -14,6 +14,7 @@ from metricsmith.api.body import Bodies, media_type
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import ApiError, json_response, problems_error
 from metricsmith.api.routes import Body, Operation
+from metricsmith.api.schemas import ACCEPTED
 from metricsmith.model.batch import Batch
 from metricsmith.wire.messages import Message, TimeRange, batch_of, parse_batch, parse_message
 
@@ -23,6 +24,7 @@ INLINE_BYTES = 64 << 10
 
 ERRORS = {
     400: "Not JSON.",
+    408: "The body does not arrive in time.",
     413: "The body is too large.",
     415: "Not sent as application/json.",
     422: "Fields are wrong; `problems` names each.",
@@ -76,6 +78,7 @@ class IngestApi:
                 GROUP,
                 body=Body("application/json", MESSAGE_SCHEMA, _EXAMPLE),
                 answers=answers,
+                answer=ACCEPTED,
                 error=problems_error,
             ),
             Operation(
@@ -86,6 +89,7 @@ class IngestApi:
                 GROUP,
                 body=Body("application/json", BATCH_SCHEMA, {"metrics": [_EXAMPLE]}),
                 answers=answers,
+                answer=ACCEPTED,
                 error=problems_error,
             ),
         ]

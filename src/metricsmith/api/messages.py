@@ -13,6 +13,7 @@ from metricsmith.api.errors import bad_parameter, json_response, problems_error
 from metricsmith.api.params import Params, quoted, read_params
 from metricsmith.api.recent import Cursor, recent_messages
 from metricsmith.api.routes import TIME, Operation, Parameter
+from metricsmith.api.schemas import MESSAGES
 from metricsmith.api.workers import Workers
 from metricsmith.contracts import Store
 from metricsmith.model.aliases import resolve_alias
@@ -63,6 +64,7 @@ class MessagesApi:
                 GROUP,
                 _MESSAGES,
                 answers={200: "`metrics` lists messages; `cursor` is set when more follow.", **ERRORS},
+                answer=MESSAGES,
                 error=problems_error,
             ),
         ]

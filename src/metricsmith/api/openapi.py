@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from metricsmith.api.errors import json_response
 from metricsmith.api.routes import Operation, Parameter
 
 FORM = "application/x-www-form-urlencoded"
+_NOT_IN_ID = re.compile(r"[^A-Za-z0-9]+")
+_FORM_ERRORS = {408: "The form does not arrive in time.", 413: "The form is too large."}
 _ERRORS: dict[str, Any] = {
     "PrometheusError": {
         "type": "object",
@@ -71,11 +74,12 @@ def describe(operations: Sequence[Operation]) -> dict[str, Any]:
 
 def _operation(operation: Operation, method: str) -> dict[str, Any]:
     as_form = operation.form and method == "POST"
+    answers = {**operation.answers, **(_FORM_ERRORS if as_form else {})}
     described: dict[str, Any] = {
-        "operationId": f"{method.lower()} {operation.path}",
+        "operationId": _NOT_IN_ID.sub("_", f"{method.lower()}{operation.path}").rstrip("_"),
         "summary": operation.summary,
         "tags": [operation.group],
-        "responses": {str(code): _answer(operation, code, text) for code, text in operation.answers.items()},
+        "responses": {str(code): _answer(operation, code, text) for code, text in answers.items()},
     }
     in_address = [p for p in operation.parameters if not as_form or p.place == "path"]
     if in_address:
@@ -121,5 +125,6 @@ def _answer(operation: Operation, code: int, text: str) -> dict[str, Any]:
         reference = {"$ref": f"#/components/schemas/{name}"}
         answer["content"] = {"application/json": {"schema": reference}}
     elif code != 204:
-        answer["content"] = {operation.media_type: {}}
+        schema = {} if operation.answer is None or code >= 300 else {"schema": operation.answer}
+        answer["content"] = {operation.media_type: schema}
     return answer

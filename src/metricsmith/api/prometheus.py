@@ -16,6 +16,7 @@ from metricsmith.api.errors import bad_data, bad_parameter, json_response
 from metricsmith.api.jsonout import JsonChunks, query_answer
 from metricsmith.api.params import Params, read_params
 from metricsmith.api.routes import DURATION, NUMBER, TIME, Operation, Parameter
+from metricsmith.api.schemas import QUERY, TEXT
 from metricsmith.api.workers import Workers
 from metricsmith.errors import MetricsmithError
 from metricsmith.model.selection import RaggedGroup
@@ -59,6 +60,7 @@ class QueryApi:
                     _LIMIT,
                 ),
                 answers=answers,
+                answer=QUERY,
             ),
             Operation(
                 "/api/v1/query_range",
@@ -76,6 +78,7 @@ class QueryApi:
                     _LIMIT,
                 ),
                 answers=answers,
+                answer=QUERY,
             ),
             Operation(
                 "/api/v1/format_query",
@@ -85,6 +88,7 @@ class QueryApi:
                 GROUP,
                 (_QUERY,),
                 answers={200: "`data` is the text.", 400: "Not PromQL."},
+                answer=TEXT,
             ),
         ]
 

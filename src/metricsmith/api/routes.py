@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from metricsmith.api.errors import ApiError, problems_error, prometheus_error
+from metricsmith.api.schemas import Schema
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
-Schema: TypeAlias = Mapping[str, Any]
 
 TEXT: Schema = {"type": "string"}
 NUMBER: Schema = {"type": "integer", "minimum": 0}
@@ -48,7 +48,8 @@ class Body:
 class Operation:
     """One thing that the API does.
 
-    `always` serves it even while the agent starts or stops (`AgentStatus.serving`).
+    `answer` is the schema of a success. `always` serves it even while the
+    agent starts or stops (`AgentStatus.serving`).
     """
 
     path: str
@@ -62,6 +63,7 @@ class Operation:
     media_type: str = "application/json"
     error: Callable[[ApiError], Response] = prometheus_error
     always: bool = False
+    answer: Schema | None = None
 
     @property
     def form(self) -> bool:

@@ -16,6 +16,7 @@ from metricsmith.api.jsonout import JsonChunks, object_list
 from metricsmith.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, quoted, read_params
 from metricsmith.api.prometheus import ERRORS, GROUP, MAX_LIMIT, TRUNCATED
 from metricsmith.api.routes import NUMBER, TIME, Operation, Parameter
+from metricsmith.api.schemas import NAMES, OBJECT, SERIES
 from metricsmith.api.workers import Workers
 from metricsmith.errors import ParseError
 from metricsmith.model.matchers import Matcher
@@ -55,6 +56,7 @@ class SeriesApi:
                 GROUP,
                 (_match(True), _START, _END, _LIMIT),
                 answers={200: "`data` lists label sets.", **ERRORS},
+                answer=SERIES,
             ),
             Operation(
                 "/api/v1/labels",
@@ -64,6 +66,7 @@ class SeriesApi:
                 GROUP,
                 (_match(False), _START, _END, _LIMIT),
                 answers={200: "`data` lists names.", **ERRORS},
+                answer=NAMES,
             ),
             Operation(
                 "/api/v1/label/{name}/values",
@@ -73,6 +76,7 @@ class SeriesApi:
                 GROUP,
                 (name, _match(False), _START, _END, _LIMIT),
                 answers={200: "`data` lists values.", **ERRORS},
+                answer=NAMES,
             ),
             Operation(
                 "/api/v1/metadata",
@@ -86,6 +90,7 @@ class SeriesApi:
                     Parameter("limit_per_metric", "Most entries for one metric.", NUMBER),
                 ),
                 answers={200: "`data` maps metric names to entries.", **ERRORS},
+                answer=OBJECT,
             ),
         ]
 

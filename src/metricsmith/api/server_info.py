@@ -13,6 +13,7 @@ from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import json_response
 from metricsmith.api.prometheus import GROUP
 from metricsmith.api.routes import Operation
+from metricsmith.api.schemas import ANY
 from metricsmith.model.duration import format_duration
 
 API_VERSION = "2.55.0"
@@ -28,7 +29,7 @@ class ServerInfoApi:
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
         return [
-            Operation(path, ("GET",), handler, summary, GROUP, always=True)
+            Operation(path, ("GET",), handler, summary, GROUP, always=True, answer=ANY)
             for path, handler, summary in (
                 ("/api/v1/status/buildinfo", self._buildinfo, "What runs here."),
                 ("/api/v1/status/runtimeinfo", self._runtimeinfo, "Since when it runs, and how."),

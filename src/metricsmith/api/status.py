@@ -12,6 +12,7 @@ from metricsmith import __version__
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import ApiError, json_response, problems_error
 from metricsmith.api.routes import Handler, Operation
+from metricsmith.api.schemas import HEALTH, RELOADED, STATUS, STORAGE, Schema
 from metricsmith.api.workers import Workers
 from metricsmith.contracts import StoreStatus
 from metricsmith.errors import ConfigError, Problem
@@ -40,9 +41,10 @@ class StatusApi:
                 self._health,
                 "Whether the agent works.",
                 {200: "`status` is healthy.", 503: "`status` is unhealthy; `reason` says why."},
+                answer=HEALTH,
             ),
-            self._page("/status", self._status, "The agent and its work."),
-            self._page("/storage/status", self._storage_status, "The store."),
+            self._page("/status", self._status, "The agent and its work.", answer=STATUS),
+            self._page("/storage/status", self._storage_status, "The store.", answer=STORAGE),
             self._page("/-/healthy", self._healthy, "Whether the process answers.", media_type=TEXT),
             self._page(
                 "/-/ready",
@@ -64,6 +66,7 @@ class StatusApi:
                     503: "Starting or stopping.",
                 },
                 error=problems_error,
+                answer=RELOADED,
             ),
         ]
 
@@ -74,10 +77,19 @@ class StatusApi:
         summary: str,
         answers: Mapping[int, str] | None = None,
         media_type: str = "application/json",
+        answer: Schema | None = None,
     ) -> Operation:
         known = answers or {200: "The page."}
         return Operation(
-            path, ("GET",), handler, summary, GROUP, answers=known, media_type=media_type, always=True
+            path,
+            ("GET",),
+            handler,
+            summary,
+            GROUP,
+            answers=known,
+            media_type=media_type,
+            always=True,
+            answer=answer,
         )
 
     async def _home(self, request: Request) -> Response:

@@ -47,6 +47,7 @@ class RemoteWriteApi:
                 answers={
                     204: "Accepted: durable and readable.",
                     400: "Malformed; not to be sent again.",
+                    408: "The body does not arrive in time.",
                     413: "The body is too large; send fewer samples per request.",
                     415: "Not remote write 1.0.",
                     503: "Cannot be accepted now; send it again.",

@@ -1,0 +1,90 @@
+"""JSON schemas of successful answers, for the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+Schema: TypeAlias = Mapping[str, Any]
+
+STRING: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+TEXTS: Schema = {"type": "array", "items": STRING}
+LABELS: Schema = {"type": "object", "additionalProperties": STRING}
+OPTIONAL_TEXT: Schema = {"type": ["string", "null"]}
+VALUE: Schema = {"oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "+Inf", "-Inf"]}]}
+
+
+def listing(items: Schema) -> Schema:
+    """Return the schema of a list."""
+    return {"type": "array", "items": items}
+
+
+def record(optional: Mapping[str, Schema] | None = None, /, **required: Schema) -> Schema:
+    """Return the schema of an object that has these fields and no others."""
+    return {
+        "type": "object",
+        "required": list(required),
+        "additionalProperties": False,
+        "properties": {**required, **(optional or {})},
+    }
+
+
+def prometheus(data: Schema) -> Schema:
+    """Return the schema of a success in Prometheus' API."""
+    return record({"warnings": TEXTS, "infos": TEXTS}, status={"const": "success"}, data=data)
+
+
+HEALTH = record(status={"const": "healthy"})
+RELOADED = record(status={"const": "reloaded"})
+STATUS = record(
+    {"reason": STRING},
+    status={"type": "string", "enum": ["healthy", "unhealthy"]},
+    mode=STRING,
+    uptime=STRING,
+    uptime_seconds=COUNT,
+    metrics_processed=COUNT,
+    storage_status=STRING,
+    last_metric=OPTIONAL_TEXT,
+    name=STRING,
+    version=STRING,
+    sources=TEXTS,
+)
+STORAGE = record(
+    {"detail": STRING},
+    type=STRING,
+    status=STRING,
+    database=STRING,
+    retention=STRING,
+    disk_usage=STRING,
+    disk_usage_bytes=COUNT,
+    journal_bytes=COUNT,
+    series=COUNT,
+    blocks=COUNT,
+    head_samples=COUNT,
+    last_metric=OPTIONAL_TEXT,
+)
+ACCEPTED = record(status={"const": "accepted"}, messages=COUNT, samples=COUNT)
+MESSAGES = record(
+    metrics=listing(
+        record(
+            service=STRING,
+            timestamp=STRING,
+            metrics={"type": "object", "additionalProperties": VALUE},
+            tags=LABELS,
+        )
+    ),
+    cursor=OPTIONAL_TEXT,
+)
+BUCKETS = record(
+    metric=STRING,
+    func=STRING,
+    interval=STRING,
+    series=listing(record(service=STRING, tags=LABELS, buckets=listing(record(start=STRING, value=VALUE)))),
+)
+QUERY = prometheus(record(resultType=STRING, result={"type": "array"}))
+OBJECT = prometheus({"type": "object"})
+NAMES = prometheus(TEXTS)
+SERIES = prometheus(listing(LABELS))
+TEXT = prometheus(STRING)
+ANY: Schema = prometheus({"type": ["object", "array"]})
