@@ -45,7 +45,7 @@ _MAX_HEADER = 4096
 
 ACCEPT_TEXT_HEADER = "text/plain;version=0.0.4;q=0.5,*/*;q=0.1"
 """What a scraper sends as `Accept` to a target whose OpenMetrics is not OpenMetrics."""
-ACCEPT_HEADER = f"application/openmetrics-text;version=1.0.0;q=0.6,{ACCEPT_TEXT_HEADER}"
+ACCEPT_HEADER = f"application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,{ACCEPT_TEXT_HEADER}"
 """What a scraper that reads both formats sends as `Accept`."""
 
 
