@@ -30,7 +30,9 @@ def block_of(one):
 
 def ask_duckdb(query: str) -> list[tuple[object, ...]]:
     """Return the rows of a query; in a program of its own, as DuckDB's bindings complain when Python ends."""
-    code = "import duckdb, pickle, sys; sys.stdout.buffer.write(pickle.dumps(duckdb.sql(sys.argv[1]).fetchall()))"
+    code = (
+        "import duckdb, pickle, sys;sys.stdout.buffer.write(pickle.dumps(duckdb.sql(sys.argv[1]).fetchall()))"
+    )
     done = subprocess.run([sys.executable, "-c", code, query], capture_output=True, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     rows: list[tuple[object, ...]] = pickle.loads(done.stdout)
