@@ -41,7 +41,9 @@ class Ready:
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
 
-    def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
+    ) -> Selection:
         return self._selection
 
 
