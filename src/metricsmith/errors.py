@@ -21,8 +21,9 @@
     │   ├── UnsupportedError     PromQL that is not supported yet; names the construct
     │   ├── ExecutionError       the query cannot be answered (matching conflict, bad argument…)
     │   │   └── WrongQueryType   a range query whose expression is no scalar or instant vector
-    │   ├── QueryLimitExceeded   too many samples, series or steps
-    │   └── QueryTimeout
+    │   ├── QueryLimitExceeded   too many samples, series, points or steps
+    │   ├── QueryTimeout
+    │   └── QueryCancelled       nobody waits for the answer any more
     └── DeliveryError
         ├── RetryLater           the destination is away; the cursor stays
         └── Rejected             the destination refuses these samples for good
@@ -34,6 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 
 class MetricsmithError(Exception):
@@ -185,11 +187,19 @@ class WrongQueryType(ExecutionError):
 
 
 class QueryLimitExceeded(QueryError):
-    """The query would need more samples, series or steps than allowed."""
+    """The query would need more of something than allowed; `limit` names it, for counters."""
+
+    def __init__(self, message: str, limit: Literal["samples", "series", "points", "steps"]) -> None:
+        self.limit = limit
+        super().__init__(message)
 
 
 class QueryTimeout(QueryError):
     """The query ran longer than its time-out."""
+
+
+class QueryCancelled(QueryError):
+    """Who asked has gone away, so the query was given up."""
 
 
 class DeliveryError(MetricsmithError):

@@ -148,7 +148,8 @@ def _bucket_series(result: Result, interval_ms: int) -> list[dict[str, Any]]:
     if result.values.size > MAX_VALUES:
         raise QueryLimitExceeded(
             f"got {len(result.keys)} series of {len(result.steps)} buckets, wanted at most "
-            f"{MAX_VALUES:,} values: give a service, a longer interval, or a shorter range"
+            f"{MAX_VALUES:,} values: give a service, a longer interval, or a shorter range",
+            "points",
         )
     begins = [format_timestamp(end - interval_ms + 1) for end in result.steps.tolist()]
     series = []

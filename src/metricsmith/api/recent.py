@@ -108,7 +108,8 @@ def _shorter(span_ms: int, samples: int) -> int:
     if span_ms <= 1:
         raise QueryLimitExceeded(
             f"got {samples} samples of one time to look through, wanted at most {MAX_SAMPLES}: "
-            "give a metric or a service"
+            "give a metric or a service",
+            "samples",
         )
     return max(1, span_ms * MAX_SAMPLES // (2 * samples))
 

@@ -31,7 +31,8 @@ class SampleLimit:
             raise QueryLimitExceeded(
                 "query processing would load too many samples into memory: got at least "
                 f"{self._counted + samples} of one selector, wanted at most {self._most}; "
-                "use a narrower selector or a shorter range"
+                "use a narrower selector or a shorter range",
+                "samples",
             )
         self._counted += samples
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from metricsmith.errors import QueryLimitExceeded, QueryTimeout
+from metricsmith.errors import QueryCancelled, QueryLimitExceeded, QueryTimeout
 from metricsmith.model.clock import Clock
+from metricsmith.promql.progress import Progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,23 +17,47 @@ class Budget:
     timeout_s: float
     deadline_s: float
     max_samples: int
-
-    @classmethod
-    def starting_now(cls, clock: Clock, timeout_s: float, max_samples: int) -> Budget:
-        """Return the budget of a query that starts now."""
-        return cls(clock, timeout_s, clock.monotonic() + timeout_s, max_samples)
+    max_series: int
+    max_points: int
+    progress: Progress
 
     def check_time(self) -> None:
-        """Raise QueryTimeout once the query has run too long; called between pieces of work."""
+        """Raise once the query has run too long or nobody waits for it; called between pieces of work.
+
+        Raises:
+            QueryTimeout, QueryCancelled
+        """
+        if self.progress.cancelled:
+            raise QueryCancelled("query was canceled: who asked has gone away")
         if self.clock.monotonic() > self.deadline_s:
             raise QueryTimeout(f"query timed out: ran longer than {self.timeout_s:g} s")
 
     def check_samples(self, samples: int) -> None:
         """Raise QueryLimitExceeded when so many samples may not be in memory; called before they are."""
+        self.progress.peak_samples = max(self.progress.peak_samples, samples)
         if samples > self.max_samples:
             raise QueryLimitExceeded(
                 f"query processing would load too many samples into memory: got {samples}, wanted at "
-                f"most {self.max_samples}; use a narrower selector, a shorter range or a larger step"
+                f"most {self.max_samples}; use a narrower selector, a shorter range or a larger step",
+                "samples",
+            )
+
+    def check_series(self, series: int) -> None:
+        """Raise QueryLimitExceeded when the query reads more series than it may."""
+        if series > self.max_series:
+            raise QueryLimitExceeded(
+                f"query would read too many series: got {series}, wanted at most {self.max_series}; "
+                "use a narrower selector",
+                "series",
+            )
+
+    def check_answer(self, points: int) -> None:
+        """Raise QueryLimitExceeded when the answer has more points than it may; called before it is text."""
+        if points > self.max_points:
+            raise QueryLimitExceeded(
+                f"query would answer too many points: got {points}, wanted at most {self.max_points}; "
+                "aggregate, or use a shorter range or a larger step",
+                "points",
             )
 
 

@@ -15,6 +15,7 @@ from metricsmith.promql.execute import execute
 from metricsmith.promql.parser import parse
 from metricsmith.promql.plan import Plan
 from metricsmith.promql.planner import PlanSettings, plan_query
+from metricsmith.promql.progress import Progress
 from metricsmith.promql.raw import raw_samples
 from metricsmith.promql.result import Result
 from metricsmith.promql.series_labels import label_order, merge_same_labels
@@ -28,11 +29,13 @@ class EngineConfig:
     `closed_windows` restores Prometheus 2.x: windows and lookback include the
     sample at their start, and rates are cut at zero before the test whether a
     series goes on. `max_samples` bounds what one query holds in memory, loaded
-    and computed.
+    and computed; `max_series` what it reads, `max_points` what it answers.
     """
 
     lookback_ms: int = 300_000
     max_samples: int = 50_000_000
+    max_series: int = 1_000_000
+    max_points: int = 10_000_000
     timeout_s: float = 120.0
     max_steps: int = 11_000
     subquery_step_ms: int = 60_000
@@ -52,16 +55,27 @@ class Engine:
         self._clock = clock or SystemClock()
 
     def instant(
-        self, text: str, time_ms: int, *, timeout_s: float | None = None, lookback_ms: int | None = None
+        self,
+        text: str,
+        time_ms: int,
+        *,
+        timeout_s: float | None = None,
+        lookback_ms: int | None = None,
+        progress: Progress | None = None,
     ) -> Result:
         """Return the answer at one time; a scalar, vector, string, or raw matrix.
 
         Raises:
-            ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded, QueryTimeout
+            ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded, QueryTimeout,
+            QueryCancelled
         """
         query = QueryTimes(time_ms, time_ms, 0)
-        value, remarks = self._run(self._parse(text), query, timeout_s, lookback_ms)
-        return _instant_result(value, query.grid(), remarks)
+        plan = self._plan(self._parse(text), query, lookback_ms)
+        budget = self._budget(timeout_s, progress)
+        value, remarks = self._run(plan, budget)
+        result = _instant_result(value, query.grid(), remarks)
+        budget.check_answer(result.points())
+        return result
 
     def range(
         self,
@@ -72,17 +86,23 @@ class Engine:
         *,
         timeout_s: float | None = None,
         lookback_ms: int | None = None,
+        progress: Progress | None = None,
     ) -> Result:
         """Return the answer at each step from start to end, always a matrix, series in label order.
 
         Raises:
-            ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded, QueryTimeout
+            ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded, QueryTimeout,
+            QueryCancelled
         """
         query = self._range(start_ms, end_ms, step_ms)
         expr = self._parse(text)
         _refuse_type(expr)
-        value, remarks = self._run(expr, query, timeout_s, lookback_ms)
-        return _range_result(value, query.grid(), remarks)
+        plan = self._plan(expr, query, lookback_ms)
+        budget = self._budget(timeout_s, progress)
+        value, remarks = self._run(plan, budget)
+        result = _range_result(value, query.grid(), remarks)
+        budget.check_answer(result.points())
+        return result
 
     def explain(self, text: str, start_ms: int, end_ms: int | None = None, step_ms: int = 0) -> str:
         """Return the plan of a query as text; an instant query when there is no end.
@@ -92,7 +112,7 @@ class Engine:
         """
         instant = QueryTimes(start_ms, start_ms, 0)
         query = instant if end_ms is None else self._range(start_ms, end_ms, step_ms)
-        return str(self._plan(self._parse(text), query, self._config.lookback_ms))
+        return str(self._plan(self._parse(text), query))
 
     def _parse(self, text: str) -> Expr:
         return parse(text, experimental=self._config.experimental)
@@ -107,23 +127,33 @@ class Engine:
         if steps > self._config.max_steps:
             raise QueryLimitExceeded(
                 f"exceeded maximum resolution of {self._config.max_steps} points per timeseries: "
-                f"got {steps}; use a larger step or a shorter range"
+                f"got {steps}; use a larger step or a shorter range",
+                "steps",
             )
         return query
 
-    def _plan(self, expr: Expr, query: QueryTimes, lookback_ms: int) -> Plan:
+    def _plan(self, expr: Expr, query: QueryTimes, lookback_ms: int | None = None) -> Plan:
         config = self._config
+        lookback_ms = config.lookback_ms if lookback_ms is None else lookback_ms
         settings = PlanSettings(
             lookback_ms, config.subquery_step_ms, config.closed_windows, config.max_subquery_steps
         )
         return plan_query(expr, query, settings)
 
-    def _run(
-        self, expr: Expr, query: QueryTimes, timeout_s: float | None, lookback_ms: int | None
-    ) -> tuple[Value, Annotations]:
-        limit = self._config.timeout_s if timeout_s is None else min(timeout_s, self._config.timeout_s)
-        budget = Budget.starting_now(self._clock, limit, self._config.max_samples)
-        plan = self._plan(expr, query, self._config.lookback_ms if lookback_ms is None else lookback_ms)
+    def _budget(self, timeout_s: float | None, progress: Progress | None) -> Budget:
+        config = self._config
+        limit = config.timeout_s if timeout_s is None else min(timeout_s, config.timeout_s)
+        return Budget(
+            self._clock,
+            limit,
+            self._clock.monotonic() + limit,
+            config.max_samples,
+            config.max_series,
+            config.max_points,
+            progress or Progress(),
+        )
+
+    def _run(self, plan: Plan, budget: Budget) -> tuple[Value, Annotations]:
         remarks = Annotations()
         return execute(plan, self._store, self._config.closed_windows, budget, remarks), remarks
 

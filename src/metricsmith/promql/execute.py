@@ -28,9 +28,19 @@ from metricsmith.promql.plan import (
     Text,
     Windows,
 )
+from metricsmith.promql.progress import StepReport
 from metricsmith.promql.sample_groups import without_markers
 from metricsmith.promql.series_labels import refuse_same_labels, without_names
-from metricsmith.promql.values import Grid, RangeVector, Scalar, String, Value, Vector
+from metricsmith.promql.values import (
+    Grid,
+    RangeVector,
+    Scalar,
+    String,
+    Value,
+    Vector,
+    sample_count,
+    series_count,
+)
 
 
 def execute(
@@ -65,7 +75,7 @@ class _Run:
         held = 0
         for index, node in enumerate(self._plan.nodes):
             self._budget.check_time()
-            value = self._evaluate(node, [values[i] for i in node.inputs])
+            value = self._observed(node, [values[i] for i in node.inputs])
             values.append(value)
             held += _size(value)
             self._budget.check_samples(self._loaded + held)
@@ -75,6 +85,15 @@ class _Run:
         result = values[-1]
         assert result is not None
         return result
+
+    def _observed(self, node: Node, inputs: list[Any]) -> Value:
+        """Return a node's value, and say what it took."""
+        progress, clock = self._budget.progress, self._budget.clock
+        began, before = clock.monotonic(), progress.samples
+        value = self._evaluate(node, inputs)
+        seconds, samples = clock.monotonic() - began, progress.samples - before
+        progress.steps.append(StepReport(series_count(value), sample_count(value), samples, seconds))
+        return value
 
     def _evaluate(self, node: Node, inputs: list[Any]) -> Value:
         """Return a node's value; the parser has seen to it that inputs are of the kinds the node takes."""
@@ -116,6 +135,9 @@ class _Run:
             found = self._store.select(fetch.matchers, fetch.start_ms, fetch.end_ms, left)
             self._selections[fetch] = found
             self._loaded += found.sample_count()
+            self._budget.progress.samples = self._loaded
+            self._budget.progress.series += len(found.keys)
+            self._budget.check_series(self._budget.progress.series)
             self._budget.check_samples(self._loaded)
         return found
 

@@ -182,7 +182,8 @@ class _Builder:
         if inner.count > self._settings.max_subquery_steps:
             limit = self._settings.max_subquery_steps
             raise QueryLimitExceeded(
-                f"got a subquery of {inner.count} steps, wanted at most {limit}; use a larger step"
+                f"got a subquery of {inner.count} steps, wanted at most {limit}; use a larger step",
+                "steps",
             )
         outer, self._grid = self._grid, inner
         value = self.lift(self.build(expr.expr))

@@ -39,6 +39,12 @@ class Result:
     warnings: list[str] = field(default_factory=list)
     infos: list[str] = field(default_factory=list)
 
+    def points(self) -> int:
+        """Return the number of values in the answer."""
+        if self.raw is not None:
+            return len(self.raw.values)
+        return self.values.size if self.present is None else int(np.count_nonzero(self.present))
+
 
 def to_api(result: Result) -> dict[str, Any]:
     """Return the `data` object of the HTTP API, for small answers: tests, the command line.

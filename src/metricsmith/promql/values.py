@@ -131,6 +131,29 @@ class RangeVector:
 Value: TypeAlias = Vector | Scalar | String | RangeVector
 
 
+def series_count(value: Value) -> int:
+    """Return the number of series; a scalar counts as one."""
+    match value:
+        case Vector() | RangeVector():
+            return len(value.keys)
+        case Scalar():
+            return 1
+        case String():
+            return 0
+
+
+def sample_count(value: Value) -> int:
+    """Return the number of values, or of samples under windows."""
+    match value:
+        case Vector() | Scalar():
+            return value.values.size
+        case RangeVector():
+            loose = 0 if value.ragged is None else len(value.ragged.times)
+            return loose + sum(matrix.values.size for matrix in value.matrices)
+        case String():
+            return 0
+
+
 def narrow(keys: list[bytes], values: F64, present: Bool | None) -> Vector:
     """Return a vector without the series that have no value at any step; drops a mask that is all true."""
     if not values.shape[1]:

@@ -263,9 +263,9 @@ class Impatient:
 
 
 def test_a_query_that_runs_too_long_ends() -> None:
-    engine = Engine(MemorySeries(UP), EngineConfig(timeout_s=5), Impatient())
+    engine = Engine(MemorySeries(UP), EngineConfig(timeout_s=10), Impatient())
     assert engine.instant("up", 0).keys
-    with pytest.raises(QueryTimeout, match="longer than 5 s"):
+    with pytest.raises(QueryTimeout, match="longer than 10 s"):
         engine.instant("up + up + up + up + up", 0)
     with pytest.raises(QueryTimeout, match="longer than 1 s"):
         engine.instant("up", 0, timeout_s=1)
