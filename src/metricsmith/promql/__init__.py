@@ -1,7 +1,7 @@
 """PromQL: text → tree (lexer, parser) → plan → vectorised execution over S×T arrays."""
 
 from metricsmith.promql.engine import Engine, EngineConfig
-from metricsmith.promql.library import evaluate
+from metricsmith.promql.library import evaluate, evaluate_table
 from metricsmith.promql.result import Result, to_api
 
-__all__ = ["Engine", "EngineConfig", "Result", "evaluate", "to_api"]
+__all__ = ["Engine", "EngineConfig", "Result", "evaluate", "evaluate_table", "to_api"]

@@ -1,32 +1,121 @@
-"""PromQL as a function: no server, no files."""
+"""PromQL as a function, for notebooks and scripts: no server, no files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from metricsmith.errors import ExecutionError
 from metricsmith.promql.engine import Engine, EngineConfig
-from metricsmith.promql.memory import MemorySeries, Series
-from metricsmith.promql.result import to_api
+from metricsmith.promql.memory import MemorySeries
+from metricsmith.promql.result import Result, to_api
+from metricsmith.promql.series_input import Series
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_TIMES_MS = 1 << 62
 
 
 def evaluate(
-    series: Iterable[Series],
     expr: str,
-    start_ms: int,
-    end_ms: int,
-    step_ms: int = 0,
-    config: EngineConfig | None = None,
+    series: Iterable[Series],
+    *,
+    time: int | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    step: int | None = None,
+    lookback: int | None = None,
+    left_open: bool = True,
+    limits: EngineConfig | None = None,
 ) -> dict[str, Any]:
-    """Return the `data` object of the HTTP API for a query over series in memory; step 0 asks at the start.
+    """Return the `data` object of Prometheus' HTTP API for a query over series at hand.
 
+    Either `time` is given, or `start`, `end` and `step`. Samples may come in any
+    order; of two at one time the last counts. `lookback` is five minutes unless
+    given; `left_open=False` includes the start of windows, as Prometheus 2 did.
+    `limits` bounds samples, series, steps and time.
+
+    Units:
+        Milliseconds for all times, of samples too; the answer has seconds, as the API.
     Raises:
         QueryError: the query is refused.
+        TypeError, ValueError: a series is malformed.
 
-    >>> evaluate([({"__name__": "up", "job": "shop"}, [(0, 1.0)])], "up + 1", 1000, 1000)
-    {'resultType': 'vector', 'result': [{'metric': {'job': 'shop'}, 'value': [1, '2']}]}
+    >>> shop = [({"__name__": "up", "job": "shop"}, [0, 15_000, 30_000], [1, 0, 1])]
+    >>> evaluate("up == 0", shop, time=20_000)["result"]
+    [{'metric': {'__name__': 'up', 'job': 'shop'}, 'value': [20, '0']}]
+    >>> evaluate("sum(up)", shop, start=0, end=30_000, step=15_000)["result"]
+    [{'metric': {}, 'values': [[0, '1'], [15, '0'], [30, '1']]}]
     """
+    return to_api(_ask(expr, series, (time, start, end, step), _config(limits, lookback, left_open)))
+
+
+def evaluate_table(
+    expr: str,
+    series: Iterable[Series],
+    *,
+    time: int | None = None,
+    start: int | None = None,
+    end: int | None = None,
+    step: int | None = None,
+    lookback: int | None = None,
+    left_open: bool = True,
+    limits: EngineConfig | None = None,
+) -> pa.Table:
+    """Return the answer as an Arrow table, a row for each sample; arguments are those of `evaluate`.
+
+    Columns: each label as a dictionary column, null where a series has none,
+    then `time_ms` and `value`. Labels of these two names become `exported_time_ms`
+    and `exported_value`. The schema's metadata has `warnings` and `infos`, one a
+    line, where there are any.
+
+    Raises:
+        QueryError: the query is refused, or answers a string.
+        TypeError, ValueError: a series is malformed.
+
+    >>> shop = [({"__name__": "up", "job": "shop"}, [0, 15_000], [1, 0])]
+    >>> evaluate_table("up", shop, start=0, end=15_000, step=15_000).to_pylist()[1]
+    {'__name__': 'up', 'job': 'shop', 'time_ms': 15000, 'value': 0.0}
+    """
+    from metricsmith.promql.table import to_table
+
+    return to_table(_ask(expr, series, (time, start, end, step), _config(limits, lookback, left_open)))
+
+
+def _config(limits: EngineConfig | None, lookback: int | None, left_open: bool) -> EngineConfig:
+    config = limits or EngineConfig()
+    if lookback is None:
+        return replace(config, closed_windows=not left_open)
+    lookback_ms = _whole("lookback", lookback)
+    if lookback_ms <= 0:
+        raise ExecutionError(f"got lookback {lookback_ms} ms, wanted one above zero")
+    return replace(config, closed_windows=not left_open, lookback_ms=lookback_ms)
+
+
+def _ask(expr: str, series: Iterable[Series], times: tuple[int | None, ...], config: EngineConfig) -> Result:
+    if not isinstance(expr, str):
+        raise ExecutionError(f"got an expression of type {type(expr).__name__}, wanted text")
+    time, *span = times
+    names = ("start", "end", "step")
+    missing = [name for name, given in zip(names, span, strict=True) if given is None]
+    if (time is None) == (len(missing) == 3) or (missing and len(missing) < 3):
+        got = [name for name, given in zip(("time", *names), times, strict=True) if given is not None]
+        raise ExecutionError(
+            f"got {' and '.join(got) or 'no time'}, wanted either time, or start, end and step"
+        )
     engine = Engine(MemorySeries(series), config)
-    if step_ms:
-        return to_api(engine.range(expr, start_ms, end_ms, step_ms))
-    return to_api(engine.instant(expr, start_ms))
+    if time is not None:
+        return engine.instant(expr, _whole("time", time))
+    return engine.range(expr, *(_whole(name, given) for name, given in zip(names, span, strict=True)))
+
+
+def _whole(name: str, given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int | np.integer):
+        raise ExecutionError(f"{name}: got {given!r}, wanted whole milliseconds; use int(…)")
+    if abs(int(given)) > _TIMES_MS:
+        raise ExecutionError(f"{name}: got {given} ms, wanted at most {_TIMES_MS}")
+    return int(given)

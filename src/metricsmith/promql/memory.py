@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeAlias
 
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
-from metricsmith.model.labels import decode_labels, encode_labels
+from metricsmith.model.labels import decode_labels
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, SampleLimit, Selection
-
-Series: TypeAlias = tuple[Mapping[str, str], Iterable[tuple[int, float]]]
-"""Labels, and samples as (time in ms, value); a value with the bits of Prometheus' stale NaN is a marker."""
+from metricsmith.promql.series_input import Series, read_series
 
 STALE_BITS = 0x7FF0000000000002
+"""The bits of the NaN with which Prometheus marks the end of a series."""
 
 
 class MemorySeries:
-    """A fixed set of series; samples of a series that comes twice are joined, the later value wins."""
+    """A fixed set of series. A value with the bits of Prometheus' stale NaN is a staleness marker."""
 
     def __init__(self, series: Iterable[Series]) -> None:
-        samples: dict[bytes, dict[int, float]] = {}
-        for labels, points in series:
-            samples.setdefault(encode_labels(labels), {}).update(points)
-        self._samples = {key: _arrays(samples[key]) for key in sorted(samples)}
+        self._samples = {key: _marked(*samples) for key, samples in read_series(series).items()}
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
@@ -69,9 +64,7 @@ class MemorySeries:
         return keys
 
 
-def _arrays(points: Mapping[int, float]) -> tuple[I64, F64, Bool]:
-    times = np.array(sorted(points), dtype=np.int64)
-    values = np.array([points[t] for t in times.tolist()], dtype=np.float64)
+def _marked(times: I64, values: F64) -> tuple[I64, F64, Bool]:
     stale = values.view(np.uint64) == STALE_BITS
     return times, np.where(stale, np.nan, values), stale
 

@@ -32,11 +32,10 @@ class Dataset:
 
     def __init__(self, start_ms: int) -> None:
         self.start_ms = start_ms
-        self.series: list[tuple[dict[str, str], list[tuple[int, float]]]] = []
+        self.series: list[tuple[dict[str, str], np.ndarray, np.ndarray]] = []
 
     def add(self, labels: dict[str, str], times: np.ndarray, values: np.ndarray) -> None:
-        points = list(zip((self.start_ms + times).tolist(), values.tolist(), strict=True))
-        self.series.append((labels, points))
+        self.series.append((labels, self.start_ms + times, values))
 
 
 def _counter(random: np.random.Generator, count: int) -> np.ndarray:
@@ -118,10 +117,10 @@ class Peer:
 @pytest.fixture(scope="session")
 def peer(prometheus: Server, dataset: Dataset) -> Peer:
     """A Prometheus that has been given the dataset."""
-    labels = [encode_series_labels(encode_labels(labels)) for labels, _ in dataset.series]
-    counts = [len(points) for _, points in dataset.series]
-    times = np.array([t for _, points in dataset.series for t, _ in points], dtype=np.int64)
-    values = np.array([v for _, points in dataset.series for _, v in points])
+    labels = [encode_series_labels(encode_labels(labels)) for labels, *_ in dataset.series]
+    counts = [len(times) for _, times, _ in dataset.series]
+    times = np.concatenate([times for _, times, _ in dataset.series])
+    values = np.concatenate([values for *_, values in dataset.series])
     request = urllib.request.Request(
         f"{prometheus.url}/api/v1/write",
         encode_write_request(labels, counts, times, values),
@@ -205,7 +204,7 @@ def _difference(theirs: Table, ours: Table) -> str:
 MINUTE_MS = 60_000
 
 
-def read_series(lines: str) -> list[tuple[dict[str, str], list[tuple[int, float]]]]:
+def read_series(lines: str) -> list[tuple[dict[str, str], list[int], list[float]]]:
     """Return series written one per line, a sample a minute from 0 on: `x{a="1"} 1 2 _ stale`."""
     series = []
     for line in filter(None, map(str.strip, lines.splitlines())):
@@ -216,7 +215,7 @@ def read_series(lines: str) -> list[tuple[dict[str, str], list[tuple[int, float]
             for i, text in enumerate(line[cut:].split())
             if text != "_"
         ]
-        series.append((labels, points))
+        series.append((labels, [t for t, _ in points], [v for _, v in points]))
     return series
 
 

@@ -18,7 +18,7 @@ from metricsmith.promql.implementations import IMPLEMENTATIONS
 from metricsmith.promql.memory import MemorySeries
 
 UP = [
-    ({"__name__": "up", "job": job}, [(0, 1.0), (60_000, value)]) for job, value in (("a", 2.0), ("b", 3.5))
+    ({"__name__": "up", "job": job}, [0, 60_000], [1.0, value]) for job, value in (("a", 2.0), ("b", 3.5))
 ]
 
 
@@ -40,11 +40,11 @@ UP = [
     ],
 )
 def test_an_instant_query_answers_its_kind(query: str, kind: str, answer: object) -> None:
-    assert evaluate(UP, query, 60_000, 60_000) == {"resultType": kind, "result": answer}
+    assert evaluate(query, UP, time=60_000) == {"resultType": kind, "result": answer}
 
 
 def test_a_range_query_answers_a_matrix_in_label_order() -> None:
-    data = evaluate(UP, "-up", 0, 90_000, 45_000)
+    data = evaluate("-up", UP, start=0, end=90_000, step=45_000)
     assert data == {
         "resultType": "matrix",
         "result": [
@@ -52,7 +52,7 @@ def test_a_range_query_answers_a_matrix_in_label_order() -> None:
             {"metric": {"job": "b"}, "values": [[0, "-1"], [45, "-1"], [90, "-3.5"]]},
         ],
     }
-    assert evaluate(UP, "time()", 0, 90_000, 90_000)["result"] == [
+    assert evaluate("time()", UP, start=0, end=90_000, step=90_000)["result"] == [
         {"metric": {}, "values": [[0, "0"], [90, "90"]]}
     ]
 
@@ -62,7 +62,7 @@ def test_a_range_query_answers_a_matrix_in_label_order() -> None:
 )
 def test_a_range_query_needs_numbers_at_each_step(query: str, kind: str) -> None:
     with pytest.raises(ExecutionError, match=f'invalid expression type "{kind}" for range query'):
-        evaluate(UP, query, 0, 60_000, 60_000)
+        evaluate(query, UP, start=0, end=60_000, step=60_000)
 
 
 def test_windows_and_lookback_leave_out_their_start_unless_told(given_series: Any) -> None:
@@ -179,7 +179,7 @@ def test_what_does_not_change_is_computed_once() -> None:
 def test_a_sum_of_thousands_of_terms_is_answered() -> None:
     # What was used is let go: only a few steps' results are held at a time.
     config = EngineConfig(max_samples=20)
-    data = evaluate(UP, " + ".join(["up"] * 5000), 0, 0, config=config)
+    data = evaluate(" + ".join(["up"] * 5000), UP, time=0, limits=config)
     assert data["result"][0]["value"][1] == "5000"
 
 
@@ -199,7 +199,7 @@ def test_a_sum_of_thousands_of_terms_is_answered() -> None:
 )
 def test_what_cannot_be_answered_says_why(query: str, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        evaluate(UP, query, 0, 0)
+        evaluate(query, UP, time=0)
 
 
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
@@ -210,7 +210,7 @@ def test_every_function_is_implemented_or_refused_by_name(name: str) -> None:
     function = FUNCTIONS[name]
     query = f"{name}({', '.join(arguments[function.arg_type(i)] for i in range(function.least))})"
     with pytest.raises(UnsupportedError, match=f"not supported yet: {name}"):
-        evaluate(UP, query, 0, 0)
+        evaluate(query, UP, time=0)
 
 
 def test_only_these_aggregations_are_missing() -> None:
@@ -287,11 +287,11 @@ def test_labels_that_grow_without_end_are_refused() -> None:
     for _ in range(100):
         query = f'label_join({query}, "job", "", "job", "job")'
     with pytest.raises(ExecutionError, match="characters for label"):
-        evaluate(UP, query, 0, 0)
+        evaluate(query, UP, time=0)
 
 
 def test_remarks_come_with_the_answer() -> None:
-    result = Engine(MemorySeries([({"__name__": "b", "le": "x"}, [(0, 1.0)])])).instant(
+    result = Engine(MemorySeries([({"__name__": "b", "le": "x"}, [0], [1.0])])).instant(
         "histogram_quantile(2, b)", 0
     )
     assert [w.split(":")[0] for w in to_api(result)["warnings"]] == ["PromQL warning"] * 2

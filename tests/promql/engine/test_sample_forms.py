@@ -28,15 +28,15 @@ QUERIES = [
 ]
 
 
-def _series() -> list[tuple[dict[str, str], list[tuple[int, float]]]]:
+def _series() -> list[tuple[dict[str, str], np.ndarray, np.ndarray]]:
     random = np.random.default_rng(3)
     stale = float(np.array([0x7FF0000000000002], dtype=np.uint64).view(np.float64)[0])
     found = []
     for i in range(12):
         values = np.cumsum(random.integers(0, 9, 40)).astype(float) % 70
         values[[10, 11]] = stale
-        points = [(t * INTERVAL_MS, v) for t, v in enumerate(values.tolist())]
-        found.append(({"__name__": "x", "job": "ab"[i % 2], "i": str(i)}, points))
+        labels = {"__name__": "x", "job": "ab"[i % 2], "i": str(i)}
+        found.append((labels, np.arange(40) * INTERVAL_MS, values))
     return found
 
 
