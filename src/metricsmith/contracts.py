@@ -12,8 +12,8 @@ somebody else (a server, a file, a socket) has a time-out and a limit on what it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -24,6 +24,7 @@ from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
 from metricsmith.model.series import SeriesTable
+from metricsmith.model.state import MemoryState
 from metricsmith.model.telemetry import Telemetry
 
 Emit: TypeAlias = Callable[[Batch], Awaitable[None]]
@@ -39,14 +40,39 @@ class PartConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class State(Protocol):
+    """What a part must remember over restarts: small values under keys of its own.
+
+    For verdicts and positions, not for samples: those are series. Safe to call
+    from any thread; `commit` waits for the disk.
+    """
+
+    def items(self, prefix: str = "") -> list[tuple[str, bytes]]:
+        """Return what is kept under keys that begin with `prefix`, in key order."""
+        ...
+
+    def commit(self, put: Mapping[str, bytes], delete: Iterable[str] = ()) -> None:
+        """Keep and forget values, all or nothing, durable when this returns. What is not there is forgotten.
+
+        Raises:
+            DiskFull: nothing has changed.
+            StoreError: nothing has changed.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a part may use of the agent."""
+    """What a part may use of the agent.
+
+    In one-shot commands, outside an agent, state lasts as long as the process.
+    """
 
     name: str
     series: SeriesTable
     telemetry: Telemetry
     clock: Clock
+    state: State = field(default_factory=MemoryState)
 
 
 class Source(Protocol):

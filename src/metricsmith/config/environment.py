@@ -13,6 +13,7 @@ from pydantic import BaseModel, SecretStr
 
 from metricsmith.config.settings import Settings
 from metricsmith.errors import Problem
+from metricsmith.model.settings_types import nested_model
 
 PREFIX = "METRICSMITH_"
 OLD_PREFIX = "PLANTD_MODULE_METRIC_"
@@ -86,13 +87,6 @@ def _paths(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str
             yield from _paths(nested, (*above, name))
         else:
             yield (*above, name)
-
-
-def nested_model(annotation: Any) -> type[BaseModel] | None:
-    """Return the model that an annotation is, or holds in a union, a tuple or a mapping; None if none."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(filter(None, map(nested_model, typing.get_args(annotation))), None)
 
 
 def _value(path: tuple[str, ...], text: str) -> Any:

@@ -15,9 +15,9 @@ from metricsmith import registry
 from metricsmith.config import environment as env
 from metricsmith.config.notes import notes
 from metricsmith.config.settings import LATER_STORES, Mode, Settings
-from metricsmith.config.wording import ABSENT, brief, describe, nearest, one_of
-from metricsmith.config.yaml_lines import Document, Origins, Path, read_yaml
 from metricsmith.errors import ConfigError, Problem
+from metricsmith.model.wording import ABSENT, brief, describe, nearest, one_of
+from metricsmith.model.yaml_lines import Document, Origins, Path, read_yaml
 
 MAX_NAME = 200
 _GROUPS = ("sources", "processors", "sinks")

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from metricsmith import registry
 from metricsmith.config.settings import LATER_STORES, Mode, Settings
-from metricsmith.config.yaml_lines import Origins, Path
 from metricsmith.errors import Problem
 from metricsmith.model.duration import format_duration
+from metricsmith.model.yaml_lines import Origins, Path
 
 SHORT_INTERVAL_MS = 100
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import BeforeValidator, PlainSerializer, SecretStr
+from pydantic import BaseModel, BeforeValidator, PlainSerializer, SecretStr
 from pydantic.fields import FieldInfo
 
 from metricsmith.model.duration import format_duration, parse_duration
@@ -98,3 +98,10 @@ def reveal(secret: SecretStr | str) -> str:
     if len(data) > MAX_SECRET_FILE_BYTES:
         raise ValueError(f"got a secret file over {MAX_SECRET_FILE_BYTES} bytes, wanted one secret")
     return data.decode().strip()
+
+
+def nested_model(annotation: Any) -> type[BaseModel] | None:
+    """Return the model that an annotation is, or holds in a union, a tuple or a mapping; None if none."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(nested_model, get_args(annotation))), None)

@@ -9,9 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from metricsmith.config.environment import nested_model
-from metricsmith.config.yaml_lines import Path
-from metricsmith.model.settings_types import in_unit
+from metricsmith.model.settings_types import in_unit, nested_model
+from metricsmith.model.yaml_lines import Path
 
 ABSENT = "absent"
 """Error type of parts that miss one of several settings; it is not told beside a misspelt one."""
