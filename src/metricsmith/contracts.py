@@ -24,6 +24,7 @@ from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
 from metricsmith.model.series import SeriesTable
+from metricsmith.model.targets import PoolStatus
 from metricsmith.model.state import MemoryState
 from metricsmith.model.telemetry import Telemetry
 
@@ -97,6 +98,15 @@ class PolledSource(Protocol):
 
     def collect(self, now_ms: int) -> Batch:
         """Return what is true now. Called from a worker thread, never twice at once."""
+        ...
+
+
+@runtime_checkable
+class TargetLister(Protocol):
+    """A source that reads targets, and says of each how it is."""
+
+    def targets(self) -> PoolStatus:
+        """Return what is known of each target. Called in the event loop."""
         ...
 
 

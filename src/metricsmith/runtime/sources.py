@@ -11,8 +11,9 @@ from typing import Any
 
 from metricsmith import registry
 from metricsmith.config.load import Part
-from metricsmith.contracts import Context, Emit, PolledSource
+from metricsmith.contracts import Context, Emit, PolledSource, TargetLister
 from metricsmith.errors import JournalError
+from metricsmith.model.targets import PoolStatus
 from metricsmith.runtime.pipeline import Pipeline
 
 log = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ TAKE_OVER_S = 60.0
 @dataclass(slots=True)
 class _Running:
     part: Part
+    source: Any
     task: asyncio.Task[None]
     stop: asyncio.Event
 
@@ -47,6 +49,11 @@ class SourceRunner:
         """Return the names of running sources."""
         return sorted(name for name, running in self._running.items() if not running.task.done())
 
+    def targets(self) -> list[PoolStatus]:
+        """Return the targets of each running source that has some, by name."""
+        running = (self._running[name].source for name in self.names())
+        return [source.targets() for source in running if isinstance(source, TargetLister)]
+
     def update(self, parts: Sequence[Part]) -> None:
         """Start what is new, stop what has gone, restart what changed, leave the rest alone.
 
@@ -63,7 +70,7 @@ class SourceRunner:
             stop = asyncio.Event()
             run = self._supervise(part, source, stop, endings.get(part.name))
             self._running[part.name] = _Running(
-                part, asyncio.create_task(run, name=f"source {part.name}"), stop
+                part, source, asyncio.create_task(run, name=f"source {part.name}"), stop
             )
 
     def supersede_all(self) -> None:

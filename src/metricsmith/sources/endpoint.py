@@ -22,6 +22,7 @@ INTERVAL = "__scrape_interval__"
 TIMEOUT = "__scrape_timeout__"
 PARAM = "__param_"
 META = "__meta_"
+HIDDEN = "<secret>"
 DEFAULT_PORT = {"http": 80, "https": 443}
 
 _SCHEME = re.compile(r"[a-zA-Z]{1,10}://")
@@ -102,17 +103,7 @@ def endpoint(found: Mapping[str, str], job: str, config: ScrapeConfig) -> Endpoi
         Prometheus 2.42 `PopulateLabels`: defaults, then relabel rules, then the
         default port; `instance` is the address unless a rule or label sets it.
     """
-    defaults = {
-        "job": job,
-        SCHEME: config.scheme,
-        METRICS_PATH: config.metrics_path,
-        INTERVAL: format_duration(config.interval),
-        TIMEOUT: format_duration(config.timeout_ms()),
-        **{PARAM + name: values[0] for name, values in config.params.items() if values},
-        **config.labels,
-    }
-    present = {name: value for name, value in found.items() if value}
-    labels = relabel({**defaults, **present}, config.relabel_configs)
+    labels = relabel(_unrelabelled(found, job, config), config.relabel_configs)
     if labels is None:
         return None
     scheme = labels.get(SCHEME, "")
@@ -123,6 +114,32 @@ def endpoint(found: Mapping[str, str], job: str, config: ScrapeConfig) -> Endpoi
     return Endpoint(
         _url(scheme, address, labels, config), encode_labels(series_labels), interval_ms, timeout_ms
     )
+
+
+def shown_labels(found: Mapping[str, str], job: str, config: ScrapeConfig) -> dict[str, str]:
+    """Return the labels that relabel rules are given, by name, as a page may have them: without secrets."""
+    labels = _unrelabelled(found, job, config)
+    return {name: _shown(name, labels[name]) for name in sorted(labels)}
+
+
+def _shown(name: str, value: str) -> str:
+    if name.startswith(PARAM):
+        return HIDDEN
+    return without_secrets(value) if name == ADDRESS else value
+
+
+def _unrelabelled(found: Mapping[str, str], job: str, config: ScrapeConfig) -> dict[str, str]:
+    defaults = {
+        "job": job,
+        SCHEME: config.scheme,
+        METRICS_PATH: config.metrics_path,
+        INTERVAL: format_duration(config.interval),
+        TIMEOUT: format_duration(config.timeout_ms()),
+        **{PARAM + name: values[0] for name, values in config.params.items() if values},
+        **config.labels,
+    }
+    present = {name: value for name, value in found.items() if value}
+    return {**defaults, **present}
 
 
 def _with_port(address: str, scheme: str) -> str:

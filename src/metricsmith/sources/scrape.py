@@ -4,28 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from metricsmith.contracts import Context, Emit
+from metricsmith.model.targets import PoolStatus
 from metricsmith.sources.client import HttpClient
-from metricsmith.sources.discovery import Found, Provider, providers
-from metricsmith.sources.endpoint import Endpoint, discovered, endpoint
+from metricsmith.sources.discovery import Found, Listed, Provider, providers
+from metricsmith.sources.endpoint import Endpoint, discovered, endpoint, shown_labels
 from metricsmith.sources.settings import ScrapeConfig
-from metricsmith.sources.status import TargetStatus
 from metricsmith.sources.target import Equipment, Target
 
 log = logging.getLogger(__name__)
 
 STOP_LIMIT_S = 1.5
 STARTED_AT_ONCE = 50
+DROPPED_SHOWN = 1000
+"""So many of the targets that relabel rules drop are kept, to be shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Running:
     target: Target
     task: asyncio.Task[None]
+
+
+@dataclass(slots=True)
+class _Choice:
+    """What became of the targets that are listed: how each endpoint was named, and what rules dropped."""
+
+    listed: dict[Endpoint, Listed] = field(default_factory=dict)
+    dropped: list[Listed] = field(default_factory=list)
+    dropped_count: int = 0
+
+    def drop(self, one: Listed) -> None:
+        self.dropped_count += 1
+        if len(self.dropped) < DROPPED_SHOWN:
+            self.dropped.append(one)
 
 
 class ScrapeSource:
@@ -37,6 +53,7 @@ class ScrapeSource:
         self._config = config
         self._context = context
         self._found: dict[int, Found] = {}
+        self._choice = _Choice()
         self._running: dict[Endpoint, _Running] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._updating = asyncio.Lock()
@@ -58,35 +75,53 @@ class ScrapeSource:
                 await self._stop(tasks)
                 self._context.telemetry.forget("metricsmith_scrape_targets", source=self._context.name)
 
-    def status(self) -> list[TargetStatus]:
+    def targets(self) -> PoolStatus:
         """Return what is known of each target, by URL. To be called in the event loop."""
-        return sorted((running.target.status() for running in self._running.values()), key=lambda s: s.url)
+        choice = self._choice
+        active = [
+            running.target.status(self._shown(choice.listed.get(endpoint)))
+            for endpoint, running in self._running.items()
+        ]
+        dropped = tuple(self._shown(one) for one in choice.dropped)
+        active.sort(key=lambda status: status.url)
+        return PoolStatus(self._context.name, tuple(active), dropped, choice.dropped_count)
+
+    def _shown(self, one: Listed | None) -> Mapping[str, str]:
+        if one is None:  # it has left the list and is about to end
+            return {}
+        return shown_labels(discovered(one.target, one.labels), self._context.name, self._config)
 
     async def _discover(self, number: int, provider: Provider, equipment: Equipment) -> None:
         async def update(found: Found) -> None:
             async with self._updating:
                 self._found[number] = found
                 # In a thread: rules over many thousands of targets take seconds.
-                await self._apply(await asyncio.to_thread(self._endpoints), equipment)
+                self._choice = await asyncio.to_thread(self._choose)
+                await self._apply(list(self._choice.listed), equipment)
 
         await provider.run(update)
 
-    def _endpoints(self) -> list[Endpoint]:
+    def _choose(self) -> _Choice:
         """The distinct endpoints of all providers that can be scraped, those that run already first."""
-        wanted: dict[Endpoint, None] = {}
-        for number in sorted(self._found):
-            for one in self._found[number]:
-                labels = discovered(one.target, one.labels)
-                try:
-                    if (named := endpoint(labels, self._context.name, self._config)) is not None:
-                        wanted[named] = None
-                except ValueError as error:
-                    self._refused("target", f"a target is not scraped: {error}", one.target)
-        limit = self._config.target_limit
+        choice = _Choice()
+        for one in (one for number in sorted(self._found) for one in self._found[number]):
+            labels = discovered(one.target, one.labels)
+            try:
+                named = endpoint(labels, self._context.name, self._config)
+            except ValueError as error:
+                self._refused("target", f"a target is not scraped: {error}", one.target)
+                continue
+            if named is None:
+                choice.drop(one)
+            else:
+                choice.listed.setdefault(named, one)
+        wanted, limit = choice.listed, self._config.target_limit
         if len(wanted) > limit:
             self._refused("target_limit", f"got {len(wanted)} targets, {limit} of them are scraped")
         self._warn_of_equal_labels(wanted)
-        return sorted(wanted, key=lambda e: e not in self._running)[:limit]
+        kept = sorted(wanted, key=lambda e: e not in self._running)[:limit]
+        choice.listed = {one: wanted[one] for one in kept}
+        return choice
 
     def _warn_of_equal_labels(self, wanted: Iterable[Endpoint]) -> None:
         first: dict[bytes, Endpoint] = {}
@@ -124,6 +159,7 @@ class ScrapeSource:
             running.target.close(running.task)
         everything = {*tasks, *self._ending, *(running.task for running in self._running.values())}
         self._running.clear()
+        self._choice = _Choice()
         _, late = await asyncio.wait(everything, timeout=STOP_LIMIT_S)
         for task in late:
             task.cancel()

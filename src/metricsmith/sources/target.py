@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from yarl import URL
@@ -11,6 +12,7 @@ from yarl import URL
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import DiskFull, JournalError, ScrapeError
 from metricsmith.model.labels import decode_labels
+from metricsmith.model.targets import LastScrape, TargetStatus
 from metricsmith.sources.body import BodyReader, OverLimit, Scraped
 from metricsmith.sources.client import HttpClient
 from metricsmith.sources.endpoint import Endpoint
@@ -18,7 +20,6 @@ from metricsmith.sources.plan import Planner
 from metricsmith.sources.samples import Outgoing, Samples
 from metricsmith.sources.schedule import Schedule
 from metricsmith.sources.settings import ScrapeConfig
-from metricsmith.sources.status import LastScrape, TargetStatus
 from metricsmith.wire.exposition import ACCEPT_HEADER, ACCEPT_TEXT_HEADER, ExpositionFormat, format_of
 
 log = logging.getLogger(__name__)
@@ -56,12 +57,12 @@ class Target:
         self._last_ms = 0
         self._last: LastScrape | None = None
 
-    def status(self) -> TargetStatus:
-        """Return what is known of the target."""
+    def status(self, discovered: Mapping[str, str]) -> TargetStatus:
+        """Return what is known of the target, which was discovered with these labels."""
         one = self.endpoint
         labels = decode_labels(one.labels)
         return TargetStatus(
-            self._context.name, one.shown, labels, one.interval_ms, one.timeout_ms, self._last
+            self._context.name, one.shown, labels, one.interval_ms, one.timeout_ms, self._last, discovered
         )
 
     async def run(self) -> None:

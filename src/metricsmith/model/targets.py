@@ -1,9 +1,9 @@
-"""What is known of a target, for people and the API."""
+"""What is known of targets that are scraped, for people and the API."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -29,7 +29,7 @@ class TargetStatus:
     """A target that is being scraped; no secret is in any field.
 
     `job` is the name of its source, Prometheus' scrape pool; its `job` label may
-    be another.
+    be another. `discovered` are the labels that relabel rules were given.
     """
 
     job: str
@@ -38,6 +38,7 @@ class TargetStatus:
     interval_ms: int
     timeout_ms: int
     last: LastScrape | None
+    discovered: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def health(self) -> Health:
@@ -45,3 +46,17 @@ class TargetStatus:
         if self.last is None:
             return Health.UNKNOWN
         return Health.DOWN if self.last.error else Health.UP
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """The targets of one source: those that are scraped, and those that a relabel rule drops.
+
+    Of the dropped ones, each by its discovered labels, `dropped` holds the
+    first; `dropped_count` counts all.
+    """
+
+    name: str
+    active: tuple[TargetStatus, ...]
+    dropped: tuple[Mapping[str, str], ...] = ()
+    dropped_count: int = 0
