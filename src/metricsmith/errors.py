@@ -169,9 +169,13 @@ class ParseError(QueryError):
 
     def __init__(self, message: str, text: str = "", position: int = 0) -> None:
         self.position = position
-        line = text.count("\n", 0, position) + 1
-        column = position - (text.rfind("\n", 0, position) + 1) + 1
+        line, column = line_and_column(text, position)
         super().__init__(f"{line}:{column}: parse error: {message}")
+
+
+def line_and_column(text: str, position: int) -> tuple[int, int]:
+    """Return where a character of a text stands, both counted from 1."""
+    return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
 
 
 class UnsupportedError(QueryError):

@@ -9,7 +9,8 @@ from metricsmith.promql.aggregate import REDUCTIONS, Reduction, reduce_groups
 from metricsmith.promql.budget import Budget
 from metricsmith.promql.count_values import count_values
 from metricsmith.promql.rank import quantiles, select_extreme
-from metricsmith.promql.values import Scalar, Vector
+from metricsmith.promql.remarks import CallRemarks, bad_quantiles, bad_ratios
+from metricsmith.promql.values import Scalar, String, Vector
 
 Aggregate: TypeAlias = Callable[[Vector, Any, tuple[str, ...], bool, Budget], Vector]
 """Called with the vector, the parameter or None, the grouping labels, whether it is `without`, the budget."""
@@ -47,3 +48,10 @@ AGGREGATIONS: dict[str, Aggregate] = {
     "count_values": count_values,
 }
 """Implementations by name; what stands in `functions.AGGREGATIONS` and not here is not supported yet."""
+
+
+def remark_on_parameter(op: str, parameter: Scalar | String | None, remarks: CallRemarks) -> None:
+    """Warn of a parameter that is a number, and still not one that the aggregation can use."""
+    find = {"quantile": bad_quantiles, "limit_ratio": bad_ratios}.get(op)
+    if find is not None and isinstance(parameter, Scalar):
+        remarks.warn(find(parameter.values), argument=0)

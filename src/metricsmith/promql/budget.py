@@ -1,8 +1,8 @@
-"""What one query may use, and what it has to say besides its answer."""
+"""What one query may use."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from metricsmith.errors import QueryCancelled, QueryLimitExceeded, QueryTimeout
 from metricsmith.model.clock import Clock
@@ -59,19 +59,3 @@ class Budget:
                 "aggregate, or use a shorter range or a larger step",
                 "points",
             )
-
-
-@dataclass(slots=True)
-class Annotations:
-    """Remarks on a query, each once, in order of appearance."""
-
-    warnings: dict[str, None] = field(default_factory=dict)
-    infos: dict[str, None] = field(default_factory=dict)
-
-    def warn(self, message: str) -> None:
-        """Add a warning."""
-        self.warnings[message] = None
-
-    def inform(self, message: str) -> None:
-        """Add an info."""
-        self.infos[message] = None

@@ -10,13 +10,14 @@ from metricsmith.contracts import Queryable
 from metricsmith.errors import ExecutionError, QueryLimitExceeded, WrongQueryType
 from metricsmith.model.clock import Clock, SystemClock
 from metricsmith.promql.ast import Expr, MatrixSelector, Paren, StringLiteral, Subquery, Unary
-from metricsmith.promql.budget import Annotations, Budget
+from metricsmith.promql.budget import Budget
 from metricsmith.promql.execute import execute
 from metricsmith.promql.parser import parse
 from metricsmith.promql.plan import Plan
 from metricsmith.promql.planner import PlanSettings, plan_query
 from metricsmith.promql.progress import Progress
 from metricsmith.promql.raw import raw_samples
+from metricsmith.promql.remarks import Annotations
 from metricsmith.promql.result import Result
 from metricsmith.promql.series_labels import label_order, merge_same_labels
 from metricsmith.promql.values import Grid, QueryTimes, RangeVector, Scalar, String, Value, Vector, narrow
@@ -72,7 +73,7 @@ class Engine:
         query = QueryTimes(time_ms, time_ms, 0)
         plan = self._plan(self._parse(text), query, lookback_ms)
         budget = self._budget(timeout_s, progress)
-        value, remarks = self._run(plan, budget)
+        value, remarks = self._run(plan, budget, text)
         result = _instant_result(value, query.grid(), remarks)
         budget.check_answer(result.points())
         return result
@@ -99,7 +100,7 @@ class Engine:
         _refuse_type(expr)
         plan = self._plan(expr, query, lookback_ms)
         budget = self._budget(timeout_s, progress)
-        value, remarks = self._run(plan, budget)
+        value, remarks = self._run(plan, budget, text)
         result = _range_result(value, query.grid(), remarks)
         budget.check_answer(result.points())
         return result
@@ -153,8 +154,8 @@ class Engine:
             progress or Progress(),
         )
 
-    def _run(self, plan: Plan, budget: Budget) -> tuple[Value, Annotations]:
-        remarks = Annotations()
+    def _run(self, plan: Plan, budget: Budget, text: str) -> tuple[Value, Annotations]:
+        remarks = Annotations(text)
         return execute(plan, self._store, self._config.closed_windows, budget, remarks), remarks
 
 
@@ -173,7 +174,7 @@ def _refuse_type(expr: Expr) -> None:
 
 def _instant_result(value: Value, grid: Grid, remarks: Annotations) -> Result:
     steps = grid.times()
-    warnings, infos = list(remarks.warnings), list(remarks.infos)
+    warnings, infos = remarks.warnings(), remarks.infos()
     match value:
         case String():
             return Result("string", steps, text=value.value, warnings=warnings, infos=infos)
@@ -203,6 +204,6 @@ def _range_result(value: Value, grid: Grid, remarks: Annotations) -> Result:
         vector.keys,
         vector.values,
         vector.present,
-        warnings=list(remarks.warnings),
-        infos=list(remarks.infos),
+        warnings=remarks.warnings(),
+        infos=remarks.infos(),
     )

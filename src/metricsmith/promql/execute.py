@@ -8,9 +8,9 @@ import numpy as np
 
 from metricsmith.contracts import Queryable
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
-from metricsmith.promql.aggregations import AGGREGATIONS
+from metricsmith.promql.aggregations import AGGREGATIONS, remark_on_parameter
 from metricsmith.promql.binary import operate
-from metricsmith.promql.budget import Annotations, Budget
+from metricsmith.promql.budget import Budget
 from metricsmith.promql.implementations import IMPLEMENTATIONS, CallContext
 from metricsmith.promql.over_windows import last_time, last_value, over_windows
 from metricsmith.promql.plan import (
@@ -29,6 +29,7 @@ from metricsmith.promql.plan import (
     Windows,
 )
 from metricsmith.promql.progress import StepReport
+from metricsmith.promql.remarks import Annotations, CallRemarks
 from metricsmith.promql.sample_groups import without_markers
 from metricsmith.promql.series_labels import refuse_same_labels, without_names
 from metricsmith.promql.values import (
@@ -119,6 +120,7 @@ class _Run:
                 return operate(node, inputs[0], inputs[1], self._budget)
             case Reduce():
                 parameter = inputs[0] if len(inputs) > 1 else None
+                remark_on_parameter(node.op, parameter, CallRemarks(self._remarks, node.positions))
                 return AGGREGATIONS[node.op](inputs[-1], parameter, node.grouping, node.without, self._budget)
 
     def _windows(self, node: Windows) -> RangeVector:
@@ -148,7 +150,7 @@ class _Run:
             self._closed,
             node.selector_labels,
             node.sample_times,
-            self._remarks,
+            CallRemarks(self._remarks, node.positions),
             self._budget,
         )
 

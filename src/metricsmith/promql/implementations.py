@@ -16,13 +16,14 @@ import numpy as np
 from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, Bool
 from metricsmith.promql import kernels, rates, trends
-from metricsmith.promql.budget import Annotations, Budget
+from metricsmith.promql.budget import Budget
 from metricsmith.promql.dates import DATE_PARTS
 from metricsmith.promql.histograms import histogram_quantile
 from metricsmith.promql.kernels import Kernel
 from metricsmith.promql.label_functions import label_join, label_replace
 from metricsmith.promql.math_functions import ELEMENTWISE, clamp, clamp_max, clamp_min, round_to
 from metricsmith.promql.over_windows import over_windows
+from metricsmith.promql.remarks import SORT_IN_RANGE_QUERY, CallRemarks, bad_quantiles, non_counters
 from metricsmith.promql.series_labels import merge_same_labels, refuse_same_labels, without_names
 from metricsmith.promql.values import Grid, QueryTimes, RangeVector, Scalar, String, Value, Vector
 
@@ -44,7 +45,7 @@ class CallContext:
     prometheus_2: bool
     selector_labels: bytes
     sample_times: bool
-    remarks: Annotations
+    remarks: CallRemarks
     budget: Budget
 
 
@@ -65,11 +66,13 @@ class Implementation:
     wants_sample_times: bool = False
 
 
-def _over(kernel: Kernel, keeps_name: bool = False) -> Implementation:
+def _over(kernel: Kernel, keeps_name: bool = False, of_counters: bool = False) -> Implementation:
     def run(call: CallContext, *args: Value) -> Value:
         samples = next(a for a in args if isinstance(a, RangeVector))
         parameters = [a.values for a in args if isinstance(a, Scalar)]
         found = over_windows(samples, kernel, parameters, call.budget)
+        if of_counters:
+            call.remarks.inform(non_counters(found.keys), argument=0)
         return found if keeps_name else _nameless(found)
 
     return Implementation(run)
@@ -79,6 +82,13 @@ def _nameless(vector: Vector) -> Vector:
     keys = without_names(vector.keys)
     refuse_same_labels(keys)
     return Vector(keys, vector.values, vector.present)
+
+
+def _quantile_over_time(call: CallContext, quantile: Scalar, samples: RangeVector) -> Value:
+    found = over_windows(samples, kernels.TABLE["quantile_over_time"], (quantile.values,), call.budget)
+    if found.keys:
+        call.remarks.warn(bad_quantiles(quantile.values), argument=0)
+    return _nameless(found)
 
 
 def _predict_linear(call: CallContext, samples: RangeVector, after_s: Scalar) -> Value:
@@ -168,6 +178,7 @@ def _date(part: Callable[[F64], F64]) -> Implementation:
 def _sorted(descending: bool) -> Implementation:
     def run(call: CallContext, vector: Vector) -> Value:
         if vector.values.shape[1] != 1:
+            call.remarks.warn([SORT_IN_RANGE_QUERY])
             return vector
         # Absent series stay where they fall: the result leaves them out.
         order = np.argsort(-vector.values[:, 0] if descending else vector.values[:, 0], kind="stable")
@@ -178,7 +189,7 @@ def _sorted(descending: bool) -> Implementation:
 
 
 def _histogram_quantile(call: CallContext, quantile: Scalar, buckets: Vector) -> Value:
-    return histogram_quantile(quantile, buckets, call.remarks)
+    return histogram_quantile(quantile, buckets, call.grid.times(), call.remarks)
 
 
 def _check_label(call: CallContext, name: str, function: str) -> None:
@@ -204,6 +215,7 @@ def _table() -> dict[str, Implementation]:
     table: dict[str, Implementation] = {
         name: _over(kernel) for module in (kernels, rates, trends) for name, kernel in module.TABLE.items()
     }
+    table |= {name: _over(rates.TABLE[name], of_counters=True) for name in ("rate", "increase")}
     table["last_over_time"] = _over(kernels.last_over_time, keeps_name=True)
     table["first_over_time"] = _over(kernels.first_over_time, keeps_name=True)
     table |= {name: _each(function) for name, function in ELEMENTWISE.items()}
@@ -220,6 +232,7 @@ def _table() -> dict[str, Implementation]:
         "label_replace": Implementation(_label_replace),
         "pi": _constant(lambda call: np.pi),
         "predict_linear": Implementation(_predict_linear, uses_time=True),
+        "quantile_over_time": Implementation(_quantile_over_time),
         "range": _constant(lambda call: (call.query.end_ms - call.query.start_ms) / 1000),
         "round": Implementation(_round),
         "scalar": Implementation(_scalar),

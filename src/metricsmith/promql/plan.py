@@ -6,13 +6,16 @@ subexpression that occurs twice is one node.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from metricsmith.model.duration import format_duration
 from metricsmith.model.matchers import Matcher
 from metricsmith.promql.ast import Matching
 from metricsmith.promql.values import Grid, QueryTimes
+
+Positions: TypeAlias = tuple[int, ...]
+"""Where a call and each of its arguments begin in the text, for remarks; equal nodes are one wherever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class Apply:
     grid: Grid
     selector_labels: bytes
     sample_times: bool
+    positions: Positions = field(default=(), compare=False)
 
     def __str__(self) -> str:
         return f"{self.function}({', '.join(f'#{i}' for i in self.inputs)})"
@@ -152,6 +156,7 @@ class Reduce:
     inputs: tuple[int, ...]
     grouping: tuple[str, ...]
     without: bool
+    positions: Positions = field(default=(), compare=False)
 
     def __str__(self) -> str:
         by = f" {'without' if self.without else 'by'} ({', '.join(self.grouping)})"

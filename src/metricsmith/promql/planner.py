@@ -211,7 +211,8 @@ class _Builder:
             raise UnsupportedError(f"not supported yet: {expr.op}")
         parts = [expr.expr] if expr.param is None else [expr.param, expr.expr]
         inputs, varies = self._together([self.build(part) for part in parts])
-        return self._add(Reduce(expr.op, inputs, expr.grouping, expr.without), varies)
+        positions = expr.span.start, *(part.span.start for part in parts)
+        return self._add(Reduce(expr.op, inputs, expr.grouping, expr.without, positions), varies)
 
     def _call(self, expr: Call) -> int:
         implementation = IMPLEMENTATIONS.get(expr.function)
@@ -223,7 +224,8 @@ class _Builder:
         else:
             inputs, varies = self._together([self.build(a) for a in expr.args], implementation.uses_time)
         grid = self._grid if varies else Grid.single(self._grid.start_ms)
-        node = Apply(expr.function, inputs, grid, _demanded_labels(expr), selector is not None)
+        positions = expr.span.start, *(arg.span.start for arg in expr.args)
+        node = Apply(expr.function, inputs, grid, _demanded_labels(expr), selector is not None, positions)
         return self._add(node, varies)
 
 
