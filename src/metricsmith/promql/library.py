@@ -17,7 +17,8 @@ from metricsmith.promql.series_input import Series
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_TIMES_MS = 1 << 62
+_TIMES = ("time", "start", "end", "step")
+_MAX_MS = 1 << 62
 
 
 def evaluate(
@@ -99,23 +100,19 @@ def _config(limits: EngineConfig | None, lookback: int | None, left_open: bool) 
 def _ask(expr: str, series: Iterable[Series], times: tuple[int | None, ...], config: EngineConfig) -> Result:
     if not isinstance(expr, str):
         raise ExecutionError(f"got an expression of type {type(expr).__name__}, wanted text")
-    time, *span = times
-    names = ("start", "end", "step")
-    missing = [name for name, given in zip(names, span, strict=True) if given is None]
-    if (time is None) == (len(missing) == 3) or (missing and len(missing) < 3):
-        got = [name for name, given in zip(("time", *names), times, strict=True) if given is not None]
-        raise ExecutionError(
-            f"got {' and '.join(got) or 'no time'}, wanted either time, or start, end and step"
-        )
+    given = {name: _whole(name, t) for name, t in zip(_TIMES, times, strict=True) if t is not None}
+    if given.keys() not in ({"time"}, {"start", "end", "step"}):
+        got = ", ".join(given) or "none"
+        raise ExecutionError(f"got as times {got}, wanted either time, or start, end and step")
     engine = Engine(MemorySeries(series), config)
-    if time is not None:
-        return engine.instant(expr, _whole("time", time))
-    return engine.range(expr, *(_whole(name, given) for name, given in zip(names, span, strict=True)))
+    if "time" in given:
+        return engine.instant(expr, given["time"])
+    return engine.range(expr, given["start"], given["end"], given["step"])
 
 
 def _whole(name: str, given: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, int | np.integer):
         raise ExecutionError(f"{name}: got {given!r}, wanted whole milliseconds; use int(…)")
-    if abs(int(given)) > _TIMES_MS:
-        raise ExecutionError(f"{name}: got {given} ms, wanted at most {_TIMES_MS}")
+    if abs(int(given)) > _MAX_MS:
+        raise ExecutionError(f"{name}: got {given} ms, wanted at most {_MAX_MS}")
     return int(given)

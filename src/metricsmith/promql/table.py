@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 
@@ -44,16 +46,16 @@ def _samples(result: Result) -> tuple[I64, I64, F64]:
     return rows, result.steps[steps], result.values.reshape(shape)[rows, steps]
 
 
-def _label_columns(keys: list[bytes], rows: I64) -> dict[str, pa.Array]:
+def _label_columns(keys: list[bytes], rows: I64) -> dict[str, pa.Array[Any]]:
     labels = [decode_labels(key) for key in keys]
     names = sorted({name for each in labels for name in each}, key=lambda name: (name != NAME_LABEL, name))
     taken = {*names, *_SAMPLE_COLUMNS}
-    columns: dict[str, pa.Array] = {}
+    columns: dict[str, pa.Array[Any]] = {}
     for name in names:
         column = name
         while column in _SAMPLE_COLUMNS or (column != name and column in taken):
             column = f"exported_{column}"
         taken.add(column)
         of_series = pa.array([each.get(name) for each in labels], pa.string()).dictionary_encode()
-        columns[column] = of_series.take(pa.array(rows))
+        columns[column] = of_series.take(rows)
     return columns
