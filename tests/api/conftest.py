@@ -116,7 +116,9 @@ class Api:
         sent: list[Any] = []
 
         async def receive() -> Any:
-            return incoming.pop(0) if incoming else {"type": "http.disconnect"}
+            if not incoming:
+                await asyncio.Event().wait()  # the client stays
+            return incoming.pop(0)
 
         async def send(message: Any) -> None:
             sent.append(message)

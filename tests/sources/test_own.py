@@ -17,12 +17,12 @@ def source(context):
 
 def test_every_own_sample_is_read_with_job_and_instance(source, context, recorder):
     context.telemetry.count("metricsmith_scrapes_total", 3, source="shop")
-    context.telemetry.observe("metricsmith_query_seconds", 0.2, kind="range")
+    context.telemetry.observe("metricsmith_query_seconds", 0.2, kind="range", outcome="success")
     batch = source.read(1000)
     reading = recorder.read(batch)
     own = 'instance="agent-1", job="metricsmith"'
     assert reading[f'metricsmith_scrapes_total{{{own}, source="shop"}}'] == 3
-    assert reading[f'metricsmith_query_seconds_bucket{{{own}, kind="range", le="0.25"}}'] == 1
+    assert reading[f'metricsmith_query_seconds_bucket{{{own}, kind="range", le="0.25", outcome="success"}}'] == 1
     assert reading[f"metricsmith_store_blocks{{{own}}}"] == 0
     assert (batch.time_ms, batch.layout.stream, batch.stale) == (1000, "self", None)
     assert batch.layout.metadata["metricsmith_scrapes_total"].type == "counter"

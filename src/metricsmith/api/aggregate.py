@@ -27,12 +27,13 @@ from metricsmith.api.messages import (
     read_span,
 )
 from metricsmith.api.params import Params, quoted, read_params
+from metricsmith.api.queries import Queries
 from metricsmith.api.routes import TIME, Operation, Parameter
 from metricsmith.api.schemas import BUCKETS
-from metricsmith.api.workers import Workers
 from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.duration import format_duration
 from metricsmith.model.labels import NAME_LABEL, decode_labels, escape_value
+from metricsmith.promql.progress import Progress
 from metricsmith.promql.result import Result
 from metricsmith.wire.messages import SERVICE, format_timestamp, json_value
 
@@ -68,10 +69,10 @@ _AGGREGATE = (
 class AggregateApi:
     """Answers one value per bucket of time."""
 
-    def __init__(self, context: ApiContext, workers: Workers, bodies: Bodies) -> None:
+    def __init__(self, context: ApiContext, queries: Queries, bodies: Bodies) -> None:
         self._context = context
         self._bodies = bodies
-        self._workers = workers
+        self._queries = queries
 
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
@@ -98,19 +99,22 @@ class AggregateApi:
         span = _whole_buckets(read_span(params, self._context, DEFAULT_RANGE_MS), interval_ms)
         context = self._context
 
-        def answer() -> Response:
+        def answer(progress: Progress, timeout_s: float) -> Response:
             matchers = matchers_of(context.store, params, span)
             selector = "{" + ",".join(f'"{m.name}"{m.op}"{escape_value(m.value)}"' for m in matchers) + "}"
             text = f"{FUNCTIONS[function]}{selector}[{interval_ms}ms])"
             series = []
             if span.start_ms < span.end_ms:
                 first_end_ms = span.start_ms + interval_ms - 1
-                result = context.engine.range(text, first_end_ms, span.end_ms, interval_ms)
+                result = context.engine.range(
+                    text, first_end_ms, span.end_ms, interval_ms, timeout_s=timeout_s, progress=progress
+                )
                 series = _bucket_series(result, interval_ms)
             metric, interval = matchers[0].value, format_duration(interval_ms)
             return json_response({"metric": metric, "func": function, "interval": interval, "series": series})
 
-        return await self._workers.run(answer)
+        asked = f"{function} of {params.text('metric')}"
+        return await self._queries.run(request, "aggregate", asked, answer)
 
 
 def _function(params: Params) -> str:

@@ -22,6 +22,7 @@ from metricsmith.api.ingest import IngestApi
 from metricsmith.api.messages import MessagesApi
 from metricsmith.api.openapi import OpenApi
 from metricsmith.api.prometheus import QueryApi
+from metricsmith.api.queries import Queries
 from metricsmith.api.routes import Operation
 from metricsmith.api.series import SeriesApi
 from metricsmith.api.server_info import ServerInfoApi
@@ -39,18 +40,19 @@ CLIENT_GONE = 499
 
 def create_app(context: ApiContext) -> Starlette:
     """Return the application that serves the whole API."""
-    workers = Workers(context.limits.concurrent_queries)
+    workers = Workers(context.limits.concurrent_queries, context.limits.queued_queries)
+    queries = Queries(context, workers)
     bodies = Bodies(context.limits.max_bodies_bytes)
     answers = Answers(context.limits.max_answers_bytes)
     # Status and metrics have workers of their own: what takes long must not hide how the agent is.
     operations = [
-        *StatusApi(context, Workers(1)).operations(),
-        *MetricsPageApi(context, Workers(1)).operations(),
-        *QueryApi(context, workers, bodies).operations(),
+        *StatusApi(context, Workers(1, 200)).operations(),
+        *MetricsPageApi(context, Workers(1, 200)).operations(),
+        *QueryApi(context, queries, workers, bodies).operations(),
         *SeriesApi(context, workers, bodies).operations(),
         *ServerInfoApi(context).operations(),
         *MessagesApi(context, workers, bodies).operations(),
-        *AggregateApi(context, workers, bodies).operations(),
+        *AggregateApi(context, queries, bodies).operations(),
         *IngestApi(context, bodies).operations(),
         *RemoteWriteApi(context, bodies).operations(),
     ]

@@ -45,7 +45,8 @@ class ApiLimits:
 
     `max_bodies_bytes` is for all bodies that are held at one time, `max_answers_bytes`
     for all answers until they are read; `max_age_ms` is the store's retention: older
-    samples would not be kept.
+    samples would not be kept. `query_timeout_s` counts from arrival; queries that
+    took `log_slower_than_s` are logged, none when it is None.
     """
 
     max_body_bytes: int = 32 << 20
@@ -55,6 +56,9 @@ class ApiLimits:
     max_age_ms: int = 30 * DAY_MS
     max_ahead_ms: int = 600_000
     concurrent_queries: int = 4
+    queued_queries: int = 200
+    query_timeout_s: float = 120.0
+    log_slower_than_s: float | None = 10.0
 
 
 @dataclass(frozen=True, slots=True)

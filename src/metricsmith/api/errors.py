@@ -19,6 +19,7 @@ from metricsmith.errors import (
     LimitExceeded,
     MessageError,
     ParseError,
+    QueryCancelled,
     QueryError,
     QueryTimeout,
     StoreError,
@@ -33,6 +34,7 @@ _STATUS = {
     "not_found": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,
+    "canceled": 499,
     "too_large": 413,
     "unsupported_media_type": 415,
     "unprocessable": 422,
@@ -87,6 +89,8 @@ def translate(error: Exception) -> ApiError | None:
             return bad_parameter("query", str(error))
         case QueryTimeout():
             return ApiError("timeout", str(error))
+        case QueryCancelled():
+            return ApiError("canceled", str(error))
         case QueryError():
             return ApiError("execution", str(error))
         case MessageError():

@@ -15,13 +15,14 @@ from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import bad_data, bad_parameter, json_response
 from metricsmith.api.jsonout import JsonChunks, query_answer
 from metricsmith.api.params import Params, read_params
+from metricsmith.api.queries import Queries
 from metricsmith.api.routes import DURATION, NUMBER, TIME, Operation, Parameter
 from metricsmith.api.schemas import QUERY, TEXT
 from metricsmith.api.workers import Workers
-from metricsmith.errors import MetricsmithError
 from metricsmith.model.selection import RaggedGroup
 from metricsmith.promql.parser import parse
 from metricsmith.promql.printer import format_expr
+from metricsmith.promql.progress import Progress
 from metricsmith.promql.result import Result
 
 GROUP = "Prometheus query API"
@@ -37,9 +38,12 @@ MAX_LIMIT = 999_999_999
 class QueryApi:
     """Evaluates PromQL for clients."""
 
-    def __init__(self, context: ApiContext, workers: Workers, bodies: Bodies) -> None:
+    def __init__(
+        self, context: ApiContext, queries: Queries, workers: Workers, bodies: Bodies
+    ) -> None:
         self._context = context
         self._bodies = bodies
+        self._queries = queries
         self._workers = workers
 
     def operations(self) -> list[Operation]:
@@ -96,7 +100,7 @@ class QueryApi:
         params = await self._params(request)
         time_ms = params.time_ms("time", self._context.clock.now_ms())
         evaluate = partial(self._context.engine.instant, params.text("query"), time_ms, **_options(params))
-        return await self._answer("instant", params, evaluate)
+        return await self._answer(request, "instant", params, evaluate)
 
     async def _query_range(self, request: Request) -> Response:
         params = await self._params(request)
@@ -117,7 +121,7 @@ class QueryApi:
         evaluate = partial(
             self._context.engine.range, params.text("query"), start_ms, end_ms, step_ms, **_options(params)
         )
-        return await self._answer("range", params, evaluate)
+        return await self._answer(request, "range", params, evaluate)
 
     async def _format_query(self, request: Request) -> Response:
         query = (await self._params(request)).text("query")
@@ -127,24 +131,20 @@ class QueryApi:
     async def _params(self, request: Request) -> Params:
         return await read_params(request, self._bodies)
 
-    async def _answer(self, kind: str, params: Params, evaluate: Callable[[], Result]) -> Response:
+    async def _answer(
+        self, request: Request, kind: str, params: Params, evaluate: Callable[..., Result]
+    ) -> Response:
         limit = params.count("limit", 0, MAX_LIMIT)
-        clock, telemetry = self._context.clock, self._context.telemetry
-        began = clock.monotonic()
-        try:
-            chunks = await self._workers.run(lambda: query_answer(_cut(evaluate(), limit)))
-        except MetricsmithError as error:
-            telemetry.count("metricsmith_query_failures_total", reason=type(error).__name__)
-            raise
-        finally:
-            telemetry.observe("metricsmith_query_seconds", clock.monotonic() - began, kind=kind)
-        return JsonChunks(chunks)
+
+        def answer(progress: Progress, timeout_s: float) -> list[bytes]:
+            return query_answer(_cut(evaluate(progress=progress, timeout_s=timeout_s), limit))
+
+        timeout_s = params.duration_ms("timeout") / 1000 if params.text("timeout") else None
+        return JsonChunks(await self._queries.run(request, kind, params.text("query"), answer, timeout_s))
 
 
 def _options(params: Params) -> dict[str, Any]:
     options: dict[str, Any] = {}
-    if params.text("timeout"):
-        options["timeout_s"] = params.duration_ms("timeout") / 1000
     if params.text("lookback_delta"):
         options["lookback_ms"] = params.duration_ms("lookback_delta")
         if options["lookback_ms"] <= 0:

@@ -180,8 +180,17 @@ class QuerySettings(PartConfig):
     """Limits of PromQL queries."""
 
     lookback: DurationMs = Field(5 * MINUTE_MS, ge=1, description="How far an instant selector looks back.")
-    timeout: DurationMs = Field(2 * MINUTE_MS, ge=1, description="Longest time of one query.")
+    timeout: DurationMs = Field(
+        2 * MINUTE_MS, ge=1, description="Longest time of one query, its wait for a thread included."
+    )
     max_samples: int = Field(50_000_000, ge=1, description="Most samples one query may read or hold.")
+    max_series: int = Field(1_000_000, ge=1, description="Most series one query may read.")
+    max_points: int = Field(10_000_000, ge=1, description="Most values in one answer.")
+    max_concurrent: int = Field(4, ge=1, le=1000, description="Queries that run at once.")
+    max_queued: int = Field(200, ge=0, le=100_000, description="Queries that wait; more are refused.")
+    log_slower_than: DurationMs | None = Field(
+        10_000, ge=0, description="Log queries that take longer; `0` logs all, `null` none."
+    )
     closed_windows: bool = Field(
         False, description="Windows include the sample at their start, as in Prometheus 2."
     )

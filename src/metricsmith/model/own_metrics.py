@@ -110,8 +110,15 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _gauge("metricsmith_store_cache_bytes", "Memory of cached decoded row groups.", unit="bytes"),
     _counter("metricsmith_store_cache_lookups_total", "Look-ups of decoded row groups.", "result"),
     # queries and API
-    _seconds("metricsmith_query_seconds", "Time of one PromQL query.", "kind"),
-    _counter("metricsmith_query_failures_total", "Failed queries, by reason.", "reason"),
+    _seconds(
+        "metricsmith_query_seconds", "Time of one query, the wait for a thread included.", "kind", "outcome"
+    ),
+    _seconds("metricsmith_query_queue_seconds", "Time a query waited for a thread."),
+    _counter("metricsmith_query_failures_total", "Failed and refused queries, by reason.", "reason"),
+    _counter("metricsmith_query_samples_total", "Samples that queries read from the store."),
+    _gauge("metricsmith_queries_running", "Queries and other reading requests that have a thread."),
+    _gauge("metricsmith_queries_waiting", "Those that wait for one."),
+    _gauge("metricsmith_queries_concurrent_max", "Most that run at once: `query.max_concurrent`."),
     _seconds("metricsmith_http_request_seconds", "Time of one HTTP request.", "route", "method"),
     _counter("metricsmith_http_requests_total", "HTTP requests answered.", "route", "method", "code"),
     _counter(

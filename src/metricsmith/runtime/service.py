@@ -9,6 +9,7 @@ import logging
 from metricsmith.api.app import AgentStatus, ApiContext, ApiLimits, MetricsPage, create_app
 from metricsmith.config import load_file
 from metricsmith.config.load import Configuration
+from metricsmith.config.settings import Settings
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.promql.engine import Engine, EngineConfig
@@ -123,7 +124,7 @@ class Service:
             not_ready=agent.not_ready,
             metrics_page=self._metrics_page,
             journal_bytes=agent.journal.size_bytes,
-            limits=ApiLimits(max_body_bytes=settings.server.max_body, max_age_ms=settings.storage.retention),
+            limits=make_limits(settings),
         )
 
     def _status(self) -> AgentStatus:
@@ -167,6 +168,20 @@ def log_notes(configuration: Configuration) -> None:
         log.warning("%s", note)
 
 
+def make_limits(settings: Settings) -> ApiLimits:
+    """Return the bounds on requests, as configured."""
+    query = settings.query
+    slow_ms = query.log_slower_than
+    return ApiLimits(
+        max_body_bytes=settings.server.max_body,
+        max_age_ms=settings.storage.retention,
+        concurrent_queries=query.max_concurrent,
+        queued_queries=query.max_queued,
+        query_timeout_s=query.timeout / 1000,
+        log_slower_than_s=None if slow_ms is None else slow_ms / 1000,
+    )
+
+
 def make_engine(agent: Agent) -> Engine:
     """Return the query engine over the agent's store, with the configured limits."""
     query = agent.configuration.settings.query
@@ -174,6 +189,8 @@ def make_engine(agent: Agent) -> Engine:
         lookback_ms=query.lookback,
         timeout_s=query.timeout / 1000,
         max_samples=query.max_samples,
+        max_series=query.max_series,
+        max_points=query.max_points,
         closed_windows=query.closed_windows,
     )
     return Engine(agent.store, config)
