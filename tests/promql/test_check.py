@@ -185,10 +185,16 @@ def test_every_aggregation_takes_its_parameter(op: str) -> None:
             parse(f"{op}({', '.join(wrong)})")
 
 
-@pytest.mark.parametrize("text", ["mad_over_time(x[5m])", "limitk(1, x)", "info(x)", "step()"])
-def test_experimental_functions_can_be_switched_off(text: str) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("mad_over_time(x[5m])", "limitk(1, x)", "info(x)", "step()", "x[5m * 2]", "x offset (5m)"),
+        *("rate(x[5m] anchored)", "x smoothed", "x + fill(0) y"),
+    ],
+)
+def test_experiments_can_be_switched_off(text: str) -> None:
     parse(text)
-    with pytest.raises(ParseError, match="experimental functions are switched off"):
+    with pytest.raises(ParseError, match="the setting query.experimental allows it"):
         parse(text, experimental=False)
 
 

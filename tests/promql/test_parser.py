@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.errors import ParseError, UnsupportedError
+from metricsmith.errors import ParseError
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.promql.ast import (
     Aggregation,
@@ -257,11 +257,42 @@ def test_syntax_errors_say_where_what_and_what_instead(text: str, error: str) ->
 
 
 @pytest.mark.parametrize(
-    "text", ["x[5m] anchored", "rate(x[5m] smoothed)", "a + fill (0) b", "a + on (x) fill_left(1) b"]
+    ("text", "error"),
+    [
+        ("x[5m] anchored", "1:1: parse error: anchored modifier can only be used with: changes, delta, incr"),
+        (
+            "deriv(x[5m] smoothed)",
+            "1:7: parse error: smoothed modifier can only be used with: delta, increas",
+        ),
+        ("sum(x) smoothed", "1:8: parse error: smoothed modifier is not supported for other expressions"),
+        ("rate(x[5m:] anchored)", "1:13: parse error: anchored modifier is not supported for subqueries"),
+        ("x anchored smoothed", "1:12: parse error: anchored and smoothed modifiers may be set once"),
+        ("x anchored[5m]", "1:11: parse error: no anchored modifier allowed before range"),
+        ("a + fill(b) c", '1:10: parse error: unexpected identifier "b" in fill modifier, expected number'),
+        ("a + fill(1) fill_left(0) b", "1:13: parse error: a side may be filled only once"),
+        ("a and fill(1) b", "1:1: parse error: filling in missing series not allowed for set operators"),
+        ("1 + fill(1) b", "1:1: parse error: filling in missing series only allowed between instant vectors"),
+    ],
 )
-def test_what_is_not_supported_yet_is_named(text: str) -> None:
-    with pytest.raises(UnsupportedError, match=r"anchored|smoothed|fill"):
+def test_modifiers_stand_where_they_mean_something(text: str, error: str) -> None:
+    with pytest.raises(ParseError) as caught:
         parse(text)
+    assert str(caught.value).startswith(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a + fill (-1) b",
+        "a / on (x) group_left (y) fill_left (3600) fill_right (NaN) b",
+        "fill + fill (0) fill",
+        "rate(x[5m] anchored @ end() offset 1m)",
+        'x{a="b"} smoothed',
+        "anchored smoothed",
+    ],
+)
+def test_modifiers_are_printed_as_they_are_read(text: str) -> None:
+    assert format_expr(parse(text)) == text
 
 
 def test_a_lone_selector_is_read_for_match_parameters() -> None:

@@ -61,6 +61,10 @@ class At:
     anchor: Literal["start", "end"] | None = None
 
 
+Extension: TypeAlias = Literal["anchored", "smoothed"]
+"""Modifiers that let a selector see samples outside of its range, for the values at its ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class VectorSelector:
     """`name{matchers} offset d @ t`; the name is a matcher on `__name__` too."""
@@ -70,11 +74,12 @@ class VectorSelector:
     span: Span = field(compare=False)
     offset: Expr | None = None  # scalar expression in seconds
     at: At | None = None
+    extension: Extension | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class MatrixSelector:
-    """`selector[range]`; offset and `@` stand on the inner selector."""
+    """`selector[range]`; offset, `@` and `anchored` or `smoothed` stand on the inner selector."""
 
     selector: VectorSelector
     range: Expr  # scalar expression in seconds
@@ -112,12 +117,18 @@ class Unary:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """How a binary operator pairs series: `on/ignoring (labels)`, `group_left/right (include)`."""
+    """How a binary operator pairs series: `on/ignoring (labels)`, `group_left/right (include)`.
+
+    A series without partner gets one with the value `fill_left` (`fill_right`)
+    where that one is missing on the left (right).
+    """
 
     card: Literal["one-to-one", "many-to-one", "one-to-many", "many-to-many"]
     on: bool
     labels: tuple[str, ...]
     include: tuple[str, ...] = ()
+    fill_left: float | None = None
+    fill_right: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

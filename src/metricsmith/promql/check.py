@@ -16,8 +16,11 @@ from metricsmith.promql.ast import (
     Aggregation,
     Call,
     Expr,
+    Extension,
     Matching,
     MatrixSelector,
+    NumberLiteral,
+    Paren,
     Subquery,
     ValueType,
     VectorSelector,
@@ -26,6 +29,11 @@ from metricsmith.promql.functions import AGGREGATIONS, EXPERIMENTAL_AGGREGATIONS
 
 COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 SET_OPERATORS = frozenset({"and", "or", "unless"})
+EXTENDED_FUNCTIONS: dict[Extension, tuple[str, ...]] = {
+    "anchored": ("changes", "delta", "increase", "rate", "resets"),
+    "smoothed": ("delta", "increase", "rate"),
+}
+"""Functions that look at the ends of their range, and so can take a selector with this modifier."""
 
 
 class Typed(NamedTuple):
@@ -63,7 +71,47 @@ class Checker:
             self.fail("no offset modifiers allowed before range", bracket)
         if inner.at is not None:
             self.fail("no @ modifiers allowed before range", bracket)
+        if inner.extension is not None:
+            self.fail(f"no {inner.extension} modifier allowed before range", bracket)
         return inner
+
+    def duration(self, expr: Expr) -> Expr:
+        """Return a duration, which may be more than a literal where experiments are on."""
+        if not isinstance(expr, NumberLiteral):
+            self.experiment("arithmetic in durations", expr.span.start)
+        return expr
+
+    def extended(self, node: Expr, extension: Extension, position: int) -> VectorSelector | MatrixSelector:
+        """Return the node that `anchored` or `smoothed` may follow."""
+        self.experiment(f"the modifier {extension}", position)
+        if not isinstance(node, VectorSelector | MatrixSelector):
+            what = "subqueries" if isinstance(node, Subquery) else "other expressions than selectors"
+            self.fail(f"{extension} modifier is not supported for {what}", position)
+        vector = node.selector if isinstance(node, MatrixSelector) else node
+        if vector.extension is not None:
+            self.fail("anchored and smoothed modifiers may be set once, and only one of them", position)
+        return node
+
+    def answer(self, expr: Expr) -> None:
+        """Refuse a whole query that only a function could answer."""
+        while isinstance(expr, Paren):
+            expr = expr.expr
+        self._extension_of("a bare range", expr)
+
+    def _extension_of(self, user: str, expr: Expr) -> None:
+        if not isinstance(expr, MatrixSelector) or expr.selector.extension is None:
+            return
+        extension = expr.selector.extension
+        allowed = EXTENDED_FUNCTIONS[extension]
+        if user not in allowed:
+            names = ", ".join(allowed)
+            message = f"{extension} modifier can only be used with: {names} - not with {user}"
+            self.fail(message, expr.span.start)
+
+    def experiment(self, what: str, position: int) -> None:
+        """Refuse what is experimental where that is switched off."""
+        if not self._experimental:
+            self.fail(f"{what} is experimental; the setting query.experimental allows it", position)
 
     def subquery_of(self, inner: Typed) -> None:
         """Refuse a subquery over anything but an instant vector."""
@@ -107,6 +155,10 @@ class Checker:
         if scalars:
             if written is not None and written.labels:
                 self.fail("vector matching only allowed between instant vectors", lhs.expr.span.start)
+            if written is not None and _fills(written):
+                self.fail(
+                    "filling in missing series only allowed between instant vectors", lhs.expr.span.start
+                )
             if op in SET_OPERATORS:
                 self.fail(f'set operator "{op}" not allowed in binary scalar expression', lhs.expr.span.start)
             return (ValueType.SCALAR if scalars == 2 else ValueType.INSTANT), None
@@ -126,12 +178,14 @@ class Checker:
             return Matching("many-to-many", on=False, labels=())
         if written.card != "one-to-one":
             self.fail(f'no grouping allowed for "{op}" operation', position)
+        if _fills(written):
+            self.fail("filling in missing series not allowed for set operators", position)
         return Matching("many-to-many", written.on, written.labels)
 
     def aggregation(self, op: str, args: Sequence[Typed], position: int) -> None:
         """Refuse an aggregation with wrong arguments: parameter, where it takes one, and vector."""
-        if op in EXPERIMENTAL_AGGREGATIONS and not self._experimental:
-            self.fail(f"{op}() is experimental and experimental functions are switched off", position)
+        if op in EXPERIMENTAL_AGGREGATIONS:
+            self.experiment(f"{op}()", position)
         if not args:
             self.fail("no arguments for aggregate expression provided", position)
         param_type = AGGREGATIONS[op]
@@ -148,10 +202,8 @@ class Checker:
         function = FUNCTIONS.get(name)
         if function is None:
             self.fail(f'unknown function with name "{name}"{_did_you_mean(name)}', position)
-        if function.experimental and not self._experimental:
-            self.fail(
-                f'function "{name}" is experimental and experimental functions are switched off', position
-            )
+        if function.experimental:
+            self.experiment(f"{name}()", position)
         return function
 
     def call(self, function: Function, args: Sequence[Typed], position: int) -> None:
@@ -165,11 +217,16 @@ class Checker:
             self.fail(f"expected {bound}{wanted} {call}, got {given}", position)
         for index, arg in enumerate(args):
             self._expect(arg, function.arg_type(index), f'call to function "{function.name}"')
+            self._extension_of(function.name, arg.expr)
 
     def _expect(self, got: Typed, wanted: ValueType, context: str) -> None:
         if got.type is not wanted:
             message = f"expected type {wanted} in {context}, got {got.type}{_cure(got, wanted)}"
             self.fail(message, got.expr.span.start)
+
+
+def _fills(matching: Matching) -> bool:
+    return matching.fill_left is not None or matching.fill_right is not None
 
 
 def _cure(got: Typed, wanted: ValueType) -> str:

@@ -12,6 +12,7 @@ from metricsmith.model.labels import decode_labels, metric_name
 from metricsmith.promql.arithmetic import apply
 from metricsmith.promql.ast import Matching
 from metricsmith.promql.budget import Budget
+from metricsmith.promql.filling import fill_missing
 from metricsmith.promql.plan import Operate
 from metricsmith.promql.series_labels import (
     describe,
@@ -36,8 +37,12 @@ def match_vectors(node: Operate, left: Vector, right: Vector, budget: Budget) ->
     matching = node.matching
     swapped = matching.card == "one-to-many"
     many, one = (right, left) if swapped else (left, right)
+    if matching.fill_left is not None or matching.fill_right is not None:
+        left_value, right_value = matching.fill_left, matching.fill_right
+        values = (right_value, left_value) if swapped else (left_value, right_value)
+        many, one = fill_missing(many, one, matching, values)
     many_signatures = signatures(many.keys, matching.labels, matching.on)
-    sides = _one_side(one, _active(left, right), matching, "left" if swapped else "right")
+    sides = _one_side(one, _active(many, one), matching, "left" if swapped else "right")
     matches = sum(len(sides.rows.get(signature, ())) for signature in many_signatures)
     budget.check_samples(matches * left.values.shape[1])
     pairs = [

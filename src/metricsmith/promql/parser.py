@@ -7,14 +7,13 @@ Source:
     Prometheus 3.x, `promql/parser/generated_parser.y`: the same language for float
     samples. Refused here and accepted there: nesting deeper than `MAX_DEPTH`, more than
     `MAX_TOKENS` tokens, escapes that are not UTF-8, a second `offset` after `offset 0s`.
-    The experimental `fill`, `anchored` and `smoothed` are not supported yet.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, NamedTuple, cast
 
-from metricsmith.errors import UnsupportedError
 from metricsmith.promql import lexer
 from metricsmith.promql.ast import (
     Aggregation,
@@ -58,11 +57,10 @@ def parse(text: str, *, experimental: bool = True) -> Expr:
     """Return the tree of a query, its types and arguments checked.
 
     Takes time in proportion to the length of the text. `experimental` admits the
-    functions that Prometheus hides behind a feature flag.
+    functions and modifiers that Prometheus hides behind feature flags.
 
     Raises:
         ParseError: not PromQL, or beyond `MAX_TEXT`, `MAX_TOKENS` or `MAX_DEPTH`.
-        UnsupportedError: PromQL that is not supported yet.
 
     >>> parse("-x ^ 2").op
     '-'
@@ -106,6 +104,7 @@ class _Parser:
         expr = self._expression().expr
         if self._tokens.current.kind != lexer.END:
             self._tokens.unexpected()
+        self._checker.answer(expr)
         return expr
 
     def _expression(self) -> Typed:
@@ -158,8 +157,8 @@ class _Parser:
         operator = tokens.advance()
         return_bool = tokens.accept("bool")
         matching = self._matching() if tokens.current.kind in ("on", "ignoring") else None
-        if tokens.word() in _FILL and tokens.following().kind == "(":
-            raise UnsupportedError(f"not supported yet: {tokens.word()}() after a binary operator")
+        if self._at_fill():
+            matching = self._filled(matching or Matching("one-to-one", on=False, labels=()))
         return _Pending(operator, precedence, False, return_bool, matching)
 
     def _matching(self) -> Matching:
@@ -172,6 +171,36 @@ class _Parser:
         tokens.advance()
         include = self._labels() if tokens.current.kind == "(" else ()
         return Matching("many-to-one" if group == "group_left" else "one-to-many", on, labels, include)
+
+    def _at_fill(self) -> bool:
+        # Metrics may be called so: the parenthesis makes the modifier.
+        return self._tokens.word() in _FILL and self._tokens.following().kind == "("
+
+    def _filled(self, matching: Matching) -> Matching:
+        tokens = self._tokens
+        while self._at_fill():
+            word, position = tokens.word(), tokens.advance().start
+            self._checker.experiment(f"the modifier {word}", position)
+            value = self._fill_value()
+            left, right = word != "fill_right", word != "fill_left"
+            if (left and matching.fill_left is not None) or (right and matching.fill_right is not None):
+                tokens.fail("a side may be filled only once", position)
+            matching = replace(
+                matching,
+                fill_left=value if left else matching.fill_left,
+                fill_right=value if right else matching.fill_right,
+            )
+        return matching
+
+    def _fill_value(self) -> float:
+        tokens = self._tokens
+        tokens.advance()
+        sign = tokens.advance() if tokens.current.kind in ("+", "-") else None
+        number = tokens.number()
+        if number is None:
+            tokens.unexpected("fill modifier", "number")
+        tokens.expect(")", "fill modifier", '")"')
+        return negated(number, 0).value if sign is not None and sign.kind == "-" else number.value
 
     def _labels(self) -> tuple[str, ...]:
         tokens = self._tokens

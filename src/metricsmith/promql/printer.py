@@ -106,7 +106,9 @@ def _matcher(matcher: Matcher) -> str:
 
 def _modifiers(node: VectorSelector | Subquery) -> _Parts:
     at = "" if node.at is None else f" @ {_timestamp(node.at)}"
-    return [at] if node.offset is None else [f"{at} offset ", *_duration(node.offset)]
+    extension = f" {node.extension}" if isinstance(node, VectorSelector) and node.extension else ""
+    before = f"{extension}{at}"
+    return [before] if node.offset is None else [f"{before} offset ", *_duration(node.offset)]
 
 
 def _timestamp(at: At) -> str:
@@ -140,10 +142,18 @@ def _matching(matching: Matching | None) -> str:
     groups = {"many-to-one": " group_left ", "one-to-many": " group_right "}
     group = groups.get(matching.card, "")
     if not (matching.on or matching.labels or group):
-        return ""
+        return _fill(matching)
     word = "on" if matching.on else "ignoring"
     include = f"{group}({_labels(matching.include)})" if group else ""
-    return f" {word} ({_labels(matching.labels)}){include}"
+    return f" {word} ({_labels(matching.labels)}){include}{_fill(matching)}"
+
+
+def _fill(matching: Matching) -> str:
+    left, right = (None if v is None else _number(v) for v in (matching.fill_left, matching.fill_right))
+    if left is not None and left == right:
+        return f" fill ({left})"
+    sides = (("left", left), ("right", right))
+    return "".join(f" fill_{side} ({value})" for side, value in sides if value is not None)
 
 
 def _grouping(node: Aggregation) -> str:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
-from metricsmith.errors import UnsupportedError
 from metricsmith.model.labels import NAME_LABEL
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.promql import lexer
-from metricsmith.promql.ast import At, Expr, MatrixSelector, Span, Subquery, ValueType, VectorSelector
+from metricsmith.promql.ast import (
+    At,
+    Expr,
+    Extension,
+    MatrixSelector,
+    Span,
+    Subquery,
+    ValueType,
+    VectorSelector,
+)
 from metricsmith.promql.check import Checker, Typed
 from metricsmith.promql.durations import offset_duration, positive_duration
 from metricsmith.promql.tokens import Tokens
@@ -22,7 +30,7 @@ METRIC_KINDS = (lexer.KEYWORDS - {"atan2", "on", "ignoring", "group_left", "grou
 
 _MATCH_OPS = {op.value: op for op in MatchOp}
 _MAX_TIMESTAMP_MS = 2**63
-_EXTENDED_RANGES = ("anchored", "smoothed")
+_EXTENSIONS = get_args(Extension)
 
 
 def selector(tokens: Tokens) -> VectorSelector:
@@ -76,7 +84,7 @@ def _matcher(tokens: Tokens, names: list[str], matchers: list[Matcher]) -> None:
 
 
 def modified(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
-    """Return an operand with the ranges, subqueries, offsets and `@` that follow it."""
+    """Return an operand with the ranges, subqueries and modifiers that follow it."""
     while True:
         if tokens.current.kind == "[":
             operand = _ranged(tokens, checker, operand)
@@ -84,21 +92,23 @@ def modified(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
             operand = Typed(_shifted(tokens, checker, operand.expr), operand.type)
         elif tokens.accept("@"):
             operand = Typed(_pinned(tokens, checker, operand.expr), operand.type)
-        elif tokens.word() in _EXTENDED_RANGES:
-            raise UnsupportedError(f"not supported yet: {tokens.word()} ranges")
+        elif tokens.word() in _EXTENSIONS:
+            operand = Typed(_extended(tokens, checker, operand.expr), operand.type)
         else:
             return operand
 
 
 def _ranged(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
     bracket = tokens.advance().start
-    range_ = positive_duration(tokens, "subquery or range selector")
+    range_ = checker.duration(positive_duration(tokens, "subquery or range selector"))
     start = operand.expr.span.start
     if tokens.accept("]"):
         vector = checker.range_of(operand.expr, bracket)
         return Typed(MatrixSelector(vector, range_, Span(start, tokens.last_end)), ValueType.RANGE)
     tokens.expect(":", "subquery or range", '":" or "]"')
-    step = None if tokens.current.kind == "]" else positive_duration(tokens, "subquery selector")
+    step = None
+    if tokens.current.kind != "]":
+        step = checker.duration(positive_duration(tokens, "subquery selector"))
     tokens.expect("]", "subquery selector", '"]"')
     checker.subquery_of(operand)
     return Typed(Subquery(operand.expr, range_, step, Span(start, tokens.last_end)), ValueType.RANGE)
@@ -109,7 +119,8 @@ def _shifted(tokens: Tokens, checker: Checker, expr: Expr) -> Expr:
     vector = node.selector if isinstance(node, MatrixSelector) else node
     if vector.offset is not None:
         checker.fail("offset may not be set multiple times", node.span.start)
-    shifted = replace(vector, offset=offset_duration(tokens), span=Span(node.span.start, tokens.last_end))
+    offset = checker.duration(offset_duration(tokens))
+    shifted = replace(vector, offset=offset, span=Span(node.span.start, tokens.last_end))
     return _rewrapped(node, shifted)
 
 
@@ -120,6 +131,15 @@ def _pinned(tokens: Tokens, checker: Checker, expr: Expr) -> Expr:
         checker.fail("@ <timestamp> may not be set multiple times", node.span.start)
     pinned = replace(vector, at=_timestamp(tokens), span=Span(node.span.start, tokens.last_end))
     return _rewrapped(node, pinned)
+
+
+def _extended(tokens: Tokens, checker: Checker, expr: Expr) -> Expr:
+    word = tokens.advance()
+    extension = cast(Extension, word.text.lower())
+    node = checker.extended(expr, extension, word.start)
+    vector = node.selector if isinstance(node, MatrixSelector) else node
+    extended = replace(vector, extension=extension, span=Span(node.span.start, tokens.last_end))
+    return _rewrapped(node, extended)
 
 
 def _rewrapped(node: VectorSelector | MatrixSelector | Subquery, vector: VectorSelector | Subquery) -> Expr:
