@@ -24,8 +24,8 @@ from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
 from metricsmith.model.series import SeriesTable
-from metricsmith.model.targets import PoolStatus
 from metricsmith.model.state import MemoryState
+from metricsmith.model.targets import PoolStatus
 from metricsmith.model.telemetry import Telemetry
 
 Emit: TypeAlias = Callable[[Batch], Awaitable[None]]
@@ -181,6 +181,24 @@ class StoreStatus:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Cardinality:
+    """Where series come from: counts over those that have recent samples, the largest of each kind.
+
+    `bytes_by_label` adds the lengths of a label's distinct values; a pair is
+    named `label=value`. Times are those of the recent samples, None without any.
+    """
+
+    series: int
+    label_pairs: int
+    series_by_metric: list[tuple[str, int]]
+    values_by_label: list[tuple[str, int]]
+    bytes_by_label: list[tuple[str, int]]
+    series_by_pair: list[tuple[str, int]]
+    first_ms: int | None = None
+    last_ms: int | None = None
+
+
 @runtime_checkable
 class Store(Queryable, Protocol):
     """Keeps samples and answers queries. Samples and `tick` come from one thread, `select` from many."""
@@ -217,6 +235,10 @@ class Store(Queryable, Protocol):
 
     def status(self) -> StoreStatus:
         """Return the state for people and pages."""
+        ...
+
+    def cardinality(self, limit: int) -> Cardinality:
+        """Return what makes many series, at most `limit` of each kind. Safe to call from any thread."""
         ...
 
     def close(self, flush: bool = True) -> None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from pydantic import BaseModel
 
-from metricsmith.contracts import Context, StoreStatus
+from metricsmith.contracts import Cardinality, Context, StoreStatus
 from metricsmith.errors import DiskFull
 from metricsmith.model.arrays import U32, Bool
 from metricsmith.model.batch import Batch, Layout
@@ -26,6 +27,7 @@ from metricsmith.model.selection import SampleLimit, Selection
 from metricsmith.model.settings_types import format_size
 from metricsmith.store.blocks import BlockConfig, BlockStore
 from metricsmith.store.flush import Heads, is_disk_full
+from metricsmith.store.head import Head
 from metricsmith.store.head_pieces import ALWAYS
 from metricsmith.store.index import SeriesIndex
 from metricsmith.store.merge import merge
@@ -206,7 +208,14 @@ class EmbeddedStore:
 
     def active_series(self) -> int:
         """Return how many series have samples that are not in blocks yet."""
-        return len(np.unique(np.concatenate([head.active_series() for head in self._heads.present])))
+        return len(_active(self._heads.present))
+
+    def cardinality(self, limit: int) -> Cardinality:
+        """Return what makes many of the series whose samples are not in blocks yet."""
+        heads = self._heads.present
+        times = [ms for head in heads for ms in (head.first_ms(), head.last_ms()) if ms is not None]
+        counts = self._index.cardinality(_active(heads), limit)
+        return replace(counts, first_ms=min(times, default=None), last_ms=max(times, default=None))
 
     def status(self) -> StoreStatus:
         """Return the state for people and pages."""
@@ -226,3 +235,7 @@ class EmbeddedStore:
             last_sample_ms=max(newest, default=None),
             detail=str(failure) if failure else "",
         )
+
+
+def _active(heads: Sequence[Head]) -> U32:
+    return np.unique(np.concatenate([head.active_series() for head in heads]))

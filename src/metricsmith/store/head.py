@@ -68,6 +68,11 @@ class Head:
         """Return the sorted ids of series that have samples here."""
         return np.flatnonzero(self._home).astype(np.uint32)
 
+    def first_ms(self) -> int | None:
+        """Return the time of the oldest sample."""
+        oldest = min([self._loose.first_ms, *(slab.first_ms() for slab in self._slabs if slab.columns)])
+        return oldest if self.samples else None
+
     def last_ms(self) -> int | None:
         """Return the time of the newest sample."""
         newest = max([self._loose.last_ms, *(slab.last_ms for slab in self._slabs)])

@@ -13,10 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from metricsmith.contracts import Cardinality
 from metricsmith.model.arrays import I64, U32, Bool
 from metricsmith.model.labels import NAME_LABEL, PAIR, VALUE
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.series import SeriesTable
+from metricsmith.store.cardinality import cardinality
 from metricsmith.store.patterns import literal_prefix, literal_values
 
 FEW_VALUES = 64
@@ -227,6 +229,12 @@ class SeriesIndex:
         verdict = np.zeros(len(column.values), np.bool_)
         verdict[column.accepted(matcher, _distinct(numbers))] = True
         return found[verdict[numbers]]
+
+    def cardinality(self, series: U32, limit: int) -> Cardinality:
+        """Return what makes many series of these sorted ones, at most `limit` of each kind."""
+        self.catch_up()
+        columns = [(label.decode(), column) for label, column in list(self._columns.items())]
+        return cardinality(columns, series, limit)
 
     def label_names(self, series: U32) -> list[str]:
         """Return the sorted label names that these sorted series have."""
