@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metricsmith.contracts import Queryable
 from metricsmith.errors import ExecutionError, QueryLimitExceeded, WrongQueryType
 from metricsmith.model.clock import Clock, SystemClock
 from metricsmith.promql.ast import Expr, MatrixSelector, Paren, StringLiteral, Subquery, Unary
@@ -21,6 +21,9 @@ from metricsmith.promql.remarks import Annotations
 from metricsmith.promql.result import Result
 from metricsmith.promql.series_labels import label_order, merge_same_labels
 from metricsmith.promql.values import Grid, QueryTimes, RangeVector, Scalar, String, Value, Vector, narrow
+
+if TYPE_CHECKING:  # the library needs none of what the contracts import
+    from metricsmith.contracts import Queryable
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metricsmith.contracts import Queryable
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
 from metricsmith.promql.aggregations import AGGREGATIONS, remark_on_parameter
 from metricsmith.promql.binary import operate
@@ -42,6 +41,9 @@ from metricsmith.promql.values import (
     sample_count,
     series_count,
 )
+
+if TYPE_CHECKING:  # the library needs none of what the contracts import
+    from metricsmith.contracts import Queryable
 
 
 def execute(

@@ -14,6 +14,9 @@ Series: TypeAlias = tuple[Mapping[str, str], Any, Any]
 """Labels, timestamps in ms, values: each a list, a NumPy or Arrow array, or what `np.asarray` takes."""
 
 
+_MAX_MS = (1 << 63) - 1
+
+
 def read_series(series: Iterable[Series]) -> dict[bytes, tuple[I64, F64]]:
     """Return times, ascending and distinct, and values by label key; keys sorted.
 
@@ -65,6 +68,8 @@ def _samples(times: Any, values: Any, where: str) -> tuple[I64, F64]:
             f"{where}: got timestamps of type {times.dtype}, wanted whole milliseconds"
             + hint.get(times.dtype.kind, "")
         )
+    if times.dtype.kind == "u" and (largest := int(times.max())) > _MAX_MS:
+        raise ValueError(f"{where}: got a timestamp of {largest} ms, wanted at most {_MAX_MS}")
     if values.dtype.kind not in "iufb":
         raise TypeError(f"{where}: got values of type {values.dtype}, wanted numbers")
     return times.astype(np.int64), values.astype(np.float64)
@@ -75,7 +80,10 @@ def _array(given: Any, what: str) -> Any:
         raise ValueError(
             f"{what}: got {given.null_count} nulls, wanted none; drop them, or fill them with NaN"
         )
-    array = np.asarray(given)
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from None
     if array.ndim != 1:
         raise ValueError(f"{what}: got {array.ndim} dimensions, wanted a list or an array of one")
     return array

@@ -20,7 +20,8 @@ Answer = dict[str, dict[int, float]]
 
 def difference(case: Case) -> str:
     """Return how the answer differs from what the case expects, empty when it does not."""
-    times = {"start": case.start, "end": case.end, "step": case.step} if case.step else {"time": case.start}
+    span = {"start": case.start, "end": case.end, "step": case.step}
+    times: dict[str, Any] = span if case.step else {"time": case.start}
     settings = case.settings
     try:
         data = evaluate(
