@@ -24,6 +24,7 @@
     │   ├── QueryLimitExceeded   too many samples, series, points or steps
     │   ├── QueryTimeout
     │   └── QueryCancelled       nobody waits for the answer any more
+    ├── TemplateError            a template of a rule does not parse, or fails; carries the position
     └── DeliveryError
         ├── RetryLater           the destination is away; the cursor stays
         └── Rejected             the destination refuses these samples for good
@@ -204,6 +205,19 @@ class QueryTimeout(QueryError):
 
 class QueryCancelled(QueryError):
     """Who asked has gone away, so the query was given up."""
+
+
+class TemplateError(MetricsmithError):
+    """A template does not parse or cannot be expanded; `position` is the offset of the culprit.
+
+    >>> str(TemplateError('function "human" is not defined', "{{ human $value }}", 3))
+    '1:4: function "human" is not defined'
+    """
+
+    def __init__(self, message: str, text: str = "", position: int = 0) -> None:
+        self.position = position
+        line, column = line_and_column(text, position)
+        super().__init__(f"{line}:{column}: {message}")
 
 
 class DeliveryError(MetricsmithError):

@@ -159,7 +159,7 @@ def _field(model: type[BaseModel], loc: Sequence[str | int]) -> FieldInfo | None
 def _keys_beside(model: type[BaseModel], loc: Sequence[str | int]) -> list[str]:
     holder = _field(model, loc[:-1])
     inner = model if holder is None else nested_model(holder.annotation)
-    return [] if inner is None else list(inner.model_fields)
+    return [] if inner is None else [field.alias or name for name, field in inner.model_fields.items()]
 
 
 def _shown(path: Path, value: Any) -> str:

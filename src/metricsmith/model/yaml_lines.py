@@ -75,11 +75,14 @@ def show(path: Path) -> str:
     return text
 
 
-def read_yaml(text: str, file: str, environment: Mapping[str, str] | None = None) -> Document:
+def read_yaml(
+    text: str, file: str, environment: Mapping[str, str] | None = None, *, as_written: bool = False
+) -> Document:
     """Return the document in a YAML text, `${NAME}` replaced from the environment.
 
     Duplicate keys, aliases that blow up, unset variables and unknown tags are
-    problems, not surprises.
+    problems, not surprises. With `as_written`, every scalar but null is the
+    text that stands there, `${NAME}` too: files whose values all are text.
 
     Raises:
         ConfigError: nothing can be read at all.
@@ -94,7 +97,7 @@ def read_yaml(text: str, file: str, environment: Mapping[str, str] | None = None
         raise ConfigError([_not_yaml(error, text, file)]) from None
     except ValueError as error:
         raise ConfigError([Problem("", str(error), file)]) from None
-    reader = _Reader(file, os.environ if environment is None else environment)
+    reader = _Reader(file, os.environ if environment is None else environment, as_written)
     data = {} if root is None else reader.convert(root, ())
     return Document(data, reader.origins, reader.problems)
 
@@ -117,8 +120,9 @@ def _not_yaml(error: yaml.YAMLError, text: str, file: str) -> Problem:
 
 
 class _Reader:
-    def __init__(self, file: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, file: str, environment: Mapping[str, str], as_written: bool) -> None:
         self.environment = environment
+        self.as_written = as_written
         self.origins = Origins(file)
         self.problems: list[Problem] = []
         self._constructor = yaml.SafeLoader("")
@@ -176,6 +180,8 @@ class _Reader:
         except (yaml.YAMLError, ValueError) as error:
             self._problem(path, f"not a YAML value: {str(error).splitlines()[0]}", line)
             return None
+        if self.as_written:
+            return None if value is None else str(node.value)
         if isinstance(value, str) and (not path or path[-1] not in _LITERAL_KEYS):
             return _REFERENCE.sub(lambda m: self._variable(m[1], path, line), value)
         if isinstance(value, bool | int | str) or value is None:
