@@ -19,6 +19,13 @@ EXAMPLE = {
 }
 
 
+EMPTY = (
+    "vector selector must contain at least one non-empty matcher"
+    '; add a metric name, or a matcher such as job!=""'
+)
+PRECEDED = "modifier must be preceded by an instant vector selector or range vector selector or a subquery"
+
+
 REFUSED = [
     (
         "rate(x)",
@@ -62,7 +69,7 @@ REFUSED = [
     ("Rate(x[5m])", 0, 'unknown function with name "Rate", did you mean `rate`?'),
     ("averge(x)", 0, 'unknown function with name "averge", did you mean `avg`?'),
     ("zzzzzz(x)", 0, 'unknown function with name "zzzzzz"'),
-    ("sum()", 0, "no arguments for aggregate expression provided"),
+    ("sum()", 0, "no arguments for aggregate expression provided, sum needs a vector"),
     ("topk(x)", 0, "wrong number of arguments for aggregate expression provided, expected 2, got 1"),
     ("sum(1, x)", 0, "wrong number of arguments for aggregate expression provided, expected 1, got 2"),
     (
@@ -73,19 +80,31 @@ REFUSED = [
     ("sum(x[5m])", 4, "expected type instant vector in aggregation expression, got range vector"),
     ("topk('a', x)", 5, "expected type scalar in aggregation parameter, got string"),
     ("count_values(1, x)", 13, "expected type string in aggregation parameter, got scalar"),
-    ("1 == 2", 2, "comparisons between scalars must use BOOL modifier"),
-    ("time() > (1)", 7, "comparisons between scalars must use BOOL modifier"),
-    ("a + bool b", 2, "bool modifier can only be used on comparison operators"),
-    ("a and 1", 0, 'set operator "and" not allowed in binary scalar expression'),
-    ("1 or a", 0, 'set operator "or" not allowed in binary scalar expression'),
+    ("1 == 2", 2, "comparisons between scalars must use BOOL modifier; write == bool"),
+    ("time() > (1)", 7, "comparisons between scalars must use BOOL modifier; write > bool"),
+    ("a + bool b", 2, 'bool modifier can only be used on comparison operators, got "+"'),
+    (
+        "a and 1",
+        0,
+        'set operator "and" not allowed in binary scalar expression; vector() makes a scalar a vector',
+    ),
+    (
+        "1 or a",
+        0,
+        'set operator "or" not allowed in binary scalar expression; vector() makes a scalar a vector',
+    ),
     (
         "a + x[5m]",
         4,
         "binary expression must contain only scalar and instant vector types, got range vector",
     ),
     ("'a' + b", 0, "binary expression must contain only scalar and instant vector types, got string"),
-    ("1 + on (a) b", 0, "vector matching only allowed between instant vectors"),
-    ("a and on (x) group_left () b", 0, 'no grouping allowed for "and" operation'),
+    (
+        "1 + on (a) b",
+        0,
+        "vector matching only allowed between instant vectors, got scalar and instant vector",
+    ),
+    ("a and on (x) group_left () b", 0, 'no grouping allowed for "and" operation, got group_left'),
     ("a * on (x, y) group_left (z, y) b", 2, 'label "y" must not occur in ON and GROUP clause at once'),
     (
         "-'a'",
@@ -97,16 +116,36 @@ REFUSED = [
         4,
         'unary expression only allowed on expressions of type scalar or instant vector, got "range vector"',
     ),
-    ("{}", 0, "vector selector must contain at least one non-empty matcher"),
-    ("1 + {a=''}", 4, "vector selector must contain at least one non-empty matcher"),
-    ("{a=~'.*', b!='x'}", 0, "vector selector must contain at least one non-empty matcher"),
-    ('{""}', 0, "vector selector must contain at least one non-empty matcher"),
+    (
+        "{}",
+        0,
+        EMPTY,
+    ),
+    (
+        "1 + {a=''}",
+        4,
+        EMPTY,
+    ),
+    (
+        "{a=~'.*', b!='x'}",
+        0,
+        EMPTY,
+    ),
+    (
+        '{""}',
+        0,
+        EMPTY,
+    ),
     ("x{__name__='y'}", 0, 'metric name must not be set twice: "x" or "y"'),
     ("x{'y'}", 0, 'metric name must not be set twice: "x" or "y"'),
-    ("(x)[5m]", 3, "ranges only allowed for vector selectors"),
-    ("x[5m][5m]", 5, "ranges only allowed for vector selectors"),
-    ("x offset 1m [5m]", 12, "no offset modifiers allowed before range"),
-    ("x @ 1 [5m]", 6, "no @ modifiers allowed before range"),
+    ("(x)[5m]", 3, "ranges only allowed for vector selectors; elsewhere a subquery such as [5m:] makes one"),
+    (
+        "x[5m][5m]",
+        5,
+        "ranges only allowed for vector selectors; elsewhere a subquery such as [5m:] makes one",
+    ),
+    ("x offset 1m [5m]", 12, "no offset modifiers allowed before range; write x[5m] offset 1m"),
+    ("x @ 1 [5m]", 6, "no @ modifiers allowed before range; write x[5m] @ end()"),
     ("1[5m:]", 0, "subquery is only allowed on instant vector, got scalar instead"),
     ("x[5m][5m:]", 0, "subquery is only allowed on instant vector, got range vector instead"),
     ("x offset 1m offset 2m", 0, "offset may not be set multiple times"),
@@ -114,13 +153,12 @@ REFUSED = [
     (
         "1 + (x) offset 5m",
         4,
-        "offset modifier must be preceded by an instant vector selector"
-        " or range vector selector or a subquery",
+        f"offset {PRECEDED}, got parentheses",
     ),
     (
         "abs(x) @ 1",
         0,
-        "@ modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+        f"@ {PRECEDED}, got abs()",
     ),
 ]
 

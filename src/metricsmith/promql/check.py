@@ -6,14 +6,14 @@ no recursion over the finished tree. Wording follows Prometheus, so that its use
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
+from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from metricsmith.errors import ParseError
 from metricsmith.model.labels import NAME_LABEL
 from metricsmith.promql.ast import (
     Aggregation,
+    Binary,
     Call,
     Expr,
     Extension,
@@ -22,13 +22,17 @@ from metricsmith.promql.ast import (
     NumberLiteral,
     Paren,
     Subquery,
+    Unary,
     ValueType,
     VectorSelector,
 )
 from metricsmith.promql.functions import AGGREGATIONS, EXPERIMENTAL_AGGREGATIONS, FUNCTIONS, Function
+from metricsmith.promql.hints import did_you_mean
+from metricsmith.promql.lexer import MODIFIER_WORDS, OPERATOR_WORDS
 
 COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 SET_OPERATORS = frozenset({"and", "or", "unless"})
+OPERATOR_AND_MODIFIER_WORDS = (*sorted(OPERATOR_WORDS | MODIFIER_WORDS),)
 EXTENDED_FUNCTIONS: dict[Extension, tuple[str, ...]] = {
     "anchored": ("changes", "delta", "increase", "rate", "resets"),
     "smoothed": ("delta", "increase", "rate"),
@@ -61,16 +65,18 @@ class Checker:
                 names = f'"{node.name}" or "{matcher.value}"'
                 self.fail(f"metric name must not be set twice: {names}", node.span.start)
         if all(matcher.matches("") for matcher in node.matchers):
-            self.fail("vector selector must contain at least one non-empty matcher", node.span.start)
+            what = "vector selector must contain at least one non-empty matcher"
+            self.fail(f'{what}; add a metric name, or a matcher such as job!=""', node.span.start)
 
     def range_of(self, inner: Expr, bracket: int) -> VectorSelector:
         """Return the selector that a range may follow: one without modifiers."""
         if not isinstance(inner, VectorSelector):
-            self.fail("ranges only allowed for vector selectors", bracket)
+            what = "ranges only allowed for vector selectors"
+            self.fail(f"{what}; elsewhere a subquery such as [5m:] makes one", bracket)
         if inner.offset is not None:
-            self.fail("no offset modifiers allowed before range", bracket)
+            self.fail("no offset modifiers allowed before range; write x[5m] offset 1m", bracket)
         if inner.at is not None:
-            self.fail("no @ modifiers allowed before range", bracket)
+            self.fail("no @ modifiers allowed before range; write x[5m] @ end()", bracket)
         if inner.extension is not None:
             self.fail(f"no {inner.extension} modifier allowed before range", bracket)
         return inner
@@ -124,7 +130,8 @@ class Checker:
         """Return the node that `offset` or `@` may follow."""
         if not isinstance(node, VectorSelector | MatrixSelector | Subquery):
             wanted = "an instant vector selector or range vector selector or a subquery"
-            self.fail(f"{modifier} modifier must be preceded by {wanted}", node.span.start)
+            what = f"{modifier} modifier must be preceded by {wanted}"
+            self.fail(f"{what}, got {described(node)}", node.span.start)
         return node
 
     def unary(self, operand: Typed, position: int) -> ValueType:
@@ -143,7 +150,8 @@ class Checker:
         many-to-many for set operators. `position` is that of the operator.
         """
         if return_bool and op not in COMPARISONS:
-            self.fail("bool modifier can only be used on comparison operators", position)
+            what = "bool modifier can only be used on comparison operators"
+            self.fail(f'{what}, got "{op}"', position)
         self._refuse_overlap(written, position)
         for side in (lhs, rhs):
             if side.type not in (ValueType.SCALAR, ValueType.INSTANT):
@@ -151,16 +159,18 @@ class Checker:
                 self.fail(f"{message}, got {side.type}", side.expr.span.start)
         scalars = (lhs.type is ValueType.SCALAR) + (rhs.type is ValueType.SCALAR)
         if scalars == 2 and op in COMPARISONS and not return_bool:
-            self.fail("comparisons between scalars must use BOOL modifier", position)
+            self.fail(f"comparisons between scalars must use BOOL modifier; write {op} bool", position)
         if scalars:
             if written is not None and written.labels:
-                self.fail("vector matching only allowed between instant vectors", lhs.expr.span.start)
+                what = "vector matching only allowed between instant vectors"
+                self.fail(f"{what}, got {lhs.type} and {rhs.type}", lhs.expr.span.start)
             if written is not None and _fills(written):
                 self.fail(
                     "filling in missing series only allowed between instant vectors", lhs.expr.span.start
                 )
             if op in SET_OPERATORS:
-                self.fail(f'set operator "{op}" not allowed in binary scalar expression', lhs.expr.span.start)
+                what = f'set operator "{op}" not allowed in binary scalar expression'
+                self.fail(f"{what}; vector() makes a scalar a vector", lhs.expr.span.start)
             return (ValueType.SCALAR if scalars == 2 else ValueType.INSTANT), None
         return ValueType.INSTANT, self._matching(op, lhs.expr.span.start, written)
 
@@ -177,7 +187,8 @@ class Checker:
         if written is None:
             return Matching("many-to-many", on=False, labels=())
         if written.card != "one-to-one":
-            self.fail(f'no grouping allowed for "{op}" operation', position)
+            got = "group_left" if written.card == "many-to-one" else "group_right"
+            self.fail(f'no grouping allowed for "{op}" operation, got {got}', position)
         if _fills(written):
             self.fail("filling in missing series not allowed for set operators", position)
         return Matching("many-to-many", written.on, written.labels)
@@ -187,7 +198,7 @@ class Checker:
         if op in EXPERIMENTAL_AGGREGATIONS:
             self.experiment(f"{op}()", position)
         if not args:
-            self.fail("no arguments for aggregate expression provided", position)
+            self.fail(f"no arguments for aggregate expression provided, {op} needs {_counted(op)}", position)
         param_type = AGGREGATIONS[op]
         wanted = 1 if param_type is None else 2
         if len(args) != wanted:
@@ -201,7 +212,9 @@ class Checker:
         """Return the function of a name."""
         function = FUNCTIONS.get(name)
         if function is None:
-            self.fail(f'unknown function with name "{name}"{_did_you_mean(name)}', position)
+            hint = did_you_mean(name, (*FUNCTIONS, *AGGREGATIONS, *OPERATOR_AND_MODIFIER_WORDS))
+            shown = name if len(name) <= 100 else name[:100] + "…"
+            self.fail(f'unknown function with name "{shown}"{hint}', position)
         if function.experimental:
             self.experiment(f"{name}()", position)
         return function
@@ -229,6 +242,25 @@ def _fills(matching: Matching) -> bool:
     return matching.fill_left is not None or matching.fill_right is not None
 
 
+def described(node: Expr) -> str:
+    """Return what kind of expression a node is, for people."""
+    match node:
+        case Call() | Aggregation():
+            return f"{node.function if isinstance(node, Call) else node.op}()"
+        case Paren():
+            return "parentheses"
+        case Binary():
+            return f'the result of "{node.op}"'
+        case Unary():
+            return "a signed expression"
+        case _:
+            return "a literal"
+
+
+def _counted(op: str) -> str:
+    return "a vector" if AGGREGATIONS[op] is None else "a parameter and a vector"
+
+
 def _cure(got: Typed, wanted: ValueType) -> str:
     if wanted is ValueType.RANGE and isinstance(got.expr, VectorSelector):
         return "; add a range such as [5m]"
@@ -241,9 +273,3 @@ def _cure(got: Typed, wanted: ValueType) -> str:
     if wanted is ValueType.INSTANT and got.type is ValueType.SCALAR:
         return "; vector() makes one"
     return ""
-
-
-def _did_you_mean(name: str) -> str:
-    known: Iterable[str] = (*FUNCTIONS, *AGGREGATIONS)
-    near = get_close_matches(name.lower()[:100], known, n=1, cutoff=0.6)
-    return f", did you mean `{near[0]}`?" if near else ""

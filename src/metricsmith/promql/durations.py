@@ -19,7 +19,7 @@ def positive_duration(tokens: Tokens, context: str) -> Expr:
     """Return the duration expression that must stand here; a literal must be above zero."""
     expr = _arithmetic(tokens, 0, context)
     if isinstance(expr, NumberLiteral) and not expr.value > 0:
-        tokens.fail("duration must be greater than 0", expr.span.start)
+        tokens.fail(f"duration must be greater than 0, got {expr.value:g} seconds", expr.span.start)
     return expr
 
 
@@ -70,14 +70,15 @@ def _atom(tokens: Tokens, context: str) -> Expr:
     number = tokens.number()
     if number is not None:
         if not abs(number.value) <= _MAX_SECONDS:
-            tokens.fail("duration out of range", start)
+            what = f"duration out of range, got {number.value:g} seconds"
+            tokens.fail(f"{what}, wanted at most 292 years", start)
         return number
     if tokens.accept("("):
         expr = _arithmetic(tokens, 0, context)
         tokens.expect(")", "duration expression", '")"')
         return Paren(expr, Span(start, tokens.last_end))
     if word not in _QUERY_TIMES and word not in _CHOICES:
-        tokens.unexpected(context, "number, duration, step(), or range()")
+        tokens.unexpected(context, "number, duration, step(), or range()", (*_QUERY_TIMES, *_CHOICES))
     tokens.advance()
     tokens.expect("(", "duration expression", '"("')
     args = _choice_args(tokens, context) if word in _CHOICES else ()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from metricsmith.errors import line_and_column
 from metricsmith.promql.functions import AGGREGATIONS
 
 IDENTIFIER = "identifier"
@@ -94,7 +95,8 @@ def tokenize(text: str) -> list[Token]:
     """
     tokens: list[Token] = []
     pattern = _OUTSIDE
-    parentheses = position = 0
+    opened: list[int] = []
+    position = 0
     while position < len(text):
         match = pattern.match(text, position)
         if match is None:
@@ -104,17 +106,21 @@ def tokenize(text: str) -> list[Token]:
         kind, found = match.lastgroup, match.group()
         if kind == "sign":
             if found == "(":
-                parentheses += 1
+                opened.append(position)
             elif found == ")":
-                parentheses -= 1
-                if parentheses < 0:
+                if not opened:
                     return [*tokens, Token(ERROR, "unexpected right parenthesis ')'", position)]
+                opened.pop()
             elif found == "]" and pattern is _OUTSIDE:
                 return [*tokens, Token(ERROR, "unexpected right bracket ']'", position)]
             elif found == "}" and pattern is _OUTSIDE:
                 return [*tokens, Token(ERROR, "unexpected character: '}'", position)]
             elif found in "[]{}":
                 pattern = _AFTER[found]
+                if found in "[{":
+                    opened.append(position)
+                else:
+                    opened.pop()
             tokens.append(Token(found, found, position))
         elif kind == "word":
             tokens.append(_word(found, position, keywords=pattern is _OUTSIDE))
@@ -122,7 +128,7 @@ def tokenize(text: str) -> list[Token]:
             assert kind is not None
             tokens.append(Token(kind, found, position))
         position = match.end()
-    return [*tokens, _end(len(text), pattern, parentheses)]
+    return [*tokens, _end(text, pattern, opened)]
 
 
 _AFTER = {"{": _IN_BRACES, "}": _OUTSIDE, "[": _IN_BRACKETS, "]": _OUTSIDE}
@@ -140,20 +146,34 @@ def _word(found: str, position: int, *, keywords: bool) -> Token:
     return Token(IDENTIFIER, found, position)
 
 
-def _end(position: int, pattern: re.Pattern[str], parentheses: int) -> Token:
-    if pattern is _IN_BRACES:
-        return Token(ERROR, "unexpected end of input inside braces", position)
-    if pattern is _IN_BRACKETS:
-        return Token(ERROR, "unclosed left bracket", position)
-    if parentheses:
-        return Token(ERROR, "unclosed left parenthesis", position)
-    return Token(END, "", position)
+def _end(text: str, pattern: re.Pattern[str], opened: list[int]) -> Token:
+    if not opened:
+        return Token(END, "", len(text))
+    messages = {_IN_BRACES: "unexpected end of input inside braces", _IN_BRACKETS: "unclosed left bracket"}
+    line, column = line_and_column(text, opened[-1])
+    message = f"{messages.get(pattern, 'unclosed left parenthesis')}, opened at {line}:{column}"
+    return Token(ERROR, message, len(text))
+
+
+_MEANT = {
+    "&": ", the operator is written `and`",
+    "|": ", the operator is written `or`",
+    "~": ", regular expressions are matched inside braces with `=~` or `!~`",
+    "\ufeff": ", a byte order mark",
+    "\x00": ", a NUL character",
+    "\u201c": ", strings stand in straight quotes",
+    "\u201d": ", strings stand in straight quotes",
+    "\u2018": ", strings stand in straight quotes",
+    "\u2019": ", strings stand in straight quotes",
+}
 
 
 def _unreadable(text: str, position: int, pattern: re.Pattern[str]) -> str:
     character = text[position]
     if character in "\"'`" and pattern is not _IN_BRACKETS:
-        return "unterminated raw string" if character == "`" else "unterminated quoted string"
+        kind = "raw" if character == "`" else "quoted"
+        place = "" if kind == "raw" else " in the same line"
+        return f"unterminated {kind} string, no closing {character} follows{place}"
     number = _BAD_NUMBER.match(text, position)
     if number is not None and pattern is not _IN_BRACES:
         return f'bad number or duration syntax: "{number.group()[:40]}"'
@@ -162,4 +182,4 @@ def _unreadable(text: str, position: int, pattern: re.Pattern[str]) -> str:
     if character in "=!" and pattern is not _IN_BRACKETS:
         hint = ", regular expressions are matched inside braces" if following == "~" else ""
         return f"unexpected character after {character!r}{where}: {following!r}{hint}"
-    return f"unexpected character{where}: {character!r}"
+    return f"unexpected character{where}: {character!r}{_MEANT.get(character, '')}"

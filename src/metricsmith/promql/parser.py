@@ -32,6 +32,7 @@ from metricsmith.promql.ast import (
 from metricsmith.promql.check import Checker, Typed
 from metricsmith.promql.durations import negated
 from metricsmith.promql.functions import AGGREGATIONS
+from metricsmith.promql.hints import did_you_mean
 from metricsmith.promql.lexer import Token
 from metricsmith.promql.selectors import METRIC_KINDS, modified, selector
 from metricsmith.promql.tokens import Tokens
@@ -50,6 +51,7 @@ SIGN_PRECEDENCE = 5
 """A sign binds like a product: `-x ^ 2` is `-(x ^ 2)`."""
 
 _LABEL_KINDS = (lexer.KEYWORDS - {"without"}) | {lexer.IDENTIFIER, lexer.METRIC_IDENTIFIER}
+_WORDS = lexer.OPERATOR_WORDS | lexer.MODIFIER_WORDS
 _FILL = ("fill", "fill_left", "fill_right")
 
 
@@ -78,7 +80,7 @@ def parse_selector(text: str) -> VectorSelector:
     tokens = Tokens(text)
     node = selector(tokens)
     if tokens.current.kind != lexer.END:
-        tokens.unexpected()
+        tokens.unexpected(expected="end of input")
     Checker(text, experimental=True).selector(node)
     return node
 
@@ -103,7 +105,8 @@ class _Parser:
             self._tokens.fail("no expression found in input", 0)
         expr = self._expression().expr
         if self._tokens.current.kind != lexer.END:
-            self._tokens.unexpected()
+            hint = self._no_aggregation()
+            self._tokens.unexpected(expected=f"operator or end of input{hint}", words=_WORDS)
         self._checker.answer(expr)
         return expr
 
@@ -240,7 +243,7 @@ class _Parser:
         if token.kind == lexer.IDENTIFIER and tokens.following().kind == "(":
             return self._call()
         if token.kind not in METRIC_KINDS and token.kind != "{":
-            tokens.unexpected()
+            tokens.unexpected(expected="expression")
         node = selector(tokens)
         self._checker.selector(node)
         return Typed(node, ValueType.INSTANT)
@@ -248,7 +251,7 @@ class _Parser:
     def _parenthesis(self) -> Typed:
         start = self._tokens.advance().start
         inner = self._expression()
-        self._tokens.expect(")", "", '")"')
+        self._tokens.expect(")", "", f'operator or ")"{self._no_aggregation()}', _WORDS)
         return Typed(Paren(inner.expr, Span(start, self._tokens.last_end)), inner.type)
 
     def _aggregation(self) -> Typed:
@@ -272,6 +275,14 @@ class _Parser:
             return None
         return self._tokens.advance().kind == "without", self._labels()
 
+    def _no_aggregation(self) -> str:
+        """Return a hint for a grouping that follows a word which is no aggregation."""
+        tokens = self._tokens
+        word = tokens.previous()
+        if tokens.current.kind not in ("by", "without") or word.kind != lexer.IDENTIFIER:
+            return ""
+        return f"; {word.text[:40]!r} is no aggregation{did_you_mean(word.text, AGGREGATIONS)}"
+
     def _call(self) -> Typed:
         name = self._tokens.advance()
         function = self._checker.function(name.text, name.start)
@@ -289,7 +300,7 @@ class _Parser:
             args.append(self._info_labels() if is_info_labels else self._expression())
             comma = tokens.current
             if comma.kind != ")":
-                tokens.expect(",", "function call", '"," or ")"')
+                tokens.expect(",", "function call", f'"," or ")"{self._no_aggregation()}', _WORDS)
                 if tokens.current.kind == ")":
                     tokens.fail("trailing commas not allowed in function call args", comma.start)
         return args

@@ -80,7 +80,7 @@ def _matcher(tokens: Tokens, names: list[str], matchers: list[Matcher]) -> None:
     try:
         matchers.append(Matcher(label, op, value))
     except ValueError as error:
-        tokens.fail(str(error), start)
+        tokens.fail(f"error parsing regexp: {error}", start)
 
 
 def modified(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
@@ -161,8 +161,9 @@ def _timestamp(tokens: Tokens) -> At:
         tokens.advance()
     number = tokens.number()
     if number is None:
-        tokens.unexpected("@", "timestamp")
+        tokens.unexpected("@", "timestamp, start() or end()", ("start", "end"))
     time_ms = sign * number.value * 1000
     if not -_MAX_TIMESTAMP_MS < time_ms < _MAX_TIMESTAMP_MS:
-        tokens.fail(f"timestamp out of bounds for @ modifier: {sign * number.value:f}", position)
+        what = f"timestamp out of bounds for @ modifier: {sign * number.value:f}"
+        tokens.fail(f"{what}, wanted seconds between -2^63 and 2^63 milliseconds", position)
     return At(round(time_ms))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NoReturn
 
 from metricsmith.errors import ParseError
 from metricsmith.promql import lexer
 from metricsmith.promql.ast import NumberLiteral, Span
+from metricsmith.promql.hints import did_you_mean
 from metricsmith.promql.lexer import Token
 from metricsmith.promql.literals import LiteralError, duration_value, number_value, string_value
 
@@ -25,7 +27,8 @@ class Tokens:
         if len(text) > MAX_TEXT:
             self.fail(f"got a query of {len(text)} characters, wanted at most {MAX_TEXT}", 0)
         if (surrogate := _surrogate(text)) >= 0:
-            self.fail("invalid UTF-8 in query", surrogate)
+            found = f"U+{ord(text[surrogate]):04X}"
+            self.fail(f"invalid UTF-8 in query: got half a surrogate pair, {found}", surrogate)
         self._all = lexer.tokenize(text)
         self._next = 0
         self._depth = 0
@@ -36,14 +39,15 @@ class Tokens:
         """Raise the error for a position in the text."""
         raise ParseError(message, self.text, position)
 
-    def unexpected(self, context: str = "", expected: str = "") -> NoReturn:
-        """Raise the error that the current token may not stand here."""
+    def unexpected(self, context: str = "", expected: str = "", words: Collection[str] = ()) -> NoReturn:
+        """Raise the error that the current token may not stand here; `words` are those that may."""
         token = self.current
-        if token.kind == lexer.ERROR:
-            self.fail(token.text, token.start)
-        where = f" in {context}" if context else ""
         wanted = f", expected {expected}" if expected else ""
-        self.fail(f"unexpected {token}{where}{wanted}", token.start)
+        if token.kind == lexer.ERROR:
+            self.fail(f"{token.text}{wanted}", token.start)
+        where = f" in {context}" if context else ""
+        hint = did_you_mean(token.text, words) if token.kind == lexer.IDENTIFIER else ""
+        self.fail(f"unexpected {token}{where}{wanted}{hint}", token.start)
 
     def advance(self) -> Token:
         """Return the current token and go to the next."""
@@ -57,6 +61,10 @@ class Tokens:
         """Return the token after the current one, which is not the last."""
         return self._all[self._next + 1]
 
+    def previous(self) -> Token:
+        """Return the token before the current one, which is not the first."""
+        return self._all[self._next - 1]
+
     def accept(self, kind: str) -> bool:
         """Go on if the current token is of a kind, and return whether it was."""
         if self.current.kind != kind:
@@ -64,10 +72,10 @@ class Tokens:
         self.advance()
         return True
 
-    def expect(self, kind: str, context: str, expected: str) -> Token:
+    def expect(self, kind: str, context: str, expected: str, words: Collection[str] = ()) -> Token:
         """Return the current token, which must be of a kind, and go to the next."""
         if self.current.kind != kind:
-            self.unexpected(context, expected)
+            self.unexpected(context, expected, words)
         return self.advance()
 
     def word(self) -> str:
