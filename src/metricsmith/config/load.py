@@ -16,7 +16,7 @@ from metricsmith.config import environment as env
 from metricsmith.config.notes import notes
 from metricsmith.config.settings import LATER_STORES, Mode, Settings
 from metricsmith.errors import ConfigError, Problem
-from metricsmith.model.wording import ABSENT, brief, describe, nearest, one_of
+from metricsmith.model.wording import brief, mistakes, nearest, one_of
 from metricsmith.model.yaml_lines import Document, Origins, Path, read_yaml
 
 MAX_NAME = 200
@@ -185,45 +185,14 @@ class _Checker:
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            for detail in _causes(error):
-                self._report(model, data, path, detail)
+            for mistake in mistakes(model, data, path, error, _OF_EVERY_PART if path else ()):
+                self._problem(*mistake)
             return None
-
-    def _report(self, model: type[BaseModel], data: Any, path: Path, detail: Any) -> None:
-        loc = tuple(part for part in detail["loc"] if part != "[key]")
-        raw, here = _at(data, loc, detail["input"]), (*path, *loc)
-        message, hint = describe(model, here, detail, raw, _OF_EVERY_PART if path else ())
-        if detail["type"] == ABSENT:
-            here = path
-        self._problem(here, message, hint)
 
     def _problem(self, path: Path, message: str, hint: str = "") -> None:
         problem = self.origins.problem(path, message, hint)
         if problem.path not in self._known_bad:
             self.problems.append(problem)
-
-
-def _causes(error: ValidationError) -> list[Any]:
-    """Return the errors that do not follow from others: a list is short when its items were refused."""
-    details = error.errors(include_url=False)
-    misspelt = any(detail["type"] == "extra_forbidden" for detail in details)
-    holders = {detail["loc"][:-1] for detail in details}
-
-    def follows(detail: Any) -> bool:
-        kind = detail["type"]
-        return (kind == ABSENT and misspelt) or (kind == "too_short" and detail["loc"] in holders)
-
-    return [detail for detail in details if not follows(detail)]
-
-
-def _at(data: Any, loc: Path, default: Any) -> Any:
-    """Return the value as it was written, not what validation made of it so far."""
-    for part in loc:
-        try:
-            data = data[part]
-        except (KeyError, IndexError, TypeError):
-            return default
-    return data
 
 
 def _with_mode(settings: Settings, data: Mapping[str, Any]) -> Settings:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from metricsmith.model.settings_types import in_unit, nested_model
@@ -77,14 +77,47 @@ def brief(value: Any) -> str:
     return str(value)[:60]
 
 
-def describe(
+def mistakes(
+    model: type[BaseModel], data: Any, path: Path, error: ValidationError, beside: Sequence[str] = ()
+) -> Iterator[tuple[Path, str, str]]:
+    """Yield place, message and hint for each mistake that validation found in `data`, which stands at `path`.
+
+    `beside` are keys that may stand at the top of `model` besides its fields.
+    """
+    for detail in _causes(error):
+        loc = tuple(part for part in detail["loc"] if part != "[key]")
+        raw, here = _at(data, loc, detail["input"]), (*path, *loc)
+        message, hint = _describe(model, here, detail, raw, beside)
+        yield (path if detail["type"] == ABSENT else here), message, hint
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """Return the errors that do not follow from others: a list is short when its items were refused."""
+    details = error.errors(include_url=False)
+    misspelt = any(detail["type"] == "extra_forbidden" for detail in details)
+    holders = {detail["loc"][:-1] for detail in details}
+
+    def follows(detail: Any) -> bool:
+        kind = detail["type"]
+        return (kind == ABSENT and misspelt) or (kind == "too_short" and detail["loc"] in holders)
+
+    return [detail for detail in details if not follows(detail)]
+
+
+def _at(data: Any, loc: Path, default: Any) -> Any:
+    """Return the value as it was written, not what validation made of it so far."""
+    for part in loc:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return default
+    return data
+
+
+def _describe(
     model: type[BaseModel], path: Path, detail: Any, raw: Any, beside: Sequence[str]
 ) -> tuple[str, str]:
-    """Return message and hint for one error of pydantic.
-
-    `raw` is the value as it stands in the file, `beside` are keys that may
-    stand at the top of `model` besides its fields.
-    """
+    """Return message and hint for one error of pydantic; `raw` is the value as it stands in the file."""
     kind = detail["type"]
     if kind == "extra_forbidden":
         key, known = str(path[-1]), [*_keys_beside(model, detail["loc"])]
