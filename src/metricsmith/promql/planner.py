@@ -44,6 +44,10 @@ from metricsmith.promql.scalar_time import duration_ms
 from metricsmith.promql.values import Grid, QueryTimes
 
 
+_MAX_FIXED_MS = 2**62
+"""Leaves room for the ranges of nested subqueries before and after it."""
+
+
 @dataclass(frozen=True, slots=True)
 class PlanSettings:
     """What of the engine's configuration shapes a plan."""
@@ -158,7 +162,10 @@ class _Builder:
         if at is None:
             return self._grid.shifted(-offset_ms), True
         fixed = self._query.start_ms if at.anchor == "start" else self._query.end_ms
-        return Grid.single((fixed if at.time_ms is None else at.time_ms) - offset_ms), False
+        time_ms = (fixed if at.time_ms is None else at.time_ms) - offset_ms
+        if abs(time_ms) > _MAX_FIXED_MS:
+            raise ExecutionError(f"got a time of {time_ms} ms by @ and offset, wanted at most 2^62 from 1970")
+        return Grid.single(time_ms), False
 
     def _windows(self, selector: VectorSelector, range_ms: int, markers: bool) -> int:
         ends, varies = self._ends(selector.at, selector.offset)

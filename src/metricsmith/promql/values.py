@@ -11,8 +11,13 @@ from typing import TypeAlias
 
 import numpy as np
 
+from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.selection import MatrixGroup, RaggedGroup
+
+
+MAX_TIME_MS = 2**53
+"""Furthest time of a query before and after 1970: what an answer in float seconds can still tell apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,20 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class QueryTimes:
-    """What a query was asked for; step 0 is an instant query. The end need not be a step."""
+    """What a query was asked for; step 0 is an instant query. The end need not be a step.
+
+    Raises:
+        ExecutionError: a time that is no sample's, beyond `MAX_TIME_MS`.
+    """
 
     start_ms: int
     end_ms: int
     step_ms: int
+
+    def __post_init__(self) -> None:
+        for name, time_ms in (("start", self.start_ms), ("end", self.end_ms), ("step", self.step_ms)):
+            if abs(time_ms) > MAX_TIME_MS:
+                raise ExecutionError(f"got {name} {time_ms} ms, wanted at most 2^53 from 1970")
 
     def grid(self) -> Grid:
         """Return the evaluation times."""
