@@ -18,15 +18,19 @@ from metricsmith.api.body import Bodies
 from metricsmith.api.context import AgentStatus, ApiContext, ApiLimits, MetricsPage
 from metricsmith.api.errors import ApiError, prometheus_error, translate, unavailable
 from metricsmith.api.exposition import MetricsPageApi
+from metricsmith.api.expressions import ExpressionApi
+from metricsmith.api.federate import FederateApi
 from metricsmith.api.ingest import IngestApi
 from metricsmith.api.messages import MessagesApi
 from metricsmith.api.openapi import OpenApi
 from metricsmith.api.prometheus import QueryApi
 from metricsmith.api.queries import Queries
 from metricsmith.api.routes import Operation
+from metricsmith.api.rules import RulesApi
 from metricsmith.api.series import SeriesApi
 from metricsmith.api.server_info import ServerInfoApi
 from metricsmith.api.status import StatusApi
+from metricsmith.api.targets import TargetsApi
 from metricsmith.api.workers import Workers
 from metricsmith.api.write import RemoteWriteApi
 
@@ -48,9 +52,13 @@ def create_app(context: ApiContext) -> Starlette:
     operations = [
         *StatusApi(context, Workers(1, 200)).operations(),
         *MetricsPageApi(context, Workers(1, 200)).operations(),
-        *QueryApi(context, queries, workers, bodies).operations(),
+        *QueryApi(context, queries, bodies).operations(),
         *SeriesApi(context, workers, bodies).operations(),
-        *ServerInfoApi(context).operations(),
+        *ExpressionApi(workers, bodies).operations(),
+        *FederateApi(context, queries, bodies).operations(),
+        *TargetsApi(context, workers, bodies).operations(),
+        *RulesApi(bodies).operations(),
+        *ServerInfoApi(context, workers, bodies).operations(),
         *MessagesApi(context, workers, bodies).operations(),
         *AggregateApi(context, queries, bodies).operations(),
         *IngestApi(context, bodies).operations(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from metricsmith.contracts import Emit, Store
 from metricsmith.model.clock import Clock
 from metricsmith.model.series import SeriesTable
+from metricsmith.model.targets import PoolStatus
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.promql.engine import Engine
 
@@ -15,11 +17,23 @@ DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
+class Replay:
+    """How far the replay of the journal is: sequence numbers, and Prometheus' word for the state."""
+
+    first: int = 0
+    end: int = 0
+    current: int = 0
+    state: Literal["waiting", "in progress", "done"] = "done"
+
+
+@dataclass(frozen=True, slots=True)
 class AgentStatus:
-    """What `/status` shows of the agent.
+    """What `/status` and Prometheus' status API show of the agent.
 
     `serving` is false while the journal is replayed and while the agent stops:
     answers would be incomplete then, so queries and pushes are refused.
+    `config_ms` is when the configuration was taken, `reload_failed_ms` when a
+    newer one was last refused, None when none was since.
     """
 
     mode: str
@@ -28,6 +42,9 @@ class AgentStatus:
     samples_accepted: int
     sources: tuple[str, ...] = ()
     serving: bool = True
+    config_ms: int = 0
+    reload_failed_ms: int | None = None
+    replay: Replay = Replay()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +63,8 @@ class ApiLimits:
     `max_bodies_bytes` is for all bodies that are held at one time, `max_answers_bytes`
     for all answers until they are read; `max_age_ms` is the store's retention: older
     samples would not be kept. `query_timeout_s` counts from arrival; queries that
-    took `log_slower_than_s` are logged, none when it is None.
+    took `log_slower_than_s` are logged, none when it is None. What is read without
+    the engine keeps to `max_samples` and `lookback_ms`.
     """
 
     max_body_bytes: int = 32 << 20
@@ -59,6 +77,8 @@ class ApiLimits:
     queued_queries: int = 200
     query_timeout_s: float = 120.0
     log_slower_than_s: float | None = 10.0
+    max_samples: int = 50_000_000
+    lookback_ms: int = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +89,9 @@ class ApiContext:
     cannot serve yet or now, and an empty text when it can. `reload` raises
     `ConfigError` with every problem when the new configuration cannot be used.
     `metrics_page` is asked at each request, so that a reload changes it.
-    `journal_bytes` returns what the journal takes on disk beside the store.
+    `journal_bytes` returns what the journal takes on disk beside the store, `pools`
+    the targets of each source that scrapes, `settings` the configuration as plain
+    data without secrets.
     """
 
     store: Store
@@ -83,4 +105,6 @@ class ApiContext:
     not_ready: Callable[[], str]
     metrics_page: Callable[[], MetricsPage] = MetricsPage
     journal_bytes: Callable[[], int] = int
+    pools: Callable[[], Sequence[PoolStatus]] = tuple
+    settings: Callable[[], Mapping[str, Any]] = dict
     limits: ApiLimits = field(default_factory=ApiLimits)

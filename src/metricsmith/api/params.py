@@ -90,6 +90,15 @@ class Params:
             raise bad_parameter(name, f"got {quoted(text)}, wanted {wanted}", quoted(text), wanted)
         return int(text)
 
+    def cut(self, name: str) -> int | None:
+        """Return where to cut a list, None where it stays whole; 0 leaves nothing, as Prometheus takes it."""
+        text = self.text(name)
+        if not text:
+            return None
+        if not text.removeprefix("-").isdecimal() or len(text) > 10:
+            raise bad_data(f"{name} must be a number")
+        return int(text) if int(text) >= 0 else None
+
 
 async def read_params(request: Request, bodies: Bodies) -> Params:
     """Return the parameters of a request.

@@ -12,22 +12,19 @@ from starlette.responses import Response
 
 from metricsmith.api.body import Bodies
 from metricsmith.api.context import ApiContext
-from metricsmith.api.errors import bad_data, bad_parameter, json_response
+from metricsmith.api.errors import bad_data, bad_parameter
 from metricsmith.api.jsonout import JsonChunks, query_answer
 from metricsmith.api.params import Params, read_params
 from metricsmith.api.queries import Queries
 from metricsmith.api.routes import DURATION, NUMBER, TIME, Operation, Parameter
-from metricsmith.api.schemas import QUERY, TEXT
-from metricsmith.api.workers import Workers
+from metricsmith.api.schemas import QUERY
 from metricsmith.model.selection import RaggedGroup
-from metricsmith.promql.parser import parse
-from metricsmith.promql.printer import format_expr
 from metricsmith.promql.progress import Progress
 from metricsmith.promql.result import Result
 
 GROUP = "Prometheus query API"
 ERRORS = {400: "Malformed request.", 422: "The query has no answer.", 503: "Time-out, or not ready."}
-_QUERY = Parameter("query", "PromQL expression.", required=True)
+QUERY_PARAMETER = Parameter("query", "PromQL expression.", required=True)
 _TIMEOUT = Parameter("timeout", "Longest time of the query; the server's limit stays.", DURATION)
 _LOOKBACK = Parameter("lookback_delta", "How far an instant selector looks back.", DURATION)
 _LIMIT = Parameter("limit", "Most series in the answer; 0 means all.", NUMBER)
@@ -38,13 +35,10 @@ MAX_LIMIT = 999_999_999
 class QueryApi:
     """Evaluates PromQL for clients."""
 
-    def __init__(
-        self, context: ApiContext, queries: Queries, workers: Workers, bodies: Bodies
-    ) -> None:
+    def __init__(self, context: ApiContext, queries: Queries, bodies: Bodies) -> None:
         self._context = context
         self._bodies = bodies
         self._queries = queries
-        self._workers = workers
 
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
@@ -57,7 +51,7 @@ class QueryApi:
                 "Evaluate an expression at one time.",
                 GROUP,
                 (
-                    _QUERY,
+                    QUERY_PARAMETER,
                     Parameter("time", "Evaluation time; now when absent.", TIME),
                     _TIMEOUT,
                     _LOOKBACK,
@@ -73,7 +67,7 @@ class QueryApi:
                 "Evaluate an expression at each step of a range of time.",
                 GROUP,
                 (
-                    _QUERY,
+                    QUERY_PARAMETER,
                     Parameter("start", "First time.", TIME, required=True),
                     Parameter("end", "Last time.", TIME, required=True),
                     Parameter("step", "Time between steps.", DURATION, required=True),
@@ -83,16 +77,6 @@ class QueryApi:
                 ),
                 answers=answers,
                 answer=QUERY,
-            ),
-            Operation(
-                "/api/v1/format_query",
-                both,
-                self._format_query,
-                "Return an expression as canonical text.",
-                GROUP,
-                (_QUERY,),
-                answers={200: "`data` is the text.", 400: "Not PromQL."},
-                answer=TEXT,
             ),
         ]
 
@@ -122,11 +106,6 @@ class QueryApi:
             self._context.engine.range, params.text("query"), start_ms, end_ms, step_ms, **_options(params)
         )
         return await self._answer(request, "range", params, evaluate)
-
-    async def _format_query(self, request: Request) -> Response:
-        query = (await self._params(request)).text("query")
-        text = await self._workers.run(lambda: format_expr(parse(query)))  # long texts take long
-        return json_response({"status": "success", "data": text})
 
     async def _params(self, request: Request) -> Params:
         return await read_params(request, self._bodies)

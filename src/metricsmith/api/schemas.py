@@ -87,4 +87,92 @@ OBJECT = prometheus({"type": "object"})
 NAMES = prometheus(TEXTS)
 SERIES = prometheus(listing(LABELS))
 TEXT = prometheus(STRING)
-ANY: Schema = prometheus({"type": ["object", "array"]})
+TREE = prometheus({"type": "object", "required": ["type"], "properties": {"type": STRING}})
+EMPTY_LIST = prometheus({"type": "array"})
+RULES = prometheus(record(groups={"type": "array"}))
+ALERTS = prometheus(record(alerts={"type": "array"}))
+ALERTMANAGERS = prometheus(
+    record(activeAlertmanagers={"type": "array"}, droppedAlertmanagers={"type": "array"})
+)
+TARGETS = prometheus(
+    record(
+        activeTargets=listing(
+            record(
+                discoveredLabels=LABELS,
+                labels=LABELS,
+                scrapePool=STRING,
+                scrapeUrl=STRING,
+                globalUrl=STRING,
+                lastError=STRING,
+                lastScrape=STRING,
+                lastScrapeDuration={"type": "number"},
+                health={"type": "string", "enum": ["up", "down", "unknown"]},
+                scrapeInterval=STRING,
+                scrapeTimeout=STRING,
+            )
+        ),
+        droppedTargets=listing(record(discoveredLabels=LABELS, scrapePool=STRING)),
+        droppedTargetCounts={"type": "object", "additionalProperties": COUNT},
+    )
+)
+TARGET_METADATA = prometheus(
+    listing(record({"metric": STRING}, target=LABELS, type=STRING, help=STRING, unit=STRING))
+)
+SCRAPE_POOLS = prometheus(record(scrapePools=TEXTS))
+BUILD_INFO = prometheus(
+    record(
+        version=STRING,
+        revision=STRING,
+        branch=STRING,
+        buildUser=STRING,
+        buildDate=STRING,
+        goVersion=STRING,
+        application=STRING,
+        applicationVersion=STRING,
+        pythonVersion=STRING,
+    )
+)
+RUNTIME_INFO = prometheus(
+    record(
+        startTime=STRING,
+        serverTime=STRING,
+        CWD=STRING,
+        hostname=STRING,
+        reloadConfigSuccess={"type": "boolean"},
+        lastConfigTime=STRING,
+        corruptionCount=COUNT,
+        goroutineCount=COUNT,
+        GOMAXPROCS=COUNT,
+        GOMEMLIMIT=COUNT,
+        GOGC=STRING,
+        GODEBUG=STRING,
+        storageRetention=STRING,
+    )
+)
+CONFIG = prometheus(record(yaml=STRING))
+FLAGS = prometheus(LABELS)
+_COUNTS = listing(record(name=STRING, value=COUNT))
+TSDB = prometheus(
+    record(
+        headStats=record(
+            numSeries=COUNT,
+            numLabelPairs=COUNT,
+            chunkCount=COUNT,
+            minTime={"type": "integer"},
+            maxTime={"type": "integer"},
+        ),
+        seriesCountByMetricName=_COUNTS,
+        labelValueCountByLabelName=_COUNTS,
+        memoryInBytesByLabelName=_COUNTS,
+        seriesCountByLabelValuePair=_COUNTS,
+    )
+)
+WAL_REPLAY = prometheus(
+    record(
+        min=COUNT,
+        max=COUNT,
+        current=COUNT,
+        state={"type": "string", "enum": ["waiting", "in progress", "done"]},
+    )
+)
+NOTIFICATIONS = prometheus(listing(record(text=STRING, date=STRING, active={"type": "boolean"})))

@@ -11,20 +11,18 @@ from starlette.responses import Response
 
 from metricsmith.api.body import Bodies
 from metricsmith.api.context import ApiContext
-from metricsmith.api.errors import ApiError, bad_data, bad_parameter, json_response
+from metricsmith.api.errors import bad_data, json_response
 from metricsmith.api.jsonout import JsonChunks, object_list
 from metricsmith.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, quoted, read_params
 from metricsmith.api.prometheus import ERRORS, GROUP, MAX_LIMIT, TRUNCATED
 from metricsmith.api.routes import NUMBER, TIME, Operation, Parameter
 from metricsmith.api.schemas import NAMES, OBJECT, SERIES
+from metricsmith.api.selectors import read_selectors
 from metricsmith.api.workers import Workers
-from metricsmith.errors import ParseError
 from metricsmith.model.matchers import Matcher
-from metricsmith.promql.parser import parse_selector
 
 T = TypeVar("T")
 
-MAX_SELECTORS = 100
 _ESCAPED = re.compile(r"U__(?:[^_]|__|_[0-9A-Fa-f]{1,5}_)*", re.DOTALL)
 _CODE = re.compile(r"_([0-9A-Fa-f]{1,5})?_")
 _START = Parameter("start", "Begin of the range; all times when absent.", TIME)
@@ -102,7 +100,7 @@ class SeriesApi:
         limit = _limit(params)
 
         def find() -> list[bytes]:
-            store, selectors = self._context.store, _selectors(params)
+            store, selectors = self._context.store, read_selectors(params)
             keys, warnings = _cut(_union(store.series(m, start_ms, end_ms) for m in selectors), limit)
             return object_list(keys, warnings)
 
@@ -122,13 +120,13 @@ class SeriesApi:
 
     async def _metadata(self, request: Request) -> Response:
         params = await self._params(request)
-        wanted, limit = params.text("metric"), _metadata_limit(params, "limit")
-        _metadata_limit(params, "limit_per_metric")  # each metric has one entry, so it cuts nothing
+        wanted, limit = params.text("metric"), params.cut("limit")
+        params.cut("limit_per_metric")  # each metric has one entry, so it cuts nothing
         known = self._context.store.metadata()
         names: Iterable[str] = ([wanted] if wanted in known else []) if wanted else sorted(known)
         entries = {
             name: [{"type": m.type.value, "unit": m.unit, "help": m.help}]
-            for name in list(names)[: limit if limit >= 0 else None]
+            for name in list(names)[:limit]
             for m in [known[name]]
         }
         return json_response({"status": "success", "data": entries})
@@ -140,7 +138,7 @@ class SeriesApi:
         limit = _limit(params)
 
         def answer() -> Response:
-            selectors = _selectors(params) or [()]
+            selectors = read_selectors(params) or [()]
             names, warnings = _cut(_union(find(m, start_ms, end_ms) for m in selectors), limit)
             body: dict[str, Any] = {"status": "success", "data": names}
             return json_response(body | ({"warnings": warnings} if warnings else {}))
@@ -175,34 +173,8 @@ def _range(params: Params) -> tuple[int, int]:
     return start_ms, end_ms
 
 
-def _selectors(params: Params) -> list[tuple[Matcher, ...]]:
-    texts = params.all("match[]")
-    if len(texts) > MAX_SELECTORS:
-        raise ApiError("bad_data", f"got {len(texts)} match[] parameters, wanted at most {MAX_SELECTORS}")
-    return [_selector(text) for text in texts]
-
-
-def _selector(text: str) -> tuple[Matcher, ...]:
-    try:
-        return parse_selector(text).matchers
-    except ParseError as error:
-        if "at least one non-empty matcher" in str(error):
-            raise bad_parameter("match[]", "match[] must contain at least one non-empty matcher") from None
-        raise bad_parameter("match[]", str(error)) from None
-
-
 def _limit(params: Params) -> int:
     return params.count("limit", 0, MAX_LIMIT)
-
-
-def _metadata_limit(params: Params, name: str) -> int:
-    """Return a limit, or -1 for none; here, unlike elsewhere, Prometheus takes 0 at its word."""
-    text = params.text(name)
-    if not text:
-        return -1
-    if not text.removeprefix("-").isdecimal() or len(text) > 10:
-        raise bad_data(f"{name} must be a number")
-    return max(-1, int(text))
 
 
 def _union(found: Iterable[list[T]]) -> list[T]:

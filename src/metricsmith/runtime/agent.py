@@ -14,6 +14,7 @@ from typing import Any
 import psutil
 
 from metricsmith import __version__, registry
+from metricsmith.api.context import Replay
 from metricsmith.config.load import Configuration, Part
 from metricsmith.contracts import Context, Store
 from metricsmith.errors import ConfigError, DiskFull, Problem
@@ -63,6 +64,8 @@ class Agent:
         self.journal.set_cursor("store", self.store.cursor())
         self.pipeline = Pipeline(self.journal, self.store, self.telemetry)
         self.sources = SourceRunner(self.pipeline, self.context)
+        self.replay = Replay(state="waiting")
+        self.config_ms = self.started_ms
         self._ticker: asyncio.Task[None] | None = None
         self._counted_cpu_s = 0.0
         self._describe_self()
@@ -98,6 +101,7 @@ class Agent:
             self.pipeline.processors = processors
             self.sources.supersede_all()
         self.configuration = new
+        self.config_ms = self.clock.now_ms()
 
     async def stop(self) -> None:
         """Stop sources, commit what they handed over, flush the store."""
@@ -125,6 +129,7 @@ class Agent:
 
     async def _replay(self, stop: asyncio.Event) -> None:
         first, end = self.store.cursor(), self.journal.next_sequence
+        self.replay = Replay(first, end, end)
         if first >= end:
             return
         log.info("replaying %d batches from the journal, from sequence %d", end - first, first)
@@ -132,11 +137,13 @@ class Agent:
         for sequence, batch in self.journal.replay(first):
             self.store.apply(batch, sequence)
             if self.clock.monotonic() - turn > REPLAY_TURN_S:
+                self.replay = Replay(first, end, sequence, "in progress")
                 self.store.tick(self.clock.now_ms())
                 await asyncio.sleep(0)
                 if stop.is_set():
                     return  # what was applied is flushed, the rest is replayed next time
                 turn = self.clock.monotonic()
+        self.replay = Replay(first, end, end)
         log.info("replay took %.1f s", self.clock.monotonic() - began)
 
     async def _tick_forever(self) -> None:

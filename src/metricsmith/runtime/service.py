@@ -10,6 +10,7 @@ from metricsmith.api.app import AgentStatus, ApiContext, ApiLimits, MetricsPage,
 from metricsmith.config import load_file
 from metricsmith.config.load import Configuration
 from metricsmith.config.settings import Settings
+from metricsmith.config.shown import shown
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.promql.engine import Engine, EngineConfig
@@ -28,6 +29,7 @@ class Service:
         self._stop = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
+        self._reload_failed_ms: int | None = None
 
     def request_stop(self) -> None:
         """Begin the orderly stop; called by signal handlers."""
@@ -95,9 +97,11 @@ class Service:
                 set_up_logging(new.settings.logging)
                 log_notes(new)
             except Exception:
+                self._reload_failed_ms = self.agent.clock.now_ms()
                 telemetry.set("metricsmith_config_last_reload_success", 0)
                 telemetry.count("metricsmith_config_reloads_total", result="failure")
                 raise
+            self._reload_failed_ms = None
             telemetry.set("metricsmith_config_last_reload_success", 1)
             telemetry.count("metricsmith_config_reloads_total", result="success")
             log.info("configuration reloaded from %s", file)
@@ -124,6 +128,8 @@ class Service:
             not_ready=agent.not_ready,
             metrics_page=self._metrics_page,
             journal_bytes=agent.journal.size_bytes,
+            pools=agent.sources.targets,
+            settings=lambda: shown(agent.configuration),
             limits=make_limits(settings),
         )
 
@@ -136,6 +142,9 @@ class Service:
             samples_accepted=agent.pipeline.accepted_samples,
             sources=tuple(agent.sources.names()),
             serving=agent.ready,
+            config_ms=agent.config_ms,
+            reload_failed_ms=self._reload_failed_ms,
+            replay=agent.replay,
         )
 
     def _metrics_page(self) -> MetricsPage:
@@ -179,6 +188,8 @@ def make_limits(settings: Settings) -> ApiLimits:
         queued_queries=query.max_queued,
         query_timeout_s=query.timeout / 1000,
         log_slower_than_s=None if slow_ms is None else slow_ms / 1000,
+        max_samples=query.max_samples,
+        lookback_ms=query.lookback,
     )
 
 

@@ -1,0 +1,177 @@
+"""Prometheus' API of targets: what is scraped, how it went, and the metrics that each has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from metricsmith.api.body import Bodies
+from metricsmith.api.context import ApiContext
+from metricsmith.api.errors import json_response
+from metricsmith.api.params import read_params
+from metricsmith.api.prometheus import ERRORS, GROUP
+from metricsmith.api.routes import NUMBER, Operation, Parameter
+from metricsmith.api.schemas import SCRAPE_POOLS, TARGET_METADATA, TARGETS
+from metricsmith.api.selectors import read_selector
+from metricsmith.api.workers import Workers
+from metricsmith.model.duration import format_duration
+from metricsmith.model.matchers import Matcher, MatchOp
+from metricsmith.model.metadata import Metadata
+from metricsmith.model.targets import PoolStatus, TargetStatus
+
+NEVER = "0001-01-01T00:00:00Z"
+"""What Prometheus answers as the time of a scrape that has not been."""
+RECENT_MS = 300_000
+"""A target has the metrics that it had so long ago."""
+SUFFIXES = ("_bucket", "_sum", "_count", "_total", "_created", "_info")
+
+
+class TargetsApi:
+    """Says what is scraped."""
+
+    def __init__(self, context: ApiContext, workers: Workers, bodies: Bodies) -> None:
+        self._context = context
+        self._workers = workers
+        self._bodies = bodies
+
+    def operations(self) -> list[Operation]:
+        """Return the operations of this group."""
+        return [
+            Operation(
+                "/api/v1/targets",
+                ("GET",),
+                self._targets,
+                "List what is scraped, and what relabel rules drop.",
+                GROUP,
+                (
+                    Parameter("state", "active, dropped or any; any other text selects nothing."),
+                    Parameter("scrapePool", "Only targets of this source."),
+                ),
+                answers={200: "`data.activeTargets`, `data.droppedTargets`."},
+                answer=TARGETS,
+            ),
+            Operation(
+                "/api/v1/targets/metadata",
+                ("GET",),
+                self._metadata,
+                "Type, unit and help of the metrics of each target.",
+                GROUP,
+                (
+                    Parameter("match_target", "Selector on the labels of targets."),
+                    Parameter("metric", "Only this metric."),
+                    Parameter("limit", "Most targets to look at.", NUMBER),
+                ),
+                answers={200: "`data` lists metrics of targets.", **ERRORS},
+                answer=TARGET_METADATA,
+            ),
+            Operation(
+                "/api/v1/scrape_pools",
+                ("GET",),
+                self._pools,
+                "List the sources that scrape.",
+                GROUP,
+                answers={200: "`data.scrapePools` lists names."},
+                answer=SCRAPE_POOLS,
+            ),
+        ]
+
+    async def _targets(self, request: Request) -> Response:
+        params = await read_params(request, self._bodies)
+        state, wanted = params.text("state").lower(), params.text("scrapePool")
+        pools = [pool for pool in self._context.pools() if wanted in ("", pool.name)]
+        active = [t for pool in pools for t in pool.active] if state in ("", "any", "active") else []
+        data: dict[str, Any] = {
+            "activeTargets": [_target(t) for t in active],
+            "droppedTargets": [],
+            "droppedTargetCounts": {pool.name: pool.dropped_count for pool in pools},
+        }
+        if state in ("", "any", "dropped"):
+            data["droppedTargets"] = [
+                _dropped(pool.name, labels) for pool in pools for labels in pool.dropped
+            ]
+        return _success(data)
+
+    async def _pools(self, request: Request) -> Response:
+        return _success({"scrapePools": [pool.name for pool in self._context.pools()]})
+
+    async def _metadata(self, request: Request) -> Response:
+        params = await read_params(request, self._bodies)
+        selector, metric = params.text("match_target"), params.text("metric")
+        matchers = read_selector("match_target", selector) if selector else ()
+        targets = _matching(self._context.pools(), matchers)[: params.cut("limit")]
+        return await self._workers.run(lambda: _success(self._entries(targets, metric)))
+
+    def _entries(self, targets: Sequence[TargetStatus], metric: str) -> list[dict[str, Any]]:
+        known = self._context.store.metadata()
+        if metric and metric not in known:
+            return []
+        end_ms = self._context.clock.now_ms()
+        entries = []
+        for target in targets:
+            own = [Matcher(name, MatchOp.EQ, value) for name, value in target.labels.items()]
+            names = self._context.store.label_values("__name__", own, end_ms - RECENT_MS, end_ms)
+            families = _families(names, known)
+            entries += [
+                _entry(target, family, known[family], metric)
+                for family in sorted(families)
+                if metric in ("", family)
+            ]
+        return entries
+
+
+def _target(target: TargetStatus) -> dict[str, Any]:
+    last = target.last
+    return {
+        "discoveredLabels": target.discovered,
+        "labels": target.labels,
+        "scrapePool": target.job,
+        "scrapeUrl": target.url,
+        "globalUrl": target.url,
+        "lastError": "" if last is None else last.error,
+        "lastScrape": NEVER if last is None else _rfc3339(last.time_ms),
+        "lastScrapeDuration": 0.0 if last is None else last.duration_s,
+        "health": target.health.value,
+        "scrapeInterval": format_duration(target.interval_ms),
+        "scrapeTimeout": format_duration(target.timeout_ms),
+    }
+
+
+def _dropped(pool: str, labels: Mapping[str, str]) -> dict[str, Any]:
+    return {"discoveredLabels": labels, "scrapePool": pool}
+
+
+def _rfc3339(time_ms: int) -> str:
+    time = datetime.fromtimestamp(time_ms // 1000, UTC).replace(microsecond=time_ms % 1000 * 1000)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _matching(pools: Iterable[PoolStatus], matchers: Sequence[Matcher]) -> list[TargetStatus]:
+    return [
+        target
+        for pool in pools
+        for target in pool.active
+        if all(m.matches(target.labels.get(m.name, "")) for m in matchers)
+    ]
+
+
+def _families(names: Iterable[str], known: Mapping[str, Metadata]) -> set[str]:
+    """Return the families with metadata that series of these names belong to."""
+    families: set[str] = set()
+    for name in names:
+        stems = [name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)]
+        families.update(family for family in (name, *stems) if family in known)
+    return families
+
+
+def _entry(target: TargetStatus, family: str, known: Metadata, metric: str) -> dict[str, Any]:
+    described = {"type": known.type.value, "help": known.help, "unit": known.unit}
+    named = {} if metric else {"metric": family}  # the caller knows it then
+    return {"target": target.labels, **named, **described}
+
+
+def _success(data: object) -> Response:
+    return json_response({"status": "success", "data": data})
