@@ -232,7 +232,7 @@ def test_every_aggregation_takes_its_parameter(op: str) -> None:
 )
 def test_experiments_can_be_switched_off(text: str) -> None:
     parse(text)
-    with pytest.raises(ParseError, match="the setting query.experimental allows it"):
+    with pytest.raises(ParseError, match="the setting query\\.experimental allows it"):
         parse(text, experimental=False)
 
 

@@ -304,8 +304,6 @@ def test_any_text_is_parsed_or_refused_as_a_query(text: str) -> None:
         parse(text)
     except ParseError as error:
         assert 0 <= error.position <= len(text)
-    except UnsupportedError:
-        pass
 
 
 def test_the_queries_of_the_pipeline_dashboard_are_read() -> None:

@@ -10,6 +10,7 @@ from metricsmith.promql.budget import Budget
 from metricsmith.promql.count_values import count_values
 from metricsmith.promql.rank import quantiles, select_extreme
 from metricsmith.promql.remarks import CallRemarks, bad_quantiles, bad_ratios
+from metricsmith.promql.sampling import limit_k, limit_ratio
 from metricsmith.promql.values import Scalar, String, Vector
 
 Aggregate: TypeAlias = Callable[[Vector, Any, tuple[str, ...], bool, Budget], Vector]
@@ -40,14 +41,28 @@ def _quantile(
     return quantiles(vector, parameter, labels, without)
 
 
+def _limit_k(
+    vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, budget: Budget
+) -> Vector:
+    return limit_k(vector, parameter, labels, without)
+
+
+def _limit_ratio(
+    vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, budget: Budget
+) -> Vector:
+    return limit_ratio(vector, parameter)
+
+
 AGGREGATIONS: dict[str, Aggregate] = {
     **{name: _plain(reduction) for name, reduction in REDUCTIONS.items()},
     "topk": _extreme(largest=True),
     "bottomk": _extreme(largest=False),
     "quantile": _quantile,
+    "limitk": _limit_k,
+    "limit_ratio": _limit_ratio,
     "count_values": count_values,
 }
-"""Implementations by name; what stands in `functions.AGGREGATIONS` and not here is not supported yet."""
+"""Implementations of all that stands in `functions.AGGREGATIONS`, by name."""
 
 
 def remark_on_parameter(op: str, parameter: Scalar | String | None, remarks: CallRemarks) -> None:

@@ -100,11 +100,11 @@ class Checker:
 
     def answer(self, expr: Expr) -> None:
         """Refuse a whole query that only a function could answer."""
-        while isinstance(expr, Paren):
-            expr = expr.expr
         self._extension_of("a bare range", expr)
 
     def _extension_of(self, user: str, expr: Expr) -> None:
+        while isinstance(expr, Paren):
+            expr = expr.expr
         if not isinstance(expr, MatrixSelector) or expr.selector.extension is None:
             return
         extension = expr.selector.extension

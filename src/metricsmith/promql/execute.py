@@ -11,10 +11,12 @@ from metricsmith.promql.aggregations import AGGREGATIONS, remark_on_parameter
 from metricsmith.promql.binary import operate
 from metricsmith.promql.budget import Budget
 from metricsmith.promql.implementations import IMPLEMENTATIONS, CallContext
+from metricsmith.promql.info import enrich
 from metricsmith.promql.over_windows import last_time, last_value, over_windows
 from metricsmith.promql.plan import (
     Apply,
     Constant,
+    Enrich,
     Fetch,
     Last,
     Negate,
@@ -109,6 +111,8 @@ class _Run:
                 return self._windows(node)
             case Last():
                 kernel = last_time if node.sample_times else last_value
+                if node.extended is not None:
+                    kernel = node.extended.value_at_end
                 return over_windows(inputs[0], kernel, (), self._budget)
             case Resample():
                 return _resampled(inputs[0], node, self._closed)
@@ -116,6 +120,8 @@ class _Run:
                 return _repeated(inputs[0], node.steps)
             case Apply():
                 return IMPLEMENTATIONS[node.function].run(self._context(node), *inputs)
+            case Enrich():
+                return enrich(inputs[0], inputs[1], node.selector, self._budget)
             case Negate():
                 return _negated(inputs[0])
             case Operate():
@@ -152,6 +158,7 @@ class _Run:
             self._closed,
             node.selector_labels,
             node.sample_times,
+            node.extended,
             CallRemarks(self._remarks, node.positions),
             self._budget,
         )

@@ -58,7 +58,6 @@ def _table() -> Iterator[Function]:
     yield from _plain("quantile_over_time", _S + _M)
     yield from _plain("double_exponential_smoothing", _M + _S + _S, experimental=True)
     yield from _plain("holt_winters", _M + _S + _S)
-    yield from _variadic("integral", _M + _S, 1, 2, experimental=True)
     yield from _plain("clamp", _V + _S + _S)
     yield from _plain("clamp_max clamp_min", _V + _S)
     yield from _variadic("round", _V + _S, 1, 2)

@@ -1,7 +1,7 @@
 """What each function of the language does: one table from names to implementations.
 
 An implementation gets what it may know of the call, and the values of its arguments. `functions.py` says
-which arguments those are; a function that stands there and not here is not supported yet.
+which arguments those are. Only `info` is not here: the planner makes a node of its own of it.
 """
 
 from __future__ import annotations
@@ -15,18 +15,35 @@ import numpy as np
 
 from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, Bool
-from metricsmith.promql import kernels, rates, trends
+from metricsmith.promql import kernels, rates, sample_times, trends
 from metricsmith.promql.budget import Budget
 from metricsmith.promql.dates import DATE_PARTS
-from metricsmith.promql.histograms import histogram_quantile
+from metricsmith.promql.extended import ExtendedRange
+from metricsmith.promql.histogram_fraction import histogram_fraction
+from metricsmith.promql.histograms import histogram_quantile, histogram_quantiles
 from metricsmith.promql.kernels import Kernel
 from metricsmith.promql.label_functions import label_join, label_replace
+from metricsmith.promql.label_sort import sort_by_label
 from metricsmith.promql.math_functions import ELEMENTWISE, clamp, clamp_max, clamp_min, round_to
 from metricsmith.promql.over_windows import over_windows
-from metricsmith.promql.remarks import SORT_IN_RANGE_QUERY, CallRemarks, bad_quantiles, non_counters
+from metricsmith.promql.remarks import (
+    SORT_IN_RANGE_QUERY,
+    CallRemarks,
+    bad_quantiles,
+    native_histograms_wanted,
+    non_counters,
+)
 from metricsmith.promql.series_labels import merge_same_labels, refuse_same_labels, without_names
 from metricsmith.promql.values import Grid, QueryTimes, RangeVector, Scalar, String, Value, Vector
 
+_KEEP_NAMES = {
+    "first_over_time": kernels.first_over_time,
+    "last_over_time": kernels.last_over_time,
+}
+_NATIVE_ONLY = (
+    *("histogram_avg", "histogram_count", "histogram_sum"),
+    *("histogram_stddev", "histogram_stdvar"),
+)
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
@@ -36,7 +53,8 @@ class CallContext:
 
     `selector_labels` is the key of the labels that the argument's selector
     demands with `=`; `sample_times` says that the argument holds the times of
-    the samples rather than their values; `prometheus_2` asks for the rules of
+    the samples rather than their values; `extended` is there when the argument
+    is an `anchored` or `smoothed` range; `prometheus_2` asks for the rules of
     Prometheus 2 where they differ.
     """
 
@@ -45,6 +63,7 @@ class CallContext:
     prometheus_2: bool
     selector_labels: bytes
     sample_times: bool
+    extended: ExtendedRange | None
     remarks: CallRemarks
     budget: Budget
 
@@ -66,11 +85,12 @@ class Implementation:
     wants_sample_times: bool = False
 
 
-def _over(kernel: Kernel, keeps_name: bool = False, of_counters: bool = False) -> Implementation:
+def _over(name: str, kernel: Kernel, keeps_name: bool = False, of_counters: bool = False) -> Implementation:
     def run(call: CallContext, *args: Value) -> Value:
         samples = next(a for a in args if isinstance(a, RangeVector))
         parameters = [a.values for a in args if isinstance(a, Scalar)]
-        found = over_windows(samples, kernel, parameters, call.budget)
+        used = kernel if call.extended is None else call.extended.kernel(name)
+        found = over_windows(samples, used, parameters, call.budget)
         if of_counters:
             call.remarks.inform(non_counters(found.keys), argument=0)
         return found if keeps_name else _nameless(found)
@@ -192,6 +212,40 @@ def _histogram_quantile(call: CallContext, quantile: Scalar, buckets: Vector) ->
     return histogram_quantile(quantile, buckets, call.grid.times(), call.remarks)
 
 
+def _sorted_by_label(descending: bool) -> Implementation:
+    def run(call: CallContext, vector: Vector, *labels: String) -> Value:
+        if vector.values.shape[1] != 1:
+            call.remarks.warn([SORT_IN_RANGE_QUERY])
+        return sort_by_label(vector, [label.value for label in labels], descending=descending)
+
+    return Implementation(run)
+
+
+def _of_two(choose: Callable[[F64, F64], F64]) -> Implementation:
+    def run(call: CallContext, left: Scalar, right: Scalar) -> Value:
+        return Scalar(choose(left.values, right.values))
+
+    return Implementation(run)
+
+
+def _of_native_histograms(name: str) -> Implementation:
+    def run(call: CallContext, vector: Vector) -> Value:
+        if vector.keys:
+            call.remarks.inform([native_histograms_wanted(name)], argument=0)
+        return Vector([], vector.values[:0])
+
+    return Implementation(run)
+
+
+def _histogram_fraction(call: CallContext, lower: Scalar, upper: Scalar, buckets: Vector) -> Value:
+    return histogram_fraction(lower, upper, buckets, call.remarks)
+
+
+def _histogram_quantiles(call: CallContext, buckets: Vector, label: String, *quantiles: Scalar) -> Value:
+    _check_label(call, label.value, "histogram_quantiles")
+    return histogram_quantiles(buckets, label.value, quantiles, call.grid.times(), call.remarks)
+
+
 def _check_label(call: CallContext, name: str, function: str) -> None:
     # Prometheus 3 takes any UTF-8 name.
     if not name or (call.prometheus_2 and not _LABEL_NAME.fullmatch(name)):
@@ -213,13 +267,15 @@ def _label_join(call: CallContext, vector: Vector, *texts: String) -> Value:
 
 def _table() -> dict[str, Implementation]:
     table: dict[str, Implementation] = {
-        name: _over(kernel) for module in (kernels, rates, trends) for name, kernel in module.TABLE.items()
+        name: _over(name, kernel)
+        for module in (kernels, rates, trends, sample_times)
+        for name, kernel in module.TABLE.items()
     }
-    table |= {name: _over(rates.TABLE[name], of_counters=True) for name in ("rate", "increase")}
-    table["last_over_time"] = _over(kernels.last_over_time, keeps_name=True)
-    table["first_over_time"] = _over(kernels.first_over_time, keeps_name=True)
+    table |= {name: _over(name, rates.TABLE[name], of_counters=True) for name in ("rate", "increase")}
+    table |= {name: _over(name, kernel, keeps_name=True) for name, kernel in _KEEP_NAMES.items()}
     table |= {name: _each(function) for name, function in ELEMENTWISE.items()}
     table |= {name: _date(part) for name, part in DATE_PARTS.items()}
+    table |= {name: _of_native_histograms(name) for name in _NATIVE_ONLY}
     table |= {
         "absent": Implementation(_absent),
         "absent_over_time": Implementation(_absent_over_time),
@@ -227,9 +283,13 @@ def _table() -> dict[str, Implementation]:
         "clamp_max": _each(clamp_max),
         "clamp_min": _each(clamp_min),
         "end": _constant(lambda call: call.query.end_ms / 1000),
+        "histogram_fraction": Implementation(_histogram_fraction),
         "histogram_quantile": Implementation(_histogram_quantile),
+        "histogram_quantiles": Implementation(_histogram_quantiles),
         "label_join": Implementation(_label_join),
         "label_replace": Implementation(_label_replace),
+        "max_of": _of_two(clamp_min),
+        "min_of": _of_two(clamp_max),
         "pi": _constant(lambda call: np.pi),
         "predict_linear": Implementation(_predict_linear, uses_time=True),
         "quantile_over_time": Implementation(_quantile_over_time),
@@ -237,6 +297,8 @@ def _table() -> dict[str, Implementation]:
         "round": Implementation(_round),
         "scalar": Implementation(_scalar),
         "sort": _sorted(descending=False),
+        "sort_by_label": _sorted_by_label(descending=False),
+        "sort_by_label_desc": _sorted_by_label(descending=True),
         "sort_desc": _sorted(descending=True),
         "start": _constant(lambda call: call.query.start_ms / 1000),
         "step": _constant(lambda call: call.query.step_ms / 1000),

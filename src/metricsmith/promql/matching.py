@@ -39,8 +39,8 @@ def match_vectors(node: Operate, left: Vector, right: Vector, budget: Budget) ->
     many, one = (right, left) if swapped else (left, right)
     if matching.fill_left is not None or matching.fill_right is not None:
         left_value, right_value = matching.fill_left, matching.fill_right
-        values = (right_value, left_value) if swapped else (left_value, right_value)
-        many, one = fill_missing(many, one, matching, values)
+        for_sides = (right_value, left_value) if swapped else (left_value, right_value)
+        many, one = fill_missing(many, one, matching, for_sides)
     many_signatures = signatures(many.keys, matching.labels, matching.on)
     sides = _one_side(one, _active(many, one), matching, "left" if swapped else "right")
     matches = sum(len(sides.rows.get(signature, ())) for signature in many_signatures)

@@ -309,4 +309,4 @@ class _Parser:
         # These matchers only restrict the labels that info() adds, so they may match everything.
         if self._tokens.current.kind != "{":
             self._tokens.unexpected('call to "info"', "label selectors only")
-        return modified(self._tokens, self._checker, Typed(selector(self._tokens), ValueType.INSTANT))
+        return Typed(selector(self._tokens), ValueType.INSTANT)

@@ -12,6 +12,8 @@ from typing import TypeAlias
 from metricsmith.model.duration import format_duration
 from metricsmith.model.matchers import Matcher
 from metricsmith.promql.ast import Matching
+from metricsmith.promql.extended import ExtendedRange
+from metricsmith.promql.info import InfoSelector
 from metricsmith.promql.values import Grid, QueryTimes
 
 Positions: TypeAlias = tuple[int, ...]
@@ -69,12 +71,15 @@ class Windows:
 
 @dataclass(frozen=True, slots=True)
 class Last:
-    """The last value of each window, or its time."""
+    """The last value of each window, or its time; between two samples where the selector is extended."""
 
     inputs: tuple[int, ...]
     sample_times: bool
+    extended: ExtendedRange | None = None
 
     def __str__(self) -> str:
+        if self.extended is not None:
+            return f"value between samples of #{self.inputs[0]}"
         return f"{'time of ' if self.sample_times else ''}last sample of #{self.inputs[0]}"
 
 
@@ -112,10 +117,23 @@ class Apply:
     grid: Grid
     selector_labels: bytes
     sample_times: bool
+    extended: ExtendedRange | None = None
     positions: Positions = field(default=(), compare=False)
 
     def __str__(self) -> str:
-        return f"{self.function}({', '.join(f'#{i}' for i in self.inputs)})"
+        extension = f"{self.extended.extension} " if self.extended is not None else ""
+        return f"{extension}{self.function}({', '.join(f'#{i}' for i in self.inputs)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Enrich:
+    """`info()`: a vector, and the times of the info series' samples."""
+
+    inputs: tuple[int, ...]
+    selector: InfoSelector
+
+    def __str__(self) -> str:
+        return f"info(#{self.inputs[0]}, #{self.inputs[1]})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +182,9 @@ class Reduce:
         return f"{self.op}{shown} ({', '.join(f'#{i}' for i in self.inputs)})"
 
 
-Node: TypeAlias = Constant | Text | Windows | Last | Resample | Repeat | Apply | Negate | Operate | Reduce
+Node: TypeAlias = (
+    Constant | Text | Windows | Last | Resample | Repeat | Apply | Enrich | Negate | Operate | Reduce
+)
 
 
 @dataclass(frozen=True, slots=True)

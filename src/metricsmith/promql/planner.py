@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from metricsmith.errors import ExecutionError, QueryLimitExceeded, UnsupportedError
+from metricsmith.errors import ExecutionError, QueryLimitExceeded
 from metricsmith.model.labels import NAME_LABEL, encode_labels
 from metricsmith.model.matchers import MatchOp
-from metricsmith.promql.aggregations import AGGREGATIONS
 from metricsmith.promql.arithmetic import ARITHMETIC
 from metricsmith.promql.ast import (
     Aggregation,
@@ -24,10 +23,13 @@ from metricsmith.promql.ast import (
     Unary,
     VectorSelector,
 )
+from metricsmith.promql.extended import ExtendedRange
 from metricsmith.promql.implementations import IMPLEMENTATIONS
+from metricsmith.promql.info import InfoSelector
 from metricsmith.promql.plan import (
     Apply,
     Constant,
+    Enrich,
     Fetch,
     Last,
     Negate,
@@ -62,7 +64,6 @@ def plan_query(expr: Expr, query: QueryTimes, settings: PlanSettings) -> Plan:
     """Return the plan of an expression evaluated at the query's times.
 
     Raises:
-        UnsupportedError: it needs something that is not supported yet.
         QueryLimitExceeded: a subquery has too many steps.
     """
     builder = _Builder(query, settings)
@@ -116,7 +117,11 @@ class _Builder:
             case VectorSelector():
                 return self._last(expr, sample_times=False)
             case MatrixSelector():
-                return self._windows(expr.selector, self._range_ms(expr.range), markers=False)
+                range_ms = self._range_ms(expr.range)
+                extended = self._extended(expr.selector, range_ms)
+                if extended is not None:
+                    return self._wide_windows(expr.selector, extended)
+                return self._windows(expr.selector, range_ms, markers=False)
             case Subquery():
                 return self._subquery(expr)
             case Binary():
@@ -167,13 +172,29 @@ class _Builder:
             raise ExecutionError(f"got a time of {time_ms} ms by @ and offset, wanted at most 2^62 from 1970")
         return Grid.single(time_ms), False
 
-    def _windows(self, selector: VectorSelector, range_ms: int, markers: bool) -> int:
+    def _windows(self, selector: VectorSelector, range_ms: int, markers: bool, after_ms: int = 0) -> int:
         ends, varies = self._ends(selector.at, selector.offset)
+        ends = ends.shifted(after_ms)
         earliest = ends.start_ms - range_ms + (0 if self._settings.closed_windows else 1)
         fetch = Fetch(selector.matchers, earliest, ends.end_ms)
         return self._add(Windows(fetch, ends, range_ms, markers), varies)
 
+    def _extended(self, selector: VectorSelector, range_ms: int) -> ExtendedRange | None:
+        if selector.extension is None:
+            return None
+        after_ms = self._settings.lookback_ms if selector.extension == "smoothed" else 0
+        return ExtendedRange(selector.extension, range_ms, after_ms)
+
+    def _wide_windows(self, selector: VectorSelector, extended: ExtendedRange) -> int:
+        wide_ms = self._settings.lookback_ms + extended.range_ms + extended.after_ms
+        return self._windows(selector, wide_ms, markers=False, after_ms=extended.after_ms)
+
     def _last(self, selector: VectorSelector, sample_times: bool) -> int:
+        extended = self._extended(selector, 0)
+        # An anchor is for ranges: the last sample is what it says anyway.
+        if extended is not None and extended.extension == "smoothed":
+            windows = self._wide_windows(selector, extended)
+            return self._add(Last((windows,), sample_times, extended), self._varies[windows])
         windows = self._windows(selector, self._settings.lookback_ms, markers=True)
         return self._add(Last((windows,), sample_times), self._varies[windows])
 
@@ -214,17 +235,15 @@ class _Builder:
         return Operate(expr.op, inputs, expr.return_bool, expr.return_bool or not keeps, matching)
 
     def _aggregation(self, expr: Aggregation) -> int:
-        if expr.op not in AGGREGATIONS:
-            raise UnsupportedError(f"not supported yet: {expr.op}")
         parts = [expr.expr] if expr.param is None else [expr.param, expr.expr]
         inputs, varies = self._together([self.build(part) for part in parts])
         positions = expr.span.start, *(part.span.start for part in parts)
         return self._add(Reduce(expr.op, inputs, expr.grouping, expr.without, positions), varies)
 
     def _call(self, expr: Call) -> int:
-        implementation = IMPLEMENTATIONS.get(expr.function)
-        if implementation is None:
-            raise UnsupportedError(f"not supported yet: {expr.function}()")
+        if expr.function == "info":
+            return self._info(expr)
+        implementation = IMPLEMENTATIONS[expr.function]
         selector = _selector(expr.args[0]) if implementation.wants_sample_times else None
         if selector is not None:
             inputs, varies = self._together([self._last(selector, sample_times=True)])
@@ -232,14 +251,30 @@ class _Builder:
             inputs, varies = self._together([self.build(a) for a in expr.args], implementation.uses_time)
         grid = self._grid if varies else Grid.single(self._grid.start_ms)
         positions = expr.span.start, *(arg.span.start for arg in expr.args)
-        node = Apply(expr.function, inputs, grid, _demanded_labels(expr), selector is not None, positions)
+        demanded, ranges = _demanded_labels(expr), filter(None, map(self._extended_argument, expr.args))
+        sampled, extended = selector is not None, next(ranges, None)
+        node = Apply(expr.function, inputs, grid, demanded, sampled, extended, positions)
         return self._add(node, varies)
+
+    def _extended_argument(self, expr: Expr) -> ExtendedRange | None:
+        while isinstance(expr, Paren):
+            expr = expr.expr
+        if not isinstance(expr, MatrixSelector):
+            return None
+        return self._extended(expr.selector, self._range_ms(expr.range))
+
+    def _info(self, expr: Call) -> int:
+        written = expr.args[1] if len(expr.args) > 1 else None
+        wanted = InfoSelector.of(written.matchers if isinstance(written, VectorSelector) else None)
+        infos = self._last(VectorSelector("", wanted.matchers, expr.span), sample_times=True)
+        inputs, varies = self._together([self.build(expr.args[0]), infos])
+        return self._add(Enrich(inputs, wanted), varies)
 
 
 def _selector(expr: Expr) -> VectorSelector | None:
     while isinstance(expr, Paren):
         expr = expr.expr
-    return expr if isinstance(expr, VectorSelector) else None
+    return expr if isinstance(expr, VectorSelector) and expr.extension != "smoothed" else None
 
 
 def _demanded_labels(expr: Call) -> bytes:

@@ -20,7 +20,7 @@ def select_extreme(
     NaN comes after every number. Of equal values the series earlier in the
     input wins. Series come in groups; at a single step, best first.
     """
-    sizes = _whole_numbers(parameter.values)
+    sizes = whole_numbers(parameter.values)
     if not vector.keys:
         return vector
     mask = np.zeros(vector.values.shape, dtype=np.bool_)
@@ -40,7 +40,7 @@ def _best_first(ranked: F64) -> I64:
     return np.argsort(-ranked.ravel(), kind="stable")
 
 
-def _whole_numbers(values: F64) -> I64:
+def whole_numbers(values: F64) -> I64:
     """Return k at each step as whole numbers, 0 where below 1."""
     bad = ~(np.abs(values) < 2.0**63)
     if bad.any():
@@ -69,12 +69,12 @@ def _extreme(values: F64, present: Bool | None, sizes: I64) -> Bool:
     )
     threshold = np.take_along_axis(ordered, (rows - np.maximum(wanted, 1))[None, :], 0)
     chosen: Bool = numbers & (values > threshold) & (wanted > 0)
-    chosen |= _first_of(numbers & (values == threshold), wanted - chosen.sum(axis=0))
-    chosen |= _first_of(nan, sizes - found)
+    chosen |= first_of(numbers & (values == threshold), wanted - chosen.sum(axis=0))
+    chosen |= first_of(nan, sizes - found)
     return chosen
 
 
-def _first_of(candidates: Bool, wanted: I64) -> Bool:
+def first_of(candidates: Bool, wanted: I64) -> Bool:
     """Return the first `wanted` marked rows of each column."""
     return candidates & (candidates.cumsum(axis=0) <= wanted)
 

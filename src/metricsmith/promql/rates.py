@@ -20,7 +20,7 @@ def rate(windows: Windows) -> KernelResult:
 def increase(windows: Windows) -> KernelResult:
     """Return the growth of a counter, resets added back, extrapolated to the window's edges."""
     growth = windows.at(windows.last) - windows.at(windows.first)
-    _add_resets(growth, windows)
+    add_resets(growth, windows)
     return _extrapolated(windows, growth, counter=True)
 
 
@@ -47,7 +47,7 @@ def _last_two(windows: Windows) -> tuple[F64, F64, F64]:
     return windows.at(before), windows.at(windows.last), seconds
 
 
-def _add_resets(growth: F64, windows: Windows) -> None:
+def add_resets(growth: F64, windows: Windows) -> None:
     """Add to each window's growth the counts that were lost at resets inside it.
 
     A sample below its predecessor is a restart from zero, so the predecessor

@@ -141,6 +141,11 @@ def bad_bucket(bound: str) -> str:
     return f'bucket label "le" is missing or has a malformed value of {_quoted(bound)}'
 
 
+def native_histograms_wanted(function: str) -> str:
+    """Return the info on a function that only native histograms could answer: here are none."""
+    return f"{function} ignores floats and native histograms are not supported, so it has no result"
+
+
 def non_counters(keys: Iterable[bytes]) -> list[str]:
     """Return an info for each metric name among series that no counter should have."""
     names = {key.partition(PAIR)[0] for key in keys}
