@@ -117,7 +117,7 @@ class _Builder:
             case VectorSelector():
                 return self._last(expr, sample_times=False)
             case MatrixSelector():
-                range_ms = self._range_ms(expr.range)
+                range_ms = self._positive_ms(expr.range, "range")
                 extended = self._extended(expr.selector, range_ms)
                 if extended is not None:
                     return self._wide_windows(expr.selector, extended)
@@ -155,11 +155,11 @@ class _Builder:
     def _ms(self, expr: Expr | None) -> int:
         return 0 if expr is None else duration_ms(expr, self._query)
 
-    def _range_ms(self, expr: Expr) -> int:
-        range_ms = self._ms(expr)
-        if range_ms <= 0:
-            raise ExecutionError(f"got a range of {range_ms} ms, wanted one above zero")
-        return range_ms
+    def _positive_ms(self, expr: Expr, what: str) -> int:
+        length_ms = self._ms(expr)
+        if length_ms <= 0:
+            raise ExecutionError(f"got a {what} of {length_ms} ms, wanted one above zero")
+        return length_ms
 
     def _ends(self, at: At | None, offset: Expr | None) -> tuple[Grid, bool]:
         """Return where windows end, and whether that varies from step to step."""
@@ -200,8 +200,10 @@ class _Builder:
 
     def _subquery(self, expr: Subquery) -> int:
         ends, varies = self._ends(expr.at, expr.offset)
-        range_ms = self._range_ms(expr.range)
-        step = self._ms(expr.step) or self._settings.subquery_step_ms
+        range_ms = self._positive_ms(expr.range, "range")
+        step = self._settings.subquery_step_ms
+        if expr.step is not None:
+            step = self._positive_ms(expr.step, "step")
         earliest = ends.start_ms - range_ms
         start = -(-earliest // step) * step
         if start == earliest and not self._settings.closed_windows:
@@ -261,7 +263,7 @@ class _Builder:
             expr = expr.expr
         if not isinstance(expr, MatrixSelector):
             return None
-        return self._extended(expr.selector, self._range_ms(expr.range))
+        return self._extended(expr.selector, self._positive_ms(expr.range, "range"))
 
     def _info(self, expr: Call) -> int:
         written = expr.args[1] if len(expr.args) > 1 else None
