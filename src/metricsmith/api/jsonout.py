@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import compress, pairwise
 
 import numpy as np
@@ -27,10 +27,10 @@ _TO_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
 _PLAIN_FROM, _PLAIN_BELOW = 1e-5, 1e16  # in this range orjson writes no exponent
 
 
-def query_answer(result: Result) -> list[bytes]:
-    """Return the JSON body of a query's answer, in chunks."""
+def query_answer(result: Result, stats: Mapping[str, object] | None = None) -> list[bytes]:
+    """Return the JSON body of a query's answer, in chunks; with what it took, where somebody asks."""
     head = b'{"status":"success","data":{"resultType":"%s","result":' % result.type.encode()
-    tail = "}"
+    tail = "}" if stats is None else f',"stats":{orjson.dumps(stats).decode()}}}'
     for name, remarks in (("warnings", result.warnings), ("infos", result.infos)):
         if remarks:
             tail += f',"{name}":{orjson.dumps(remarks).decode()}'

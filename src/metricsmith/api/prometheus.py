@@ -28,6 +28,7 @@ QUERY_PARAMETER = Parameter("query", "PromQL expression.", required=True)
 _TIMEOUT = Parameter("timeout", "Longest time of the query; the server's limit stays.", DURATION)
 _LOOKBACK = Parameter("lookback_delta", "How far an instant selector looks back.", DURATION)
 _LIMIT = Parameter("limit", "Most series in the answer; 0 means all.", NUMBER)
+_STATS = Parameter("stats", "Any text, such as `all`: say what the query took.")
 TRUNCATED = "results truncated due to limit"
 MAX_LIMIT = 999_999_999
 
@@ -56,6 +57,7 @@ class QueryApi:
                     _TIMEOUT,
                     _LOOKBACK,
                     _LIMIT,
+                    _STATS,
                 ),
                 answers=answers,
                 answer=QUERY,
@@ -74,6 +76,7 @@ class QueryApi:
                     _TIMEOUT,
                     _LOOKBACK,
                     _LIMIT,
+                    _STATS,
                 ),
                 answers=answers,
                 answer=QUERY,
@@ -115,8 +118,14 @@ class QueryApi:
     ) -> Response:
         limit = params.count("limit", 0, MAX_LIMIT)
 
+        clock, wants_stats = self._context.clock, bool(params.text("stats"))
+        arrived = clock.monotonic()
+
         def answer(progress: Progress, timeout_s: float) -> list[bytes]:
-            return query_answer(_cut(evaluate(progress=progress, timeout_s=timeout_s), limit))
+            began = clock.monotonic()
+            result = _cut(evaluate(progress=progress, timeout_s=timeout_s), limit)
+            took = _stats(progress, began - arrived, clock.monotonic() - began) if wants_stats else None
+            return query_answer(result, took)
 
         timeout_s = params.duration_ms("timeout") / 1000 if params.text("timeout") else None
         return JsonChunks(await self._queries.run(request, kind, params.text("query"), answer, timeout_s))
@@ -129,6 +138,22 @@ def _options(params: Params) -> dict[str, Any]:
         if options["lookback_ms"] <= 0:
             raise bad_parameter("lookback_delta", "it must be above zero")
     return options
+
+
+def _stats(progress: Progress, queued_s: float, evaluated_s: float) -> dict[str, Any]:
+    """Return what a query took, in seconds and samples, in Prometheus' words."""
+    inner_s = sum(step.seconds for step in progress.steps)
+    return {
+        "timings": {
+            "evalTotalTime": evaluated_s,
+            "resultSortTime": 0.0,
+            "queryPreparationTime": max(0.0, evaluated_s - inner_s),
+            "innerEvalTime": inner_s,
+            "execQueueTime": queued_s,
+            "execTotalTime": queued_s + evaluated_s,
+        },
+        "samples": {"totalQueryableSamples": progress.samples, "peakSamples": progress.peak_samples},
+    }
 
 
 def _cut(result: Result, limit: int) -> Result:

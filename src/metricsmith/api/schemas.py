@@ -82,7 +82,19 @@ BUCKETS = record(
     interval=STRING,
     series=listing(record(service=STRING, tags=LABELS, buckets=listing(record(start=STRING, value=VALUE)))),
 )
-QUERY = prometheus(record(resultType=STRING, result={"type": "array"}))
+_SECONDS = {"type": "number", "minimum": 0}
+_STATS = record(
+    timings=record(
+        evalTotalTime=_SECONDS,
+        resultSortTime=_SECONDS,
+        queryPreparationTime=_SECONDS,
+        innerEvalTime=_SECONDS,
+        execQueueTime=_SECONDS,
+        execTotalTime=_SECONDS,
+    ),
+    samples=record(totalQueryableSamples=COUNT, peakSamples=COUNT),
+)
+QUERY = prometheus(record({"stats": _STATS}, resultType=STRING, result={"type": "array"}))
 OBJECT = prometheus({"type": "object"})
 NAMES = prometheus(TEXTS)
 SERIES = prometheus(listing(LABELS))

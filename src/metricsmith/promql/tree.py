@@ -115,8 +115,8 @@ def _selector(node: VectorSelector) -> dict[str, Any]:
         "offset": _millis(node.offset),
         "matchers": [{"name": m.name, "value": m.value, "type": m.op.value} for m in matchers],
         **_at(node.at),
-        "anchored": False,
-        "smoothed": False,
+        "anchored": node.extension == "anchored",
+        "smoothed": node.extension == "smoothed",
     }
 
 
@@ -136,7 +136,7 @@ def _matching(matching: Matching | None) -> dict[str, Any] | None:
         "labels": matching.labels,
         "on": matching.on,
         "include": matching.include,
-        "fillValues": {"lhs": None, "rhs": None},
+        "fillValues": {"lhs": matching.fill_left, "rhs": matching.fill_right},
     }
 
 
