@@ -127,6 +127,10 @@ def test_every_mistake_is_reported_in_file_order() -> None:
         ({"METRICSMITH_RULES_FILES": "a.yml, b.yml"}, ("rules", "files", ("a.yml", "b.yml"))),
         ({"METRICSMITH_ALERTS_ENABLED": "false"}, ("alerts", "enabled", False)),
         ({"METRICSMITH_STORAGE_PASSWORD": "123"}, ("storage", "password", "123")),
+        ({"METRICSMITH_STORAGE_DATABASE": "123"}, ("storage", "database", "123")),
+        ({"METRICSMITH_SERVICE_NAME": "2024-13-45"}, ("service", "name", "2024-13-45")),
+        ({"METRICSMITH_STORAGE_MAX_DISK": "4096"}, ("storage", "max_disk", 4096)),
+        ({"METRICSMITH_ALERTS_ENABLED": "Off"}, ("alerts", "enabled", False)),
     ],
 )
 def test_environment_overrides_the_file(environment: dict[str, str], wanted: tuple[str, str, object]) -> None:
@@ -141,6 +145,32 @@ def test_bad_variable_is_named_instead_of_the_file() -> None:
         'environment variable METRICSMITH_INTERVAL: service.interval: got "soon", '
         "wanted a duration such as 15s, 5m or 1h30m"
     ]
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "wanted"),
+    [
+        ("INTERVAL", "2024-13-45", 'service.interval: got "2024-13-45", wanted a duration'),
+        ("INTERVAL", "[" * 5000, "service.interval: got "),
+        ("BATCH_SIZE", "[" * 5000, "performance.batch_size: got "),
+        ("BATCH_SIZE", "9" * 5000, "performance.batch_size: got "),
+        ("BATCH_SIZE", "1.5", 'performance.batch_size: got "1.5", wanted a whole number'),
+        ("ALERTS_ENABLED", "2024-13-45", "alerts.enabled: got "),
+        ("LOG_LEVEL", "off", 'logging.level: got "off", wanted one of trace'),
+        ("COLLECTION_SYSTEM", "disk_usage,cpu", 'collection.system[1]: got "cpu", wanted one of cpu_usage'),
+    ],
+)
+def test_odd_values_of_variables_are_mistakes_like_others(variable: str, value: str, wanted: str) -> None:
+    (found,) = problems("collection: {system: [cpu_usage, disk_usage]}", {f"METRICSMITH_{variable}": value})
+    assert found.startswith(f"environment variable METRICSMITH_{variable}: {wanted}")
+
+
+def test_a_variable_does_not_hide_that_the_file_is_wrong() -> None:
+    for text, path in (("service: 5", "service"), ("server: {metrics: [a]}", "server.metrics")):
+        environment = {"METRICSMITH_INTERVAL": "10s", "METRICSMITH_SERVER_METRICS_PREFIX": "a_"}
+        (found,) = problems(text, environment)
+        assert found.startswith(f"m.yaml:1: {path}: got ")
+        assert "wanted a mapping" in found
 
 
 def test_unknown_variable_is_noted_with_the_nearest_name() -> None:

@@ -8,12 +8,12 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from metricsmith.config.settings import Settings
 from metricsmith.errors import Problem
-from metricsmith.model.settings_types import nested_model
+from metricsmith.model.settings_types import DurationMs, SizeBytes, has_type, nested_model
 
 PREFIX = "METRICSMITH_"
 OLD_PREFIX = "PLANTD_MODULE_METRIC_"
@@ -30,6 +30,9 @@ SHORT_NAMES: dict[str, tuple[str, ...]] = {
     "LOG_LEVEL": ("logging", "level"),
     "LOG_FORMAT": ("logging", "format"),
 }
+# As in YAML.
+_BOOLEANS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+_INTEGER = re.compile(r"[+-]?[0-9]{1,30}")
 # Kubernetes sets these for a service that is called metricsmith.
 _FROM_KUBERNETES = re.compile(r"(SERVICE_HOST|SERVICE_PORT.*|PORT|PORT_\d+.*)")
 
@@ -90,26 +93,24 @@ def _paths(model: type[BaseModel], above: tuple[str, ...]) -> Iterator[tuple[str
 
 
 def _value(path: tuple[str, ...], text: str) -> Any:
-    annotation = _annotation(path)
-    if annotation is tuple or typing.get_origin(annotation) is tuple:
+    """Return what the text means for that setting; the text itself where it means nothing."""
+    field = _field(path)
+    if typing.get_origin(field.annotation) is tuple:
         return [part.strip() for part in text.split(",") if part.strip()]
-    if annotation is str or _is_secret(annotation):
+    if has_type(field, DurationMs) or has_type(field, SizeBytes):
         return text
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    return value if isinstance(value, bool | int | float) else text
+    kinds = (field.annotation, *typing.get_args(field.annotation))
+    if bool in kinds:
+        return _BOOLEANS.get(text.strip().lower(), text)
+    if int in kinds and _INTEGER.fullmatch(text.strip()):
+        return int(text)
+    return text
 
 
-def _is_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or SecretStr in typing.get_args(annotation)
-
-
-def _annotation(path: tuple[str, ...]) -> Any:
+def _field(path: tuple[str, ...]) -> FieldInfo:
     model: type[BaseModel] = Settings
     for part in path[:-1]:
         nested = nested_model(model.model_fields[part].annotation)
         assert nested is not None
         model = nested
-    return model.model_fields[path[-1]].annotation
+    return model.model_fields[path[-1]]

@@ -95,11 +95,14 @@ class _Checker:
         for path, (variable, value) in overrides.items():
             section = self.document.data
             for part in path[:-1]:
-                if not isinstance(section.get(part), dict):
+                if section.get(part) is None:
                     section[part] = {}
                 section = section[part]
-            section[path[-1]] = value
-            self.origins.variables[path] = variable
+                if not isinstance(section, dict):
+                    break  # that the file has no mapping here is told, and a variable does not mend it
+            else:
+                section[path[-1]] = value
+                self.origins.variables[path] = variable
 
     def check(self, unknown_variables: list[Problem]) -> Configuration:
         data = {key: value for key, value in self.document.data.items() if value is not None}
