@@ -14,6 +14,7 @@ from metricsmith.model.metadata import Metadata
 from metricsmith.wire.protobuf import bytes_field, varint
 from metricsmith.wire.remote_write_message import STALE_BITS, type_number
 
+U64 = NDArray[np.uint64]
 NO_METADATA: Mapping[str, Metadata] = {}
 _HEAD = bytes([0x12, 0, 0x09])
 _TIME_AT = 11
@@ -40,22 +41,35 @@ def encode_write_request(
         labels, counts: S, from `encode_series_labels`, and samples of each.
         times, values, stale: (P,), P the sum of `counts`.
     """
-    offsets, samples = _encode_samples(times, values, stale)
+    parts = encode_time_series(labels, counts, times, value_bits(values, stale))
+    parts += (bytes_field(3, _encode_metadata(n, m)) for n, m in metadata.items())
+    return bytes(cramjam.snappy.compress_raw(b"".join(parts)))
+
+
+def encode_time_series(labels: Sequence[bytes], counts: Sequence[int], times: I64, bits: U64) -> list[bytes]:
+    """Return TimeSeries as field 1 of a message, in parts: a WriteRequest has them there, and a QueryResult.
+
+    Shapes:
+        as in `encode_write_request`; bits: (P,) from `value_bits`.
+    """
+    offsets, samples = _encode_samples(times, bits)
     parts: list[bytes] = []
     first = 0
     for label_bytes, count in zip(labels, counts, strict=True):
         begin, end = offsets[first], offsets[first + count]
         parts += (b"\x0a", varint(len(label_bytes) + end - begin), label_bytes, samples[begin:end])
         first += count
-    parts += (bytes_field(3, _encode_metadata(n, m)) for n, m in metadata.items())
-    return bytes(cramjam.snappy.compress_raw(b"".join(parts)))
+    return parts
 
 
-def _encode_samples(times: I64, values: F64, stale: Bool | None) -> tuple[list[int], bytes]:
-    # Where each sample begins (and the last ends), and all sample fields one after another.
+def value_bits(values: F64, stale: Bool | None) -> U64:
+    """Return values as the bits that travel: a staleness marker is a NaN with a payload of its own."""
     bits = np.asarray(values, dtype=np.float64).view(np.uint64)
-    if stale is not None:
-        bits = np.where(stale, np.uint64(STALE_BITS), bits)
+    return bits if stale is None else np.where(stale, np.uint64(STALE_BITS), bits)
+
+
+def _encode_samples(times: I64, bits: U64) -> tuple[list[int], bytes]:
+    # Where each sample begins (and the last ends), and all sample fields one after another.
     width = _varint_bytes(times)
     rows = np.zeros((len(times), _TIME_AT + 1 + 10), dtype=np.uint8)
     rows[:, 0], rows[:, 1], rows[:, 2], rows[:, _TIME_AT] = _HEAD[0], 10 + width, _HEAD[2], 0x10
