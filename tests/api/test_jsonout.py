@@ -77,7 +77,14 @@ def test_label_sets_are_read_back(labels: dict[str, str]) -> None:
     assert json.loads(labels_text(encode_labels(labels))) == labels
 
 
-TIMES = st.lists(st.integers(-(2**53), 2**53), min_size=1, max_size=6, unique=True).map(sorted)
+NOW_MS = 1_700_000_000_000
+ANY_TIME = st.integers(-(2**53), 2**53)
+OUR_TIME = st.integers(NOW_MS, NOW_MS + 5000) | st.integers(1_700_000_000, 1_700_000_005).map(
+    lambda s: s * 1000
+)
+TIMES = st.one_of(
+    st.lists(times, min_size=1, max_size=6, unique=True).map(sorted) for times in (ANY_TIME, OUR_TIME)
+)
 
 
 def plain_matrix(result: Result) -> list[Any]:
@@ -113,6 +120,9 @@ def test_matrix_with_gaps(data: st.DataObject, times: list[int], series: int) ->
 def test_times_have_three_decimals_unless_whole() -> None:
     result = Result("matrix", np.array([-1500, 1, 2000, 2020], np.int64), [b"a"], np.ones((1, 4)))
     assert b'[[-1.500,"1"],[0.001,"1"],[2,"1"],[2.020,"1"]]' in b"".join(query_answer(result))
+    result = Result("matrix", NOW_MS + np.array([1, 2000, 2020], np.int64), [b"a"], np.ones((1, 3)))
+    found = b"".join(query_answer(result))
+    assert b'[[1700000000.001,"1"],[1700000002,"1"],[1700000002.020,"1"]]' in found
 
 
 def test_raw_samples_keep_their_own_times() -> None:
