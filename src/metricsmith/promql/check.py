@@ -177,8 +177,9 @@ class Checker:
     def _refuse_overlap(self, written: Matching | None, position: int) -> None:
         if written is None or not written.on:
             return
+        included = frozenset(written.include)
         for label in written.labels:
-            if label in written.include:
+            if label in included:
                 self.fail(f'label "{label}" must not occur in ON and GROUP clause at once', position)
 
     def _matching(self, op: str, position: int, written: Matching | None) -> Matching:

@@ -110,7 +110,8 @@ def tokenize(text: str) -> list[Token]:
             elif found == ")":
                 if not opened:
                     return [*tokens, Token(ERROR, "unexpected right parenthesis ')'", position)]
-                opened.pop()
+                if text[opened[-1]] == "(":
+                    opened.pop()
             elif found == "]" and pattern is _OUTSIDE:
                 return [*tokens, Token(ERROR, "unexpected right bracket ']'", position)]
             elif found == "}" and pattern is _OUTSIDE:
@@ -120,7 +121,7 @@ def tokenize(text: str) -> list[Token]:
                 if found in "[{":
                     opened.append(position)
                 else:
-                    opened.pop()
+                    _close(opened, text)
             tokens.append(Token(found, found, position))
         elif kind == "word":
             tokens.append(_word(found, position, keywords=pattern is _OUTSIDE))
@@ -132,6 +133,12 @@ def tokenize(text: str) -> list[Token]:
 
 
 _AFTER = {"{": _IN_BRACES, "}": _OUTSIDE, "[": _IN_BRACKETS, "]": _OUTSIDE}
+
+
+def _close(opened: list[int], text: str) -> None:
+    """Take back the last bracket or brace, and the parentheses that were left open inside it."""
+    while text[opened.pop()] == "(":
+        pass
 
 
 def _word(found: str, position: int, *, keywords: bool) -> Token:
