@@ -194,6 +194,9 @@ class QuerySettings(PartConfig):
     closed_windows: bool = Field(
         False, description="Windows include the sample at their start, as in Prometheus 2."
     )
+    experimental: bool = Field(
+        True, description="Allow functions, modifiers and durations that Prometheus 3 calls experimental."
+    )
 
 
 class ServerSettings(PartConfig):

@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
-from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import Bool
 from metricsmith.promql.budget import Budget
 from metricsmith.promql.series_labels import replace_labels, signatures
 from metricsmith.promql.values import String, Vector
 
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
-
 
 def count_values(
     vector: Vector, label: String, labels: tuple[str, ...], without: bool, budget: Budget
 ) -> Vector:
-    """Return one series for each value in each group, the value's text in a label.
-
-    Raises:
-        ExecutionError: the label's name is invalid.
-    """
-    if not _LABEL_NAME.fullmatch(label.value):
-        raise ExecutionError(f"invalid label name {label.value!r}")
+    """Return one series for each value in each group, the value's text in a label."""
     kept = labels if without else (*labels, label.value)
     counts: dict[bytes, np.ndarray] = {}
     mask = vector.mask()

@@ -6,14 +6,12 @@ which arguments those are. Only `info` is not here: the planner makes a node of 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Concatenate, TypeAlias
 
 import numpy as np
 
-from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, Bool
 from metricsmith.promql import kernels, rates, sample_times, trends
 from metricsmith.promql.budget import Budget
@@ -22,7 +20,7 @@ from metricsmith.promql.extended import ExtendedRange
 from metricsmith.promql.histogram_fraction import histogram_fraction
 from metricsmith.promql.histograms import histogram_quantile, histogram_quantiles
 from metricsmith.promql.kernels import Kernel
-from metricsmith.promql.label_functions import label_join, label_replace
+from metricsmith.promql.label_functions import check_label_name, label_join, label_replace
 from metricsmith.promql.label_sort import sort_by_label
 from metricsmith.promql.math_functions import ELEMENTWISE, clamp, clamp_max, clamp_min, round_to
 from metricsmith.promql.over_windows import over_windows
@@ -44,7 +42,6 @@ _NATIVE_ONLY = (
     *("histogram_avg", "histogram_count", "histogram_sum"),
     *("histogram_stddev", "histogram_stdvar"),
 )
-_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,26 +239,20 @@ def _histogram_fraction(call: CallContext, lower: Scalar, upper: Scalar, buckets
 
 
 def _histogram_quantiles(call: CallContext, buckets: Vector, label: String, *quantiles: Scalar) -> Value:
-    _check_label(call, label.value, "histogram_quantiles")
+    check_label_name(label.value, "histogram_quantiles", call.prometheus_2)
     return histogram_quantiles(buckets, label.value, quantiles, call.grid.times(), call.remarks)
-
-
-def _check_label(call: CallContext, name: str, function: str) -> None:
-    # Prometheus 3 takes any UTF-8 name.
-    if not name or (call.prometheus_2 and not _LABEL_NAME.fullmatch(name)):
-        raise ExecutionError(f"invalid label name in {function}(): {name!r}")
 
 
 def _label_replace(call: CallContext, vector: Vector, *texts: String) -> Value:
     target, template, source, pattern = (text.value for text in texts)
-    _check_label(call, target, "label_replace")
+    check_label_name(target, "label_replace", call.prometheus_2)
     return label_replace(vector, target, template, source, pattern)
 
 
 def _label_join(call: CallContext, vector: Vector, *texts: String) -> Value:
     target, separator, *sources = (text.value for text in texts)
     for name in (target, *sources):
-        _check_label(call, name, "label_join")
+        check_label_name(name, "label_join", call.prometheus_2)
     return label_join(vector, target, separator, sources)
 
 

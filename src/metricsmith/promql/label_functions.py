@@ -1,7 +1,8 @@
-"""label_replace and label_join: done once per series."""
+"""label_replace and label_join, done once per series; and which names labels may have."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from metricsmith.errors import ExecutionError
@@ -10,6 +11,18 @@ from metricsmith.model.matchers import compile_anchored
 from metricsmith.model.template import template
 from metricsmith.promql.series_labels import merge_same_labels, replace_labels
 from metricsmith.promql.values import Vector
+
+_PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+
+
+def check_label_name(name: str, user: str, prometheus_2: bool) -> None:
+    """Refuse what cannot name a label: nothing, and in Prometheus 2 all but letters, digits and `_`.
+
+    Raises:
+        ExecutionError: as said.
+    """
+    if not name or (prometheus_2 and not _PLAIN_NAME.fullmatch(name)):
+        raise ExecutionError(f"invalid label name in {user}(): {name!r}")
 
 
 def label_replace(vector: Vector, target: str, replacement: str, source: str, pattern: str) -> Vector:

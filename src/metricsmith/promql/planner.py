@@ -26,6 +26,7 @@ from metricsmith.promql.ast import (
 from metricsmith.promql.extended import ExtendedRange
 from metricsmith.promql.implementations import IMPLEMENTATIONS
 from metricsmith.promql.info import InfoSelector
+from metricsmith.promql.label_functions import check_label_name
 from metricsmith.promql.plan import (
     Apply,
     Constant,
@@ -44,7 +45,6 @@ from metricsmith.promql.plan import (
 )
 from metricsmith.promql.scalar_time import duration_ms
 from metricsmith.promql.values import Grid, QueryTimes
-
 
 _MAX_FIXED_MS = 2**62
 """Leaves room for the ranges of nested subqueries before and after it."""
@@ -238,6 +238,8 @@ class _Builder:
 
     def _aggregation(self, expr: Aggregation) -> int:
         parts = [expr.expr] if expr.param is None else [expr.param, expr.expr]
+        if isinstance(expr.param, StringLiteral):
+            check_label_name(expr.param.value, expr.op, self._settings.closed_windows)
         inputs, varies = self._together([self.build(part) for part in parts])
         positions = expr.span.start, *(part.span.start for part in parts)
         return self._add(Reduce(expr.op, inputs, expr.grouping, expr.without, positions), varies)

@@ -203,5 +203,6 @@ def make_engine(agent: Agent) -> Engine:
         max_series=query.max_series,
         max_points=query.max_points,
         closed_windows=query.closed_windows,
+        experimental=query.experimental,
     )
     return Engine(agent.store, config)

@@ -189,7 +189,7 @@ def test_a_sum_of_thousands_of_terms_is_answered() -> None:
         ("sum_over_time(up[1y:1ms])", QueryLimitExceeded, "subquery of .* steps"),
         ("up[1m - 2m]", ExecutionError, "wanted one above zero"),
         ('label_replace(up, "a", "$1", "job", "(")', ExecutionError, "regular expression"),
-        ('count_values("a-b", up)', ExecutionError, "invalid label name"),
+        ('count_values("", up)', ExecutionError, "invalid label name"),
         ("topk(NaN, up)", ExecutionError, "value NaN overflows int64"),
         ("topk(Inf, up)", ExecutionError, "value \\+Inf overflows int64"),
     ],
