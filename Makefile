@@ -6,7 +6,7 @@ FOR ?=
 PORT ?=
 CHAOS ?=
 
-.PHONY: help setup services demo test soak check format docs bench lock clean
+.PHONY: help setup services demo test soak fuzz check format docs bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -26,12 +26,17 @@ test: services ## All tests with small fixed budgets (at most 12 minutes)
 soak: services ## Long runs: hundreds of kills, thousands of generated queries
 	@METRICSMITH_TEST_PROFILE=soak $(BIN)/pytest --timeout=3600 -m "soak or not soak"
 
-check: setup ## Lint, format, types, dependency directions, generated docs
+fuzz: setup ## Fuzz the PromQL parser and engine, guided by coverage; FOR=60s
+	@$(BIN)/python tests/fuzz/fuzz_promql.py $(FUZZ_CORPUS) tests/promql/corpus -dict=tests/fuzz/promql.dict \
+		-max_len=300 -timeout=20 -max_total_time=$(patsubst %s,%,$(or $(FOR),600))
+
+check: setup ## Lint, format, types, dependency directions, generated docs, links
 	@echo "[check] ruff lint";        $(BIN)/ruff check .
 	@echo "[check] ruff format";      $(BIN)/ruff format --check .
 	@echo "[check] mypy strict";      $(BIN)/mypy
 	@echo "[check] import directions"; $(BIN)/lint-imports --no-cache
 	@echo "[check] generated docs";   $(BIN)/python tools/docs.py --check
+	@echo "[check] links in docs";    $(BIN)/python tools/links.py
 
 format: setup ## Format and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
