@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from metricsmith.api.aggregate import AggregateApi
 from metricsmith.api.answers import Answers, SlowReader, send_in_pieces
 from metricsmith.api.body import Bodies
+from metricsmith.api.compression import Compression
 from metricsmith.api.context import AgentStatus, ApiContext, ApiLimits, MetricsPage
 from metricsmith.api.errors import ApiError, prometheus_error, translate, unavailable
 from metricsmith.api.exposition import MetricsPageApi
@@ -25,6 +26,7 @@ from metricsmith.api.messages import MessagesApi
 from metricsmith.api.openapi import OpenApi
 from metricsmith.api.prometheus import QueryApi
 from metricsmith.api.queries import Queries
+from metricsmith.api.read import RemoteReadApi
 from metricsmith.api.routes import Operation
 from metricsmith.api.rules import RulesApi
 from metricsmith.api.series import SeriesApi
@@ -63,12 +65,16 @@ def create_app(context: ApiContext) -> Starlette:
         *AggregateApi(context, queries, bodies).operations(),
         *IngestApi(context, bodies).operations(),
         *RemoteWriteApi(context, bodies).operations(),
+        *RemoteReadApi(context, queries, bodies).operations(),
     ]
     operations += OpenApi(operations).operations()
     paths: dict[str, list[Operation]] = {}
     for operation in operations:
         paths.setdefault(operation.path, []).append(operation)
-    routes = [Route(path, _Endpoint(context, answers, path, found)) for path, found in paths.items()]
+    compression = Compression()
+    routes = [
+        Route(path, _Endpoint(context, answers, compression, path, found)) for path, found in paths.items()
+    ]
     return Starlette(routes=routes, exception_handlers={404: _Unknown(context)})
 
 
@@ -76,9 +82,14 @@ class _Endpoint:
     """Serves one path: picks the operation, counts and times it, turns errors into answers."""
 
     def __init__(
-        self, context: ApiContext, answers: Answers, path: str, operations: Sequence[Operation]
+        self,
+        context: ApiContext,
+        answers: Answers,
+        compression: Compression,
+        path: str,
+        operations: Sequence[Operation],
     ) -> None:
-        self._answers = answers
+        self._answers, self._compression = answers, compression
         self._telemetry, self._clock, self._status = context.telemetry, context.clock, context.status
         self._path = path
         self._by_method = {method: o for o in operations for method in o.methods}
@@ -92,6 +103,9 @@ class _Endpoint:
         response = await self._answer(request)
         with ExitStack() as held:
             try:
+                held.enter_context(self._answers.hold(response))
+                response = await self._compression.apply(request, response)
+                held.close()  # what is held from here on is smaller, so there is room for it
                 held.enter_context(self._answers.hold(response))
             except ApiError as error:
                 response = self._refuse(error)

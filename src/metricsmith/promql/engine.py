@@ -75,7 +75,7 @@ class Engine:
         """
         query = QueryTimes(time_ms, time_ms, 0)
         plan = self._plan(self._parse(text), query, lookback_ms)
-        budget = self._budget(timeout_s, progress)
+        budget = self.budget(timeout_s, progress)
         value, remarks = self._run(plan, budget, text)
         result = _instant_result(value, query.grid(), remarks)
         budget.check_answer(result.points())
@@ -102,7 +102,7 @@ class Engine:
         expr = self._parse(text)
         _refuse_type(expr)
         plan = self._plan(expr, query, lookback_ms)
-        budget = self._budget(timeout_s, progress)
+        budget = self.budget(timeout_s, progress)
         value, remarks = self._run(plan, budget, text)
         result = _range_result(value, query.grid(), remarks)
         budget.check_answer(result.points())
@@ -117,6 +117,20 @@ class Engine:
         instant = QueryTimes(start_ms, start_ms, 0)
         query = instant if end_ms is None else self._range(start_ms, end_ms, step_ms)
         return str(self._plan(self._parse(text), query))
+
+    def budget(self, timeout_s: float | None = None, progress: Progress | None = None) -> Budget:
+        """Return what a query that starts now may use; also for those that read the store themselves."""
+        config = self._config
+        limit = config.timeout_s if timeout_s is None else min(timeout_s, config.timeout_s)
+        return Budget(
+            self._clock,
+            limit,
+            self._clock.monotonic() + limit,
+            config.max_samples,
+            config.max_series,
+            config.max_points,
+            progress or Progress(),
+        )
 
     def _parse(self, text: str) -> Expr:
         return parse(text, experimental=self._config.experimental)
@@ -143,19 +157,6 @@ class Engine:
             lookback_ms, config.subquery_step_ms, config.closed_windows, config.max_subquery_steps
         )
         return plan_query(expr, query, settings)
-
-    def _budget(self, timeout_s: float | None, progress: Progress | None) -> Budget:
-        config = self._config
-        limit = config.timeout_s if timeout_s is None else min(timeout_s, config.timeout_s)
-        return Budget(
-            self._clock,
-            limit,
-            self._clock.monotonic() + limit,
-            config.max_samples,
-            config.max_series,
-            config.max_points,
-            progress or Progress(),
-        )
 
     def _run(self, plan: Plan, budget: Budget, text: str) -> tuple[Value, Annotations]:
         remarks = Annotations(text)
