@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from metricsmith.model.arrays import F64, I64, U32, Bool
-from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
+from metricsmith.store.pieces import LARGE_MATRIX_SAMPLES, MatrixPiece, Piece, RaggedPiece
 from metricsmith.store.ragged import flat_positions, group_equal, offsets_of
 
 _MIN_MATRIX_SAMPLES = 256
@@ -116,18 +116,27 @@ def select(
 
 
 def stack(parts: list[MatrixPart]) -> list[Piece]:
-    """Return one matrix for each distinct time vector (and markers) of the parts."""
-    stacks: dict[tuple[bytes, bytes], list[MatrixPart]] = {}
+    """Return the parts as matrices: those with equal times (and markers) together, up to a size."""
+    stacks: dict[tuple[bytes, bytes], list[list[MatrixPart]]] = {}
+    sizes: dict[tuple[bytes, bytes], int] = {}
     for part in parts:
         key = (part.times.tobytes(), b"" if part.stale is None else part.stale.tobytes())
-        stacks.setdefault(key, []).append(part)
-    pieces: list[Piece] = []
-    for same in stacks.values():
-        first = same[0]
-        values = first.values if len(same) == 1 else np.concatenate([p.values for p in same])
-        series = first.series if len(same) == 1 else np.concatenate([p.series for p in same])
-        pieces.append(MatrixPiece(series, first.times, values, first.stale))
-    return pieces
+        same = stacks.setdefault(key, [])
+        size = sizes.get(key, LARGE_MATRIX_SAMPLES) + part.values.size
+        if size > LARGE_MATRIX_SAMPLES:
+            same.append([])
+            size = part.values.size
+        same[-1].append(part)
+        sizes[key] = size
+    return [_stacked(together) for same in stacks.values() for together in same]
+
+
+def _stacked(parts: list[MatrixPart]) -> Piece:
+    first = parts[0]
+    if len(parts) == 1:
+        return MatrixPiece(first.series, first.times, first.values, first.stale)
+    series, values = np.concatenate([p.series for p in parts]), np.concatenate([p.values for p in parts])
+    return MatrixPiece(series, first.times, values, first.stale)
 
 
 def _rows(values: F64, at: I64, width: int) -> F64:

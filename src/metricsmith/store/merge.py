@@ -16,7 +16,7 @@ import numpy as np
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
 from metricsmith.model.series import SeriesTable
-from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
+from metricsmith.store.pieces import LARGE_MATRIX_SAMPLES, MatrixPiece, Piece, RaggedPiece
 from metricsmith.store.ragged import (
     EMPTY,
     appended,
@@ -198,7 +198,10 @@ def _sorted(pieces: list[Piece], entries: _Entries, chosen: Bool) -> RaggedPiece
 
 
 def _regroup(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[list[MatrixPiece], RaggedPiece]:
-    """Return matrices of two or more series with equal timestamps, and the series that are left."""
+    """Return matrices of two or more series with equal timestamps, and the series that are left.
+
+    Large matrices stay as they are, also where several have the same timestamps.
+    """
     if len(matrices) == 1 and len(flat.series) == 0:
         return matrices, EMPTY
     times, offsets = _time_vectors(matrices, flat)
@@ -210,7 +213,11 @@ def _regroup(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[list[Matri
     for number in np.unique(group[shared]):
         parts = [matrices[i] for i in np.flatnonzero(of_matrix == number)]
         rows = np.flatnonzero(of_flat == number)
-        grouped.append(_stacked(parts, take(flat, rows)))
+        large = [m for m in parts if m.values.size >= LARGE_MATRIX_SAMPLES]
+        small = [m for m in parts if m.values.size < LARGE_MATRIX_SAMPLES]
+        grouped += large
+        if small or len(rows):
+            grouped.append(_stacked(small, take(flat, rows)))
     alone = [matrices[i] for i in np.flatnonzero(~shared[: len(matrices)])]
     rest = take(flat, np.flatnonzero(~shared[len(matrices) :]))
     return grouped, appended([*(as_ragged(m) for m in alone), rest])
