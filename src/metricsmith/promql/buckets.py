@@ -18,8 +18,9 @@ from metricsmith.promql.values import Vector, narrow
 from metricsmith.promql.windows import CHUNK_VALUES
 
 BUCKET_LABEL = "le"
+_DIGITS = r"\d+(?:_\d+)*"
 _NUMBER = re.compile(
-    r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|inf|infinity|nan)", re.I | re.ASCII
+    rf"[+-]?(?:(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:e[+-]?{_DIGITS})?|inf|infinity)", re.I | re.ASCII
 )
 
 OfBuckets: TypeAlias = Callable[..., F64]
@@ -94,9 +95,17 @@ def _histogram_key(key: bytes) -> bytes:
 
 
 def _upper_bound(key: bytes) -> float:
-    """Return the bucket's upper bound, NaN where there is no such number."""
+    """Return the bucket's upper bound, NaN where there is no such number.
+
+    Source:
+        Go `strconv.ParseFloat`, but for hexadecimal numbers, which nobody writes:
+        what is too large is no number rather than infinite.
+    """
     text = _bound_text(key)
-    return float(text) if _NUMBER.fullmatch(text) else math.nan
+    if not _NUMBER.fullmatch(text):
+        return math.nan
+    bound = float(text)
+    return math.nan if math.isinf(bound) and text[-1].isdigit() else bound
 
 
 def _bound_text(key: bytes) -> str:

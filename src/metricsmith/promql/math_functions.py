@@ -10,12 +10,13 @@ from metricsmith.model.arrays import F64
 
 
 def _larger(left: F64, right: F64) -> F64:
-    # As Go has it: infinity wins over NaN.
-    return np.where((left == np.inf) | (right == np.inf), np.inf, np.maximum(left, right))
+    # As Go has it: infinity wins over NaN, and 0 over -0.
+    found = np.where((left == np.inf) | (right == np.inf), np.inf, np.maximum(left, right))
+    return np.where((left == 0) & (right == 0), left + right, found)
 
 
 def _smaller(left: F64, right: F64) -> F64:
-    return np.where((left == -np.inf) | (right == -np.inf), -np.inf, np.minimum(left, right))
+    return -_larger(-left, -right)
 
 
 def clamp(values: F64, low: F64, high: F64) -> F64:
@@ -42,6 +43,15 @@ def round_to(values: F64, to_nearest: F64) -> F64:
     """
     inverse = 1.0 / to_nearest
     return np.floor(values * inverse + 0.5) / inverse
+
+
+def _degrees(values: F64) -> F64:
+    # In Prometheus' order, which decides the last bit and where numbers overflow.
+    return values * 180 / np.pi
+
+
+def _radians(values: F64) -> F64:
+    return values * np.pi / 180
 
 
 def sign(values: F64) -> F64:
@@ -71,7 +81,7 @@ ELEMENTWISE: dict[str, Callable[..., F64]] = {
     "asinh": np.arcsinh,
     "acosh": np.arccosh,
     "atanh": np.arctanh,
-    "deg": np.degrees,
-    "rad": np.radians,
+    "deg": _degrees,
+    "rad": _radians,
 }
 """Functions of one vector without parameters, by name."""

@@ -1,0 +1,1 @@
+"""The PromQL engine held against a real Prometheus: random series, generated queries, the same questions."""
