@@ -1,0 +1,51 @@
+"""The kinds of rules: the key that names each, its fields, and the plain rules that it stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from metricsmith.contracts import PartConfig
+from metricsmith.rules.model import AlertingRule, Origin, RecordingRule, Rule
+from metricsmith.rules.schema import AlertConfig, RecordConfig
+
+Expand: TypeAlias = Callable[[Any, Origin, int], tuple[Rule, ...]]
+"""Return the rules that a typed config stands for; every one has the given origin.
+
+The number is the interval of the group, in milliseconds. A ValueError says
+what is wrong with the fields together.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How rules with a certain key are read."""
+
+    config: type[PartConfig]
+    expand: Expand
+
+
+def _record(config: RecordConfig, origin: Origin, interval_ms: int) -> tuple[Rule, ...]:
+    return (RecordingRule(config.record, config.expr, config.labels, origin),)
+
+
+def _alert(config: AlertConfig, origin: Origin, interval_ms: int) -> tuple[Rule, ...]:
+    rule = AlertingRule(
+        name=config.alert,
+        expr=config.expr,
+        for_ms=config.for_,
+        keep_firing_for_ms=config.keep_firing_for,
+        labels=config.labels,
+        annotations=config.annotations,
+        no_data=config.no_data,
+        origin=origin,
+    )
+    return (rule,)
+
+
+KINDS: dict[str, Kind] = {
+    "record": Kind(RecordConfig, _record),
+    "alert": Kind(AlertConfig, _alert),
+}
+"""By the key that a rule of the kind has."""
