@@ -11,6 +11,7 @@ from metricsmith.contracts import Context
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.labels import encode_labels
+from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.process import relabel as module
@@ -120,3 +121,16 @@ def test_batches_agree_with_the_rules_applied_one_by_one(batches):
             continue
         pairs = zip(shown(context, got), got.value.tolist(), strict=True)
         assert {(labels["n"], labels["x"]): value for labels, value in pairs} == wanted
+
+
+def test_metadata_follows_a_new_name(context):
+    rename = {
+        "source_labels": ["__name__"],
+        "regex": "old_(.*)",
+        "replacement": "new_$1",
+        "target_label": "__name__",
+    }
+    known = {"old_hits_total": Metadata(MetricType.COUNTER, "", "Hits.")}
+    ids = context.series.intern_many([encode_labels({"__name__": "old_hits_total"})])
+    got = processor(context, rename).process(Batch(Layout(ids, "s", known), 0, np.ones(1)))
+    assert got.layout.metadata["new_hits_total"] == known["old_hits_total"]

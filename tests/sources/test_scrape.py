@@ -131,6 +131,15 @@ async def test_the_last_of_equal_series_stays_and_the_others_are_counted(scrapin
         assert source.counted("metricsmith_samples_dropped_total", **dropped) == 1
 
 
+async def test_metadata_follows_a_metric_that_is_renamed(scraping, serve):
+    text = "# HELP hits_total Hits.\n# TYPE hits_total counter\nhits_total 1\n"
+    rename = {"source_labels": ["__name__"], "regex": "(hits)_total", "replacement": "shop_${1}_total"}
+    rules = [{**rename, "target_label": "__name__"}]
+    async with scraping(targets=[await serve(text)], metric_relabel_configs=rules) as source:
+        batch = await source.batch()
+        assert batch.layout.metadata["shop_hits_total"].help == "Hits."
+
+
 async def test_a_target_cannot_forge_its_report(scraping, serve):
     url = await serve("up 7\na 1\n")
     async with scraping(targets=[url]) as source:

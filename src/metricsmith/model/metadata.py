@@ -19,6 +19,10 @@ class MetricType(StrEnum):
     UNKNOWN = "unknown"
 
 
+SAMPLE_SUFFIXES = ("_bucket", "_sum", "_count", "_created", "_total", "_info", "_gsum", "_gcount")
+"""What the name of a sample can have besides its family's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Metadata:
     """Type, unit and help of a metric family; the family's name is the key it is stored under.

@@ -11,8 +11,9 @@ from pydantic import Field
 from metricsmith.contracts import Context, PartConfig
 from metricsmith.model.arrays import I64, U32
 from metricsmith.model.batch import Batch, Layout
-from metricsmith.model.labels import encode_labels
+from metricsmith.model.labels import NAME_LABEL, encode_labels
 from metricsmith.model.relabel import RelabelRule, relabel
+from metricsmith.model.renames import Renames
 
 UNDECIDED = -2
 DROPPED = -1
@@ -47,6 +48,7 @@ class RelabelProcessor:
     def __init__(self, config: RelabelConfig, context: Context) -> None:
         self._rules = config.rules
         self._context = context
+        self._renames = Renames()
         self._decided: I64 = np.full(1024, UNDECIDED, dtype=np.int64)
 
     def process(self, batch: Batch) -> Batch | None:
@@ -71,7 +73,8 @@ class RelabelProcessor:
         gather = kept if layout.stream is None else _last_of_each(decided, kept)
         ids = decided[gather].astype(np.uint32)
         dropped, duplicates = len(decided) - len(kept), len(kept) - len(gather)
-        return _Verdict(Layout(ids, layout.stream, layout.metadata), gather, dropped, duplicates)
+        metadata = self._renames.follow(layout.metadata)
+        return _Verdict(Layout(ids, layout.stream, metadata), gather, dropped, duplicates)
 
     def _decide(self, ids: U32) -> I64:
         """Return the id that each series becomes, or DROPPED; rules run once per series."""
@@ -81,8 +84,11 @@ class RelabelProcessor:
             grown[: len(self._decided)] = self._decided
             self._decided = grown
         for series in np.unique(ids[self._decided[ids] == UNDECIDED]).tolist():
-            labels = relabel(table.labels(series), self._rules)
+            before = table.labels(series)
+            labels = relabel(before, self._rules)
             self._decided[series] = DROPPED if not labels else table.intern(encode_labels(labels))
+            if labels:
+                self._renames.note(before.get(NAME_LABEL, ""), labels.get(NAME_LABEL, ""))
         return self._decided[ids]
 
     def _count(self, samples: int, reason: str) -> None:

@@ -11,16 +11,19 @@ from metricsmith.errors import ScrapeError
 from metricsmith.model.arrays import I64, U32
 from metricsmith.model.batch import Layout
 from metricsmith.model.labels import (
+    NAME_LABEL,
     PAIR,
     VALUE,
     decode_labels,
     encode_labels,
     encode_pairs,
     format_labels,
+    metric_name,
     split_key,
 )
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.relabel import relabel
+from metricsmith.model.renames import Renames
 from metricsmith.model.series import SeriesTable
 from metricsmith.sources.settings import ScrapeConfig
 from metricsmith.wire.exposition import Structure
@@ -83,6 +86,7 @@ class Planner:
         self._limited = bool(
             config.label_limit or config.label_name_length_limit or config.label_value_length_limit
         )
+        self._renames = Renames()
         self._keys: Sequence[bytes] = ()
         self._resolved: I64 = np.empty(0, dtype=np.int64)
         self.report = Layout(self._report, stream, REPORT)
@@ -103,7 +107,8 @@ class Planner:
         kept = np.flatnonzero(resolved != DROPPED)
         gather = self._without_duplicates(kept, resolved[kept])
         ids = resolved[gather].astype(np.uint32)
-        layout = Layout(np.concatenate((ids, self._report)), self._stream, {**structure.metadata, **REPORT})
+        metadata = {**self._renames.follow(structure.metadata), **REPORT}
+        layout = Layout(np.concatenate((ids, self._report)), self._stream, metadata)
         everything = len(gather) == len(keys)
         return Plan(layout, None if everything else gather, layout.ids[: len(ids)], len(keys), len(kept))
 
@@ -139,6 +144,7 @@ class Planner:
             )
             if labels is None:
                 return DROPPED
+            self._renames.note(metric_name(key), labels.get(NAME_LABEL, ""))
             key = encode_labels(labels)
         else:
             key = self._with_target_labels(key)

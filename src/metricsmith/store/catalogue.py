@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from metricsmith.model.arrays import I64, U8
 from metricsmith.model.labels import PAIR, VALUE
-from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.model.metadata import SAMPLE_SUFFIXES, Metadata, MetricType
 
 Strings: TypeAlias = Any
 """An Arrow string array."""
@@ -28,7 +28,6 @@ Coded: TypeAlias = Any
 
 _KEY_END = b"\xfd"
 _END, _VALUE, _PAIR = _KEY_END[0], VALUE[0], PAIR[0]
-_FAMILY_SUFFIXES = ("_bucket", "_sum", "_count", "_created", "_total", "_info", "_gsum", "_gcount")
 _METADATA_COLUMNS = ("family", "type", "unit", "help")
 
 
@@ -119,7 +118,7 @@ def _strings(text: U8, offsets: I64) -> Strings:
 
 
 def _describe(name: str, metadata: Mapping[str, Metadata]) -> tuple[str | None, ...]:
-    for family in (name, *(name.removesuffix(s) for s in _FAMILY_SUFFIXES if name.endswith(s))):
+    for family in (name, *(name.removesuffix(s) for s in SAMPLE_SUFFIXES if name.endswith(s))):
         found = metadata.get(family)
         if found is not None:
             return _valid(family), str(found.type), _valid(found.unit), _valid(found.help)
