@@ -12,7 +12,7 @@ import numpy as np
 from metricsmith.model.arrays import F64, I64, U32, Bool
 
 LARGE_MATRIX_SAMPLES = 32_768
-"""From this size on, joining matrices with equal times costs a copy and gains nothing: work is done in such parts."""
+"""From this size on, joining matrices with equal times costs a copy and gains nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metricsmith.model.telemetry import Telemetry
-from metricsmith.store.cache import ByteCache
+from metricsmith.store.cache import KEPT_ROUNDS, ByteCache
 
 
 @dataclass
@@ -13,24 +13,46 @@ class Thing:
     nbytes: int
 
 
-def test_the_least_recently_used_goes_first():
-    telemetry = Telemetry()
-    cache = ByteCache(100, telemetry)
-    loads = []
+class Asked:
+    """A cache of 100 bytes, and the keys that it had to load."""
 
-    def get(key, size=40):
-        def load():
-            loads.append(key)
-            return Thing(size)
+    def __init__(self) -> None:
+        self.telemetry = Telemetry()
+        self.cache = ByteCache(100, self.telemetry)
+        self.loads: list[str] = []
 
-        return cache.get(key, load)
+    def get(self, key: str, size: int = 40) -> None:
+        self.cache.get(key, lambda: self.loads.append(key) or Thing(size))
 
-    for key in "abacab":
-        get(key)
-    assert loads == ["a", "b", "c", "b"]  # "b" made room for "c", as "a" was used after it
-    assert telemetry.value("metricsmith_store_cache_lookups_total", result="hit") == 2
-    assert telemetry.value("metricsmith_store_cache_lookups_total", result="miss") == 4
-    assert telemetry.registry.get_sample_value("metricsmith_store_cache_bytes") == 80
+    def count(self, result: str) -> float:
+        return self.telemetry.value("metricsmith_store_cache_lookups_total", result=result)
+
+
+def test_what_is_cached_is_loaded_once():
+    asked = Asked()
+    for key in "abab":
+        asked.get(key)
+    assert asked.loads == ["a", "b"]
+    assert (asked.count("hit"), asked.count("miss")) == (2, 2)
+    assert asked.telemetry.registry.get_sample_value("metricsmith_store_cache_bytes") == 80
+
+
+def test_a_scan_of_more_than_fits_finds_what_fits():
+    asked = Asked()
+    for key in "abc" * 10:
+        asked.get(key)
+    assert "".join(asked.loads) == "ab" + "c" * 10
+
+
+def test_what_is_no_longer_asked_for_makes_room():
+    asked = Asked()
+    for key in "ab" + "cd" * 20:
+        asked.get(key)
+    assert asked.loads.count("c") + asked.loads.count("d") <= 2 * KEPT_ROUNDS + 2
+    asked.loads.clear()
+    for key in "cd":
+        asked.get(key)
+    assert asked.loads == []
 
 
 def test_what_is_larger_than_the_budget_is_given_but_not_kept():
