@@ -18,6 +18,7 @@ from metricsmith.api.body import Bodies
 from metricsmith.api.compression import Compression
 from metricsmith.api.context import AgentStatus, ApiContext, ApiLimits, MetricsPage
 from metricsmith.api.errors import ApiError, prometheus_error, translate, unavailable
+from metricsmith.api.explain import ExplainApi
 from metricsmith.api.exposition import MetricsPageApi
 from metricsmith.api.expressions import ExpressionApi
 from metricsmith.api.federate import FederateApi
@@ -65,6 +66,7 @@ def create_app(context: ApiContext) -> Starlette:
         *AggregateApi(context, queries, bodies).operations(),
         *IngestApi(context, bodies).operations(),
         *RemoteWriteApi(context, bodies).operations(),
+        *ExplainApi(context, queries, bodies).operations(),
         *RemoteReadApi(context, queries, bodies).operations(),
     ]
     operations += OpenApi(operations).operations()

@@ -86,7 +86,9 @@ class QueryApi:
     async def _query(self, request: Request) -> Response:
         params = await self._params(request)
         time_ms = params.time_ms("time", self._context.clock.now_ms())
-        evaluate = partial(self._context.engine.instant, params.text("query"), time_ms, **_options(params))
+        evaluate = partial(
+            self._context.engine.instant, params.text("query"), time_ms, **query_options(params)
+        )
         return await self._answer(request, "instant", params, evaluate)
 
     async def _query_range(self, request: Request) -> Response:
@@ -106,7 +108,12 @@ class QueryApi:
                 "Try decreasing the query resolution (?step=XX)"
             )
         evaluate = partial(
-            self._context.engine.range, params.text("query"), start_ms, end_ms, step_ms, **_options(params)
+            self._context.engine.range,
+            params.text("query"),
+            start_ms,
+            end_ms,
+            step_ms,
+            **query_options(params),
         )
         return await self._answer(request, "range", params, evaluate)
 
@@ -131,7 +138,8 @@ class QueryApi:
         return JsonChunks(await self._queries.run(request, kind, params.text("query"), answer, timeout_s))
 
 
-def _options(params: Params) -> dict[str, Any]:
+def query_options(params: Params) -> dict[str, Any]:
+    """Return what else a client may say of its query, as arguments of the engine."""
     options: dict[str, Any] = {}
     if params.text("lookback_delta"):
         options["lookback_ms"] = params.duration_ms("lookback_delta")

@@ -9,6 +9,7 @@ Schema: TypeAlias = Mapping[str, Any]
 
 STRING: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+SECONDS: Schema = {"type": "number", "minimum": 0}
 TEXTS: Schema = {"type": "array", "items": STRING}
 LABELS: Schema = {"type": "object", "additionalProperties": STRING}
 OPTIONAL_TEXT: Schema = {"type": ["string", "null"]}
@@ -82,17 +83,39 @@ BUCKETS = record(
     interval=STRING,
     series=listing(record(service=STRING, tags=LABELS, buckets=listing(record(start=STRING, value=VALUE)))),
 )
-_SECONDS = {"type": "number", "minimum": 0}
 _STATS = record(
     timings=record(
-        evalTotalTime=_SECONDS,
-        resultSortTime=_SECONDS,
-        queryPreparationTime=_SECONDS,
-        innerEvalTime=_SECONDS,
-        execQueueTime=_SECONDS,
-        execTotalTime=_SECONDS,
+        evalTotalTime=SECONDS,
+        resultSortTime=SECONDS,
+        queryPreparationTime=SECONDS,
+        innerEvalTime=SECONDS,
+        execQueueTime=SECONDS,
+        execTotalTime=SECONDS,
     ),
     samples=record(totalQueryableSamples=COUNT, peakSamples=COUNT),
+)
+EXPLAIN = prometheus(
+    record(
+        resultType=STRING,
+        series=COUNT,
+        points=COUNT,
+        seriesRead=COUNT,
+        samplesRead=COUNT,
+        peakSamples=COUNT,
+        planSeconds=SECONDS,
+        runSeconds=SECONDS,
+        steps=listing(
+            record(
+                step=COUNT,
+                operation=STRING,
+                inputs=listing(COUNT),
+                series=COUNT,
+                samples=COUNT,
+                samplesRead=COUNT,
+                seconds=SECONDS,
+            )
+        ),
+    )
 )
 QUERY = prometheus(record({"stats": _STATS}, resultType=STRING, result={"type": "array"}))
 OBJECT = prometheus({"type": "object"})

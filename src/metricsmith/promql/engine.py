@@ -9,6 +9,7 @@ import numpy as np
 
 from metricsmith.errors import ExecutionError, QueryLimitExceeded, WrongQueryType
 from metricsmith.model.clock import Clock, SystemClock
+from metricsmith.promql.analysis import Analysis
 from metricsmith.promql.ast import Expr, MatrixSelector, Paren, StringLiteral, Subquery, Unary
 from metricsmith.promql.budget import Budget
 from metricsmith.promql.execute import execute
@@ -117,6 +118,36 @@ class Engine:
         instant = QueryTimes(start_ms, start_ms, 0)
         query = instant if end_ms is None else self._range(start_ms, end_ms, step_ms)
         return str(self._plan(self._parse(text), query))
+
+    def analyze(
+        self,
+        text: str,
+        start_ms: int,
+        end_ms: int | None = None,
+        step_ms: int = 0,
+        *,
+        timeout_s: float | None = None,
+        lookback_ms: int | None = None,
+        progress: Progress | None = None,
+    ) -> Analysis:
+        """Run a query and return what each step of its plan did; an instant query when there is no end.
+
+        Raises:
+            as `instant` and `range`.
+        """
+        began, progress = self._clock.monotonic(), progress or Progress()
+        instant = QueryTimes(start_ms, start_ms, 0)
+        query = instant if end_ms is None else self._range(start_ms, end_ms, step_ms)
+        expr = self._parse(text)
+        if end_ms is not None:
+            _refuse_type(expr)
+        plan = self._plan(expr, query, lookback_ms)
+        planned, budget = self._clock.monotonic(), self.budget(timeout_s, progress)
+        value, remarks = self._run(plan, budget, text)
+        answer = _instant_result if end_ms is None else _range_result
+        result = answer(value, query.grid(), remarks)
+        budget.check_answer(result.points())
+        return Analysis.of(plan, progress, result, planned - began, self._clock.monotonic() - planned)
 
     def budget(self, timeout_s: float | None = None, progress: Progress | None = None) -> Budget:
         """Return what a query that starts now may use; also for those that read the store themselves."""

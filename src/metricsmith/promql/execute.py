@@ -80,7 +80,7 @@ class _Run:
         held = 0
         for index, node in enumerate(self._plan.nodes):
             self._budget.check_time()
-            value = self._observed(node, [values[i] for i in node.inputs])
+            value = self._observed(index, node, [values[i] for i in node.inputs])
             values.append(value)
             held += _size(value)
             self._budget.check_samples(self._loaded + held)
@@ -91,13 +91,14 @@ class _Run:
         assert result is not None
         return result
 
-    def _observed(self, node: Node, inputs: list[Any]) -> Value:
+    def _observed(self, number: int, node: Node, inputs: list[Any]) -> Value:
         """Return a node's value, and say what it took."""
         progress, clock = self._budget.progress, self._budget.clock
         began, before = clock.monotonic(), progress.samples
         value = self._evaluate(node, inputs)
         seconds, samples = clock.monotonic() - began, progress.samples - before
-        progress.steps.append(StepReport(series_count(value), sample_count(value), samples, seconds))
+        series, points = series_count(value), sample_count(value)
+        progress.steps.append(StepReport(number, series, points, samples, seconds))
         return value
 
     def _evaluate(self, node: Node, inputs: list[Any]) -> Value:

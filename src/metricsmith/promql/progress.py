@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
-    """What one node of a plan did.
+    """What node `number` of a plan did.
 
     `samples` came out of it: samples under windows, or values (series × steps);
     `loaded` were read from the store for it, markers included.
     """
 
+    number: int
     series: int
     samples: int
     loaded: int
