@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import numpy as np
 import orjson
 import pytest
 import uvicorn
@@ -25,7 +28,8 @@ from metricsmith.promql.engine import Engine, EngineConfig
 from metricsmith.store.embedded import EmbeddedStore
 from metricsmith.store.settings import EmbeddedConfig
 from metricsmith.testing.clock import FakeClock
-from metricsmith.testing.services import free_port
+from metricsmith.testing.services import Server, free_port
+from metricsmith.wire.remote_write_encode import encode_series_labels, encode_write_request
 
 NOW_MS = 1_700_000_000_000
 
@@ -66,12 +70,8 @@ class Api:
     ) -> None:
         """Put samples into the store: PromQL-like `name|label=value` → [(seconds before now, value)]."""
         for text, samples in series.items():
-            name, *pairs = text.split("|")
-            labels = {"__name__": name} | dict(pair.split("=", 1) for pair in pairs)
-            ids = self.context.series.intern_many([encode_labels(labels)])
+            ids = self.context.series.intern_many([series_key(text)])
             for ago_s, value in samples:
-                import numpy as np
-
                 batch = Batch(
                     Layout(ids.copy(), None, metadata or {}), NOW_MS - round(ago_s * 1000), np.array([value])
                 )
@@ -144,6 +144,61 @@ class Api:
         await serving
         for each in sockets:
             each.close()
+
+
+@dataclass
+class Peer:
+    """A real server that is asked the same."""
+
+    url: str
+
+    def ask(self, path: str, parameters: Mapping[str, Any]) -> tuple[int, Any]:
+        """Return status and JSON document of a GET under /api/v1."""
+        status, _, body = self.send("GET", f"/api/v1/{path}?{urlencode(parameters, doseq=True)}")
+        return status, orjson.loads(body)
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Return status, headers and body."""
+        request = urllib.request.Request(self.url + path, body, dict(headers or {}), method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as answer:
+                return answer.status, dict(answer.headers), answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, dict(error.headers), error.read()
+
+    def write(self, series: Mapping[str, list[tuple[float, float]]], now_ms: int = NOW_MS) -> None:
+        """Remote-write samples, given as to `Api.write`; a value with the stale bits is a marker."""
+        samples = [sample for each in series.values() for sample in each]
+        body = encode_write_request(
+            [encode_series_labels(series_key(text)) for text in series],
+            [len(each) for each in series.values()],
+            np.array([now_ms - round(ago_s * 1000) for ago_s, _ in samples], dtype=np.int64),
+            np.array([value for _, value in samples]),
+        )
+        headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
+        status, _, text = self.send("POST", "/api/v1/write", body, headers)
+        assert status in (204, 400), text  # 400: another test has sent them before
+
+
+@pytest.fixture(scope="session")
+def make_peer() -> Callable[[str], Peer]:
+    """Return what asks a server of another address."""
+    return Peer
+
+
+@pytest.fixture
+def peer(prometheus: Server) -> Peer:
+    """The real Prometheus."""
+    return Peer(prometheus.url)
+
+
+def series_key(text: str) -> bytes:
+    """Return the key of a series written as `name|label=value`."""
+    name, *pairs = text.split("|")
+    return encode_labels({"__name__": name} | dict(pair.split("=", 1) for pair in pairs))
 
 
 @pytest.fixture
