@@ -18,7 +18,6 @@
     │   └── BlockCorrupt         a block's checksum or structure is wrong
     ├── QueryError
     │   ├── ParseError           not PromQL; carries the position
-    │   ├── UnsupportedError     PromQL that is not supported yet; names the construct
     │   ├── ExecutionError       the query cannot be answered (matching conflict, bad argument…)
     │   │   └── WrongQueryType   a range query whose expression is no scalar or instant vector
     │   ├── QueryLimitExceeded   too many samples, series, points or steps
@@ -179,10 +178,6 @@ def line_and_column(text: str, position: int) -> tuple[int, int]:
     return text.count("\n", 0, position) + 1, position - text.rfind("\n", 0, position)
 
 
-class UnsupportedError(QueryError):
-    """Valid PromQL that this version does not evaluate yet; the message names the construct."""
-
-
 class ExecutionError(QueryError):
     """The query is valid but has no answer on this data."""
 
@@ -194,7 +189,7 @@ class WrongQueryType(ExecutionError):
 class QueryLimitExceeded(QueryError):
     """The query would need more of something than allowed; `limit` names it, for counters."""
 
-    def __init__(self, message: str, limit: Literal["samples", "series", "points", "steps"]) -> None:
+    def __init__(self, message: str, limit: Literal["samples", "series", "points", "steps", "labels"]) -> None:
         self.limit = limit
         super().__init__(message)
 

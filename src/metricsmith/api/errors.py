@@ -23,7 +23,6 @@ from metricsmith.errors import (
     QueryError,
     QueryTimeout,
     StoreError,
-    UnsupportedError,
     WireError,
     WrongQueryType,
 )
@@ -85,7 +84,7 @@ def translate(error: Exception) -> ApiError | None:
     match error:
         case ApiError():
             return error
-        case ParseError() | UnsupportedError() | WrongQueryType():
+        case ParseError() | WrongQueryType():
             return bad_parameter("query", str(error))
         case QueryTimeout():
             return ApiError("timeout", str(error))

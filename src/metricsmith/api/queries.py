@@ -19,7 +19,6 @@ from metricsmith.errors import (
     QueryCancelled,
     QueryLimitExceeded,
     QueryTimeout,
-    UnsupportedError,
     WrongQueryType,
 )
 from metricsmith.promql.progress import Progress
@@ -136,8 +135,6 @@ def failure_reason(error: BaseException) -> str:
             return "canceled"
         case ParseError():
             return "parse"
-        case UnsupportedError():
-            return "unsupported"
         case WrongQueryType() | ExecutionError():
             return "execution"
         case ApiError():

@@ -71,7 +71,7 @@ class Engine:
         """Return the answer at one time; a scalar, vector, string, or raw matrix.
 
         Raises:
-            ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded, QueryTimeout,
+            ParseError, ExecutionError, QueryLimitExceeded, QueryTimeout,
             QueryCancelled
         """
         query = QueryTimes(time_ms, time_ms, 0)
@@ -96,7 +96,7 @@ class Engine:
         """Return the answer at each step from start to end, always a matrix, series in label order.
 
         Raises:
-            ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded, QueryTimeout,
+            ParseError, ExecutionError, QueryLimitExceeded, QueryTimeout,
             QueryCancelled
         """
         query = self._range(start_ms, end_ms, step_ms)
@@ -113,7 +113,7 @@ class Engine:
         """Return the plan of a query as text; an instant query when there is no end.
 
         Raises:
-            ParseError, UnsupportedError, ExecutionError, QueryLimitExceeded
+            ParseError, ExecutionError, QueryLimitExceeded
         """
         instant = QueryTimes(start_ms, start_ms, 0)
         query = instant if end_ms is None else self._range(start_ms, end_ms, step_ms)

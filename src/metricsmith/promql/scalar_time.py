@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metricsmith.errors import ExecutionError, UnsupportedError
+from metricsmith.errors import ExecutionError
 from metricsmith.promql.arithmetic import ARITHMETIC
 from metricsmith.promql.ast import Binary, Call, Expr, NumberLiteral, Paren, Unary
 from metricsmith.promql.values import QueryTimes
@@ -47,4 +47,4 @@ def _part(node: Expr, parts: Sequence[float], query: QueryTimes) -> float:
             return min(parts)
         case Call(function="max_of"):
             return max(parts)
-    raise UnsupportedError(f"not supported yet: {type(node).__name__} in a duration")
+    raise TypeError(f"{type(node).__name__} in a duration")
