@@ -215,7 +215,7 @@ def test_every_function_takes_its_arguments_and_no_others(function: Function) ->
 
 @pytest.mark.parametrize("op", AGGREGATIONS)
 def test_every_aggregation_takes_its_parameter(op: str) -> None:
-    param_type = AGGREGATIONS[op]
+    param_type = AGGREGATIONS[op].parameter
     args = [EXAMPLE[param_type], "x"] if param_type is not None else ["x"]
     parse(f"{op}({', '.join(args)})")
     for wrong in (args[1:], [*args, "x"]):

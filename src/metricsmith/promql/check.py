@@ -26,7 +26,7 @@ from metricsmith.promql.ast import (
     ValueType,
     VectorSelector,
 )
-from metricsmith.promql.functions import AGGREGATIONS, EXPERIMENTAL_AGGREGATIONS, FUNCTIONS, Function
+from metricsmith.promql.functions import AGGREGATIONS, FUNCTIONS, Function
 from metricsmith.promql.hints import did_you_mean
 from metricsmith.promql.lexer import MODIFIER_WORDS, OPERATOR_WORDS
 
@@ -196,11 +196,11 @@ class Checker:
 
     def aggregation(self, op: str, args: Sequence[Typed], position: int) -> None:
         """Refuse an aggregation with wrong arguments: parameter, where it takes one, and vector."""
-        if op in EXPERIMENTAL_AGGREGATIONS:
+        if AGGREGATIONS[op].experimental:
             self.experiment(f"{op}()", position)
         if not args:
             self.fail(f"no arguments for aggregate expression provided, {op} needs {_counted(op)}", position)
-        param_type = AGGREGATIONS[op]
+        param_type = AGGREGATIONS[op].parameter
         wanted = 1 if param_type is None else 2
         if len(args) != wanted:
             counts = f"expected {wanted}, got {len(args)}"
@@ -259,7 +259,7 @@ def described(node: Expr) -> str:
 
 
 def _counted(op: str) -> str:
-    return "a vector" if AGGREGATIONS[op] is None else "a parameter and a vector"
+    return "a vector" if AGGREGATIONS[op].parameter is None else "a parameter and a vector"
 
 
 def _cure(got: Typed, wanted: ValueType) -> str:
