@@ -145,7 +145,7 @@ def _of_labels() -> Iterator[Function]:
     yield from _plain(
         (_INSTANT, _STRING, _STRING, _STRING, _STRING),
         {
-            "label_replace": "Sets a label (2nd) to a template (3rd) where another (4th) matches a pattern (5th).",
+            "label_replace": "Sets a label (2nd) to a template (3rd) where one (4th) matches a pattern (5th).",
         },
     )
     yield from _variadic(
@@ -160,15 +160,13 @@ def _of_labels() -> Iterator[Function]:
         _ANY_NUMBER,
         {
             "sort_by_label": "Series by the values of labels, numbers within them in their order.",
-            "sort_by_label_desc": "The same, the other way round.",
+            "sort_by_label_desc": "Series by the values of labels, the other way round.",
         },
         experimental=True,
     )
     yield from _plain(
         _V + _V,
-        {
-            "info": "Adds labels of info series (`target_info` unless told) with the same `job` and `instance`."
-        },
+        {"info": "Adds labels of info series, of `target_info` unless told, by `job` and `instance`."},
         optional=1,
         experimental=True,
     )
