@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from metricsmith import __version__
-from metricsmith.cli import check, demo, query, run
+from metricsmith.cli import check, demo, query, rules, run
 from metricsmith.cli.client import Unreachable
 from metricsmith.errors import ConfigError, MetricsmithError, QueryError
 
@@ -42,6 +42,7 @@ app.command("demo-shop")(demo.demo_shop)
 app.command("loadgen")(demo.loadgen)
 app.command("check-config")(check.check_config)
 app.command("query", cls=query.QueryCommand, epilog=query.EXAMPLES)(query.query)
+app.add_typer(rules.app, name="rules")
 
 
 @app.command("version")

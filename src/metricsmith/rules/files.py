@@ -90,6 +90,7 @@ class _Reader:
             if first != self.origins.line(path):
                 message = f'a second group is called "{config.name}", wanted distinct names'
                 self._problem((*path, "name"), message, f"the first is on line {first}")
+                self._look_into(item, path)
                 continue
             yield self._group(config, path)
 
@@ -181,7 +182,7 @@ class _Reader:
         problem = self.origins.problem(path, message)
         line = problem.line
         if 0 < line <= len(self._lines) and _BLOCK.search(self._lines[line - 1]):
-            line += line_and_column(text, position)[0]
+            line += line_and_column(text, min(position, len(text.rstrip()) - 1))[0]
         self.problems.append(replace(problem, line=line))
 
     def _validate(self, model: type[Any], data: Any, path: Path, kind: str = "") -> Any:

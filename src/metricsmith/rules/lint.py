@@ -22,9 +22,11 @@ def conventions(groups: Sequence[Group]) -> Iterator[Problem]:
     Source:
         Prometheus' best practices for recording rules; a matter of taste.
     """
+    told: set[str] = set()
     for group in groups:
         for rule in group.rules:
-            if isinstance(rule, RecordingRule) and ":" not in rule.name:
+            if isinstance(rule, RecordingRule) and ":" not in rule.name and rule.name not in told:
+                told.add(rule.name)
                 message = f"{rule.name}: recorded names have colons, so that no exporter has the same"
                 yield _note(rule, message, "such as job:requests:rate5m")
 
@@ -42,27 +44,53 @@ def _duplicates(group: Group) -> Iterator[Problem]:
 
 def _recursive(group: Group, engine: Engine) -> Iterator[Problem]:
     recording = [rule for rule in group.rules if isinstance(rule, RecordingRule)]
-    names = {rule.name for rule in recording}
-    reads: dict[str, set[str]] = {name: set() for name in names}
+    reads: dict[str, set[str]] = {rule.name: set() for rule in recording}
     for rule in recording:
-        reads[rule.name] |= engine.reads(rule.expr) & names
+        reads[rule.name] |= engine.reads(rule.expr) & reads.keys()
+    circles = _circles(reads)
+    hint = "a recursion never forgets: record under another name"
     for rule in recording:
-        for name in sorted(engine.reads(rule.expr) & names):
+        for name in sorted(engine.reads(rule.expr) & reads.keys()):
             if name == rule.name:
-                message = f"{rule.name}: reads what it records, so it sees its own last value"
-                yield _note(rule, message, "a recursion never forgets: record under another name")
-            elif rule.name in _reachable(name, reads):
-                message = f"{rule.name}: reads {name}, which is made from {rule.name}"
-                yield _note(rule, message, "a recursion never forgets: record under another name")
+                yield _note(rule, f"{rule.name}: reads what it records, so it sees its own last value", hint)
+            elif circles[name] == circles[rule.name]:
+                yield _note(rule, f"{rule.name}: reads {name}, which is made from {rule.name}", hint)
 
 
-def _reachable(start: str, reads: Mapping[str, AbstractSet[str]]) -> set[str]:
-    seen, ahead = {start}, [start]
-    while ahead:
-        new = reads[ahead.pop()] - seen
-        seen |= new
-        ahead.extend(new)
-    return seen
+def _circles(reads: Mapping[str, AbstractSet[str]]) -> dict[str, str]:
+    """Return a common name for the names that are made from one another; alone, its own."""
+    read_by: dict[str, list[str]] = {name: [] for name in reads}
+    for name, below in reads.items():
+        for other in below:
+            read_by[other].append(name)
+    circle: dict[str, str] = {}
+    for name in reversed(_depth_first(reads)):
+        ahead = [name]
+        while ahead:
+            other = ahead.pop()
+            if other not in circle:
+                circle[other] = name
+                ahead += read_by[other]
+    return circle
+
+
+def _depth_first(reads: Mapping[str, AbstractSet[str]]) -> list[str]:
+    """Return the names in the order in which a depth-first walk leaves them."""
+    done: list[str] = []
+    seen: set[str] = set()
+    for start in reads:
+        stack = [(start, iter(sorted(reads[start])))] if start not in seen else []
+        seen.add(start)
+        while stack:
+            name, below = stack[-1]
+            new = next((other for other in below if other not in seen), None)
+            if new is None:
+                done.append(name)
+                stack.pop()
+            else:
+                seen.add(new)
+                stack.append((new, iter(sorted(reads[new]))))
+    return done
 
 
 def _note(rule: RecordingRule | AlertingRule, message: str, hint: str) -> Problem:

@@ -11,6 +11,8 @@ from metricsmith.model.labels import NAME_LABEL
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.rules.model import NoData
 
+DEFAULT_INTERVAL_MS = 60_000
+"""Of groups, where neither they nor the configuration say otherwise; as in Prometheus."""
 MAX_GROUPS = 1000
 MAX_RULES = 10_000
 """In one file, over all its groups."""

@@ -207,4 +207,4 @@ FUNCTIONS: dict[str, Function] = {
         "pathPrefix": (lambda state: urlsplit(state.around.external_url).path, []),
     }.items()
 }
-"""By name; each takes the state and its arguments. `and` and `or` are nodes: they stop where it is decided."""
+"""By name; each takes the state and its arguments. `and` and `or` are nodes: they stop once it is decided."""

@@ -1,0 +1,96 @@
+"""`metricsmith rules`: rule files checked, and written out in full."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from metricsmith.errors import Problem
+from metricsmith.rules.files import RuleFile
+from metricsmith.rules.lint import conventions
+from metricsmith.rules.model import AlertingRule
+from metricsmith.rules.printer import format_groups
+from metricsmith.rules.ruleset import RuleSet, load_rules
+from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
+from metricsmith.runtime.rule_engine import RuleEngine
+
+app = typer.Typer(no_args_is_help=True, help="Check rule files, and write them out.")
+
+_FAILURE = 1
+
+
+@app.command("check")
+def check(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Rule files or globs.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="Print what was found as JSON.")
+    ] = False,
+) -> None:
+    """Check rule files and print every mistake; exit code 1 when there is one."""
+    found = _load(files)
+    if as_json:
+        typer.echo(
+            json.dumps({"files": [_summary(file) for file in found.files], **_unread(found)}, indent=2)
+        )
+    else:
+        for file in found.files:
+            _print(file)
+        _print_problems(found.missing)
+    if found.problems or not found.files:
+        raise typer.Exit(_FAILURE)
+
+
+@app.command("expand")
+def expand(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Rule file.")],
+) -> None:
+    """Print a rule file as Prometheus reads it, short forms such as anomalies written out."""
+    found = _load([file])
+    if found.problems:
+        _print_problems(found.problems)
+        raise typer.Exit(_FAILURE)
+    for group in found.groups:
+        for rule in group.rules:
+            if isinstance(rule, AlertingRule) and rule.no_data is not None:
+                message = f"{rule.name}: no_data is left out, Prometheus has no such field"
+                typer.echo(f"note: {Problem('', message, rule.origin.file, rule.origin.line)}", err=True)
+    typer.echo(format_groups(found.groups, DEFAULT_INTERVAL_MS), nl=False)
+
+
+def _load(files: Sequence[str]) -> RuleSet:
+    found = load_rules(files, RuleEngine(), default_interval_ms=DEFAULT_INTERVAL_MS)
+    if not found.files and not found.missing:
+        return RuleSet((), (Problem("", f"got no file that matches {', '.join(files)}, wanted rule files"),))
+    return found
+
+
+def _print(file: RuleFile) -> None:
+    for note in (*file.notes, *conventions(file.groups)):
+        typer.echo(f"note: {note}", err=True)
+    _print_problems(file.problems)
+    if not file.problems:
+        count = sum(len(group.rules) for group in file.groups)
+        typer.echo(f"{file.name}: SUCCESS: {count} {'rule' if count == 1 else 'rules'} found")
+
+
+def _print_problems(problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        typer.echo(f"error: {problem}", err=True)
+
+
+def _summary(file: RuleFile) -> dict[str, Any]:
+    return {
+        "file": file.name,
+        "groups": len(file.groups),
+        "rules": sum(len(group.rules) for group in file.groups),
+        "problems": [asdict(problem) for problem in file.problems],
+        "notes": [asdict(note) for note in (*file.notes, *conventions(file.groups))],
+    }
+
+
+def _unread(found: RuleSet) -> dict[str, Any]:
+    return {"problems": [asdict(problem) for problem in found.missing]}

@@ -1,0 +1,93 @@
+"""PromQL as rules use it: checked, looked into, and asked at one time."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from metricsmith.contracts import Queryable
+from metricsmith.errors import ExecutionError
+from metricsmith.model.clock import Clock
+from metricsmith.model.labels import NAME_LABEL
+from metricsmith.model.matchers import MatchOp
+from metricsmith.promql import Engine, EngineConfig
+from metricsmith.promql.ast import Expr, MatrixSelector, Paren, StringLiteral, Subquery, VectorSelector
+from metricsmith.promql.memory import MemorySeries
+from metricsmith.promql.parser import parse
+from metricsmith.promql.printer import format_expr
+from metricsmith.promql.progress import Progress
+from metricsmith.promql.unfiltered import unfiltered
+from metricsmith.promql.walk import preorder
+from metricsmith.rules.model import Answer
+
+_REMEMBERED = 20_000
+
+
+class RuleEngine:
+    """What rules ask of PromQL (`rules.model.Engine`); without a store, expressions can be checked only."""
+
+    def __init__(
+        self, store: Queryable | None = None, config: EngineConfig | None = None, clock: Clock | None = None
+    ) -> None:
+        self._config = config or EngineConfig()
+        self._clock = clock
+        self._store_engine = self._over(MemorySeries([]) if store is None else store)
+
+    def check(self, expr: str) -> None:
+        """Return when the expression can stand in a rule.
+
+        Raises:
+            QueryError: it is not PromQL, or gives no scalar or instant vector.
+        """
+        tree = _parsed(expr, self._config.experimental)
+        while isinstance(tree, Paren):
+            tree = tree.expr
+        if isinstance(tree, StringLiteral | MatrixSelector | Subquery):
+            what = "a string" if isinstance(tree, StringLiteral) else "a range vector"
+            raise ExecutionError(f"got an expression that gives {what}, wanted a scalar or instant vector")
+
+    def reads(self, expr: str) -> frozenset[str]:
+        """Return the metric names that the selectors of an expression ask for; "" for one without a name."""
+        return _reads(expr, self._config.experimental)
+
+    def with_data(self, expr: str) -> str | None:
+        """Return an expression whose result has every series that has data, true or not; None if none is."""
+        return _with_data(expr, self._config.experimental)
+
+    def instant(self, expr: str, time_ms: int, overlay: Queryable | None = None) -> Answer:
+        """Return the result at one time; with an overlay, of its data instead of the store's.
+
+        Raises:
+            QueryError: it has no answer.
+        """
+        engine = self._store_engine if overlay is None else self._over(overlay)
+        progress = Progress()
+        result = engine.instant(expr, time_ms, progress=progress)
+        values = result.values[:, 0] if result.keys else result.values.reshape(0)
+        return Answer(list(result.keys), values, tuple(result.warnings), progress.samples)
+
+    def _over(self, data: Queryable) -> Engine:
+        return Engine(data, self._config, self._clock)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parsed(expr: str, experimental: bool) -> Expr:
+    return parse(expr, experimental=experimental)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _reads(expr: str, experimental: bool) -> frozenset[str]:
+    tree = _parsed(expr, experimental)
+    return frozenset(_asked(node) for node in preorder(tree) if isinstance(node, VectorSelector))
+
+
+def _asked(node: VectorSelector) -> str:
+    exact = (m.value for m in node.matchers if m.name == NAME_LABEL and m.op is MatchOp.EQ)
+    return node.name or next(exact, "")
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _with_data(expr: str, experimental: bool) -> str | None:
+    tree = unfiltered(_parsed(expr, experimental))
+    while isinstance(tree, Paren):
+        tree = tree.expr
+    return None if tree is None else format_expr(tree)
