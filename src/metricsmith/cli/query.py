@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, call, http_address
+from metricsmith.cli.explain import EXPLAIN, print_explanation
 from metricsmith.cli.plot import print_plot
 from metricsmith.cli.suggest import explain_nothing
 from metricsmith.cli.table import in_order, print_table
@@ -27,6 +28,8 @@ metricsmith query up
 metricsmith query 'sum by (job) (rate(http_requests_total[1m]))' --start -1h
 
 metricsmith query --json 'up' --end 2026-11-21T10:00:00Z
+
+metricsmith query --explain 'sum by (job) (rate(http_requests_total[1m]))'
 """
 
 
@@ -42,7 +45,7 @@ class QueryCommand(TyperCommand):
                 break
             # After an option stands its value, such as --start -10m.
             looks_like_option = arg.startswith("-") and not arg.startswith("--") and arg not in own
-            if looks_like_option and before not in own - {"--json"}:
+            if looks_like_option and before not in own - {"--json", "--explain"}:
                 raise typer.BadParameter(
                     f"got {arg!r}, which reads as an option; "
                     f"put -- before an expression that begins with -: metricsmith query -- {arg!r}"
@@ -72,6 +75,12 @@ def query(
     as_json: Annotated[
         bool, typer.Option("--json", metavar="", help="Print the API's `data` as JSON.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", metavar="", help="Run it, and show what each step did in place of the result."
+        ),
+    ] = False,
 ) -> None:
     """Ask the agent a PromQL question; with --start, over a range."""
     now = time.time()
@@ -79,15 +88,21 @@ def query(
     end_s = _time(end, now, "--end") if end else now
     if start is not None:
         start_s = _time(start, now, "--start")
-        _range(address, expression, start_s, end_s, _step(step, end_s - start_s), as_json)
+        step_s = _step(step, end_s - start_s)
+        if explain:
+            print_explanation(_ask(address, EXPLAIN, _bounds(expression, start_s, end_s, step_s)), as_json)
+        else:
+            _range(address, expression, start_s, end_s, step_s, as_json)
     elif step is not None:
         raise typer.BadParameter("--step: wanted --start too, for only a range query has steps")
+    elif explain:
+        print_explanation(_ask(address, EXPLAIN, _moment(expression, end_s)), as_json)
     else:
         _instant(address, expression, end_s, as_json)
 
 
 def _instant(url: str, expression: str, time_s: float, as_json: bool) -> None:
-    data = _ask(url, "/api/v1/query", {"query": expression, "time": f"{time_s:.3f}"})
+    data = _ask(url, "/api/v1/query", _moment(expression, time_s))
     if as_json:
         typer.echo(json.dumps(data))
     elif not data["result"]:
@@ -97,14 +112,21 @@ def _instant(url: str, expression: str, time_s: float, as_json: bool) -> None:
 
 
 def _range(url: str, expression: str, start_s: float, end_s: float, step_s: float, as_json: bool) -> None:
-    bounds = {"start": f"{start_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:g}"}
-    data = _ask(url, "/api/v1/query_range", {"query": expression} | bounds)
+    data = _ask(url, "/api/v1/query_range", _bounds(expression, start_s, end_s, step_s))
     if as_json:
         typer.echo(json.dumps(data))
     elif not data["result"]:
         typer.echo(explain_nothing(url, expression), err=True)
     else:
         print_plot(expression, data["result"], start_s, end_s, step_s)
+
+
+def _moment(expression: str, time_s: float) -> dict[str, str]:
+    return {"query": expression, "time": f"{time_s:.3f}"}
+
+
+def _bounds(expression: str, start_s: float, end_s: float, step_s: float) -> dict[str, str]:
+    return {"query": expression, "start": f"{start_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:g}"}
 
 
 def _ask(url: str, path: str, parameters: dict[str, str]) -> dict[str, Any]:
