@@ -6,6 +6,7 @@ import doctest
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,13 @@ SERIES = [(UP, [0, 15_000, 30_000], [1, 0, 1]), ({"job": "nameless"}, [0], [2.5]
 
 
 def test_the_examples_are_true() -> None:
-    failed, tried = doctest.testmod(metricsmith.promql.library)
-    assert tried
-    assert not failed
+    page = Path(__file__).parents[2] / "docs" / "promql.md"
+    for failed, tried in (
+        doctest.testmod(metricsmith.promql.library),
+        doctest.testfile(str(page), module_relative=False),
+    ):
+        assert tried
+        assert not failed
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def _of_labels() -> Iterator[Function]:
     yield from _plain(
         (_INSTANT, _STRING, _STRING, _STRING, _STRING),
         {
-            "label_replace": "Sets a label (2nd) to a template (3rd) where one (4th) matches a pattern (5th).",
+            "label_replace": "Sets a label (2nd) to a template (3rd) where one (4th) matches a regex (5th).",
         },
     )
     yield from _variadic(
