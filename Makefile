@@ -27,8 +27,9 @@ soak: services ## Long runs: hundreds of kills, thousands of generated queries
 	@METRICSMITH_TEST_PROFILE=soak $(BIN)/pytest --timeout=3600 -m "soak or not soak"
 
 fuzz: setup ## Fuzz the PromQL parser and engine, guided by coverage; FOR=60s
-	@$(BIN)/python tests/fuzz/fuzz_promql.py $(FUZZ_CORPUS) tests/promql/corpus -dict=tests/fuzz/promql.dict \
-		-max_len=300 -timeout=20 -max_total_time=$(patsubst %s,%,$(or $(FOR),600))
+	@mkdir -p .cache/fuzz/found
+	@$(BIN)/python tests/fuzz/fuzz_promql.py .cache/fuzz/found tests/promql/corpus -dict=tests/fuzz/promql.dict \
+		-artifact_prefix=.cache/fuzz/ -max_len=300 -timeout=20 -max_total_time=$(patsubst %s,%,$(or $(FOR),600))
 
 check: setup ## Lint, format, types, dependency directions, generated docs, links
 	@echo "[check] ruff lint";        $(BIN)/ruff check .
