@@ -41,6 +41,10 @@ PLAIN_AGGREGATIONS = ["sum", "avg", "count", "MIN", "max", "group", "stddev", "s
 ARITHMETIC = ["+", "-", "*", "/", "%", "^", "atan2"]
 COMPARISONS = ["==", "!=", "<", ">", "<=", ">="]
 SETS = ["and", "or", "unless"]
+MODERN_CALLS = [
+    *("info", "sort_by_label", "histogram_quantiles", "histogram_fraction"),
+    *("ts_of_min_over_time", "increase"),
+]
 
 
 class Grammar:
@@ -81,6 +85,9 @@ class Grammar:
             return "{" + ",".join(self._draw(st.permutations(named))) + "}"
         return f"{name}{{{', '.join(matchers)}{self._maybe(',') if matchers else ''}}}"
 
+    def _extension(self) -> str:
+        return self._maybe(f" {self._one(['anchored', 'SMOOTHED'])}") if self._modern else ""
+
     def _modifiers(self) -> str:
         offsets = DURATIONS + [f"-{duration}" for duration in DURATIONS]
         offset = self._one(offsets + MODERN_OFFSETS if self._modern else offsets)
@@ -118,7 +125,7 @@ class Grammar:
 
     def vector(self, depth: int) -> str:
         if depth == 0:
-            return self.selector() + self._modifiers()
+            return self.selector() + self._modifiers() + self._extension()
         below = depth - 1
         match self._draw(st.integers(0, 6)):
             case 0:
@@ -132,7 +139,7 @@ class Grammar:
             case 4:
                 return self._call(self._one(TO_VECTOR), below)
             case 5:
-                return self._call(self._one(OF_RANGE), below)
+                return self._call(self._one(OF_RANGE + (MODERN_CALLS if self._modern else [])), below)
             case _:
                 return f"vector({self.scalar(below)})"
 
@@ -146,6 +153,8 @@ class Grammar:
         matching = self._maybe(f"{bool_} {self._one(['on', 'ignoring'])} ({self._one(LABELS)}) ")
         if matching and op not in SETS:
             matching += self._one(["", "group_left ()", "group_right ()", "group_left (extra, more)"])
+        if self._modern and op not in SETS:
+            matching += self._one(["", "", " fill (0)", " fill_left (-1)", " fill_right(nan) FILL_LEFT(1h)"])
         lhs, rhs = self.vector(depth), self.vector(depth)
         # Bare, `x + on (a) 1 * y` would match x with 1.
         return f"({lhs}) {op}{matching} ({rhs})" if matching else f"{lhs} {op}{bool_} {rhs}"
@@ -159,6 +168,8 @@ class Grammar:
                 op, args = self._one(["topk", "bottomk", "quantile"]), f"{self.scalar(depth)}, {args}"
             case 1:
                 op, args = "count_values", f"{self._one(STRINGS)}, {args}"
+            case 2 if self._modern:
+                op, args = self._one(["limitk", "limit_ratio"]), f"{self.scalar(depth)}, {args}"
         return f"{op}{grouping}({args})" if self._draw(st.booleans()) else f"{op}({args}){grouping}"
 
     def _call(self, function: str, depth: int) -> str:
@@ -174,7 +185,12 @@ class Grammar:
             "label_join": [vector, *strings[: self._draw(st.integers(2, 4))]],
             "clamp": [vector, scalar, "1"],
             "hour": [vector] if self._draw(st.booleans()) else [],
-        }.get(function, [ranged] if function in OF_RANGE else [vector])
+            "info": [vector, *([f"{{{self._one(LABELS)}=~'.+'}}"] if self._draw(st.booleans()) else [])],
+            "sort_by_label": [vector, *strings[: self._draw(st.integers(0, 3))]],
+            "histogram_quantiles": [vector, strings[0], scalar, "0.5"],
+            "histogram_fraction": [scalar, "1", vector],
+            "increase": [f"{self.selector()}[{self._duration()}]{self._extension()}{self._modifiers()}"],
+        }.get(function, [ranged] if function in OF_RANGE or function.endswith("_over_time") else [vector])
         return f"{function}{self._space()}({', '.join(args)})"
 
 

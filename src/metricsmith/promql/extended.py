@@ -102,6 +102,7 @@ class _Ends:
         return growth
 
     def _smoothed(self, value: F64, before: I64, at_ms: I64, between: Bool, counter: bool) -> F64:
+        before = np.maximum(before, 0)
         after = np.minimum(before + 1, np.maximum(self.last, 0))
         return np.where(between, _interpolated(self.windows, before, after, at_ms, counter), value)
 
@@ -116,6 +117,7 @@ class _Ends:
         inner_last = self.last - (times[self.last] >= self.end_ms)
         some = inner_first <= inner_last
         inner_first = np.minimum(inner_first, np.maximum(self.last, 0))
+        inner_last = np.maximum(inner_last, 0)
         entered = np.where(some, self.windows.at(inner_first), right)
         left_behind = np.where(some, self.windows.at(inner_last), right)
         growth += np.where(entered < left, left, 0.0)
