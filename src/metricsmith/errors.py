@@ -189,7 +189,9 @@ class WrongQueryType(ExecutionError):
 class QueryLimitExceeded(QueryError):
     """The query would need more of something than allowed; `limit` names it, for counters."""
 
-    def __init__(self, message: str, limit: Literal["samples", "series", "points", "steps", "labels"]) -> None:
+    def __init__(
+        self, message: str, limit: Literal["samples", "series", "points", "steps", "labels"]
+    ) -> None:
         self.limit = limit
         super().__init__(message)
 

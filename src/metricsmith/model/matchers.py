@@ -21,7 +21,8 @@ class MatchOp(StrEnum):
     NRE = "!~"
 
 
-@lru_cache(maxsize=4096)
+# A pattern with repetitions takes up to a megabyte.
+@lru_cache(maxsize=512)
 def compile_anchored(pattern: str) -> Any:
     """Return a compiled RE2 pattern that must match the whole value; a dot matches newlines too.
 

@@ -30,7 +30,7 @@ def _extreme(largest: bool) -> Aggregate:
     def run(
         vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, budget: Budget
     ) -> Vector:
-        return select_extreme(vector, parameter, labels, without, largest)
+        return select_extreme(vector, parameter, labels, without, largest, budget)
 
     return run
 
@@ -38,7 +38,7 @@ def _extreme(largest: bool) -> Aggregate:
 def _quantile(
     vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, budget: Budget
 ) -> Vector:
-    return quantiles(vector, parameter, labels, without)
+    return quantiles(vector, parameter, labels, without, budget)
 
 
 def _limit_k(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metricsmith.errors import QueryCancelled, QueryLimitExceeded, QueryTimeout
+from metricsmith.errors import QueryLimitExceeded, QueryTimeout
 from metricsmith.model.clock import Clock
 from metricsmith.promql.progress import Progress
+
+MAX_LABEL_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,7 @@ class Budget:
         Raises:
             QueryTimeout, QueryCancelled
         """
-        if self.progress.cancelled:
-            raise QueryCancelled("query was canceled: who asked has gone away")
+        self.progress.check()
         if self.clock.monotonic() > self.deadline_s:
             raise QueryTimeout(f"query timed out: ran longer than {self.timeout_s:g} s")
 
@@ -49,6 +50,15 @@ class Budget:
                 f"query would read too many series: got {series}, wanted at most {self.max_series}; "
                 "use a narrower selector",
                 "series",
+            )
+
+    def check_labels(self, size: int) -> None:
+        """Raise QueryLimitExceeded when a function makes more bytes of labels than a query may hold."""
+        if size > MAX_LABEL_BYTES:
+            raise QueryLimitExceeded(
+                f"query would make too many labels: got over {MAX_LABEL_BYTES >> 20} MB of them; "
+                "make shorter values, or of fewer series",
+                "labels",
             )
 
     def check_answer(self, points: int) -> None:

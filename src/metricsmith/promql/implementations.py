@@ -246,14 +246,14 @@ def _histogram_quantiles(call: CallContext, buckets: Vector, label: String, *qua
 def _label_replace(call: CallContext, vector: Vector, *texts: String) -> Value:
     target, template, source, pattern = (text.value for text in texts)
     check_label_name(target, "label_replace", call.prometheus_2)
-    return label_replace(vector, target, template, source, pattern)
+    return label_replace(vector, target, template, source, pattern, call.budget)
 
 
 def _label_join(call: CallContext, vector: Vector, *texts: String) -> Value:
     target, separator, *sources = (text.value for text in texts)
     for name in (target, *sources):
         check_label_name(name, "label_join", call.prometheus_2)
-    return label_join(vector, target, separator, sources)
+    return label_join(vector, target, separator, sources, call.budget)
 
 
 def _table() -> dict[str, Implementation]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from metricsmith.errors import ExecutionError
 from metricsmith.model.labels import decode_labels
 from metricsmith.model.matchers import compile_anchored
 from metricsmith.model.template import template
+from metricsmith.promql.budget import Budget
 from metricsmith.promql.series_labels import merge_same_labels, replace_labels
 from metricsmith.promql.values import Vector
 
@@ -25,7 +26,9 @@ def check_label_name(name: str, user: str, prometheus_2: bool) -> None:
         raise ExecutionError(f"invalid label name in {user}(): {name!r}")
 
 
-def label_replace(vector: Vector, target: str, replacement: str, source: str, pattern: str) -> Vector:
+def label_replace(
+    vector: Vector, target: str, replacement: str, source: str, pattern: str, budget: Budget
+) -> Vector:
     """Return series with a label set from a pattern over another label, where that matches.
 
     Raises:
@@ -36,18 +39,33 @@ def label_replace(vector: Vector, target: str, replacement: str, source: str, pa
     except ValueError as error:
         raise ExecutionError(f"invalid regular expression in label_replace(): {pattern}: {error}") from None
     filled = template(replacement)
-    keys = []
-    for key in vector.keys:
-        match = compiled.fullmatch(decode_labels(key).get(source, ""))
-        keys.append(key if match is None else replace_labels(key, {target: filled.expand(match)}))
-    return merge_same_labels(Vector(keys, vector.values, vector.present))
+
+    def replaced(labels: dict[str, str]) -> str | None:
+        match = compiled.fullmatch(labels.get(source, ""))
+        return None if match is None else filled.expand(match)
+
+    return _relabelled(vector, target, replaced, budget)
 
 
-def label_join(vector: Vector, target: str, separator: str, sources: Sequence[str]) -> Vector:
+def label_join(vector: Vector, target: str, separator: str, sources: Sequence[str], budget: Budget) -> Vector:
     """Return series with a label set to the values of others, joined."""
+
+    def joined(labels: dict[str, str]) -> str:
+        return separator.join(labels.get(name, "") for name in sources)
+
+    return _relabelled(vector, target, joined, budget)
+
+
+def _relabelled(
+    vector: Vector, target: str, value: Callable[[dict[str, str]], str | None], budget: Budget
+) -> Vector:
+    """Return series with a label set to what is made of the others, as it was where that is None."""
     keys = []
+    size = 0
     for key in vector.keys:
-        labels = decode_labels(key)
-        joined = separator.join(labels.get(name, "") for name in sources)
-        keys.append(replace_labels(key, {target: joined}))
+        new = value(decode_labels(key))
+        keys.append(key if new is None else replace_labels(key, {target: new}))
+        size += len(keys[-1])
+        budget.check_labels(size)
+        budget.check_time()
     return merge_same_labels(Vector(keys, vector.values, vector.present))

@@ -7,13 +7,14 @@ import numpy as np
 from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.promql.aggregate import alive, group_series
+from metricsmith.promql.budget import Budget
 from metricsmith.promql.kernels import sort_nan_first, sorted_quantile
 from metricsmith.promql.result import format_value
 from metricsmith.promql.values import Scalar, Vector, narrow
 
 
 def select_extreme(
-    vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, largest: bool
+    vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, largest: bool, budget: Budget
 ) -> Vector:
     """Return, at each step, the k largest (or smallest) series of each group with all their labels.
 
@@ -26,6 +27,7 @@ def select_extreme(
     mask = np.zeros(vector.values.shape, dtype=np.bool_)
     order: list[int] = []
     for rows in group_series(vector, labels, without).rows():
+        budget.check_time()
         ranked = vector.values[rows] if largest else -vector.values[rows]
         present = None if vector.present is None else vector.present[rows]
         chosen = _extreme(ranked, present, sizes)
@@ -79,7 +81,9 @@ def first_of(candidates: Bool, wanted: I64) -> Bool:
     return candidates & (candidates.cumsum(axis=0) <= wanted)
 
 
-def quantiles(vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool) -> Vector:
+def quantiles(
+    vector: Vector, parameter: Scalar, labels: tuple[str, ...], without: bool, budget: Budget
+) -> Vector:
     """Return a quantile of each group at each step, interpolated."""
     if not vector.keys:
         return vector
@@ -87,6 +91,7 @@ def quantiles(vector: Vector, parameter: Scalar, labels: tuple[str, ...], withou
     counts = grouped.counts().astype(np.int64)
     result = np.empty(counts.shape)
     for group, rows in enumerate(grouped.rows()):
+        budget.check_time()
         values = vector.values[rows]
         if vector.present is not None:
             values = np.where(vector.present[rows], values, np.nan)

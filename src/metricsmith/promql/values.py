@@ -15,7 +15,6 @@ from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.selection import MatrixGroup, RaggedGroup
 
-
 MAX_TIME_MS = 2**53
 """Furthest time of a query before and after 1970: what an answer in float seconds can still tell apart."""
 

@@ -11,12 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metricsmith.model.clock import SystemClock
 from metricsmith.promql import aggregate
 from metricsmith.promql.aggregate import REDUCTIONS, group_series, reduce_groups
+from metricsmith.promql.budget import Budget
+from metricsmith.promql.progress import Progress
 from metricsmith.promql.rank import quantiles, select_extreme
 from metricsmith.promql.values import Scalar, Vector
 
 NAN = math.nan
+UNLIMITED = Budget(SystemClock(), math.inf, math.inf, 1 << 60, 1 << 60, 1 << 60, Progress())
 
 
 @pytest.mark.parametrize(
@@ -165,7 +169,8 @@ def test_topk_takes_what_sorting_takes(
     groups, rows = given_vector
     vector = _vector(groups, rows)
     steps = len(rows[0])
-    found = select_extreme(vector, Scalar(np.full(steps, float(k))), ("g",), without=False, largest=largest)
+    sizes = Scalar(np.full(steps, float(k)))
+    found = select_extreme(vector, sizes, ("g",), without=False, largest=largest, budget=UNLIMITED)
     taken = {
         (key, step)
         for row, key in enumerate(found.keys)
@@ -188,7 +193,8 @@ def test_quantiles_equal_sorting(given_vector: tuple[list[int], list[list[float 
     groups, rows = given_vector
     steps = len(rows[0])
     with np.errstate(all="ignore"):
-        found = quantiles(_vector(groups, rows), Scalar(np.full(steps, q)), ("g",), without=False)
+        q_steps = Scalar(np.full(steps, q))
+        found = quantiles(_vector(groups, rows), q_steps, ("g",), without=False, budget=UNLIMITED)
         for row, key in enumerate(found.keys):
             for step in range(steps):
                 values = [r[step] for g, r in zip(groups, rows, strict=True) if key == b"\xffg\xfe%d" % g]
