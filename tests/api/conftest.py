@@ -17,7 +17,7 @@ import orjson
 import pytest
 import uvicorn
 
-from metricsmith.api.app import AgentStatus, ApiContext, ApiLimits, MetricsPage, create_app
+from metricsmith.api.app import AgentStatus, ApiContext, MetricsPage, create_app
 from metricsmith.contracts import Context
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
@@ -77,6 +77,16 @@ class Api:
                 )
                 self.sequence += 1
                 self.store.apply(batch, self.sequence)
+
+    def end(self, series: Mapping[str, float]) -> None:
+        """Put staleness markers into the store: series → seconds before now."""
+        for text, ago_s in series.items():
+            ids = self.context.series.intern_many([series_key(text)])
+            marker = np.array([np.nan]), np.array([True])
+            self.sequence += 1
+            self.store.apply(
+                Batch(Layout(ids.copy(), None, {}), NOW_MS - round(ago_s * 1000), *marker), self.sequence
+            )
 
     async def get(self, path: str, headers: Mapping[str, str] | None = None, **parameters: Any) -> Answer:
         query = urlencode(parameters, doseq=True).encode()
@@ -232,6 +242,14 @@ def make_api(tmp_path: Path) -> Any:
             if "bad_config" in state:
                 raise state["bad_config"]
 
+        defaults: dict[str, Any] = {
+            "status": lambda: AgentStatus(
+                "standalone", "<demo>", 9_000_000, state["accepted"], ("shop",), state["serving"]
+            ),
+            "not_ready": lambda: state["not_ready"],
+            "metrics_page": lambda: state["page"],
+            "journal_bytes": lambda: 2 << 20,
+        }
         context = ApiContext(
             store=store,
             engine=Engine(store, EngineConfig(), clock),
@@ -239,14 +257,8 @@ def make_api(tmp_path: Path) -> Any:
             series=series,
             telemetry=telemetry,
             clock=clock,
-            status=lambda: AgentStatus(
-                "standalone", "<demo>", 9_000_000, state["accepted"], ("shop",), state["serving"]
-            ),
             reload=reload,
-            not_ready=lambda: state["not_ready"],
-            metrics_page=lambda: state["page"],
-            journal_bytes=lambda: 2 << 20,
-            **{"limits": ApiLimits(), **changes},
+            **{**defaults, **changes},
         )
         return Api(context, store, clock, state)
 

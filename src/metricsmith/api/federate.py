@@ -18,7 +18,7 @@ from metricsmith.api.queries import Queries
 from metricsmith.api.routes import Operation, Parameter
 from metricsmith.api.selectors import read_selectors
 from metricsmith.model.arrays import F64, I64
-from metricsmith.model.labels import PAIR
+from metricsmith.model.labels import PAIR, VALUE
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
 from metricsmith.promql.progress import Progress
@@ -26,6 +26,8 @@ from metricsmith.wire.exposition import Wanted, negotiate
 from metricsmith.wire.exposition.writer import write_exposition
 
 log = logging.getLogger(__name__)
+
+_INSTANCE = PAIR + b"instance" + VALUE
 
 Samples = dict[bytes, tuple[int, float]]
 """Time in milliseconds and value of a series, by its key."""
@@ -62,7 +64,7 @@ class FederateApi:
     async def _federate(self, request: Request) -> Response:
         params = await read_params(request, self._bodies)
         wanted = negotiate(request.headers.get("accept"))
-        chosen, text = read_selectors(params), " ".join(params.all("match[]"))
+        chosen, text = read_selectors(params, may_match_all=True), " ".join(params.all("match[]"))
 
         def answer(progress: Progress, timeout_s: float) -> bytes:
             return self._document(chosen, wanted, progress)
@@ -74,9 +76,10 @@ class FederateApi:
         samples: Samples = {}
         for matchers in chosen:
             samples.update(self._last(matchers, progress))
-        keys = sorted(key for key in samples if not key.startswith(PAIR) and key)
-        times = np.array([samples[key][0] for key in keys], np.int64)
-        values = np.array([samples[key][1] for key in keys], np.float64)
+        named = sorted(key for key in samples if key and not key.startswith(PAIR))
+        keys = [_with_instance(key) for key in named]
+        times = np.array([samples[key][0] for key in named], np.int64)
+        values = np.array([samples[key][1] for key in named], np.float64)
         # Without metadata, as Prometheus: a type could ask for another name, and names must stay.
         document = write_exposition(keys, values, {}, wanted.format, times, utf8_names=wanted.utf8_names)
         self._note_dropped("no_name", len(samples) - len(keys))
@@ -134,6 +137,14 @@ def _last_of(ragged: RaggedGroup) -> tuple[I64, I64, F64]:
         kept &= ~ragged.stale[last]
     last = last[kept]
     return ragged.rows[kept], ragged.times[last], ragged.values[last]
+
+
+def _with_instance(key: bytes) -> bytes:
+    """Return a key with an instance label, an empty one if need be.
+
+    Else a Prometheus that scrapes this with `honor_labels` would put ours in its place.
+    """
+    return key if _INSTANCE in key else key + _INSTANCE
 
 
 def _text_error(error: ApiError) -> Response:

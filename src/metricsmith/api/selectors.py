@@ -11,18 +11,18 @@ from metricsmith.promql.parser import parse_selector
 MAX_SELECTORS = 100
 
 
-def read_selectors(params: Params) -> list[tuple[Matcher, ...]]:
+def read_selectors(params: Params, *, may_match_all: bool = False) -> list[tuple[Matcher, ...]]:
     """Return the matchers of each `match[]` parameter."""
     texts = params.all("match[]")
     if len(texts) > MAX_SELECTORS:
         raise ApiError("bad_data", f"got {len(texts)} match[] parameters, wanted at most {MAX_SELECTORS}")
-    return [read_selector("match[]", text) for text in texts]
+    return [read_selector("match[]", text, may_match_all=may_match_all) for text in texts]
 
 
-def read_selector(name: str, text: str) -> tuple[Matcher, ...]:
+def read_selector(name: str, text: str, *, may_match_all: bool) -> tuple[Matcher, ...]:
     """Return the matchers in a parameter called `name`."""
     try:
-        return parse_selector(text).matchers
+        return parse_selector(text, may_match_all=may_match_all).matchers
     except ParseError as error:
         if "at least one non-empty matcher" in str(error):
             raise bad_parameter(name, f"{name} must contain at least one non-empty matcher") from None

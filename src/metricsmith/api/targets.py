@@ -101,7 +101,7 @@ class TargetsApi:
     async def _metadata(self, request: Request) -> Response:
         params = await read_params(request, self._bodies)
         selector, metric = params.text("match_target"), params.text("metric")
-        matchers = read_selector("match_target", selector) if selector else ()
+        matchers = read_selector("match_target", selector, may_match_all=True) if selector else ()
         targets = _matching(self._context.pools(), matchers)[: params.cut("limit")]
         return await self._workers.run(lambda: _success(self._entries(targets, metric)))
 

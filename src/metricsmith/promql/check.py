@@ -58,13 +58,13 @@ class Checker:
         """Raise the error for a position in the text."""
         raise ParseError(message, self._text, position)
 
-    def selector(self, node: VectorSelector) -> None:
+    def selector(self, node: VectorSelector, *, may_match_all: bool = False) -> None:
         """Refuse selectors that would match every series by accident, or that name the metric twice."""
         for matcher in node.matchers[1:] if node.name else ():
             if matcher.name == NAME_LABEL:
                 names = f'"{node.name}" or "{matcher.value}"'
                 self.fail(f"metric name must not be set twice: {names}", node.span.start)
-        if all(matcher.matches("") for matcher in node.matchers):
+        if not may_match_all and all(matcher.matches("") for matcher in node.matchers):
             what = "vector selector must contain at least one non-empty matcher"
             self.fail(f'{what}; add a metric name, or a matcher such as job!=""', node.span.start)
 

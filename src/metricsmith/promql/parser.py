@@ -71,17 +71,18 @@ def parse(text: str, *, experimental: bool = True) -> Expr:
     return parser.query()
 
 
-def parse_selector(text: str) -> VectorSelector:
+def parse_selector(text: str, *, may_match_all: bool = False) -> VectorSelector:
     """Return a lone instant selector without modifiers, as `match[]` parameters hold it.
 
     Raises:
-        ParseError: anything else, or a selector that matches every series.
+        ParseError: anything else; also a selector that matches series without
+            any of its labels, unless it `may_match_all`.
     """
     tokens = Tokens(text)
     node = selector(tokens)
     if tokens.current.kind != lexer.END:
         tokens.unexpected(expected="end of input")
-    Checker(text, experimental=True).selector(node)
+    Checker(text, experimental=True).selector(node, may_match_all=may_match_all)
     return node
 
 
