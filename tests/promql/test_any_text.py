@@ -20,48 +20,11 @@ FUZZER = Path(__file__).parents[1] / "fuzz" / "fuzz_promql.py"
 FUZZ_SECONDS = int(os.environ.get("METRICSMITH_FUZZ_SECONDS", "600"))
 
 SCRAPS = [
-    *(
-        b"",
-        b"(",
-        b")",
-        b"[",
-        b"]",
-        b"{",
-        b"}",
-        b"'",
-        b'"',
-        b"`",
-        b"\\",
-        b",",
-        b":",
-        b"@",
-        b"-",
-        b"^",
-        b"#",
-        b"\n",
-    ),
-    *(
-        b"\x00",
-        b"\xff",
-        b"\xed\xa0\x80",
-        b"\xef\xbb\xbf",
-        b"\xc3\xa9",
-        b"[5m:1s]",
-        b" offset -290y",
-        b" @ 9e15",
-    ),
-    *(
-        b" by (",
-        b" on() group_left ",
-        b" bool ",
-        b"Inf",
-        b"NaN",
-        b"1e308",
-        b"0x7fffffffffffffff",
-        b"290y",
-        b"=~'(a*)*'",
-    ),
-    *(b" anchored", b" smoothed", b" fill(0) ", b" and ", b"start()", b"step()", b"rate(", b"info("),
+    *(b"", b"(", b")", b"[", b"]", b"{", b"}", b"'", b'"', b"`", b"\\", b",", b":", b"@", b"-", b"^", b"#"),
+    *(b"\n", b"\x00", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xc3\xa9"),
+    *(b"[5m:1s]", b" offset -290y", b" @ 9e15", b" by (", b" on() group_left ", b" bool ", b"=~'(a*)*'"),
+    *(b"Inf", b"NaN", b"1e308", b"0x7fffffffffffffff", b"290y", b"start()", b"step()", b"rate(", b"info("),
+    *(b" anchored", b" smoothed", b" fill(0) ", b" and "),
 ]
 
 check = QueryCheck()
