@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from metricsmith.promql import evaluate
+from metricsmith.testing import query_check
 from metricsmith.testing.query_check import difference
 from metricsmith.testing.query_script import ScriptError, read_script
 
@@ -84,6 +88,20 @@ def test_a_wrong_answer_fails_and_shows_both(script: str) -> None:
     report = difference(case)
     assert report.startswith(f"some.test:{case.line}: {case.text}\n  expected\n    ")
     assert "\n  got\n    " in report
+
+
+@pytest.mark.parametrize("answer", ["sum(x)\n {} 8", "1 + 1\n scalar 2"])
+def test_what_a_range_query_answers_otherwise_is_noticed(
+    answer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case,) = read_script(AT + answer)
+    assert difference(case) == ""
+
+    def wrong_in_ranges(expr: str, series: Any, **options: Any) -> dict[str, Any]:
+        return evaluate(f"{expr} + 1" if "step" in options else expr, series, **options)
+
+    monkeypatch.setattr(query_check, "evaluate", wrong_in_ranges)
+    assert "(as a step of a range query)\n  expected\n    {}" in difference(case)
 
 
 def test_settings_reach_the_query() -> None:

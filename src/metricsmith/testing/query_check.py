@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from metricsmith.errors import QueryError
@@ -13,20 +14,19 @@ from metricsmith.testing.query_script import Case, Row
 
 _RELATIVE, _ABSOLUTE = 1e-9, 1e-12
 _SHOWN = 20
+_STEP_MS = 60_000
 
 Answer = dict[str, dict[int, float]]
 """Values by time in ms, by labels as PromQL writes them."""
 
 
 def difference(case: Case) -> str:
-    """Return how the answer differs from what the case expects, empty when it does not."""
-    span = {"start": case.start, "end": case.end, "step": case.step}
-    times: dict[str, Any] = span if case.step else {"time": case.start}
-    settings = case.settings
+    """Return how the answer differs from what the case expects, empty when it does not.
+
+    What is asked at one time is asked as a step of a range query as well.
+    """
     try:
-        data = evaluate(
-            case.expr, case.samples, **times, lookback=settings.lookback, left_open=settings.left_open
-        )
+        data = _ask(case)
     except QueryError as error:
         if case.error is not None and case.error in str(error):
             return ""
@@ -34,7 +34,44 @@ def difference(case: Case) -> str:
         return _report(case, wanted, f"error: {error}")
     if case.error is not None or not _same(case, data):
         return _report(case, _expected(case), _got(case, data))
-    return ""
+    return _difference_as_step(case, data) if _is_alike_as_step(case, data) else ""
+
+
+def _ask(case: Case) -> dict[str, Any]:
+    span = {"start": case.start, "end": case.end, "step": case.step}
+    times: dict[str, Any] = span if case.step else {"time": case.start}
+    settings = case.settings
+    return evaluate(
+        case.expr, case.samples, **times, lookback=settings.lookback, left_open=settings.left_open
+    )
+
+
+def _is_alike_as_step(case: Case, data: dict[str, Any]) -> bool:
+    """Return whether a range query must give the same: its answers are numbers and have no order."""
+    of_query = ("start()", "end()", "step()", "range()")
+    return (
+        case.step == 0
+        and data["resultType"] in ("vector", "scalar")
+        and not any(word in case.expr for word in of_query)
+    )
+
+
+def _difference_as_step(case: Case, data: dict[str, Any]) -> str:
+    is_scalar = data["resultType"] == "scalar"
+    wanted = {"{}": {case.start: float(data["result"][1])}} if is_scalar else _answer(data)
+    try:
+        steps = _ask(replace(case, start=case.start - _STEP_MS, end=case.start + _STEP_MS, step=_STEP_MS))
+    except QueryError:  # at another step there may be no answer
+        steps = _ask(replace(case, step=_STEP_MS))
+    found = {
+        labels: {case.start: samples[case.start]}
+        for labels, samples in _answer(steps).items()
+        if case.start in samples
+    }
+    if _same_answer(wanted, found):
+        return ""
+    as_step = replace(case, text=f"{case.text} (as a step of a range query)")
+    return _report(as_step, "\n".join(_lines(case, wanted)), "\n".join(_lines(case, found)))
 
 
 def _same(case: Case, data: dict[str, Any]) -> bool:
