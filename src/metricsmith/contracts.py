@@ -135,8 +135,8 @@ class Sink(Protocol):
         ...
 
 
-class Queryable(Protocol):
-    """What the PromQL engine and the API ask of a store. Safe to call from any thread."""
+class Selectable(Protocol):
+    """What the PromQL engine asks of data. Safe to call from any thread."""
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
@@ -147,6 +147,10 @@ class Queryable(Protocol):
             QueryLimitExceeded: they are more than `limit`; that many are never in memory.
         """
         ...
+
+
+class Queryable(Selectable, Protocol):
+    """What the API asks of a store besides. Safe to call from any thread."""
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[bytes]:
         """Return the sorted keys of matching series that may have samples in the range."""

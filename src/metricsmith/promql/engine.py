@@ -24,7 +24,7 @@ from metricsmith.promql.series_labels import label_order, merge_same_labels
 from metricsmith.promql.values import Grid, QueryTimes, RangeVector, Scalar, String, Value, Vector, narrow
 
 if TYPE_CHECKING:  # the library needs none of what the contracts import
-    from metricsmith.contracts import Queryable
+    from metricsmith.contracts import Selectable
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Engine:
     """Evaluates PromQL over a store. Safe to call from several threads at once."""
 
     def __init__(
-        self, store: Queryable, config: EngineConfig | None = None, clock: Clock | None = None
+        self, store: Selectable, config: EngineConfig | None = None, clock: Clock | None = None
     ) -> None:
         self._store = store
         self._config = config or EngineConfig()

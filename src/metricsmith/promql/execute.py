@@ -45,11 +45,11 @@ from metricsmith.promql.values import (
 )
 
 if TYPE_CHECKING:  # the library needs none of what the contracts import
-    from metricsmith.contracts import Queryable
+    from metricsmith.contracts import Selectable
 
 
 def execute(
-    plan: Plan, store: Queryable, closed_windows: bool, budget: Budget, remarks: Annotations
+    plan: Plan, store: Selectable, closed_windows: bool, budget: Budget, remarks: Annotations
 ) -> Value:
     """Return the value of the plan's last node.
 
@@ -64,7 +64,7 @@ def execute(
 
 class _Run:
     def __init__(
-        self, plan: Plan, store: Queryable, closed: bool, budget: Budget, remarks: Annotations
+        self, plan: Plan, store: Selectable, closed: bool, budget: Budget, remarks: Annotations
     ) -> None:
         self._plan = plan
         self._store = store

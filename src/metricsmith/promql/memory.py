@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import decode_labels
 from metricsmith.model.matchers import Matcher
-from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, SampleLimit, Selection
 from metricsmith.promql.series_input import Series, read_series
 
@@ -35,25 +34,6 @@ class MemorySeries:
                 counted.add(part.stop - part.start)
                 found.append((key, times[part], values[part], stale[part]))
         return _selection(found)
-
-    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[bytes]:
-        """Return the keys of matching series with samples in the range."""
-        return self.select(matchers, start_ms, end_ms).keys
-
-    def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
-        """Return the sorted label names of those series."""
-        return sorted(
-            {name for key in self.series(matchers, start_ms, end_ms) for name in decode_labels(key)}
-        )
-
-    def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
-        """Return the sorted values that a label has in those series."""
-        found = {decode_labels(key).get(name, "") for key in self.series(matchers, start_ms, end_ms)}
-        return sorted(found - {""})
-
-    def metadata(self) -> Mapping[str, Metadata]:
-        """Return nothing: series carry no metadata."""
-        return {}
 
     def _matching(self, matchers: Sequence[Matcher]) -> list[bytes]:
         keys = []

@@ -6,12 +6,12 @@ are loaded: there is one way to evaluate and one way to alert.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
-from metricsmith.contracts import Queryable
+from metricsmith.contracts import Selectable
 from metricsmith.model.arrays import F64
 
 
@@ -49,7 +49,8 @@ class AlertingRule:
     """Each series in the result of `expr` is an alert. Label and annotation values are templates.
 
     `no_data` of None is the default of the configuration. `webhook_url`
-    replaces the one of the configuration.
+    replaces the one of the configuration; `threshold` is the number that a
+    threshold rule compares with, for the webhook's payload.
 
     Units:
         for_ms, keep_firing_for_ms: milliseconds.
@@ -63,6 +64,7 @@ class AlertingRule:
     annotations: Mapping[str, str] = field(default_factory=dict)
     no_data: NoData | None = None
     webhook_url: str | None = None
+    threshold: float | None = None
     origin: Origin = field(default_factory=Origin, compare=False)
 
 
@@ -92,6 +94,70 @@ class Group:
     def key(self) -> str:
         """File and name, as Prometheus joins them."""
         return f"{self.file};{self.name}"
+
+
+class AlertState(StrEnum):
+    """The states of an alert. An inactive one has ended, and is remembered while that is told to others."""
+
+    PENDING = "pending"
+    FIRING = "firing"
+    INACTIVE = "inactive"
+
+
+@dataclass(slots=True)
+class Alert:
+    """One alert: a label set for which a rule's expression holds, or held.
+
+    `labels` are complete (with `alertname`) and identify it; `source` is the
+    key, without name, of the series that it is about. 0 is a time that has not
+    come. `no_data` says that the series has no samples now.
+
+    Units:
+        Times in milliseconds since the Unix epoch.
+    """
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    value: float
+    active_at_ms: int
+    source: bytes = b""
+    state: AlertState = AlertState.PENDING
+    fired_at_ms: int = 0
+    resolved_at_ms: int = 0
+    last_sent_ms: int = 0
+    keep_firing_since_ms: int = 0
+    no_data: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What is told of an alert: that it fires, and until when unless it is told again; or that it ended.
+
+    Units:
+        Times in milliseconds since the Unix epoch; `ends_at_ms` of a resolved alert is when it ended.
+    """
+
+    rule: AlertingRule
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    value: float
+    resolved: bool
+    starts_at_ms: int
+    ends_at_ms: int
+    sent_at_ms: int
+    no_data: bool = False
+
+
+class Outbox(Protocol):
+    """Takes notifications: durable in one commit with the state of their alerts, and sent afterwards."""
+
+    def prepare(self, notifications: Sequence[Notification]) -> Mapping[str, bytes]:
+        """Return what to keep in the rules' state until it is sent; the keys begin with `outbox/`."""
+        ...
+
+    def release(self, entries: Mapping[str, bytes]) -> None:
+        """Send entries: they are committed now, or could not be and are sent all the same."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +201,7 @@ class Engine(Protocol):
         """
         ...
 
-    def instant(self, expr: str, time_ms: int, overlay: Queryable | None = None) -> Answer:
+    def instant(self, expr: str, time_ms: int, overlay: Selectable | None = None) -> Answer:
         """Return the result at one time; with an overlay, of its data instead of the store's.
 
         Raises:

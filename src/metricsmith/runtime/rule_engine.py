@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from metricsmith.contracts import Queryable
+from metricsmith.contracts import Selectable
 from metricsmith.errors import ExecutionError
 from metricsmith.model.clock import Clock
 from metricsmith.model.labels import NAME_LABEL
@@ -26,7 +26,7 @@ class RuleEngine:
     """What rules ask of PromQL (`rules.model.Engine`); without a store, expressions can be checked only."""
 
     def __init__(
-        self, store: Queryable | None = None, config: EngineConfig | None = None, clock: Clock | None = None
+        self, store: Selectable | None = None, config: EngineConfig | None = None, clock: Clock | None = None
     ) -> None:
         self._config = config or EngineConfig()
         self._clock = clock
@@ -53,7 +53,7 @@ class RuleEngine:
         """Return an expression whose result has every series that has data, true or not; None if none is."""
         return _with_data(expr, self._config.experimental)
 
-    def instant(self, expr: str, time_ms: int, overlay: Queryable | None = None) -> Answer:
+    def instant(self, expr: str, time_ms: int, overlay: Selectable | None = None) -> Answer:
         """Return the result at one time; with an overlay, of its data instead of the store's.
 
         Raises:
@@ -65,7 +65,7 @@ class RuleEngine:
         values = result.values[:, 0] if result.keys else result.values.reshape(0)
         return Answer(list(result.keys), values, tuple(result.warnings), progress.samples)
 
-    def _over(self, data: Queryable) -> Engine:
+    def _over(self, data: Selectable) -> Engine:
         return Engine(data, self._config, self._clock)
 
 

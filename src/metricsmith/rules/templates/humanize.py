@@ -44,8 +44,8 @@ def humanize_duration(value: float) -> str:
     """
     if not math.isfinite(value):
         return _four(value)
-    if value == 0:
-        return "0s"
+    if value == 0 or abs(value) >= 2**63:
+        return f"{_four(value)}s"
     if abs(value) < 1:
         return f"{_small(value)}s"
     sign, value = ("-", -value) if value < 0 else ("", value)

@@ -49,6 +49,18 @@ def fixed(value: float, precision: int, form: str) -> str:
     return f"{value:.{min(precision, MAX_PRECISION)}{form}}"
 
 
+def hexadecimal(value: float) -> str:
+    """Return a float exactly, with a power of two.
+
+    >>> hexadecimal(1.5), hexadecimal(0.0)
+    ('0x1.8p+00', '0x0p+00')
+    """
+    if not math.isfinite(value):
+        return _special(value)
+    mantissa, exponent = value.hex().split("p")
+    return f"{mantissa.rstrip('0').rstrip('.') if '.' in mantissa else mantissa}p{int(exponent):+03d}"
+
+
 def _special(value: float) -> str:
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
 

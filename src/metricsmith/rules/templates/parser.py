@@ -238,6 +238,8 @@ class _Parser:
         chained = self._peek().kind == "field" and self._peek().glued
         if is_function and not chained:
             return self._call(first, self._arguments())
+        if first.text == "nil":
+            self._fail("nil is not a command", first.position)
         expression = self._operand(first)
         arguments = self._arguments()
         if not arguments:

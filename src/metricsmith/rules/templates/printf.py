@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from metricsmith.rules.templates.numbers import fixed, shortest
+from metricsmith.rules.templates.numbers import fixed, hexadecimal, shortest
 from metricsmith.rules.templates.times import Duration, Time
 from metricsmith.rules.templates.values import AlertData, Sample, Value, kind
 
@@ -253,7 +253,9 @@ def _sign(negative: bool, spec: _Spec) -> str:
 
 def _float(verb: str, value: float, spec: _Spec) -> str:
     form = "g" if verb == "v" else verb
-    if spec.precision is None and form in "gG":
+    if form in "xX":
+        text = hexadecimal(abs(value))
+    elif spec.precision is None and form in "gG":
         text = shortest(abs(value))
     else:
         text = fixed(abs(value), 6 if spec.precision is None else spec.precision, form)
@@ -271,5 +273,5 @@ def _float(verb: str, value: float, spec: _Spec) -> str:
 _WRITERS: tuple[tuple[type, str, Callable[[str, Value, _Spec], str]], ...] = (
     (str, "svqxX", _text),
     (int, "dvboOxXcqU", _whole),
-    (float, "veEfFgG", _float),
+    (float, "veEfFgGxX", _float),
 )

@@ -1,0 +1,118 @@
+"""The state of alerting rules that lasts over restarts: an entry per alert, and per series to be missed.
+
+Keys are `alert/RULE/ALERT` and `seen/RULE/SERIES`, where RULE is the rule's identity and the last part a
+digest of the label key. Values are JSON. What an evaluation finds anew each time (value and annotations)
+is written along, but does not make an entry change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from metricsmith.contracts import State
+from metricsmith.model.labels import decode_labels, encode_labels
+from metricsmith.rules.alerting import Alerting
+from metricsmith.rules.model import Alert, AlertState, Group
+
+
+def rule_identities(group: Group) -> list[str]:
+    """Return what identifies each rule of a group over restarts and reloads.
+
+    File, group, name and labels, as in Prometheus: a rule keeps its alerts when
+    its expression or duration changes. Rules alike are told apart by their order.
+    """
+    found: dict[str, int] = {}
+    identities = []
+    for rule in group.rules:
+        parts = [
+            group.file,
+            group.name,
+            type(rule).__name__,
+            rule.name,
+            *map(str, sorted(rule.labels.items())),
+        ]
+        text = "\0".join(parts)
+        found[text] = found.get(text, 0) + 1
+        identities.append(_digest(f"{text}\0{found[text]}".encode()))
+    return identities
+
+
+def changes(identity: str, rule: Alerting) -> tuple[dict[str, bytes], list[str]]:
+    """Return entries to keep and keys to forget, for what has changed in a rule since this was asked last."""
+    put: dict[str, bytes] = {}
+    delete: list[str] = []
+    for key in rule.take_changed():
+        entry = f"alert/{identity}/{_digest(key)}"
+        alert = rule.alerts.get(key)
+        if alert is None:
+            delete.append(entry)
+        else:
+            put[entry] = orjson.dumps(_plain(alert))
+    for key, last_ms in rule.seen.take_changed().items():
+        entry = f"seen/{identity}/{_digest(key)}"
+        if last_ms is None:
+            delete.append(entry)
+        else:
+            put[entry] = orjson.dumps({"labels": decode_labels(key), "last_ms": last_ms})
+    return put, delete
+
+
+def restore(identity: str, rule: Alerting, state: State) -> int:
+    """Give a rule the alerts and series that it had; return how many entries could not be read."""
+    damaged = 0
+    for _, value in state.items(f"alert/{identity}/"):
+        try:
+            alert = _alert(orjson.loads(value))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            damaged += 1
+            continue
+        rule.alerts[encode_labels(alert.labels)] = alert
+    for _, value in state.items(f"seen/{identity}/"):
+        try:
+            found = orjson.loads(value)
+            rule.seen.restore(encode_labels(found["labels"]), int(found["last_ms"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            damaged += 1
+    return damaged
+
+
+def forgotten(state: State, identities: Sequence[str]) -> list[str]:
+    """Return the keys of rules that are there no more."""
+    known = set(identities)
+    kinds = ("alert/", "seen/")
+    return [key for kind in kinds for key, _ in state.items(kind) if key.split("/")[1] not in known]
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
+
+
+_TIMES = ("active_at_ms", "fired_at_ms", "resolved_at_ms", "last_sent_ms", "keep_firing_since_ms")
+
+
+def _plain(alert: Alert) -> dict[str, Any]:
+    return {
+        "labels": alert.labels,
+        "annotations": alert.annotations,
+        "source": decode_labels(alert.source),
+        "value": repr(alert.value),
+        "state": alert.state.value,
+        "no_data": alert.no_data,
+        **{name: getattr(alert, name) for name in _TIMES},
+    }
+
+
+def _alert(plain: Mapping[str, Any]) -> Alert:
+    return Alert(
+        labels=dict(plain["labels"]),
+        annotations=dict(plain["annotations"]),
+        value=float(plain["value"]),
+        source=encode_labels(plain["source"]),
+        state=AlertState(plain["state"]),
+        no_data=bool(plain["no_data"]),
+        **{name: int(plain[name]) for name in _TIMES},
+    )

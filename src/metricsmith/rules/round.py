@@ -1,0 +1,207 @@
+"""One evaluation of a group: rule after rule at one time, each seeing what those before it recorded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from metricsmith.contracts import Selectable
+from metricsmith.errors import QueryError
+from metricsmith.model.arrays import F64
+from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.clock import Clock
+from metricsmith.model.labels import encode_labels
+from metricsmith.model.series import SeriesTable
+from metricsmith.rules.alerting import Alerting, Expand
+from metricsmith.rules.model import (
+    AlertState,
+    Answer,
+    Engine,
+    Group,
+    NoData,
+    Notification,
+    RecordingRule,
+    Rule,
+)
+from metricsmith.rules.overlay import Overlay
+from metricsmith.rules.recording import Recording
+
+log = logging.getLogger(__name__)
+
+NOTHING_MATCHED_ROUNDS = 5
+"""A threshold on a metric that is not there for that many rounds is most likely misspelt."""
+
+
+@dataclass(slots=True)
+class RuleStatus:
+    """How the last evaluation of a rule went; `nothing_matched` counts rounds without its metric."""
+
+    health: str = "unknown"
+    last_error: str = ""
+    last_evaluation_ms: int = 0
+    duration_s: float = 0.0
+    samples: int = 0
+    series: int = 0
+    warnings: tuple[str, ...] = ()
+    nothing_matched: int = 0
+
+
+@dataclass(slots=True)
+class RunningRule:
+    """A rule at work: what evaluates it, how it went, and the series that it wrote last."""
+
+    work: Recording | Alerting
+    status: RuleStatus = field(default_factory=RuleStatus)
+    written: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """What an evaluation of a group gives: samples to keep, what to tell others, and which rules failed."""
+
+    batch: Batch | None
+    notifications: tuple[Notification, ...]
+    failures: tuple[tuple[RunningRule, QueryError], ...]
+
+
+class RunningGroup:
+    """A group at work. `evaluate` runs in a worker thread, never twice at once."""
+
+    def __init__(
+        self,
+        group: Group,
+        engine: Engine,
+        store: Selectable,
+        series: SeriesTable,
+        clock: Clock,
+        expand: Expand,
+        no_data: NoData = NoData.KEEP,
+        resend_ms: int = 60_000,
+    ) -> None:
+        self.group = group
+        self.rules = [RunningRule(_work(group, rule, no_data, expand)) for rule in group.rules]
+        self.last_evaluation_ms = 0
+        self.duration_s = 0.0
+        self.former: set[bytes] = set()
+        """Series that rules wrote which are there no more: they are ended by the next round."""
+        self._engine, self._store, self._series, self._clock = engine, store, series, clock
+        self._resend_ms = resend_ms
+        self._layout: Layout | None = None
+        self._keys: list[bytes] = []
+
+    @property
+    def written(self) -> set[bytes]:
+        """The series that the last round wrote."""
+        return {key for rule in self.rules for key in rule.written}
+
+    def evaluate(self, now_ms: int) -> Round:
+        """Evaluate all rules at a time; a rule that fails stops no other.
+
+        The samples have the time that the group asks about: `query_offset` before `now_ms`.
+        """
+        began = self._clock.monotonic()
+        time_ms = now_ms - self.group.query_offset_ms
+        overlay = Overlay(self._store, time_ms)
+        names: set[str] = set()
+        ended: dict[bytes, None] = dict.fromkeys(self.former)
+        written: dict[bytes, float] = {}
+        failures = []
+        notifications: list[Notification] = []
+        for rule in self.rules:
+            try:
+                keys, values = self._run(rule, time_ms, now_ms, overlay, names)
+            except QueryError as error:
+                failures.append((rule, error))
+                continue
+            here = set(keys)
+            gone = [key for key in rule.written if key not in here]
+            overlay.add(keys, values, gone)
+            names |= _written_names(rule)
+            ended |= dict.fromkeys(gone)
+            written |= dict(zip(keys, values.tolist(), strict=True))
+            rule.written = keys
+            if isinstance(rule.work, Alerting):
+                notifications += rule.work.due(now_ms, self._resend_ms, self.group.interval_ms)
+        self.former = set()
+        self.last_evaluation_ms = now_ms
+        self.duration_s = self._clock.monotonic() - began
+        batch = self._batch(written, [key for key in ended if key not in written], time_ms)
+        return Round(batch, tuple(notifications), tuple(failures))
+
+    def _run(
+        self, rule: RunningRule, time_ms: int, now_ms: int, overlay: Overlay, names: set[str]
+    ) -> tuple[list[bytes], F64]:
+        began = self._clock.monotonic()
+        status = rule.status
+        try:
+            answer = self._ask(rule.work.rule.expr, time_ms, overlay, names)
+            if isinstance(rule.work, Recording):
+                keys, values = rule.work.record(answer)
+            else:
+                self._alert(rule, rule.work, answer, now_ms, overlay, names)
+                keys, values = _alert_series(rule.work)
+        except QueryError as error:
+            status.health, status.last_error = "err", str(error)
+            raise
+        finally:
+            status.last_evaluation_ms = now_ms
+            status.duration_s = self._clock.monotonic() - began
+        status.health, status.last_error, status.warnings = "ok", "", answer.warnings
+        status.samples, status.series = answer.samples, len(answer.keys)
+        return keys, values
+
+    def _ask(self, expr: str, time_ms: int, overlay: Overlay, names: set[str]) -> Answer:
+        reads = self._engine.reads(expr)
+        sees = names and ("" in reads or not names.isdisjoint(reads))
+        return self._engine.instant(expr, time_ms, overlay if sees else None)
+
+    def _alert(
+        self, rule: RunningRule, work: Alerting, found: Answer, now_ms: int, overlay: Overlay, names: set[str]
+    ) -> None:
+        with_data = None
+        expr = self._engine.with_data(work.rule.expr) if work.asks_for_data(found) else None
+        if expr is not None:
+            data = self._ask(expr, now_ms - self.group.query_offset_ms, overlay, names)
+            with_data = work.sources(data)
+            matched = bool(with_data) or bool(found.keys)
+            rule.status.nothing_matched = 0 if matched else rule.status.nothing_matched + 1
+        work.evaluate(found, with_data, now_ms)
+
+    def _batch(self, written: dict[bytes, float], ended: Sequence[bytes], time_ms: int) -> Batch | None:
+        keys = [*written, *ended]
+        if not keys:
+            return None
+        if self._layout is None or keys != self._keys:
+            self._layout = Layout(self._series.intern_many(keys), f"rules {self.group.key}")
+            self._keys = keys
+        values = np.full(len(keys), np.nan)
+        values[: len(written)] = list(written.values())
+        stale = None
+        if ended:
+            stale = np.arange(len(keys)) >= len(written)
+        return Batch(self._layout, time_ms, values, stale)
+
+
+def _work(group: Group, rule: Rule, no_data: NoData, expand: Expand) -> Recording | Alerting:
+    if isinstance(rule, RecordingRule):
+        return Recording(group, rule)
+    return Alerting(group, rule, no_data, expand)
+
+
+def _written_names(rule: RunningRule) -> set[str]:
+    return {rule.work.rule.name} if isinstance(rule.work, Recording) else {"ALERTS", "ALERTS_FOR_STATE"}
+
+
+def _alert_series(work: Alerting) -> tuple[list[bytes], F64]:
+    """Return `ALERTS` and `ALERTS_FOR_STATE` of the alerts that are pending or firing."""
+    active = [alert for alert in work.alerts.values() if alert.state is not AlertState.INACTIVE]
+    keys = [
+        encode_labels({**alert.labels, "__name__": "ALERTS", "alertstate": alert.state.value})
+        for alert in active
+    ]
+    keys += [encode_labels({**alert.labels, "__name__": "ALERTS_FOR_STATE"}) for alert in active]
+    since = [alert.active_at_ms // 1000 for alert in active]
+    return keys, np.array([1.0] * len(active) + since, dtype=np.float64)
