@@ -9,6 +9,7 @@ import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.promql.buckets import BucketRemarks, over_buckets, with_equal_bounds_merged
+from metricsmith.promql.budget import Budget
 from metricsmith.promql.remarks import CallRemarks, Forced, bad_quantiles, general
 from metricsmith.promql.series_labels import merge_same_labels, replace_labels
 from metricsmith.promql.values import Scalar, Vector, narrow
@@ -28,7 +29,12 @@ def histogram_quantile(quantile: Scalar, buckets: Vector, times: I64, remarks: C
 
 
 def histogram_quantiles(
-    buckets: Vector, label: str, quantiles: Sequence[Scalar], times: I64, remarks: CallRemarks
+    buckets: Vector,
+    label: str,
+    quantiles: Sequence[Scalar],
+    times: I64,
+    remarks: CallRemarks,
+    budget: Budget,
 ) -> Vector:
     """Return several quantiles of each histogram, told apart by a label with the quantile's number."""
     calculate = _Quantile(BucketRemarks(remarks, argument=0))
@@ -39,6 +45,8 @@ def histogram_quantiles(
         found = over_buckets(buckets, calculate, (quantile.values, times), calculate.remarks)
         for number in np.unique(quantile.values).tolist():
             asked = np.isnan(quantile.values) if number != number else quantile.values == number
+            # A quantile that changes from step to step makes series without end.
+            budget.check_samples((len(keys) + len(found.keys)) * len(times))
             keys += [replace_labels(key, {label: _open_metrics_number(number)}) for key in found.keys]
             values.append(found.values)
             masks.append(found.mask() & asked)

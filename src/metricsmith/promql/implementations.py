@@ -240,7 +240,8 @@ def _histogram_fraction(call: CallContext, lower: Scalar, upper: Scalar, buckets
 
 def _histogram_quantiles(call: CallContext, buckets: Vector, label: String, *quantiles: Scalar) -> Value:
     check_label_name(label.value, "histogram_quantiles", call.prometheus_2)
-    return histogram_quantiles(buckets, label.value, quantiles, call.grid.times(), call.remarks)
+    times = call.grid.times()
+    return histogram_quantiles(buckets, label.value, quantiles, times, call.remarks, call.budget)
 
 
 def _label_replace(call: CallContext, vector: Vector, *texts: String) -> Value:
