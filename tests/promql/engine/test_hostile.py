@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from typing import Any
 
 import pytest
 
 from metricsmith.errors import ExecutionError, ParseError, QueryError, QueryLimitExceeded, QueryTimeout
 from metricsmith.promql import Engine, EngineConfig
 from metricsmith.promql import budget as budgets
+from metricsmith.promql.functions import FUNCTIONS
 from metricsmith.promql.memory import MemorySeries
 
 TIMES = list(range(0, 600_001, 15_000))
@@ -46,7 +47,11 @@ def engine() -> Engine:
         ("double_exponential_smoothing(x[5m], NaN, 0.5)", ExecutionError, "smoothing factor"),
         # Ranges, steps, offsets
         ("sum_over_time(x[290y:1ms])", QueryLimitExceeded, "subquery of 9145440000000 steps"),
-        ("sum_over_time(sum_over_time(x[1h:1s])[1h:1s])", QueryLimitExceeded, "too many samples"),
+        (
+            "sum_over_time(sum_over_time(sum_over_time(x[1h:1s])[1h:1s])[1h:1s])",
+            QueryLimitExceeded,
+            "too many samples",
+        ),
         ("x[9223372037]", ParseError, "duration out of range"),
         ("x[2^63]", ExecutionError, "wanted one below 292 years"),
         ("x[1e-9]", ExecutionError, "got a range of 0 ms"),
@@ -164,24 +169,14 @@ def test_work_per_series_or_group_looks_at_the_time(query: str) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308, -0.0, 5e-324])
 def test_extreme_parameters_of_every_function_answer_or_are_refused(engine: Engine, value: float) -> None:
-    from metricsmith.promql.functions import FUNCTIONS
-
     number = {"inf": "Inf", "-inf": "-Inf", "nan": "NaN"}.get(str(value), repr(value))
     arguments = {"scalar": number, "string": '"a"', "instant vector": "x", "range vector": "x[5m]"}
     began = time.monotonic()
     for function in FUNCTIONS.values():
         for count in range(function.least, min(function.most, 4) + 1):
             query = f"{function.name}({', '.join(arguments[function.arg_type(i)] for i in range(count))})"
-            for ask in (
-                lambda q=query: engine.instant(q, NOW),
-                lambda q=query: engine.range(q, 0, NOW, 60_000),
-            ):
-                _answer_or_refuse(ask)
+            with contextlib.suppress(QueryError):
+                engine.instant(query, NOW)
+            with contextlib.suppress(QueryError):
+                engine.range(query, 0, NOW, 60_000)
     assert time.monotonic() - began < 20
-
-
-def _answer_or_refuse(ask: Any) -> None:
-    try:
-        ask()
-    except QueryError:
-        pass
