@@ -26,6 +26,7 @@ from metricsmith.store.embedded import EmbeddedStore
 from metricsmith.store.head import Head
 from metricsmith.store.head_pieces import HeadPieces
 from metricsmith.store.index import SeriesIndex
+from metricsmith.store.key_lists import KeyLists
 from metricsmith.store.merge import merge
 from metricsmith.store.settings import EmbeddedConfig
 from metricsmith.testing.clock import FakeClock
@@ -182,7 +183,7 @@ def select_history() -> None:
 
 
 def merge_of(head: Head, ids: np.ndarray, end: int, table: SeriesTable) -> Selection:
-    return merge(head.pieces(ids, NOW, end), NOW, end, table)
+    return merge(head.pieces(ids, NOW, end), NOW, end, KeyLists(table))
 
 
 def report_select(what: str, select: Callable[[], Selection]) -> None:

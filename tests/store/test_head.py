@@ -11,6 +11,7 @@ from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.series import SeriesTable
 from metricsmith.store.head import Head
 from metricsmith.store.head_pieces import HeadPieces
+from metricsmith.store.key_lists import KeyLists
 from metricsmith.store.loose import LooseSamples
 from metricsmith.store.merge import merge
 from metricsmith.store.pieces import MatrixPiece, RaggedPiece
@@ -177,7 +178,7 @@ def test_series_of_two_streams_keep_all_samples():
     for t in range(4):
         head.append(Batch(first, 10 * t, np.array([1.0, 2.0])))
         head.append(Batch(second, 10 * t + t % 2, np.array([3.0, 4.0])))
-    selection = merge(head.pieces(np.array([1], np.uint32), 0, 99), 0, 99, TABLE)
+    selection = merge(head.pieces(np.array([1], np.uint32), 0, 99), 0, 99, KeyLists(TABLE))
     assert selection.ragged is not None
     assert selection.ragged.times.tolist() == [0, 10, 11, 20, 30, 31]
     assert selection.ragged.values.tolist() == [3.0, 2.0, 3.0, 3.0, 2.0, 3.0]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from metricsmith.model.selection import Selection
 from metricsmith.model.series import SeriesTable
+from metricsmith.store.key_lists import KeyLists
 from metricsmith.store.merge import merge
 from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
 from metricsmith.store.ragged import group_equal, offsets_of, sort_samples
@@ -17,6 +18,7 @@ Samples = dict[bytes, dict[int, float | None]]
 """key → time → value, None for a staleness marker."""
 
 TABLE = SeriesTable()
+KEYS = KeyLists(TABLE)
 TABLE.intern_many([b"m9", b"m3", b"m", b"m\xffa\xfeb", b"n", b"a"])
 ids = st.lists(st.integers(0, 5), unique=True, min_size=1, max_size=6)
 times = st.lists(st.integers(0, 12), unique=True, min_size=1, max_size=6).map(sorted)
@@ -93,7 +95,7 @@ def ragged(draw) -> RaggedPiece:
 
 @given(st.lists(matrix() | ragged(), max_size=5), st.integers(-1, 13), st.integers(-1, 13))
 def test_holds_the_samples_of_its_pieces_in_the_range(pieces, start, end):
-    selection = merge(pieces, start, end, TABLE)
+    selection = merge(pieces, start, end, KEYS)
     assert as_dict(selection) == expected(pieces, start, end)
     assert selection.keys == sorted(selection.keys)
     assert selection.sample_count() == sum(len(row) for row in as_dict(selection).values())
@@ -101,7 +103,7 @@ def test_holds_the_samples_of_its_pieces_in_the_range(pieces, start, end):
 
 @given(st.lists(matrix() | ragged(), max_size=5))
 def test_series_with_equal_timestamps_share_a_matrix(pieces):
-    selection = merge(pieces, 0, 12, TABLE)
+    selection = merge(pieces, 0, 12, KEYS)
     samples = as_dict(selection)
     stamps = {key: tuple((t, v is None) for t, v in row.items()) for key, row in samples.items()}
     of_groups = [{stamps[selection.keys[row]] for row in m.rows.tolist()} for m in selection.matrices]
@@ -116,7 +118,7 @@ def test_blocks_one_after_another_give_one_matrix_and_newcomers_another():
         at = np.arange(start, start + 10, dtype=np.int64)
         return MatrixPiece(np.array(series, np.uint32), at, np.ones((len(series), 10)) * start)
 
-    selection = merge([block([2, 0, 1], 0), block([0, 1, 2, 4, 3], 10)], 5, 14, TABLE)
+    selection = merge([block([2, 0, 1], 0), block([0, 1, 2, 4, 3], 10)], 5, 14, KEYS)
     assert [(m.values.shape, m.times[0], m.times[-1]) for m in selection.matrices] == [
         ((3, 10), 5, 14),
         ((2, 5), 10, 14),

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.model.series_keys import SeriesKeys, derive
 from metricsmith.promql.series_labels import number_groups, signatures
 from metricsmith.promql.sliding import cancelled, compensated_sums, signs
 from metricsmith.promql.values import Vector
@@ -95,12 +96,17 @@ def _or(absent: float) -> Terms:
 
 def group_series(vector: Vector, labels: tuple[str, ...], without: bool) -> Grouped:
     """Return the vector grouped by some labels, or by all others."""
-    numbers, groups = number_groups(signatures(vector.keys, labels, keep=not without))
+    keys, what = vector.keys, ("groups", labels, without)
+    return Grouped(vector, *derive(keys, what, lambda: _grouping(keys, labels, without)))
+
+
+def _grouping(keys: list[bytes], labels: tuple[str, ...], without: bool) -> tuple[SeriesKeys, I64, I64, I64]:
+    numbers, groups = number_groups(signatures(keys, labels, keep=not without))
     order = np.arange(len(numbers))
     if (np.diff(numbers) < 0).any():
         order = np.argsort(numbers, kind="stable")
         numbers = numbers[order]
-    return Grouped(vector, groups, order, numbers, np.searchsorted(numbers, np.arange(len(groups))))
+    return SeriesKeys(groups), order, numbers, np.searchsorted(numbers, np.arange(len(groups)))
 
 
 def sums(grouped: Grouped) -> F64:

@@ -12,8 +12,9 @@ import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import PAIR, decode_labels
+from metricsmith.model.series_keys import SeriesKeys, derive
 from metricsmith.promql.remarks import CallRemarks, bad_bucket
-from metricsmith.promql.series_labels import drop_name, merge_same_labels, number_groups, signatures
+from metricsmith.promql.series_labels import merge_same_labels, number_groups, signatures, without_names
 from metricsmith.promql.values import Vector, narrow
 from metricsmith.promql.windows import CHUNK_VALUES
 
@@ -46,18 +47,15 @@ def over_buckets(
     Shapes:
         per_step: (T,) each, handed on to `calculate`.
     """
-    limits = np.array([_upper_bound(key) for key in buckets.keys])
-    usable = np.flatnonzero(~np.isnan(limits))
+    keys = buckets.keys
+    limits, usable, groups, rows = derive(keys, "histograms", lambda: _histograms(keys))
     if len(usable) < len(limits):
         unusable = np.flatnonzero(np.isnan(limits)).tolist()
         found = (bad_bucket(_bound_text(buckets.keys[i])) for i in unusable)
         remarks.call.warn(found, remarks.argument)
-    numbers, groups = number_groups(_histogram_key(buckets.keys[i]) for i in usable.tolist())
-    order = np.lexsort((limits[usable], numbers))
-    rows = np.split(usable[order], np.searchsorted(numbers[order], np.arange(1, len(groups))))
     shape = len(groups), buckets.values.shape[1]
     values, present = np.empty(shape), np.zeros(shape, dtype=np.bool_)
-    for alike in _with_equal_buckets(rows[: len(groups)], limits, shape[1]):
+    for alike in _with_equal_buckets(rows, limits, shape[1]):
         cells = np.stack([rows[group] for group in alike], axis=1)
         counts = buckets.values[cells].reshape(len(cells), -1)
         mask = np.asarray(buckets.mask()[cells]).reshape(len(cells), -1)
@@ -65,7 +63,17 @@ def over_buckets(
         result = _for_each_pattern(limits[cells[:, 0]], counts, mask, tiled, calculate)
         values[alike] = result.reshape(len(alike), -1)
         present[alike] = mask.any(axis=0).reshape(len(alike), -1)
-    return merge_same_labels(narrow([drop_name(key) for key in groups], values, present))
+    return merge_same_labels(narrow(without_names(groups), values, present))
+
+
+def _histograms(keys: Sequence[bytes]) -> tuple[F64, I64, SeriesKeys, list[I64]]:
+    """Return upper bounds, which series have one, and the histograms: names and rows, bounds ascending."""
+    limits = np.array([_upper_bound(key) for key in keys])
+    usable = np.flatnonzero(~np.isnan(limits))
+    numbers, groups = number_groups(_histogram_key(keys[i]) for i in usable.tolist())
+    order = np.lexsort((limits[usable], numbers))
+    rows = np.split(usable[order], np.searchsorted(numbers[order], np.arange(1, len(groups))))
+    return limits, usable, SeriesKeys(groups), rows[: len(groups)]
 
 
 def with_equal_bounds_merged(limits: F64, counts: F64) -> tuple[F64, F64]:

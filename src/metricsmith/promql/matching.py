@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import decode_labels, metric_name
+from metricsmith.model.series_keys import SeriesKeys, derive
 from metricsmith.promql.arithmetic import apply
 from metricsmith.promql.ast import Matching
 from metricsmith.promql.budget import Budget
@@ -43,26 +45,60 @@ def match_vectors(node: Operate, left: Vector, right: Vector, budget: Budget) ->
         many, one = fill_missing(many, one, matching, for_sides)
     many_signatures = signatures(many.keys, matching.labels, matching.on)
     sides = _one_side(one, _active(many, one), matching, "left" if swapped else "right")
+    steps = left.values.shape[1]
+    if sides.vector is one:
+        # The meeting holds the keys of the one side, so that no other list can have their identity.
+        what = "meeting", id(one.keys), matching, node.drop_name, node.return_bool
+        met = derive(many.keys, what, lambda: _met(many, many_signatures, sides, node, budget))
+    else:
+        met = _met(many, many_signatures, sides, node, budget)
+    budget.check_samples(len(met.keys) * steps)
+    if not met.keys:
+        return Vector([], np.empty((0, steps)))
+    many_rows, one_rows = met.many_rows, met.one_rows
+    many_values, many_present = _rows(many, many_rows)
+    one_values, one_present = _rows(sides.vector, one_rows)
+    operands = (one_values, many_values) if swapped else (many_values, one_values)
+    values, present = apply(node.op, *operands, both(many_present, one_present), node.return_bool)
+    if not met.unambiguous:
+        found = [many_signatures[row] for row in many_rows.tolist()]
+        _refuse_ambiguous(found, met.keys, present, values.shape[1], matching)
+    return merge_same_labels(narrow(met.keys, values, present))
+
+
+@dataclass(frozen=True, slots=True)
+class _Meeting:
+    """Which series meet, and the labels of what comes out; depends on labels only.
+
+    Shapes:
+        many_rows, one_rows: (M,); keys: M.
+    """
+
+    many_rows: I64
+    one_rows: I64
+    keys: SeriesKeys
+    unambiguous: bool
+    one_keys: list[bytes]
+
+
+def _met(
+    many: Vector, many_signatures: list[bytes], sides: _OneSide, node: Operate, budget: Budget
+) -> _Meeting:
     matches = sum(len(sides.rows.get(signature, ())) for signature in many_signatures)
-    budget.check_samples(matches * left.values.shape[1])
+    budget.check_samples(matches * many.values.shape[1])
     pairs = [
         (row, target)
         for row, signature in enumerate(many_signatures)
         for target in sides.rows.get(signature, ())
     ]
-    if not pairs:
-        return Vector([], np.empty((0, left.values.shape[1])))
-    many_rows, one_rows = np.array(pairs, dtype=np.int64).T
-    many_values, many_present = _rows(many, many_rows)
-    one_values, one_present = _rows(sides.vector, one_rows)
-    operands = (one_values, many_values) if swapped else (many_values, one_values)
-    values, present = apply(node.op, *operands, both(many_present, one_present), node.return_bool)
+    many_rows, one_rows = np.array(pairs, dtype=np.int64).reshape(-1, 2).T
     keys = [
         _result_key(many.keys[row], many_signatures[row], sides.included[target], node)
         for row, target in pairs
     ]
-    _refuse_ambiguous([many_signatures[row] for row, _ in pairs], keys, present, values.shape[1], matching)
-    return merge_same_labels(narrow(keys, values, present))
+    groups = _result_groups([many_signatures[row] for row, _ in pairs], keys, node.matching)
+    unambiguous = len(set(groups)) == len(groups)
+    return _Meeting(many_rows, one_rows, SeriesKeys(keys), unambiguous, sides.vector.keys)
 
 
 class _OneSide:
@@ -133,24 +169,29 @@ def _result_key(key: bytes, signature: bytes, included: dict[str, str], node: Op
             return drop_name(signature)
         return signature if node.matching.on else metric_name(key).encode() + signature
     kept = drop_name(key) if node.drop_name else key
-    return replace_labels(kept, included) if included else kept
+    labelled = replace_labels(kept, included) if included else kept
+    # An included name stays, but not with `bool`.
+    return drop_name(labelled) if node.return_bool else labelled
 
 
 def _refuse_ambiguous(
     found: list[bytes], keys: list[bytes], present: Bool | None, steps: int, matching: Matching
 ) -> None:
     """Raise where one series of the unique side meets several others that would give the same labels."""
-    one_to_one = matching.card == "one-to-one"
-    groups: Iterable[bytes] = found if one_to_one else map(b"\x00".join, zip(found, keys, strict=True))
-    numbers, names = number_groups(groups)
-    if len(names) == len(keys):
-        return
+    numbers, names = number_groups(_result_groups(found, keys, matching))
     several = np.bincount(numbers)[numbers] > 1
     mask = np.ones((1, steps), np.bool_) if present is None else present[several]
     hits = np.zeros((len(names), mask.shape[1]), dtype=np.int64)
     np.add.at(hits, numbers[several], mask)
     if (hits > 1).any():
-        raise ExecutionError(_NOT_EXPLICIT if one_to_one else _NOT_UNIQUE)
+        raise ExecutionError(_NOT_EXPLICIT if matching.card == "one-to-one" else _NOT_UNIQUE)
+
+
+def _result_groups(found: list[bytes], keys: list[bytes], matching: Matching) -> list[bytes]:
+    """Return for each match what may come out once at a step."""
+    if matching.card == "one-to-one":
+        return found
+    return [b"\x00".join(pair) for pair in zip(found, keys, strict=True)]
 
 
 def combine_sets(op: str, left: Vector, right: Vector, matching: Matching) -> Vector:

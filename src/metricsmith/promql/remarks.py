@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,6 +13,7 @@ import numpy as np
 from metricsmith.errors import line_and_column
 from metricsmith.model.arrays import F64
 from metricsmith.model.labels import PAIR
+from metricsmith.model.series_keys import derive
 
 MOST_SHOWN = 10
 COUNTER_SUFFIXES = (b"_total", b"_sum", b"_count", b"_bucket")
@@ -146,9 +147,9 @@ def native_histograms_wanted(function: str) -> str:
     return f"{function} ignores floats and native histograms are not supported, so it has no result"
 
 
-def non_counters(keys: Iterable[bytes]) -> list[str]:
+def non_counters(keys: Sequence[bytes]) -> list[str]:
     """Return an info for each metric name among series that no counter should have."""
-    names = {key.partition(PAIR)[0] for key in keys}
+    names = derive(keys, "names", lambda: {key.partition(PAIR)[0] for key in keys})
     message = "metric might not be a counter, name does not end in _total/_sum/_count/_bucket:"
     wrong = sorted(name for name in names if name and not name.endswith(COUNTER_SUFFIXES))
     return [f"{message} {_quoted(name.decode())}" for name in wrong]

@@ -13,6 +13,7 @@ import numpy as np
 from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import I64, Bool
 from metricsmith.model.labels import NAME_LABEL, PAIR, VALUE, decode_labels, encode_pairs, split_key
+from metricsmith.model.series_keys import SeriesKeys, derive
 from metricsmith.promql.values import Vector
 
 NAME = NAME_LABEL.encode()
@@ -27,16 +28,20 @@ def drop_name(key: bytes) -> bytes:
     return b"" if cut < 0 else key[cut:]
 
 
-def without_names(keys: Iterable[bytes]) -> list[bytes]:
+def without_names(keys: Sequence[bytes]) -> SeriesKeys:
     """Return the keys without metric names."""
-    return [drop_name(key) for key in keys]
+    return derive(keys, "without names", lambda: SeriesKeys([drop_name(key) for key in keys]))
 
 
-def signatures(keys: Iterable[bytes], labels: Iterable[str], keep: bool) -> list[bytes]:
+def signatures(keys: Sequence[bytes], labels: Sequence[str], keep: bool) -> list[bytes]:
     """Return keys with only the named labels (`keep`), or with all but those and the metric name."""
+    return derive(keys, ("signatures", tuple(labels), keep), lambda: _signatures(keys, labels, keep))
+
+
+def _signatures(keys: Sequence[bytes], labels: Sequence[str], keep: bool) -> list[bytes]:
     names = frozenset(label.encode() for label in labels)
     if keep:
-        return [_only(key, names) for key in keys] if names else [b""] * len(list(keys))
+        return [_only(key, names) for key in keys] if names else [b""] * len(keys)
     return [_all_but(key, names) for key in keys] if names else without_names(keys)
 
 
@@ -88,7 +93,7 @@ def merge_same_labels(vector: Vector) -> Vector:
     Raises:
         ExecutionError: two of them have a value at the same step.
     """
-    if len(set(vector.keys)) == len(vector.keys):
+    if are_distinct(vector.keys):
         return vector
     numbers, keys = number_groups(vector.keys)
     present = vector.mask()
@@ -122,12 +127,21 @@ def refuse_same_labels(keys: Sequence[bytes]) -> None:
     Raises:
         ExecutionError: as said.
     """
-    if len(set(keys)) != len(keys):
+    if not are_distinct(keys):
         raise ExecutionError(SAME_LABELSET)
+
+
+def are_distinct(keys: Sequence[bytes]) -> bool:
+    """Return whether no two keys are equal."""
+    return derive(keys, "distinct", lambda: len(set(keys)) == len(keys))
 
 
 def label_order(keys: Sequence[bytes]) -> list[int]:
     """Return the indices that sort keys as Prometheus sorts label sets: label by label, name then value."""
+    return derive(keys, "order", lambda: _label_order(keys))
+
+
+def _label_order(keys: Sequence[bytes]) -> list[int]:
     if any(_starts_before_name(key) for key in keys):
         pairs = [sorted(_pairs_with_name(key)) for key in keys]
         return sorted(range(len(keys)), key=pairs.__getitem__)

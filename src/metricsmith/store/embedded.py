@@ -30,6 +30,7 @@ from metricsmith.store.flush import Heads, is_disk_full
 from metricsmith.store.head import Head
 from metricsmith.store.head_pieces import ALWAYS
 from metricsmith.store.index import SeriesIndex
+from metricsmith.store.key_lists import KeyLists
 from metricsmith.store.merge import merge
 from metricsmith.store.pieces import samples_in
 from metricsmith.store.settings import EmbeddedConfig
@@ -55,6 +56,7 @@ class EmbeddedStore:
         self._blocks.open()
         self._index = SeriesIndex(context.series)
         self._index.catch_up()  # now, and not while the first batch waits
+        self._key_lists = KeyLists(context.series)
         self._heads = Heads(
             self._blocks, context.series, context.telemetry, config.head_bytes, config.head_age
         )
@@ -182,7 +184,7 @@ class EmbeddedStore:
                 counted.add(samples_in(piece, start_ms, end_ms))
                 recent.append(piece)
         old = self._blocks.pieces(series, start_ms, end_ms, counted)
-        return merge([*old, *recent], start_ms, end_ms, self._table)
+        return merge([*old, *recent], start_ms, end_ms, self._key_lists)
 
     def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[bytes]:
         """Return the sorted keys of matching series that may have samples in the range."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
-from metricsmith.model.series import SeriesTable
+from metricsmith.store.key_lists import KeyLists
 from metricsmith.store.pieces import LARGE_MATRIX_SAMPLES, MatrixPiece, Piece, RaggedPiece
 from metricsmith.store.ragged import (
     EMPTY,
@@ -51,7 +51,7 @@ class _Entries:
     bounds: I64
 
 
-def merge(pieces: Sequence[Piece], start_ms: int, end_ms: int, table: SeriesTable) -> Selection:
+def merge(pieces: Sequence[Piece], start_ms: int, end_ms: int, lists: KeyLists) -> Selection:
     """Return all samples of the pieces in the closed range.
 
     Where two pieces have a sample of one series at one time, the later piece
@@ -67,7 +67,7 @@ def merge(pieces: Sequence[Piece], start_ms: int, end_ms: int, table: SeriesTabl
     flat = appended(
         [_laid_down(inside, entries, ragged & ~overlapping), _sorted(inside, entries, overlapping)]
     )
-    return _selection(*_regroup(matrices, flat), table)
+    return _selection(*_regroup(matrices, flat), lists)
 
 
 def _cut(piece: Piece, start_ms: int, end_ms: int) -> Piece | None:
@@ -251,12 +251,9 @@ def _stacked(matrices: list[MatrixPiece], rows: RaggedPiece) -> MatrixPiece:
     return MatrixPiece(np.concatenate(series), times, joined, stale)
 
 
-def _selection(matrices: list[MatrixPiece], rest: RaggedPiece, table: SeriesTable) -> Selection:
+def _selection(matrices: list[MatrixPiece], rest: RaggedPiece, lists: KeyLists) -> Selection:
     series = np.concatenate([*(m.series for m in matrices), rest.series])
-    keys = [table.key(i) for i in series.tolist()]
-    order = sorted(range(len(keys)), key=keys.__getitem__)
-    row = np.empty(len(order), np.int64)
-    row[order] = np.arange(len(order))
+    keys, row = lists.of(series)
     groups = []
     at = 0
     for m in matrices:
@@ -266,4 +263,4 @@ def _selection(matrices: list[MatrixPiece], rest: RaggedPiece, table: SeriesTabl
     ragged = None
     if len(rest.series):
         ragged = RaggedGroup(row[at:], rest.offsets, rest.times, rest.values, rest.stale)
-    return Selection([keys[i] for i in order], groups, ragged)
+    return Selection(keys, groups, ragged)
