@@ -44,7 +44,7 @@ def engine() -> Engine:
         ("topk(9.3e18, x)", ExecutionError, "overflows int64"),
         ("limitk(-Inf, x)", ExecutionError, "overflows int64"),
         ("limit_ratio(NaN, x)", ExecutionError, "NaN"),
-        ("double_exponential_smoothing(x[5m], NaN, 0.5)", ExecutionError, "smoothing factor"),
+        ("double_exponential_smoothing(x[5m], Inf, 0.5)", ExecutionError, "smoothing factor"),
         # Ranges, steps, offsets
         ("sum_over_time(x[290y:1ms])", QueryLimitExceeded, "subquery of 9145440000000 steps"),
         (
