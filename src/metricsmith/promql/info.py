@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,48 +62,58 @@ def enrich(base: Vector, infos: Vector, selector: InfoSelector, budget: Budget) 
     Raises:
         ExecutionError: two info series are equally new, or disagree on a label.
     """
-    known = _by_identity(infos)
+    known = _Infos(infos)
     keys: list[bytes] = []
     rows: list[int] = []
-    masks: list[Bool] = []
-    newest: dict[tuple[str, ...], I64] = {}
-    mask = base.mask()
-    for row, key in enumerate(base.keys):
+    masks = [base.mask()[:0]]
+    for row, (key, mask) in enumerate(zip(base.keys, base.mask(), strict=True)):
         budget.check_time()
-        labels = decode_labels(key)
-        identity = tuple(labels.get(name, "") for name in IDENTIFYING)
-        named = known.get(identity, {}) if any(identity) else {}
-        if selector.unenriched and all(m.matches(metric_name(key)) for m in selector.unenriched):
-            named = {}
-        elif not named and selector.required:
-            continue
-        if not named:
-            keys.append(key)
-            rows.append(row)
-            masks.append(mask[row])
-            continue
-        if identity not in newest:
-            newest[identity] = np.stack([_newest(infos, np.array(group)) for group in named.values()])
-        for found, steps in _combinations(newest[identity], mask[row]):
-            if not found and selector.required:
+        is_info = bool(selector.unenriched) and all(m.matches(metric_name(key)) for m in selector.unenriched)
+        labels = {} if is_info else decode_labels(key)
+        for found, steps in known.of(labels):
+            here = mask & steps
+            if not here.any() or (selector.required and not found and not is_info):
                 continue
-            added = _data_labels([infos.keys[i] for i in found], selector.labels, labels)
-            keys.append(replace_labels(key, added))
+            budget.check_samples((len(keys) + 1) * len(mask))
+            keys.append(replace_labels(key, _data_labels(found, selector.labels, labels)))
             rows.append(row)
-            masks.append(steps)
-            budget.check_samples(len(keys) * base.values.shape[1])
-    if not keys:
-        return Vector([], base.values[:0])
-    return merge_same_labels(narrow(keys, base.values[rows], np.stack(masks)))
+            masks.append(here[None, :])
+    return merge_same_labels(narrow(keys, base.values[rows], np.concatenate(masks)))
 
 
-def _by_identity(infos: Vector) -> dict[tuple[str, ...], dict[str, list[int]]]:
-    """Return the rows of info series by identifying labels, then by metric name."""
-    known: dict[tuple[str, ...], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-    for row, key in enumerate(infos.keys):
-        labels = decode_labels(key)
-        known[tuple(labels.get(name, "") for name in IDENTIFYING)][metric_name(key)].append(row)
-    return known
+class _Infos:
+    """Info series by the labels that identify what they are about."""
+
+    def __init__(self, infos: Vector) -> None:
+        self._infos = infos
+        self._met: dict[tuple[str, ...], list[tuple[list[bytes], Bool]]] = {}
+        self._named: dict[tuple[str, ...], dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for row, key in enumerate(infos.keys):
+            self._named[_identity(decode_labels(key))][metric_name(key)].append(row)
+
+    def of(self, labels: dict[str, str]) -> list[tuple[list[bytes], Bool]]:
+        """Return each set of info series that labels meet, and the steps at which they do, (T,)."""
+        identity = _identity(labels)
+        if identity not in self._met:
+            named = self._named.get(identity, {}) if any(identity) else {}
+            self._met[identity] = self._sets(list(named.values()))
+        return self._met[identity]
+
+    def _sets(self, groups: list[list[int]]) -> list[tuple[list[bytes], Bool]]:
+        steps = self._infos.values.shape[1]
+        if not groups:
+            return [([], np.ones(steps, np.bool_))]
+        newest = np.stack([_newest(self._infos, np.array(rows)) for rows in groups])
+        sets, which = np.unique(newest, axis=1, return_inverse=True)
+        keys = self._infos.keys
+        return [
+            ([keys[row] for row in chosen if row >= 0], which.ravel() == number)
+            for number, chosen in enumerate(sets.T.tolist())
+        ]
+
+
+def _identity(labels: dict[str, str]) -> tuple[str, ...]:
+    return tuple(labels.get(name, "") for name in IDENTIFYING)
 
 
 def _newest(infos: Vector, rows: I64) -> I64:
@@ -123,21 +133,6 @@ def _newest(infos: Vector, rows: I64) -> I64:
             f"found duplicate series for info metric: existing {first} @ {time_ms}, new {second} @ {time_ms}"
         )
     return np.where(best > -np.inf, rows[times.argmax(axis=0)], -1)
-
-
-def _combinations(newest: I64, mask: Bool) -> Iterator[tuple[list[int], Bool]]:
-    """Yield each set of info series that a series meets, and the steps at which it does.
-
-    Shapes:
-        newest: (N, T), mask: (T,)
-    """
-    if not mask.any():
-        return
-    columns, which = np.unique(newest[:, mask], axis=1, return_inverse=True)
-    for number in range(columns.shape[1]):
-        steps = np.zeros_like(mask)
-        steps[np.flatnonzero(mask)[which.ravel() == number]] = True
-        yield [i for i in columns[:, number].tolist() if i >= 0], steps
 
 
 def _data_labels(keys: list[bytes], wanted: frozenset[str], own: dict[str, str]) -> dict[str, str]:
