@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import orjson
@@ -20,14 +20,19 @@ CHUNK_BYTES = 256 << 10
 _TO_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
 
 
-def query_answer(result: Result, stats: Mapping[str, object] | None = None) -> list[bytes]:
-    """Return the JSON body of a query's answer, in chunks; with what it took, where somebody asks."""
+def query_answer(
+    result: Result, stats: Mapping[str, object] | None = None, check: Callable[[], None] = lambda: None
+) -> list[bytes]:
+    """Return the JSON body of a query's answer, in chunks; with what it took, where somebody asks.
+
+    `check` is called between chunks and may end the work by raising.
+    """
     head = b'{"status":"success","data":{"resultType":"%s","result":' % result.type.encode()
     tail = "}" if stats is None else f',"stats":{orjson.dumps(stats).decode()}}}'
     for name, remarks in (("warnings", result.warnings), ("infos", result.infos)):
         if remarks:
             tail += f',"{name}":{orjson.dumps(remarks).decode()}'
-    return _chunks(head, _payload(result), f"{tail}}}".encode())
+    return _chunks(head, _payload(result), f"{tail}}}".encode(), check)
 
 
 def _payload(result: Result) -> Iterator[bytes | memoryview]:
@@ -119,13 +124,19 @@ def _labels_json(key: bytes) -> bytes:
     return b'{"%s"}' % pairs[3:] if key[:1] == PAIR else b'{"__name__":"%s"}' % pairs
 
 
-def _chunks(head: bytes, pieces: Iterator[bytes | memoryview], tail: bytes) -> list[bytes]:
+def _chunks(
+    head: bytes,
+    pieces: Iterator[bytes | memoryview],
+    tail: bytes,
+    check: Callable[[], None] = lambda: None,
+) -> list[bytes]:
     chunks, size = [head], 0
     waiting: list[bytes | memoryview] = []
     for piece in pieces:
         waiting.append(piece)
         size += len(piece)
         if size >= CHUNK_BYTES:
+            check()
             chunks.append(b"".join(waiting))
             waiting, size = [], 0
     chunks.append(b"".join([*waiting, tail]))

@@ -132,7 +132,7 @@ class QueryApi:
             began = clock.monotonic()
             result = _cut(evaluate(progress=progress, timeout_s=timeout_s), limit)
             took = _stats(progress, began - arrived, clock.monotonic() - began) if wants_stats else None
-            return query_answer(result, took)
+            return query_answer(result, took, progress.check)
 
         timeout_s = params.duration_ms("timeout") / 1000 if params.text("timeout") else None
         return JsonChunks(await self._queries.run(request, kind, params.text("query"), answer, timeout_s))

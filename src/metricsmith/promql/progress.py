@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from metricsmith.errors import QueryCancelled
+
 
 @dataclass(frozen=True, slots=True)
 class StepReport:
@@ -34,3 +36,8 @@ class Progress:
     series: int = 0
     peak_samples: int = 0
     steps: list[StepReport] = field(default_factory=list)
+
+    def check(self) -> None:
+        """Raise QueryCancelled once nobody waits for the query; called between pieces of work."""
+        if self.cancelled:
+            raise QueryCancelled("query was canceled: who asked has gone away")
