@@ -12,13 +12,20 @@ from metricsmith.promql.values import both
 
 Operation: TypeAlias = Callable[[Any, Any], Any]
 
+def _power(base: Any, exponent: Any) -> Any:
+    found = np.power(base, exponent)
+    # NumPy takes a square root instead, which is NaN for -Inf and -0 for -0.
+    rooted = (exponent == 0.5) & ((base == -np.inf) | (base == 0))
+    return np.where(rooted, np.abs(base), found) if np.any(rooted) else found
+
+
 ARITHMETIC: Final[dict[str, Operation]] = {
     "+": np.add,
     "-": np.subtract,
     "*": np.multiply,
     "/": np.divide,
     "%": np.fmod,
-    "^": np.power,
+    "^": _power,
     "atan2": np.arctan2,
 }
 COMPARISON: Final[dict[str, Operation]] = {

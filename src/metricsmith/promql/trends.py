@@ -58,12 +58,12 @@ def double_exponential_smoothing(windows: Windows, smoothing: F64, trend: F64) -
     Shapes:
         smoothing, trend: (W,) factors between 0 and 1.
     Raises:
-        ExecutionError: a factor is not between 0 and 1.
+        ExecutionError: a factor is not between 0 and 1, where there are samples; NaN gives NaN.
     Source:
         Holt 1957, as in Prometheus.
     """
     for name, factor in (("smoothing", smoothing), ("trend", trend)):
-        wrong = factor[~((factor > 0) & (factor < 1))]
+        wrong = factor[((factor <= 0) | (factor >= 1)) & (windows.counts > 0)]
         if len(wrong):
             raise ExecutionError(f"invalid {name} factor. Expected: 0 < {name[0]}f < 1, got: {wrong[0]:f}")
     level = windows.at(windows.first)

@@ -267,6 +267,14 @@ FOUND: list[Question] = [
     Question("rad(ends)", precision="exact"),
     Question("deg(level)", precision="exact"),
     Question("clamp_min(odd * 0, 0)", minutes=10, step_s=15, precision="exact"),
+    Question("odd ^ 0.5", minutes=10, step_s=15),
+    Question("(odd * 0) ^ 0.5", minutes=10, step_s=15),
+    Question("sparse < bool ignoring (zone) group_left (__name__, absent) moment", 36),
+    Question("sparse + ignoring (zone) group_left (__name__, absent) moment", 36),
+    Question("holt_winters(seconds_bucket[1m], scalar(nothing), 0.5)"),
+    Question("holt_winters(single[5m], 0.5, 0)", 25, 15, 600),
+    Question("rad(single)", 25, 15, 600),
+    Question("predict_linear(level[1m], scalar(steps{job='api',instance='a:1'}))", minutes=10, step_s=15),
 ]
 """Generated questions that were once answered differently, made small."""
 

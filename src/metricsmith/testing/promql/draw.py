@@ -58,15 +58,21 @@ class Draw(ABC):
         """Return a selector without modifiers."""
         labels = self.some([*sorted(metric.labels), "absent"]) if self.chance(0.3) else []
         matchers = ",".join(self.one(of.MATCHERS[label]) for label in labels)
+        if metric.text.startswith("{"):
+            return metric.text[:-1] + (f",{matchers}" if matchers else "") + "}"
         if self.chance(0.03):
             return "{" + ",".join([f'__name__="{metric.text}"', *([matchers] if matchers else [])]) + "}"
         return f"{metric.text}{{{matchers}}}" if matchers else metric.text
 
     def modifiers(self, *, only_one: bool = False) -> str:
         """Return `offset` and `@`, mostly neither."""
-        offset = f" offset {self.one(of.OFFSETS)}" if self.chance(0.15) else ""
+        offset = self.offset()
         at = f" @ {self.one(of.PINNED)}" if self.chance(0.1) and not (offset and only_one) else ""
         return offset + at if self.chance(0.5) else at + offset
+
+    def offset(self) -> str:
+        """Return an offset, mostly none."""
+        return f" offset {self.one(of.OFFSETS)}" if self.chance(0.15) else ""
 
     def ranged(self, depth: int, metric: Vec | None = None) -> tuple[str, Vec]:
         """Return a range vector, and what its samples are."""

@@ -37,8 +37,11 @@ CONSTRUCTS: Final[dict[str, str]] = {
     ),
     "buckets that fall by rounding errors": "levelled out since 2.48",
     "a dot in a pattern beside a line break": "it matches one since 3.0",
-    "predict_linear over a selector with @, in range queries": (
+    "predict_linear, or a parameter that changes by step, beside a range selector with @": (
         "2.42 moves the pinned window with the steps; the documentation says that it stays"
+    ),
+    "an aggregation with a parameter that changes by step over a selector with @": (
+        "2.42 takes the parameter of the first step for all"
     ),
     "timestamp of a selector with both @ and offset": "2.42 forgets the offset",
     "count_values whose label sorts before a label of its `by`": "2.42 loses the latter",

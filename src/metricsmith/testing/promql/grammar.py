@@ -28,6 +28,8 @@ class Grammar(Joins):
             self._aggregation: 14,
             self._ranking: 6,
             self._with_scalar: 9,
+            self._chain: 4,
+            self._with_moving_scalar: 3,
             self.between_vectors: 14,
             self._elementwise: 6,
             self._histogram: 5,
@@ -57,7 +59,17 @@ class Grammar(Joins):
         )
         if self.chance(0.5):
             return replace(question, ordered=vec.ordered)
-        times = [(0, 60), (1, 13), (5, 15), (5, 7.5), (12, 60), (12, 300), (0.2, 0.5)]
+        times = [
+            (0, 60),
+            (1, 13),
+            (5, 15),
+            (5, 7.5),
+            (12, 60),
+            (12, 300),
+            (0.2, 0.5),
+            (0.01, 0.001),
+            (60, 600),
+        ]
         minutes, step_s = self.one(times)
         return replace(question, minutes=minutes, step_s=step_s)
 
@@ -162,6 +174,41 @@ class Grammar(Joins):
             return vec.rounded(text, finite=False)
         mapped = vec.mapped(text, vec.size * 1e3)
         return replace(mapped, finite=vec.finite and not odd and op not in "/%")
+
+    def _chain(self, depth: int) -> Vec:
+        """Return operators between vectors with the same labels, without parentheses."""
+        names = [self.one(of.ALIKE) + self.modifiers() for _ in range(self._random.randint(3, 5))]
+        text = names[0]
+        for name in names[1:]:
+            comparison = self.one(of.COMPARISONS) + self.one(["", " bool"])
+            text += f" {self.one(['+', '-', '*', '/', '%', 'and', 'or', 'unless', comparison])} {name}"
+        return Vec(f"({self.one(['', '-'])}{text})", of.JOB_INSTANCE, 1e12, finite=False)
+
+    def _with_moving_scalar(self, depth: int) -> Vec:
+        """Return a parameter that changes from step to step."""
+        number = self.one(["steps", "level", "sparse", "flapping"])
+        moving = f"scalar({number}{{job='{self.one(['api', 'db'])}',instance='a:1'}})"
+        moving = self.one([moving, f"(time() % {self.one(['60', '7', '0.7'])})", f"({moving} / 3)"])
+        vec = self.one([metric for metric in METRICS if metric.distinct])
+        vec = replace(vec, text=self.matched(vec) + self.offset())
+        samples = f"{self.matched(self.one(of.COUNTERS))}[{self.one(of.RANGES)}]{self.offset()}"
+        exact = [
+            f"{self.one(['topk', 'bottomk'])}({moving}, {vec.text})",
+            f"clamp_{self.one(['min', 'max'])}({vec.text}, {moving})",
+            f"clamp({vec.text}, {moving}, {self.one(of.CONSTANTS)})",
+            f"({vec.text} {self.one(['>', '<', '-', '*', '+', '/', '>= bool'])} {moving})",
+        ]
+        if self.chance(0.5):
+            return replace(vec.mapped(self.one(exact)), finite=False)
+        rounded = [
+            f"quantile({moving}, {vec.text})",
+            f"quantile by (job) ({moving}, {vec.text})",
+            f"quantile_over_time({moving}, {samples})",
+            f"histogram_quantile({moving}, seconds_bucket)",
+            f"holt_winters({samples}, {self.one([moving, '0.5'])}, 0.5)",
+            f"predict_linear({samples}, {moving})",
+        ]
+        return _loose(self.one(rounded))
 
     def _compared(self, vec: Vec) -> Vec:
         thresholds = of.CONSTANTS if vec.exact else of.BETWEEN_VALUES

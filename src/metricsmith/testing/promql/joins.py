@@ -57,7 +57,11 @@ class Joins(Draw):
             return self._operated(left, right, self.one(["", on, apart]), common)
         larger = left.labels > right.labels
         many, one = (left, right) if larger else (right, left)
-        include = self.some([*sorted(one.labels - common), "absent"]) if self.chance(0.3) else []
+        include = (
+            self.some([*sorted(one.labels - common), "absent", "zone", "__name__"])
+            if self.chance(0.3)
+            else []
+        )
         group = f" group_{'left' if larger else 'right'}" + (
             f" ({', '.join(include)})" if self.chance(0.9) else ""
         )

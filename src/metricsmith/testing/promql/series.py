@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -39,15 +40,18 @@ class Dataset:
         marks = np.zeros(len(times), np.bool_) if stale is None else stale
         self.series.append(({"__name__": name, **labels}, START_MS + times, values, marks))
 
-    def write_request(self) -> bytes:
-        """Return all series as the body of one remote-write request."""
-        return encode_write_request(
-            [encode_series_labels(encode_labels(labels)) for labels, *_ in self.series],
-            [len(times) for _, times, *_ in self.series],
-            np.concatenate([times for _, times, *_ in self.series]),
-            np.concatenate([values for _, _, values, _ in self.series]),
-            np.concatenate([stale for *_, stale in self.series]),
-        )
+    def write_requests(self, parts: int = 4) -> Iterator[bytes]:
+        """Yield all samples as remote-write requests, one for each part of the time."""
+        edges = START_MS + np.linspace(0, SPAN_MS + INTERVAL_MS, parts + 1)
+        for low, high in pairwise(edges.tolist()):
+            cut = [slice(*np.searchsorted(times, [low, high]).tolist()) for _, times, *_ in self.series]
+            yield encode_write_request(
+                [encode_series_labels(encode_labels(labels)) for labels, *_ in self.series],
+                [part.stop - part.start for part in cut],
+                np.concatenate([series[1][part] for series, part in zip(self.series, cut, strict=True)]),
+                np.concatenate([series[2][part] for series, part in zip(self.series, cut, strict=True)]),
+                np.concatenate([series[3][part] for series, part in zip(self.series, cut, strict=True)]),
+            )
 
 
 def make_dataset(seed: int) -> Dataset:
@@ -59,6 +63,7 @@ def make_dataset(seed: int) -> Dataset:
         for instance in INSTANCES:
             _add_instance(data, {"job": job, "instance": instance}, shared)
     _add_malformed_histograms(data, shared)
+    _add_mixed(data, shared)
     _add_shapes(data, shared)
     return data
 
@@ -84,6 +89,10 @@ def _add_instance(data: Dataset, where: dict[str, str], shared: I64) -> None:
     data.add("wild", where, shared, signs * np.power(10.0, random.uniform(-300, 300, count)))
     data.add("sparse", where | {"zone": where["job"][:1]}, some, random.random(len(some)) * 10)
     data.add("moment", where, shared, random.integers(-(10**9), 4 * 10**9, count).astype(np.float64))
+    turn = random.random(count) < 0.5
+    turn = turn.repeat(12)[:count]
+    for name, mine in (("early", turn), ("later", ~turn)):
+        data.add(name, where, shared[mine], random.random(int(mine.sum())) * 5)
     data.add("flapping", where, shared, random.random(count) + 1, _breaks(random, count))
     alive = slice(0, count // 3) if where["instance"] == "a:1" else slice(count // 2, None)
     data.add("passing", where, shared[alive], random.random(len(shared[alive])))
@@ -118,6 +127,22 @@ def _breaks(random: np.random.Generator, count: int) -> Bool:
     first = int(random.integers(0, count - 8))
     stale[first : first + 8] = True
     return stale
+
+
+def _add_mixed(data: Dataset, shared: I64) -> None:
+    """Add series of one metric that do not have the same labels, nor live at the same time."""
+    shapes: list[dict[str, str]] = [
+        {},
+        *({"job": job} for job in JOBS),
+        *({"instance": instance} for instance in INSTANCES),
+        *({"job": job, "instance": "a:1", "zone": "z"} for job in JOBS),
+        {"job": "api", "instance": "b:1"},
+        {"_": "x", "A": "before the name"},
+    ]
+    for labels in shapes:
+        first, last = sorted(data.random.integers(0, len(shared), 2).tolist())
+        times = shared[first : last + 1]
+        data.add("mixed", labels, times, data.random.integers(-3, 9, len(times)).astype(np.float64))
 
 
 def _add_malformed_histograms(data: Dataset, shared: I64) -> None:

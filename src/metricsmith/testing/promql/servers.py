@@ -35,8 +35,9 @@ def duel(folder: Path, data: Dataset, lookback: str = "5m") -> Iterator[Duel]:
         try:
             parameters = {"lookback_delta": lookback}
             with closing(Client(prometheus.url)) as theirs, closing(Client(agent.url, parameters)) as ours:
-                theirs.write(data.write_request())
-                ours.write(data.write_request())
+                for body in data.write_requests():
+                    theirs.write(body)
+                    ours.write(body)
                 yield Duel(theirs, ours)
         finally:
             agent.kill()

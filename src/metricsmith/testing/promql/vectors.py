@@ -79,6 +79,8 @@ METRICS: Final[dict[Vec, int]] = {
     Vec("passing", JOB_INSTANCE, 1.0, positive=True, distinct=True): 3,
     Vec("seconds_bucket", JOB_INSTANCE | {"le"}, 1e5, whole=True, positive=True): 3,
     Vec("broken_bucket", frozenset({"job", "le"}), 1e3, positive=True): 1,
+    Vec('{__name__=~"early|later"}', JOB_INSTANCE, 5.0, distinct=True): 3,
+    Vec("mixed", JOB_INSTANCE, 10.0, whole=True, unique=False): 3,
     Vec("owner", frozenset({"job", "team"}), 5.0, whole=True, positive=True): 3,
     Vec("single", frozenset({"job"}), 50.0, distinct=True): 1,
     Vec("many", frozenset({"n", "parity"}), 100.0, distinct=True): 2,
@@ -110,18 +112,20 @@ MATCHERS: Final[dict[str, list[str]]] = {
     ],
     "absent": ['absent=""', 'absent!~".+"', 'absent=~""'],
 }
-RANGES: Final = ["1m", "5m", "47s", "10m", "90s", "2m30s", "15s", "1h"]
+RANGES: Final = ["1m", "5m", "47s", "10m", "90s", "2m30s", "15s", "1h", "1d", "14999ms"]
 STEPS: Final = ["", "", "30s", "17s", "1m", "2m", "15s"]
-OFFSETS: Final = ["3m", "-2m", "15s", "1m1s500ms", "-7m30s", "10m"]
+OFFSETS: Final = ["3m", "-2m", "15s", "1m1s500ms", "-7m30s", "10m", "1ms", "-1ms", "5m"]
 PINNED: Final = ["start()", "end()", "1700000600", "1700001200.5", "1700002000"]
 CONSTANTS: Final = ["0", "1", "2.5", "-3", "0.1", "1e3", "100", "0x1F", ".5", "1e-9"]
-ODD_CONSTANTS: Final = ["Inf", "-Inf", "NaN", "1e308", "1e-320"]
+ODD_CONSTANTS: Final = ["Inf", "-Inf", "NaN", "1e308"]
 BETWEEN_VALUES: Final = ["0.37123", "-1.7123", "17.30017", "1234.56789"]
 """Thresholds that no rounded number hits."""
 
 ARITHMETIC: Final = ["+", "-", "*", "/", "%", "^", "atan2"]
 COMPARISONS: Final = ["==", "!=", ">", "<", ">=", "<="]
-LABELS: Final = ["job", "instance", "zone", "le", "team", "n", "absent"]
+LABELS: Final = ["job", "instance", "zone", "le", "team", "n", "absent", "__name__"]
+ALIKE: Final = ["requests_total", "level", "steps", "odd", "flapping", "passing", "jittered_total"]
+"""Metrics with the same labels."""
 QUANTILES: Final = ["0.5", "0.9", "0", "1", "0.25", "0.999", "1.2", "-1", "NaN"]
 STEPWISE: Final = ["ceil", "floor", "round", "sgn"]
 SMOOTH: Final = [
@@ -162,6 +166,15 @@ LINES: Final = [
 
 REFUSED: Final = [
     "{a} + on (job) {b}",
+    "{a} and on (__name__) {b}",
+    '{{__name__=~"{a}|{b}"}} * on (__name__, job, instance) {a}',
+    'label_replace({a}, "__name__", "$1", "instance", "(.).*")',
+    'label_replace({a} * 2, "__name__", "new_${{1}}", "job", "(.*)")',
+    'sum by (__name__) ({{__name__=~"{a}|{b}"}})',
+    "{a} * on (job, instance) group_left (__name__, job) {b}",
+    "{a} / ignoring (instance) group_left () {b}",
+    "topk(scalar(steps{{job='api',instance='a:1'}}), level)",
+    "{a} < bool on (job) group_right (instance) {b}",
     "{a} * on (job) group_left {b}",
     "{a} == on () {b}",
     'rate({{__name__=~"{a}|{b}"}}[5m])',
