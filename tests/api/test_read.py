@@ -91,6 +91,11 @@ def joined(series: list[Series]) -> dict[bytes, list[tuple[int, int]]]:
     return found
 
 
+def random_text(length: int) -> str:
+    """Text that does not become short by compression."""
+    return "".join(map(chr, np.random.default_rng(3).integers(97, 123, length).tolist()))
+
+
 @pytest.fixture
 async def filled(api: Any) -> Any:
     """The application with DATA, as remote write brought it."""
@@ -104,7 +109,9 @@ async def ask(api: Any, body: bytes) -> Any:
     return answer
 
 
-async def test_both_forms_give_every_sample(filled: Any) -> None:
+@pytest.mark.parametrize("piece", [60_000, 500, 1])
+async def test_both_forms_give_every_sample(filled: Any, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr("metricsmith.api.read.PIECE_SAMPLES", piece)
     everything = [("__name__", "=~", ".+")]
     samples = await ask(filled, read_request(everything, 0, NOW_MS))
     assert samples.headers["content-encoding"] == "snappy"
@@ -233,6 +240,7 @@ async def test_chunks_are_those_that_prometheus_writes(filled: Any, tmp_path: An
     [
         (b"no snappy", 400, "snappy"),
         (b"", 400, ""),
+        (read_request([("a", "=~", random_text(40_000) + "(")], 0, 1), 400, "wanted RE2 syntax"),
         (read_request([("a", "=~", "(")], 0, 1), 400, "wanted RE2 syntax"),
         (read_request([("a", "=", "b")], 0, 1, (7, 9)), 400, "response types [7, 9]"),
         (join_queries([b"\x1a\x02\x08\x09"]), 400, "matcher type 9"),

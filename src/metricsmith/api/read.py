@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -37,6 +39,8 @@ from metricsmith.wire.remote_read_encode import (
 )
 from metricsmith.wire.remote_write_encode import value_bits
 
+INLINE_BYTES = 1 << 10
+"""Longer requests are decoded in a thread: to compile a long regular expression takes its time."""
 PIECE_SAMPLES = 60_000
 """Samples that are encoded at once: their arrays fit the cache, and cancellation is noticed between."""
 
@@ -73,7 +77,8 @@ class RemoteReadApi:
 
     async def _read(self, request: Request) -> Response:
         async with self._bodies.read(request, MAX_REQUEST_BYTES) as body:
-            asked = decode_read_request(body)
+            decode = partial(decode_read_request, body)
+            asked = decode() if len(body) <= INLINE_BYTES else await to_thread.run_sync(decode)
 
         def answer(progress: Progress, timeout_s: float) -> Response:
             budget = self._context.engine.budget(timeout_s, progress)

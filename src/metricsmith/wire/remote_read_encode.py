@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, pairwise
 
 import cramjam
@@ -65,7 +66,7 @@ def encode_frames(piece: SeriesPiece, query: int) -> list[bytes]:
     data = encode_chunks(piece.times, piece.bits, bounds)
     first, last = piece.times[bounds[:-1]].tolist(), piece.times[bounds[1:] - 1].tolist()
     chunks = [
-        bytes_field(2, b"\x08" + varint(a) + b"\x10" + varint(b) + _XOR + bytes_field(4, d))
+        bytes_field(2, b"\x08" + _time(a) + b"\x10" + _time(b) + _XOR + bytes_field(4, d))
         for a, b, d in zip(first, last, data, strict=True)
     ]
     index = b"\x10" + varint(query) if query else b""
@@ -79,6 +80,12 @@ def encode_frames(piece: SeriesPiece, query: int) -> list[bytes]:
     offsets = np.array([0, *accumulate(map(len, bodies))], dtype=np.int64)
     sums = crc32c(b"".join(bodies), offsets).astype(">u4").tobytes()
     return [varint(len(body)) + sums[4 * i : 4 * i + 4] + body for i, body in enumerate(bodies)]
+
+
+@lru_cache(maxsize=8192)
+def _time(time_ms: int) -> bytes:
+    # Series that are scraped together have chunks of the same times.
+    return varint(time_ms)
 
 
 def _within_frame(chunks: Sequence[bytes], label_bytes: int) -> Iterator[list[bytes]]:
