@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metricsmith.promql import Engine, EngineConfig
+from metricsmith.promql.check import EXTENDED_FUNCTIONS
 from metricsmith.promql.memory import MemorySeries
 
 LOOKBACK_MS = 40_000
@@ -77,8 +78,7 @@ def series(draw: st.DrawFn) -> list[Points]:
 
 @pytest.mark.parametrize(
     ("function", "extension"),
-    [(name, "anchored") for name in FUNCTIONS]
-    + [(name, "smoothed") for name in ("increase", "rate", "delta")],
+    [(name, extension) for extension, names in EXTENDED_FUNCTIONS.items() for name in names],
 )
 @given(
     series=series(),
