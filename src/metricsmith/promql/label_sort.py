@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from metricsmith.model.labels import decode_labels
-from metricsmith.promql.series_labels import label_order
+from metricsmith.promql.series_labels import label_order, occurring
 from metricsmith.promql.values import Vector
 
 _CHUNK = re.compile(r"[0-9]+|[^0-9]+")
@@ -20,6 +20,7 @@ def sort_by_label(vector: Vector, names: Sequence[str], *, descending: bool) -> 
     if vector.values.shape[1] != 1:
         return vector
     labels = [decode_labels(key) for key in vector.keys]
+    names = occurring(tuple(names), vector.keys)
     natural = [[natural_key(each.get(name, "")) for name in names] for each in labels]
     order = sorted(label_order(vector.keys), key=natural.__getitem__)
     if descending:

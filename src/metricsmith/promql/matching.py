@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from metricsmith.promql.series_labels import (
     drop_name,
     merge_same_labels,
     number_groups,
+    occurring,
     replace_labels,
     signatures,
 )
@@ -36,6 +37,7 @@ def match_vectors(node: Operate, left: Vector, right: Vector, budget: Budget) ->
     Raises:
         ExecutionError: at some step a match is not unique.
     """
+    node = _with_occurring_labels(node, left, right)
     matching = node.matching
     swapped = matching.card == "one-to-many"
     many, one = (right, left) if swapped else (left, right)
@@ -64,6 +66,14 @@ def match_vectors(node: Operate, left: Vector, right: Vector, budget: Budget) ->
         found = [many_signatures[row] for row in many_rows.tolist()]
         _refuse_ambiguous(found, met.keys, present, values.shape[1], matching)
     return merge_same_labels(narrow(met.keys, values, present))
+
+
+def _with_occurring_labels(node: Operate, left: Vector, right: Vector) -> Operate:
+    """Return the operator without the included labels that no series has: there may be many thousands."""
+    include = occurring(node.matching.include, left.keys, right.keys)
+    if include is node.matching.include:
+        return node
+    return replace(node, matching=replace(node.matching, include=include))
 
 
 @dataclass(frozen=True, slots=True)

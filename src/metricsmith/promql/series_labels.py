@@ -19,6 +19,7 @@ from metricsmith.promql.values import Vector
 NAME = NAME_LABEL.encode()
 SAME_LABELSET = "vector cannot contain metrics with the same labelset"
 MAX_LABEL_CHARACTERS = 65_536
+FEW_NAMES = 32
 _ORDER = bytes.maketrans(PAIR + VALUE, b"\x00\x01")
 
 
@@ -54,6 +55,14 @@ def _only(key: bytes, names: frozenset[bytes]) -> bytes:
 def _all_but(key: bytes, names: frozenset[bytes]) -> bytes:
     _, *pairs = key.split(PAIR)
     return PAIR.join([b"", *(pair for pair in pairs if pair[: pair.index(VALUE)] not in names)])
+
+
+def occurring(names: tuple[str, ...], *keys: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the names that any of the series has, when there are too many to look up in each of them."""
+    if len(names) <= FEW_NAMES:
+        return names
+    known = {name for some in keys for key in some for name in decode_labels(key)}
+    return tuple(name for name in names if name in known)
 
 
 def replace_labels(key: bytes, changed: dict[str, str]) -> bytes:

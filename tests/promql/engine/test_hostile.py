@@ -9,6 +9,7 @@ import time
 import pytest
 
 from metricsmith.errors import ExecutionError, ParseError, QueryError, QueryLimitExceeded, QueryTimeout
+from metricsmith.model.labels import decode_labels
 from metricsmith.promql import Engine, EngineConfig
 from metricsmith.promql import budget as budgets
 from metricsmith.promql.functions import FUNCTIONS
@@ -180,3 +181,18 @@ def test_extreme_parameters_of_every_function_answer_or_are_refused(engine: Engi
             with contextlib.suppress(QueryError):
                 engine.range(query, 0, NOW, 60_000)
     assert time.monotonic() - began < 20
+
+
+def test_thousands_of_labels_cost_no_more_than_those_that_series_have(engine: Engine) -> None:
+    names = [f"a{i}" for i in range(20_000)]
+    labels, strings = ", ".join([*names, "job"]), ", ".join(f'"{name}"' for name in [*names, "i"])
+    began = time.monotonic()
+    joined = engine.instant(f"x * on (i) group_left ({labels}) label_replace(x, 'job', 'c', '', '')", NOW)
+    assert {key.rpartition(b"\xfe")[2] for key in joined.keys} == {b"c"}
+    dropped = engine.instant(f"x * on (i) group_left ({labels}) sum by (i) (x)", NOW)
+    assert not any(b"job" in key for key in dropped.keys)
+    ordered = engine.instant(f"sort_by_label(x, {strings})", NOW)
+    assert [decode_labels(key)["i"] for key in ordered.keys] == [str(i) for i in range(20)]
+    assert len(engine.instant(f"sum by ({labels}) (x)", NOW).keys) == 2
+    assert len(engine.instant(f"x and ignoring ({labels}) x", NOW).keys) == 20
+    assert time.monotonic() - began < 10
