@@ -16,13 +16,11 @@ from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
-from metricsmith.promql import Engine, evaluate, to_api
-from metricsmith.promql.memory import STALE_BITS
+from metricsmith.promql import STALE, Engine, evaluate, to_api
 from metricsmith.store.embedded import EmbeddedConfig, EmbeddedStore
 from metricsmith.testing.clock import FakeClock
 
 NOW = 1_700_000_000_000 // 60_000 * 60_000
-STALE = float(np.array([STALE_BITS], np.uint64).view(np.float64)[0])
 QUERIES = [
     "x",
     "timestamp(x)",
@@ -68,7 +66,7 @@ def sent_to_store(series: Series, folder: Path) -> EmbeddedStore:
         layout = Layout(table.intern_many([encode_labels(labels)]), None, {})
         for time, value in zip(times, values, strict=True):
             value_array = np.array([value])
-            stale = value_array.view(np.uint64) == STALE_BITS
+            stale = value_array.view(np.uint64) == np.array([STALE]).view(np.uint64)
             sequence += 1
             store.apply(store.admit(Batch(layout, np.array([time]), value_array, stale)), sequence)
     return store

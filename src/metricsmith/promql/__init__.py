@@ -2,6 +2,7 @@
 
 from metricsmith.promql.engine import Engine, EngineConfig
 from metricsmith.promql.library import evaluate, evaluate_table
+from metricsmith.promql.memory import STALE
 from metricsmith.promql.result import Result, to_api
 
-__all__ = ["Engine", "EngineConfig", "Result", "evaluate", "evaluate_table", "to_api"]
+__all__ = ["STALE", "Engine", "EngineConfig", "Result", "evaluate", "evaluate_table", "to_api"]

@@ -11,13 +11,14 @@ from metricsmith.model.labels import decode_labels
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, SampleLimit, Selection
 from metricsmith.promql.series_input import Series, read_series
+from metricsmith.wire.remote_write_message import STALE_BITS
 
-STALE_BITS = 0x7FF0000000000002
-"""The bits of the NaN with which Prometheus marks the end of a series."""
+STALE = float(np.uint64(STALE_BITS).view(np.float64))
+"""The value that marks the end of a series: a NaN with the bits that Prometheus gives it."""
 
 
 class MemorySeries:
-    """A fixed set of series. A value with the bits of Prometheus' stale NaN is a staleness marker."""
+    """A fixed set of series; the value `STALE` is a staleness marker."""
 
     def __init__(self, series: Iterable[Series]) -> None:
         self._samples = {key: _marked(*samples) for key, samples in read_series(series).items()}

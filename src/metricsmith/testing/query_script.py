@@ -6,14 +6,10 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
-import numpy as np
-
 from metricsmith.errors import QueryError
 from metricsmith.model.duration import parse_duration
-from metricsmith.promql.memory import STALE_BITS
+from metricsmith.promql.memory import STALE
 from metricsmith.promql.parser import parse_selector
-
-STALE = float(np.array([STALE_BITS], dtype=np.uint64).view(np.float64)[0])
 
 _SAMPLES = re.compile(r"samples every (\S+)(?: from (\S+))?")
 _AT = re.compile(r"at (\S+): (.+)")

@@ -7,10 +7,9 @@ import pytest
 
 from metricsmith.model.labels import decode_labels, format_labels
 from metricsmith.promql import Engine, EngineConfig
-from metricsmith.promql.memory import STALE_BITS, MemorySeries
+from metricsmith.promql.memory import STALE, MemorySeries
 from metricsmith.promql.parser import parse_selector
 
-STALE = float(np.array([STALE_BITS], dtype=np.uint64).view(np.float64)[0])
 MINUTE_MS = 60_000
 
 

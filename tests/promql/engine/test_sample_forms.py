@@ -11,7 +11,7 @@ import pytest
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.selection import MatrixGroup, Selection
 from metricsmith.promql import Engine
-from metricsmith.promql.memory import MemorySeries
+from metricsmith.promql.memory import STALE, MemorySeries
 from metricsmith.promql.sample_groups import as_ragged, concatenate
 
 INTERVAL_MS = 15_000
@@ -30,11 +30,10 @@ QUERIES = [
 
 def _series() -> list[tuple[dict[str, str], np.ndarray, np.ndarray]]:
     random = np.random.default_rng(3)
-    stale = float(np.array([0x7FF0000000000002], dtype=np.uint64).view(np.float64)[0])
     found = []
     for i in range(12):
         values = np.cumsum(random.integers(0, 9, 40)).astype(float) % 70
-        values[[10, 11]] = stale
+        values[[10, 11]] = STALE
         labels = {"__name__": "x", "job": "ab"[i % 2], "i": str(i)}
         found.append((labels, np.arange(40) * INTERVAL_MS, values))
     return found
