@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.promql import kernels, rates, trends
+from metricsmith.promql import kernels, rates, sample_times, trends
 from metricsmith.promql.sliding import window_sums
 from metricsmith.promql.windows import Windows
 
@@ -118,6 +118,14 @@ def _smoothed(samples: Samples, end_ms: int, closed: bool) -> float | None:
     return level
 
 
+def _time_of(pick: Callable[[list[float]], float]) -> Callable[[Samples, int, bool], float | None]:
+    def loop(samples: Samples, end_ms: int, closed: bool) -> float | None:
+        wanted = _choice(pick)([v for _, v in samples])
+        return max(t for t, v in samples if v == wanted or (v != v and wanted != wanted)) / 1000
+
+    return loop
+
+
 LOOPS: dict[str, Callable[[Samples, int, bool], float | None]] = {
     "rate": _rate,
     "increase": _rate_like(counter=True),
@@ -139,6 +147,10 @@ LOOPS: dict[str, Callable[[Samples, int, bool], float | None]] = {
     "deriv": _deriv,
     "double_exponential_smoothing": _smoothed,
     "holt_winters": _smoothed,
+    "ts_of_first_over_time": lambda samples, end_ms, closed: samples[0][0] / 1000,
+    "ts_of_last_over_time": lambda samples, end_ms, closed: samples[-1][0] / 1000,
+    "ts_of_max_over_time": _time_of(max),
+    "ts_of_min_over_time": _time_of(min),
 }
 PARAMETERS = {
     "quantile_over_time": (0.3,),
@@ -146,7 +158,7 @@ PARAMETERS = {
     "holt_winters": (0.3, 0.6),
 }
 FINITE_ONLY = {"deriv", "double_exponential_smoothing", "holt_winters", "rate", "increase", "mad_over_time"}
-TABLE = kernels.TABLE | rates.TABLE | trends.TABLE
+TABLE = kernels.TABLE | rates.TABLE | trends.TABLE | sample_times.TABLE
 
 numbers = st.one_of(
     st.integers(-5, 20).map(float),
