@@ -106,7 +106,7 @@ class TargetLister(Protocol):
     """A source that reads targets, and says of each how it is."""
 
     def targets(self) -> PoolStatus:
-        """Return what is known of each target. Called in the event loop."""
+        """Return what is known of each target. Called from any thread."""
         ...
 
 

@@ -216,7 +216,7 @@ def make_api(tmp_path: Path) -> Any:
     """Return a function that makes an application over a store of its own."""
     made: list[EmbeddedStore] = []
 
-    def make(**changes: Any) -> Api:
+    def make(query: EngineConfig | None = None, **changes: Any) -> Api:
         clock, series = FakeClock(NOW_MS), SeriesTable()
         telemetry = Telemetry(clock)
         store = EmbeddedStore(
@@ -252,7 +252,7 @@ def make_api(tmp_path: Path) -> Any:
         }
         context = ApiContext(
             store=store,
-            engine=Engine(store, EngineConfig(), clock),
+            engine=Engine(store, query, clock),
             emit=emit,
             series=series,
             telemetry=telemetry,

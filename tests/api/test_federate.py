@@ -10,8 +10,8 @@ from urllib.parse import urlencode
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from metricsmith.api.app import ApiLimits
 from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.promql.engine import EngineConfig
 from metricsmith.testing import services
 
 NOW_MS = 1_700_000_000_000
@@ -115,7 +115,7 @@ async def test_series_without_a_name_are_counted_not_shown(api: Any) -> None:
 
 
 async def test_more_samples_than_a_query_may_read_are_refused(make_api: Any) -> None:
-    api = make_api(limits=ApiLimits(max_samples=3))
+    api = make_api(EngineConfig(max_samples=3))
     api.write({f"x|i={i}": [(10, 1), (5, 1)] for i in range(2)})
     answer = await api.get("/federate", **{"match[]": "x"})
     assert (answer.status, b"too many samples" in answer.body) == (422, True)

@@ -59,7 +59,7 @@ def create_app(context: ApiContext) -> Starlette:
         *SeriesApi(context, workers, bodies).operations(),
         *ExpressionApi(workers, bodies).operations(),
         *FederateApi(context, queries, bodies).operations(),
-        *TargetsApi(context, workers, bodies).operations(),
+        *TargetsApi(context, queries, workers, bodies).operations(),
         *RulesApi(bodies).operations(),
         *ServerInfoApi(context, workers, bodies).operations(),
         *MessagesApi(context, workers, bodies).operations(),

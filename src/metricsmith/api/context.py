@@ -63,8 +63,8 @@ class ApiLimits:
     `max_bodies_bytes` is for all bodies that are held at one time, `max_answers_bytes`
     for all answers until they are read; `max_age_ms` is the store's retention: older
     samples would not be kept. `query_timeout_s` counts from arrival; queries that
-    took `log_slower_than_s` are logged, none when it is None. What is read without
-    the engine keeps to `max_samples` and `lookback_ms`.
+    took `log_slower_than_s` are logged, none when it is None. Samples older
+    than `lookback_ms` are not of the present.
     """
 
     max_body_bytes: int = 32 << 20
@@ -77,7 +77,6 @@ class ApiLimits:
     queued_queries: int = 200
     query_timeout_s: float = 120.0
     log_slower_than_s: float | None = 10.0
-    max_samples: int = 50_000_000
     lookback_ms: int = 300_000
 
 

@@ -21,6 +21,7 @@ from metricsmith.model.arrays import F64, I64
 from metricsmith.model.labels import PAIR, VALUE
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
+from metricsmith.promql.budget import Budget
 from metricsmith.promql.progress import Progress
 from metricsmith.wire.exposition import Wanted, negotiate
 from metricsmith.wire.exposition.writer import write_exposition
@@ -29,8 +30,8 @@ log = logging.getLogger(__name__)
 
 _INSTANCE = PAIR + b"instance" + VALUE
 
-Samples = dict[bytes, tuple[int, float]]
-"""Time in milliseconds and value of a series, by its key."""
+Sample = tuple[int, float]
+"""Time in milliseconds and value."""
 
 
 class FederateApi:
@@ -67,15 +68,15 @@ class FederateApi:
         chosen, text = read_selectors(params, may_match_all=True), " ".join(params.all("match[]"))
 
         def answer(progress: Progress, timeout_s: float) -> bytes:
-            return self._document(chosen, wanted, progress)
+            return self._document(chosen, wanted, self._context.engine.budget(timeout_s, progress))
 
         body = await self._queries.run(request, "federate", text, answer)
         return Response(body, headers={"content-type": wanted.content_type})
 
-    def _document(self, chosen: Sequence[Sequence[Matcher]], wanted: Wanted, progress: Progress) -> bytes:
-        samples: Samples = {}
+    def _document(self, chosen: Sequence[Sequence[Matcher]], wanted: Wanted, budget: Budget) -> bytes:
+        samples: dict[bytes, Sample] = {}
         for matchers in chosen:
-            samples.update(self._last(matchers, progress))
+            samples.update(self._last(matchers, budget))
         named = sorted(key for key in samples if key and not key.startswith(PAIR))
         keys = [_with_instance(key) for key in named]
         times = np.array([samples[key][0] for key in named], np.int64)
@@ -86,13 +87,15 @@ class FederateApi:
         self._note_dropped("same_labels", document.left_out)
         return document.body
 
-    def _last(self, matchers: Sequence[Matcher], progress: Progress) -> Samples:
-        end_ms, limits = self._context.clock.now_ms(), self._context.limits
-        left = limits.max_samples - progress.samples
-        found = self._context.store.select(matchers, end_ms - limits.lookback_ms + 1, end_ms, left)
+    def _last(self, matchers: Sequence[Matcher], budget: Budget) -> Iterator[tuple[bytes, Sample]]:
+        budget.check_time()
+        progress, end_ms = budget.progress, self._context.clock.now_ms()
+        start_ms, left = end_ms - self._context.limits.lookback_ms + 1, budget.max_samples - progress.samples
+        found = self._context.store.select(matchers, start_ms, end_ms, left)
         progress.samples += found.sample_count()
         progress.series += len(found.keys)
-        return dict(last_samples(found))
+        budget.check_series(progress.series)
+        return last_samples(found)
 
     def _note_dropped(self, reason: str, series: int) -> None:
         if series:
@@ -106,15 +109,11 @@ class FederateApi:
             )
 
 
-def last_samples(found: Selection) -> Iterator[tuple[bytes, tuple[int, float]]]:
-    """Give key, and time and value of the last sample, of each series that has not ended."""
+def last_samples(found: Selection) -> Iterator[tuple[bytes, Sample]]:
+    """Give the key and the last sample of each series that has not ended."""
     for rows, times, values in _groups(found):
-        yield from (
-            (found.keys[row], sample)
-            for row, sample in zip(
-                rows.tolist(), zip(times.tolist(), values.tolist(), strict=True), strict=True
-            )
-        )
+        for row, time_ms, value in zip(rows.tolist(), times.tolist(), values.tolist(), strict=True):
+            yield found.keys[row], (time_ms, value)
 
 
 def _groups(found: Selection) -> Iterator[tuple[I64, I64, F64]]:

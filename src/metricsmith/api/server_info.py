@@ -107,12 +107,10 @@ class ServerInfoApi:
         )
 
     async def _config(self, request: Request) -> Response:
-        settings = dict(self._context.settings())
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        return _success({"yaml": text})
+        return await self._workers.run(lambda: _success({"yaml": _yaml(self._context.settings())}))
 
     async def _flags(self, request: Request) -> Response:
-        return _success(dict(_flat("", self._context.settings())))
+        return await self._workers.run(lambda: _success(dict(_flat("", self._context.settings()))))
 
     async def _tsdb(self, request: Request) -> Response:
         limit = _tsdb_limit((await read_params(request, self._bodies)).text("limit"))
@@ -171,6 +169,11 @@ def _tsdb_status(found: Cardinality) -> dict[str, Any]:
 
 def _counts(counts: list[tuple[str, int]]) -> list[dict[str, Any]]:
     return [{"name": name, "value": count} for name, count in counts]
+
+
+def _yaml(settings: Mapping[str, Any]) -> str:
+    text: str = yaml.dump(dict(settings), Dumper=yaml.CSafeDumper, sort_keys=False, allow_unicode=True)
+    return text
 
 
 def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:

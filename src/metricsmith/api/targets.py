@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import json_response
 from metricsmith.api.params import read_params
 from metricsmith.api.prometheus import ERRORS, GROUP
+from metricsmith.api.queries import Queries
 from metricsmith.api.routes import NUMBER, Operation, Parameter
 from metricsmith.api.schemas import SCRAPE_POOLS, TARGET_METADATA, TARGETS
 from metricsmith.api.selectors import read_selector
@@ -22,6 +23,8 @@ from metricsmith.model.duration import format_duration
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.targets import PoolStatus, TargetStatus
+from metricsmith.promql.budget import Budget
+from metricsmith.promql.progress import Progress
 
 NEVER = "0001-01-01T00:00:00Z"
 """What Prometheus answers as the time of a scrape that has not been."""
@@ -33,8 +36,9 @@ SUFFIXES = ("_bucket", "_sum", "_count", "_total", "_created", "_info")
 class TargetsApi:
     """Says what is scraped."""
 
-    def __init__(self, context: ApiContext, workers: Workers, bodies: Bodies) -> None:
+    def __init__(self, context: ApiContext, queries: Queries, workers: Workers, bodies: Bodies) -> None:
         self._context = context
+        self._queries = queries
         self._workers = workers
         self._bodies = bodies
 
@@ -81,46 +85,49 @@ class TargetsApi:
 
     async def _targets(self, request: Request) -> Response:
         params = await read_params(request, self._bodies)
-        state, wanted = params.text("state").lower(), params.text("scrapePool")
+        state, pool = params.text("state").lower(), params.text("scrapePool")
+        return await self._workers.run(lambda: _success(self._listed(state, pool)))
+
+    def _listed(self, state: str, wanted: str) -> dict[str, Any]:
         pools = [pool for pool in self._context.pools() if wanted in ("", pool.name)]
         active = [t for pool in pools for t in pool.active] if state in ("", "any", "active") else []
-        data: dict[str, Any] = {
+        dropped = [
+            {"discoveredLabels": labels, "scrapePool": pool.name} for pool in pools for labels in pool.dropped
+        ]
+        return {
             "activeTargets": [_target(t) for t in active],
-            "droppedTargets": [],
+            "droppedTargets": dropped if state in ("", "any", "dropped") else [],
             "droppedTargetCounts": {pool.name: pool.dropped_count for pool in pools},
         }
-        if state in ("", "any", "dropped"):
-            data["droppedTargets"] = [
-                _dropped(pool.name, labels) for pool in pools for labels in pool.dropped
-            ]
-        return _success(data)
 
     async def _pools(self, request: Request) -> Response:
-        return _success({"scrapePools": [pool.name for pool in self._context.pools()]})
+        names = await self._workers.run(lambda: [pool.name for pool in self._context.pools()])
+        return _success({"scrapePools": names})
 
     async def _metadata(self, request: Request) -> Response:
         params = await read_params(request, self._bodies)
-        selector, metric = params.text("match_target"), params.text("metric")
+        selector, metric, limit = params.text("match_target"), params.text("metric"), params.cut("limit")
         matchers = read_selector("match_target", selector, may_match_all=True) if selector else ()
-        targets = _matching(self._context.pools(), matchers)[: params.cut("limit")]
-        return await self._workers.run(lambda: _success(self._entries(targets, metric)))
 
-    def _entries(self, targets: Sequence[TargetStatus], metric: str) -> list[dict[str, Any]]:
+        def answer(progress: Progress, timeout_s: float) -> Response:
+            budget = self._context.engine.budget(timeout_s, progress)
+            targets = _matching(self._context.pools(), matchers)[:limit]
+            return _success(list(self._entries(targets, metric, budget)))
+
+        return await self._queries.run(request, "targets", selector, answer)
+
+    def _entries(
+        self, targets: Sequence[TargetStatus], metric: str, budget: Budget
+    ) -> Iterator[dict[str, Any]]:
         known = self._context.store.metadata()
-        if metric and metric not in known:
-            return []
+        known = {metric: known[metric]} if metric in known else {} if metric else known
         end_ms = self._context.clock.now_ms()
-        entries = []
-        for target in targets:
+        for target in targets if known else ():
+            budget.check_time()
             own = [Matcher(name, MatchOp.EQ, value) for name, value in target.labels.items()]
             names = self._context.store.label_values("__name__", own, end_ms - RECENT_MS, end_ms)
-            families = _families(names, known)
-            entries += [
-                _entry(target, family, known[family], metric)
-                for family in sorted(families)
-                if metric in ("", family)
-            ]
-        return entries
+            for family in sorted(_families(names, known)):
+                yield _entry(target, family, known[family], metric)
 
 
 def _target(target: TargetStatus) -> dict[str, Any]:
@@ -138,10 +145,6 @@ def _target(target: TargetStatus) -> dict[str, Any]:
         "scrapeInterval": format_duration(target.interval_ms),
         "scrapeTimeout": format_duration(target.timeout_ms),
     }
-
-
-def _dropped(pool: str, labels: Mapping[str, str]) -> dict[str, Any]:
-    return {"discoveredLabels": labels, "scrapePool": pool}
 
 
 def _rfc3339(time_ms: int) -> str:

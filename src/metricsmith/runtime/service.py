@@ -188,7 +188,6 @@ def make_limits(settings: Settings) -> ApiLimits:
         queued_queries=query.max_queued,
         query_timeout_s=query.timeout / 1000,
         log_slower_than_s=None if slow_ms is None else slow_ms / 1000,
-        max_samples=query.max_samples,
         lookback_ms=query.lookback,
     )
 

@@ -47,12 +47,12 @@ class SourceRunner:
 
     def names(self) -> list[str]:
         """Return the names of running sources."""
-        return sorted(name for name, running in self._running.items() if not running.task.done())
+        return sorted(name for name, running in list(self._running.items()) if not running.task.done())
 
     def targets(self) -> list[PoolStatus]:
-        """Return the targets of each running source that has some, by name."""
-        running = (self._running[name].source for name in self.names())
-        return [source.targets() for source in running if isinstance(source, TargetLister)]
+        """Return the targets of each running source that reads some, by name; from any thread."""
+        running = sorted((r.part.name, r.source) for r in list(self._running.values()) if not r.task.done())
+        return [source.targets() for _, source in running if isinstance(source, TargetLister)]
 
     def update(self, parts: Sequence[Part]) -> None:
         """Start what is new, stop what has gone, restart what changed, leave the rest alone.

@@ -76,12 +76,9 @@ class ScrapeSource:
                 self._context.telemetry.forget("metricsmith_scrape_targets", source=self._context.name)
 
     def targets(self) -> PoolStatus:
-        """Return what is known of each target, by URL. To be called in the event loop."""
-        choice = self._choice
-        active = [
-            running.target.status(self._shown(choice.listed.get(endpoint)))
-            for endpoint, running in self._running.items()
-        ]
+        """Return what is known of each target, by URL."""
+        choice, running = self._choice, list(self._running.items())  # both may be replaced meanwhile
+        active = [each.target.status(self._shown(choice.listed.get(one))) for one, each in running]
         dropped = tuple(self._shown(one) for one in choice.dropped)
         active.sort(key=lambda status: status.url)
         return PoolStatus(self._context.name, tuple(active), dropped, choice.dropped_count)
