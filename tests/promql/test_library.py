@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-import metricsmith.promql.library
 from metricsmith.errors import QueryError
 from metricsmith.promql import EngineConfig, evaluate, evaluate_table
 
 UP = {"__name__": "up", "job": "shop"}
 SERIES = [(UP, [0, 15_000, 30_000], [1, 0, 1]), ({"job": "nameless"}, [0], [2.5])]
-
-
-def test_the_examples_are_true() -> None:
-    page = Path(__file__).parents[2] / "docs" / "promql.md"
-    for failed, tried in (
-        doctest.testmod(metricsmith.promql.library),
-        doctest.testfile(str(page), module_relative=False),
-    ):
-        assert tried
-        assert not failed
 
 
 @pytest.mark.parametrize(

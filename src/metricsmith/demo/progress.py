@@ -34,6 +34,7 @@ async def load_with_progress(url: str, rate: float, seconds: float | None, stop:
 def summary(report: LoadReport) -> str:
     """Return one line of what was sent and what came back.
 
+    >>> from collections import Counter
     >>> summary(LoadReport(sent=2, by_status=Counter({200: 2})))
     '2 sent; 200: 2'
     """
