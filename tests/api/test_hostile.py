@@ -21,8 +21,16 @@ PROMETHEUS = [
     "label/x/values",
     "metadata",
     "format_query",
+    "parse_query",
+    "query_exemplars",
+    "targets",
+    "targets/metadata",
+    "rules",
+    "status/tsdb",
 ]
+FORMS = {"query", "query_range", "series", "labels", "format_query", "parse_query", "query_exemplars"}
 NAMES = ["query", "time", "start", "end", "step", "timeout", "limit", "match[]", "metric", "limit_per_metric"]
+NAMES += ["match_target", "state", "scrapePool", "type", "exclude_alerts", "stats", "lookback_delta"]
 VALUES = [
     *["", "0", "-1", "1e308", "-1e308", "1e-400", "NaN", "Inf", "0x10", "1_0", "9" * 400, "٣", " 1", "1 "],
     *["5m", "-5m", "1h1h", "1y" * 50, "9999999999y", "1.5.5", "1e", "2024-01-01T00:00:00Z"],
@@ -53,7 +61,7 @@ async def test_no_parameters_break_a_query(
     parameters: dict[str, list[str]] = {}
     for name, value in pairs:
         parameters.setdefault(name, []).append(value.encode("utf-8", "replace").decode())
-    as_form = form and path in ("query", "query_range", "series", "labels", "format_query")
+    as_form = form and path in FORMS
     ask = api.form if as_form else api.get
     answer = await ask(f"/api/v1/{path}", **parameters)
     assert answer.status in (200, 400, 422), answer.body
