@@ -84,11 +84,14 @@ def test_the_options_are_those_of_the_engine() -> None:
         ("up", {"time": 1.5}, "time: got 1.5, wanted whole milliseconds"),
         ("up", {"time": True}, "time: got True, wanted whole milliseconds"),
         ("up", {"time": "now"}, "time: got 'now', wanted whole milliseconds"),
-        ("up", {"time": 1 << 70}, "time: got 1180591620717411303424 ms, wanted at most"),
+        ("up", {"time": 1 << 70}, "got start 1180591620717411303424 ms, wanted at most 2^53"),
+        ("up", {"start": 0, "end": 1, "step": 1 << 70}, "got step 1180591620717411303424 ms"),
+        ("up", {"time": 0, "lookback": 1 << 60}, "got lookback 1152921504606846976 ms, wanted 1 to 2^53"),
+        ("up", {"time": 0, "limits": {"max_samples": 1}}, "got limits of type dict, wanted an EngineConfig"),
         ("up", {"start": 0, "end": 10, "step": 0}, "step"),
         ("up", {"start": 10, "end": 0, "step": 1}, "end"),
         ("up", {"start": 0, "end": 1_000_000, "step": 1}, "11000"),
-        ("up", {"time": 0, "lookback": 0}, "got lookback 0 ms, wanted one above zero"),
+        ("up", {"time": 0, "lookback": 0}, "got lookback 0 ms, wanted 1 to 2^53"),
         ("up", {"time": 0, "lookback": "5m"}, "lookback: got '5m', wanted whole milliseconds"),
         ("up[1m]", {"start": 0, "end": 1, "step": 1}, "range vector"),
     ],
@@ -142,6 +145,13 @@ def test_a_malformed_series_is_named(item: Any, error: type[Exception], message:
     with pytest.raises(error) as raised:
         evaluate("up", [SERIES[0], item], time=0)
     assert message in str(raised.value)
+
+
+def test_series_must_be_many() -> None:
+    with pytest.raises(TypeError, match="series: got NoneType, wanted tuples"):
+        evaluate("up", None, time=0)
+    with pytest.raises(TypeError, match=r"series\[0\]: got dict, wanted a tuple"):
+        evaluate("up", SERIES[0], time=0)
 
 
 def test_a_table_has_a_row_for_each_sample() -> None:

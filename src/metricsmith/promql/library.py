@@ -13,12 +13,12 @@ from metricsmith.promql.engine import Engine, EngineConfig
 from metricsmith.promql.memory import MemorySeries
 from metricsmith.promql.result import Result, to_api
 from metricsmith.promql.series_input import Series
+from metricsmith.promql.values import MAX_TIME_MS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _TIMES = ("time", "start", "end", "step")
-_MAX_MS = 1 << 62
 
 
 def evaluate(
@@ -88,13 +88,15 @@ def evaluate_table(
 
 
 def _config(limits: EngineConfig | None, lookback: int | None, left_open: bool) -> EngineConfig:
-    config = limits or EngineConfig()
+    if not isinstance(limits, EngineConfig | None):
+        raise ExecutionError(f"got limits of type {type(limits).__name__}, wanted an EngineConfig")
+    config = replace(limits or EngineConfig(), closed_windows=not left_open)
     if lookback is None:
-        return replace(config, closed_windows=not left_open)
+        return config
     lookback_ms = _whole("lookback", lookback)
-    if lookback_ms <= 0:
-        raise ExecutionError(f"got lookback {lookback_ms} ms, wanted one above zero")
-    return replace(config, closed_windows=not left_open, lookback_ms=lookback_ms)
+    if not 0 < lookback_ms <= MAX_TIME_MS:
+        raise ExecutionError(f"got lookback {lookback_ms} ms, wanted 1 to 2^53")
+    return replace(config, lookback_ms=lookback_ms)
 
 
 def _ask(expr: str, series: Iterable[Series], times: tuple[int | None, ...], config: EngineConfig) -> Result:
@@ -113,6 +115,4 @@ def _ask(expr: str, series: Iterable[Series], times: tuple[int | None, ...], con
 def _whole(name: str, given: Any) -> int:
     if isinstance(given, bool) or not isinstance(given, int | np.integer):
         raise ExecutionError(f"{name}: got {given!r}, wanted whole milliseconds; use int(…)")
-    if abs(int(given)) > _MAX_MS:
-        raise ExecutionError(f"{name}: got {given} ms, wanted at most {_MAX_MS}")
     return int(given)

@@ -26,6 +26,8 @@ def read_series(series: Iterable[Series]) -> dict[bytes, tuple[I64, F64]]:
     Raises:
         TypeError, ValueError: a series is malformed; the message names it by its index.
     """
+    if not isinstance(series, Iterable):
+        raise TypeError(f"series: got {type(series).__name__}, wanted tuples (labels, timestamps_ms, values)")
     parts: dict[bytes, list[tuple[I64, F64]]] = {}
     for index, item in enumerate(series):
         where = f"series[{index}]"
