@@ -16,7 +16,7 @@ from metricsmith.model.yaml_lines import MAX_BYTES, Document, Path, read_yaml
 from metricsmith.rules.kinds import KINDS
 from metricsmith.rules.lint import remarks
 from metricsmith.rules.model import Engine, Group, Origin, Rule
-from metricsmith.rules.schema import MAX_RULES, FileConfig, GroupConfig
+from metricsmith.rules.schema import MAX_EXPR, MAX_RULES, MAX_TEMPLATE, FileConfig, GroupConfig
 from metricsmith.rules.templates import parse_template
 
 _BLOCK = re.compile(r"(?:^|[:-])\s*(?:[!&]\S+\s+)*\|[0-9+-]*\s*(?:#.*)?$")
@@ -153,14 +153,14 @@ class _Reader:
 
     def _check_texts(self, item: dict[str, Any], path: Path) -> None:
         expr = item.get("expr")
-        if isinstance(expr, str) and expr:
+        if isinstance(expr, str) and 0 < len(expr) <= MAX_EXPR:
             self._check_expr(expr, (*path, "expr"))
         if "alert" not in item:
             return
         for section in ("labels", "annotations"):
             texts = item.get(section)
             for name, text in texts.items() if isinstance(texts, dict) else ():
-                if isinstance(text, str):
+                if isinstance(text, str) and len(text) <= MAX_TEMPLATE:
                     self._check_template(text, (*path, section, name))
 
     def _check_expr(self, expr: str, path: Path) -> None:

@@ -31,7 +31,6 @@ def check_name(name: str) -> str:
         Prometheus 3: any UTF-8 text. What has brackets, quotes or blanks is
         refused here, because an expression was meant.
     """
-    _encodable(name)
     if not name or any(c in _NEVER_IN_NAMES or c.isspace() or not c.isprintable() for c in name):
         raise ValueError(f'got "{name[:60]}", wanted a name such as job:requests:rate5m')
     return name
@@ -43,14 +42,6 @@ def _label_name(name: str) -> str:
     return check_name(name)
 
 
-def _encodable(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("valid Unicode, got half of a surrogate pair") from None
-    return text
-
-
 def _nothing_is_empty(value: Any) -> Any:
     """Return a mapping where `key:` with nothing behind it is an empty text, as Prometheus reads it."""
     if isinstance(value, dict):
@@ -58,8 +49,8 @@ def _nothing_is_empty(value: Any) -> Any:
     return value
 
 
-Text = Annotated[str, AfterValidator(_encodable), Field(max_length=MAX_TEMPLATE)]
-Name = Annotated[str, AfterValidator(_encodable), Field(min_length=1, max_length=1000)]
+Text = Annotated[str, Field(max_length=MAX_TEMPLATE)]
+Name = Annotated[str, Field(min_length=1, max_length=1000)]
 LabelName = Annotated[str, AfterValidator(_label_name)]
 Labels = Annotated[dict[LabelName, Text], BeforeValidator(_nothing_is_empty), Field(max_length=MAX_LABELS)]
 Expr = Annotated[str, Field(min_length=1, max_length=MAX_EXPR)]
