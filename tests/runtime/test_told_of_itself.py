@@ -41,8 +41,9 @@ def test_targets_and_settings_are_told_and_secrets_are_not(agent_program: Make, 
     assert targets["droppedTargets"][0]["discoveredLabels"]["__address__"] == "127.0.0.1:2"
     assert targets["droppedTargetCounts"] == {"shop": 1}
     assert agent.get("/api/v1/scrape_pools")["data"] == {"scrapePools": ["shop"]}
-    (entry,) = eventually(lambda: agent.get("/api/v1/targets/metadata")["data"])
-    assert (entry["metric"], entry["type"], entry["help"]) == ("jobs_total", "counter", "Jobs.")
+    told = eventually(lambda: agent.get("/api/v1/targets/metadata", metric="jobs_total")["data"])
+    labels = {"instance": f"127.0.0.1:{target.port}", "job": "shop"}
+    assert told == [{"target": labels, "type": "counter", "help": "Jobs.", "unit": ""}]
 
     config = agent.get("/api/v1/status/config")["data"]["yaml"]
     assert yaml.safe_load(config)["sources"][0]["interval"] == "200ms"
