@@ -21,7 +21,7 @@ from metricsmith.api.selectors import read_selector
 from metricsmith.api.workers import Workers
 from metricsmith.model.duration import format_duration
 from metricsmith.model.matchers import Matcher, MatchOp
-from metricsmith.model.metadata import Metadata
+from metricsmith.model.metadata import SAMPLE_SUFFIXES, Metadata
 from metricsmith.model.targets import PoolStatus, TargetStatus
 from metricsmith.promql.budget import Budget
 from metricsmith.promql.progress import Progress
@@ -30,7 +30,6 @@ NEVER = "0001-01-01T00:00:00Z"
 """What Prometheus answers as the time of a scrape that has not been."""
 RECENT_MS = 300_000
 """A target has the metrics that it had so long ago."""
-SUFFIXES = ("_bucket", "_sum", "_count", "_total", "_created", "_info")
 
 
 class TargetsApi:
@@ -165,7 +164,7 @@ def _families(names: Iterable[str], known: Mapping[str, Metadata]) -> set[str]:
     """Return the families with metadata that series of these names belong to."""
     families: set[str] = set()
     for name in names:
-        stems = [name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)]
+        stems = [name.removesuffix(suffix) for suffix in SAMPLE_SUFFIXES if name.endswith(suffix)]
         families.update(family for family in (name, *stems) if family in known)
     return families
 
