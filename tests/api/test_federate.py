@@ -86,6 +86,15 @@ async def test_refusals_are_text_too(api: Any, theirs: Any, chosen: list[str]) -
     assert b"match[]" in ours.body
 
 
+async def test_hostile_selectors_are_refused(api: Any) -> None:
+    many = {"match[]": ["up"] * 101}
+    assert (await api.get("/federate", **many)).status == 400
+    for text in ("(" * 100_000, "{" * 100_000, '{a=~"((a*)*)*{1000}"}', "\x00", "up" * 100_000 + "{"):
+        answer = await api.get("/federate", **{"match[]": text})
+        assert (answer.status, answer.headers["content-type"]) == (400, "text/plain; charset=utf-8")
+        assert len(answer.body) < 2000
+
+
 async def test_series_that_have_ended_are_not_shown(api: Any) -> None:
     api.write({"a|i=1": [(20, 1)], "a|i=2": [(20, 2)], "b": [(20, 3)]})
     api.end({"a|i=2": 10, "b": 10})

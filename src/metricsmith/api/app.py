@@ -52,6 +52,7 @@ def create_app(context: ApiContext) -> Starlette:
     bodies = Bodies(context.limits.max_bodies_bytes)
     answers = Answers(context.limits.max_answers_bytes)
     # Status and metrics have workers of their own: what takes long must not hide how the agent is.
+    about = Workers(1, 200)
     operations = [
         *StatusApi(context, Workers(1, 200)).operations(),
         *MetricsPageApi(context, Workers(1, 200)).operations(),
@@ -59,9 +60,9 @@ def create_app(context: ApiContext) -> Starlette:
         *SeriesApi(context, workers, bodies).operations(),
         *ExpressionApi(workers, bodies).operations(),
         *FederateApi(context, queries, bodies).operations(),
-        *TargetsApi(context, queries, workers, bodies).operations(),
-        *RulesApi(bodies).operations(),
-        *ServerInfoApi(context, workers, bodies).operations(),
+        *TargetsApi(context, queries, about, bodies).operations(),
+        *RulesApi(about, bodies).operations(),
+        *ServerInfoApi(context, about, bodies).operations(),
         *MessagesApi(context, workers, bodies).operations(),
         *AggregateApi(context, queries, bodies).operations(),
         *IngestApi(context, bodies).operations(),

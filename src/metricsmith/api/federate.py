@@ -65,9 +65,10 @@ class FederateApi:
     async def _federate(self, request: Request) -> Response:
         params = await read_params(request, self._bodies)
         wanted = negotiate(request.headers.get("accept"))
-        chosen, text = read_selectors(params, may_match_all=True), " ".join(params.all("match[]"))
+        text = " ".join(params.all("match[]"))
 
         def answer(progress: Progress, timeout_s: float) -> bytes:
+            chosen = read_selectors(params, may_match_all=True)
             return self._document(chosen, wanted, self._context.engine.budget(timeout_s, progress))
 
         body = await self._queries.run(request, "federate", text, answer)

@@ -12,6 +12,7 @@ from metricsmith.api.prometheus import GROUP
 from metricsmith.api.routes import Operation, Parameter
 from metricsmith.api.schemas import ALERTMANAGERS, ALERTS, RULES
 from metricsmith.api.selectors import read_selectors
+from metricsmith.api.workers import Workers
 
 _BOOLEANS = frozenset({"", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"})
 
@@ -19,7 +20,8 @@ _BOOLEANS = frozenset({"", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F",
 class RulesApi:
     """Says which rules there are, and what they found."""
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, workers: Workers, bodies: Bodies) -> None:
+        self._workers = workers
         self._bodies = bodies
 
     def operations(self) -> list[Operation]:
@@ -69,7 +71,7 @@ class RulesApi:
             raise bad_parameter("type", f"not supported value {quoted(kind)}")
         if exclude not in _BOOLEANS:
             raise bad_parameter("exclude_alerts", f"got {quoted(exclude)}, wanted true or false")
-        read_selectors(params)
+        await self._workers.run(lambda: read_selectors(params))
         return json_response({"status": "success", "data": {"groups": []}})
 
     async def _alerts(self, request: Request) -> Response:

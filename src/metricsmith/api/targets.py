@@ -106,9 +106,9 @@ class TargetsApi:
     async def _metadata(self, request: Request) -> Response:
         params = await read_params(request, self._bodies)
         selector, metric, limit = params.text("match_target"), params.text("metric"), params.cut("limit")
-        matchers = read_selector("match_target", selector, may_match_all=True) if selector else ()
 
         def answer(progress: Progress, timeout_s: float) -> Response:
+            matchers = read_selector("match_target", selector, may_match_all=True) if selector else ()
             budget = self._context.engine.budget(timeout_s, progress)
             targets = _matching(self._context.pools(), matchers)[:limit]
             return _success(list(self._entries(targets, metric, budget)))
