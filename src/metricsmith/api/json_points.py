@@ -46,7 +46,8 @@ def rows_of_steps(steps: I64, values: F64, present: Bool | None) -> Iterator[mem
     width = len(steps)
     size = max(1, PIECE_VALUES // max(width, 1))
     before = _before(steps)
-    tiled = before.take(pa.array(np.tile(np.arange(width), min(size, len(values)))))
+    together = min(size, len(values))
+    tiled = before if together == 1 else before.take(pa.array(np.tile(np.arange(width), together)))
     for start in range(0, len(values), size):
         part = values[start : start + size]
         mask = None if present is None else present[start : start + size]

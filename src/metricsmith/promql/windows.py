@@ -21,7 +21,7 @@ from metricsmith.promql.values import Grid, RangeVector
 
 Step = TypeVar("Step", F64, I64)
 
-CHUNK_VALUES = 32_768
+CHUNK_VALUES = 65_536
 """Samples or results per piece of work: a few arrays of this length fit the second-level cache."""
 
 

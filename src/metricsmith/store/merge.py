@@ -61,6 +61,8 @@ def merge(pieces: Sequence[Piece], start_ms: int, end_ms: int, lists: KeyLists) 
     inside = [cut for piece in pieces if (cut := _cut(piece, start_ms, end_ms)) is not None]
     if not inside:
         return Selection([], [])
+    if (alone := _of_one_series(inside)) is not None:
+        return _selection([alone], EMPTY, lists)
     entries = _entries(inside)
     overlapping, ragged = _kinds(inside, entries)
     matrices = _joined(inside, entries, np.flatnonzero(~(overlapping | ragged)))
@@ -70,7 +72,26 @@ def merge(pieces: Sequence[Piece], start_ms: int, end_ms: int, lists: KeyLists) 
     return _selection(*_regroup(matrices, flat), lists)
 
 
+def _of_one_series(pieces: list[Piece]) -> MatrixPiece | None:
+    """Return the pieces as one, if all are of one series and follow one another: most panels ask for few."""
+    series = pieces[0].series
+    if len(series) != 1 or any(len(p.series) != 1 or p.series[0] != series[0] for p in pieces):
+        return None
+    parts = sorted((p for p in pieces if isinstance(p, MatrixPiece)), key=lambda p: int(p.times[0]))
+    if len(parts) < len(pieces) or any(a.times[-1] >= b.times[0] for a, b in pairwise(parts)):
+        return None
+    if len(parts) == 1:
+        return parts[0]
+    times, values = (
+        np.concatenate([p.times for p in parts]),
+        np.concatenate([p.values for p in parts], axis=1),
+    )
+    return MatrixPiece(series, times, values, joined_stale([(p.stale, len(p.times)) for p in parts]))
+
+
 def _cut(piece: Piece, start_ms: int, end_ms: int) -> Piece | None:
+    if len(piece.series) == 1 and isinstance(piece, RaggedPiece):
+        piece = MatrixPiece(piece.series, piece.times, piece.values[None, :], piece.stale)
     if isinstance(piece, RaggedPiece):
         trimmed = trim(piece, start_ms, end_ms)
         return as_matrix(trimmed) or trimmed if len(trimmed.times) else None
