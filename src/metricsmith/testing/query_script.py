@@ -98,7 +98,7 @@ class _Reader:
             else:
                 self._fail(line, "`samples every …`, `at …:` or `from …:` before an indented line")
         for case in self._cases:
-            self._require_answer(case)
+            self._require_one_answer(case)
         return self._cases
 
     def _header(self, line: str) -> None:
@@ -108,16 +108,14 @@ class _Reader:
         elif line.startswith("settings:"):
             self._settings = self._read_settings(line.removeprefix("settings:").split())
         elif match := _SAMPLES.fullmatch(line):
-            self._every = self._time(match[1])
+            self._every = self._interval(match[1])
             self._from = self._time(match[2]) if match[2] else 0
-            if self._every <= 0:
-                self._fail(match[1], "an interval above zero")
         elif match := _AT.fullmatch(line):
             time = self._time(match[1])
             self._begin(line, match[2], time, time, 0)
         elif match := _RANGE.fullmatch(line):
-            start, end, step = (self._time(match[i]) for i in (1, 2, 3))
-            self._begin(line, match[4], start, end, step)
+            start, end = self._time(match[1]), self._time(match[2])
+            self._begin(line, match[4], start, end, self._interval(match[3]))
         else:
             self._fail(
                 line,
@@ -156,6 +154,8 @@ class _Reader:
     def _expectation(self, case: Case, line: str) -> None:
         word, _, rest = line.partition(" ")
         rest = rest.strip()
+        if word in ("error:", "warning:", "info:") and not rest:
+            self._fail(line, "a part of the text that must come")
         match word:
             case "error:":
                 case.error = rest
@@ -219,6 +219,12 @@ class _Reader:
         except ValueError:
             self._fail(text, "a number")
 
+    def _interval(self, text: str) -> int:
+        interval = self._time(text)
+        if interval <= 0:
+            self._fail(text, "an interval above zero")
+        return interval
+
     def _time(self, text: str) -> int:
         """Return milliseconds of `5m`, `-30s`, `90` (seconds) or `1.5`."""
         try:
@@ -231,13 +237,17 @@ class _Reader:
         except ValueError as error:
             self._fail(text, f"a time such as 5m or 90 (seconds): {error}")
 
-    def _require_answer(self, case: Case) -> None:
-        if (
-            not (case.rows or case.nothing or case.error is not None or case.scalar is not None)
-            and case.string is None
-        ):
+    def _require_one_answer(self, case: Case) -> None:
+        answers = [
+            bool(case.rows),
+            case.nothing,
+            case.error is not None,
+            case.scalar is not None,
+            case.string is not None,
+        ]
+        if sum(answers) != 1:
             self._number = case.line
-            self._fail(case.text, "an answer below it: series, `nothing`, `scalar`, `string` or `error:`")
+            self._fail(case.text, "one answer below it: series, `nothing`, `scalar`, `string` or `error:`")
 
     def _fail(self, got: str, wanted: str) -> NoReturn:
         raise ScriptError(f"{self._file}:{self._number}: got `{got.strip()}`, wanted {wanted}")
