@@ -12,6 +12,7 @@ from metricsmith.errors import ParseError
 from metricsmith.promql.lexer import MAX_TOKENS
 from metricsmith.promql.parser import parse
 from metricsmith.promql.printer import format_expr
+from metricsmith.promql.selectors import MAX_MATCHERS
 from metricsmith.promql.tokens import MAX_DEPTH, MAX_TEXT
 
 SHAPES: dict[str, Callable[[int], str]] = {
@@ -123,6 +124,7 @@ def test_what_is_as_deep_as_allowed_is_read_and_printed(text: str) -> None:
     [
         ("x" * (MAX_TEXT + 1), f"got a query of {MAX_TEXT + 1} characters, wanted at most {MAX_TEXT}"),
         ("1+" * MAX_TOKENS, f"query has more than {MAX_TOKENS} tokens"),
+        ("x{" + "a!='b'," * MAX_MATCHERS + "c='d'}", f"selector has more than {MAX_MATCHERS} matchers"),
         ("(" * (MAX_DEPTH + 1), f"nested more than {MAX_DEPTH} levels deep"),
     ],
 )

@@ -6,7 +6,8 @@ needs no recursion; only brackets recurse, and their depth is limited.
 Source:
     Prometheus 3.x, `promql/parser/generated_parser.y`: the same language for float
     samples. Refused here and accepted there: nesting deeper than `MAX_DEPTH`, more than
-    `MAX_TOKENS` tokens, escapes that are not UTF-8, a second `offset` after `offset 0s`.
+    `MAX_TOKENS` tokens or `MAX_MATCHERS` matchers in a selector, escapes that are not UTF-8,
+    a second `offset` after `offset 0s`.
 """
 
 from __future__ import annotations

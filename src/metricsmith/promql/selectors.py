@@ -28,6 +28,9 @@ METRIC_KINDS = (lexer.KEYWORDS - {"atan2", "on", "ignoring", "group_left", "grou
 }
 """Kinds of tokens that can be a metric name where an operand is expected."""
 
+MAX_MATCHERS = 128
+"""How many matchers a selector may have: a store holds each against every series, whatever the time."""
+
 _MATCH_OPS = {op.value: op for op in MatchOp}
 _MAX_TIMESTAMP_MS = 2**63
 _EXTENSIONS = get_args(Extension)
@@ -58,6 +61,9 @@ def _braces(tokens: Tokens) -> tuple[list[str], list[Matcher]]:
     names: list[str] = []
     matchers: list[Matcher] = []
     while not tokens.accept("}"):
+        if len(names) + len(matchers) == MAX_MATCHERS:
+            what = f"selector has more than {MAX_MATCHERS} matchers"
+            tokens.fail(f"{what}; one regular expression may name many values", tokens.current.start)
         _matcher(tokens, names, matchers)
         if tokens.current.kind != "}" and not tokens.accept(","):
             tokens.unexpected("label matching", '"," or "}"')
