@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from metricsmith.api.body import Bodies
 from metricsmith.api.context import ApiContext
-from metricsmith.api.errors import json_response
+from metricsmith.api.errors import bad_parameter, json_response
 from metricsmith.api.params import read_params
 from metricsmith.api.prometheus import ERRORS, GROUP, QUERY_PARAMETER, query_options
 from metricsmith.api.queries import Queries
@@ -54,6 +54,8 @@ class ExplainApi:
         engine, query, options = self._context.engine, params.text("query"), query_options(params)
         times: tuple[int, int | None, int]
         if any(params.text(name) for name in ("start", "end", "step")):
+            if params.text("time"):
+                raise bad_parameter("time", "a range query has start, end and step, and no time")
             times = params.time_ms("start"), params.time_ms("end"), params.duration_ms("step")
         else:
             times = params.time_ms("time", self._context.clock.now_ms()), None, 0
