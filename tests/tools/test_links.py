@@ -27,7 +27,7 @@ def test_links_that_lead_nowhere_are_told_with_their_line(links: ModuleType, tmp
     )
     (tmp_path / "docs" / "a.md").write_text(
         "## Crash safety\n```\n[code](none.md)\n# no heading\n```\n`[code](none.md)` [x](../README.md#here)\n"
-        "[`b`](#no-heading) [web](https://example.org/none) [c](a.md#crash-safety) [d](../docs) [e](../docs#x)\n"
+        "[`b`](#no-heading) [w](https://example.org/x) [c](a.md#crash-safety) [d](../docs) [e](../docs#x)\n"
     )
     assert list(links.broken(tmp_path)) == [
         "README.md:2: docs/b.md: got a path that does not exist",
