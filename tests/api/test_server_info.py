@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
 
 from metricsmith.api.context import AgentStatus, Replay
+from metricsmith.testing import services
 
 NOW_MS = 1_700_000_000_000
 SETTINGS = {
@@ -90,3 +92,33 @@ async def test_what_somebody_should_look_at(make_api: Any) -> None:
     info = (await api.get("/api/v1/status/runtimeinfo")).data
     assert (info["reloadConfigSuccess"], info["hostname"]) == (False, "here")
     assert info["startTime"] == info["lastConfigTime"] == "2023-11-14T22:12:20Z"
+
+
+LABEL_SETS = {
+    **{f"requests_total|job=shop|path=/{i}|code={code}": 0 for i in range(30) for code in (200, 500)},
+    **{f"load|job={job}|zone=ü": 0 for job in ("shop", "bar", "x" * 40)},
+    "lone": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def empty_peer(tmp_path_factory: pytest.TempPathFactory, prometheus: Any, make_peer: Any) -> Iterator[Any]:
+    """A Prometheus that holds nothing yet."""
+    with services.prometheus(tmp_path_factory.mktemp("empty")) as server:
+        yield make_peer(server.url)
+
+
+async def test_counts_are_those_of_prometheus(api: Any, empty_peer: Any) -> None:
+    series = {text: [(20.0, 1.0), (10.0, 2.0)] for text in LABEL_SETS}
+    api.write(series)
+    empty_peer.write(series)
+    _, theirs = empty_peer.ask("status/tsdb", {})
+    ours, wanted = (await api.get("/api/v1/status/tsdb")).data, theirs["data"]
+    for name in ("numSeries", "numLabelPairs", "minTime", "maxTime"):
+        assert ours["headStats"][name] == wanted["headStats"][name], name
+    for name in wanted.keys() - {"headStats"}:
+        counts = [each["value"] for each in wanted[name]]
+        assert [each["value"] for each in ours[name]] == counts, name
+        # Of those with equal counts, Prometheus takes and orders any.
+        sure = {tuple(each.items()) for each in wanted[name] if each["value"] > min(counts)}
+        assert sure <= {tuple(each.items()) for each in ours[name]}, name
