@@ -226,7 +226,7 @@ def test_every_aggregation_takes_its_parameter(op: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("mad_over_time(x[5m])", "limitk(1, x)", "info(x)", "step()", "x[5m * 2]", "x offset (5m)"),
+        *("mad_over_time(x[5m])", "limitk(1, x)", "info(x)", "step()"),
         *("rate(x[5m] anchored)", "x smoothed", "x + fill(0) y"),
     ],
 )

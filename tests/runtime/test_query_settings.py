@@ -20,7 +20,7 @@ def engine(settings: str) -> Engine:
     return make_engine(cast(Any, agent))
 
 
-@pytest.mark.parametrize("query", ["limitk(1, x)", "x[1m + 1m]", "x smoothed", "x + fill(0) y", "info(x)"])
+@pytest.mark.parametrize("query", ["limitk(1, x)", "x smoothed", "x + fill(0) y", "info(x)"])
 def test_experiments_are_allowed_unless_the_settings_say_no(query: str) -> None:
     engine("{}").instant(query, 0)
     with pytest.raises(ParseError, match=r"is experimental; the setting query\.experimental allows it"):

@@ -195,7 +195,7 @@ class QuerySettings(PartConfig):
         False, description="Windows include the sample at their start, as in Prometheus 2."
     )
     experimental: bool = Field(
-        True, description="Allow functions, modifiers and durations that Prometheus 3 calls experimental."
+        True, description="Allow functions and modifiers that Prometheus 3 calls experimental."
     )
 
 

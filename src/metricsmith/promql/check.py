@@ -19,7 +19,6 @@ from metricsmith.promql.ast import (
     Extension,
     Matching,
     MatrixSelector,
-    NumberLiteral,
     Paren,
     Subquery,
     Unary,
@@ -33,6 +32,8 @@ from metricsmith.promql.lexer import MODIFIER_WORDS, OPERATOR_WORDS
 COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 SET_OPERATORS = frozenset({"and", "or", "unless"})
 OPERATOR_AND_MODIFIER_WORDS = (*sorted(OPERATOR_WORDS | MODIFIER_WORDS),)
+TRIM_OPERATORS = frozenset({"</", ">/"})
+"""Operators that leave out the observations of a native histogram above (below) a value."""
 EXTENDED_FUNCTIONS: dict[Extension, tuple[str, ...]] = {
     "anchored": ("changes", "delta", "increase", "rate", "resets"),
     "smoothed": ("delta", "increase", "rate"),
@@ -80,12 +81,6 @@ class Checker:
         if inner.extension is not None:
             self.fail(f"no {inner.extension} modifier allowed before range", bracket)
         return inner
-
-    def duration(self, expr: Expr) -> Expr:
-        """Return a duration, which may be more than a literal where experiments are on."""
-        if not isinstance(expr, NumberLiteral):
-            self.experiment("arithmetic in durations", expr.span.start)
-        return expr
 
     def extended(self, node: Expr, extension: Extension, position: int) -> VectorSelector | MatrixSelector:
         """Return the node that `anchored` or `smoothed` may follow."""
@@ -158,6 +153,8 @@ class Checker:
                 message = "binary expression must contain only scalar and instant vector types"
                 self.fail(f"{message}, got {side.type}", side.expr.span.start)
         scalars = (lhs.type is ValueType.SCALAR) + (rhs.type is ValueType.SCALAR)
+        if scalars == 2 and op in TRIM_OPERATORS:
+            self.fail(f'operator "{op}" not allowed for scalars; it cuts native histograms', position)
         if scalars == 2 and op in COMPARISONS and not return_bool:
             self.fail(f"comparisons between scalars must use BOOL modifier; write {op} bool", position)
         if scalars:

@@ -187,6 +187,7 @@ def _of_ranges() -> Iterator[Function]:
             "absent_over_time": "1 when no series has a sample in the window, else nothing.",
             "avg_over_time": "Average.",
             "count_over_time": "Number of samples.",
+            "first_over_time": "The first sample.",
             "last_over_time": "The last sample.",
             "max_over_time": "Maximum.",
             "min_over_time": "Minimum.",
@@ -199,7 +200,6 @@ def _of_ranges() -> Iterator[Function]:
     yield from _plain(
         _M,
         {
-            "first_over_time": "The first sample.",
             "mad_over_time": "Median of the absolute deviations from the median.",
             "ts_of_first_over_time": "When the first sample was taken, in seconds since the epoch.",
             "ts_of_last_over_time": "When the last sample was taken.",

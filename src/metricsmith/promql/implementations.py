@@ -15,6 +15,7 @@ import numpy as np
 from metricsmith.model.arrays import F64, Bool
 from metricsmith.promql import kernels, rates, sample_times, trends
 from metricsmith.promql.budget import Budget
+from metricsmith.promql.check import TRIM_OPERATORS
 from metricsmith.promql.dates import DATE_PARTS
 from metricsmith.promql.extended import ExtendedRange
 from metricsmith.promql.histogram_fraction import histogram_fraction
@@ -40,7 +41,7 @@ _KEEP_NAMES = {
 }
 _NATIVE_ONLY = (
     *("histogram_avg", "histogram_count", "histogram_sum"),
-    *("histogram_stddev", "histogram_stdvar"),
+    *("histogram_stddev", "histogram_stdvar", *TRIM_OPERATORS),
 )
 
 
@@ -226,7 +227,8 @@ def _of_two(choose: Callable[[F64, F64], F64]) -> Implementation:
 
 
 def _of_native_histograms(name: str) -> Implementation:
-    def run(call: CallContext, vector: Vector) -> Value:
+    def run(call: CallContext, *args: Vector | Scalar) -> Value:
+        vector = next(arg for arg in args if isinstance(arg, Vector))
         if vector.keys:
             call.remarks.inform([native_histograms_wanted(name)], argument=0)
         return Vector([], vector.values[:0])

@@ -53,7 +53,9 @@ class Token(NamedTuple):
         return quoted if self.kind == self.text else f"{self.kind} {quoted}"
 
 
-_OPERATOR_SIGNS = frozenset({"+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">=", "=~", "!~", "@"})
+_OPERATOR_SIGNS = frozenset(
+    {"+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">=", "</", ">/", "=~", "!~", "@"}
+)
 
 # Possessive quantifiers keep every match linear, whatever follows.
 _SPACE = r"(?P<space>[ \t\r\n]++|\#[^\r\n]*+)"
@@ -75,7 +77,7 @@ _OUTSIDE = re.compile(
             _NUMBER,
             _DURATION,
             _STRING,
-            r"(?P<sign>==|!=|<=|>=|=(?!~)|[-+*/%^<>(),[\]{}@])",
+            r"(?P<sign>==|!=|<=|>=|</|>/|=(?!~)|[-+*/%^<>(),[\]{}@])",
         ]
     )
 )

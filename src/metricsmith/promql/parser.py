@@ -41,7 +41,7 @@ from metricsmith.promql.tokens import Tokens
 PRECEDENCE = {
     "or": 1,
     **dict.fromkeys(("and", "unless"), 2),
-    **dict.fromkeys(("==", "!=", "<", ">", "<=", ">="), 3),
+    **dict.fromkeys(("==", "!=", "<", ">", "<=", ">=", "</", ">/"), 3),
     **dict.fromkeys(("+", "-"), 4),
     **dict.fromkeys(("*", "/", "%", "atan2"), 5),
     "^": 6,

@@ -23,6 +23,7 @@ from metricsmith.promql.ast import (
     Unary,
     VectorSelector,
 )
+from metricsmith.promql.check import TRIM_OPERATORS
 from metricsmith.promql.extended import ExtendedRange
 from metricsmith.promql.implementations import IMPLEMENTATIONS
 from metricsmith.promql.info import InfoSelector
@@ -230,7 +231,10 @@ class _Builder:
             left = self._add(self._operate(binary, inputs), varies)
         return left
 
-    def _operate(self, expr: Binary, inputs: tuple[int, ...]) -> Operate:
+    def _operate(self, expr: Binary, inputs: tuple[int, ...]) -> Operate | Apply:
+        if expr.op in TRIM_OPERATORS:
+            positions = expr.span.start, expr.lhs.span.start, expr.rhs.span.start
+            return Apply(expr.op, inputs, self._grid, b"", sample_times=False, positions=positions)
         # Before 3.0 atan2 was forgotten among the operators that drop the name.
         keeps = expr.op not in ARITHMETIC or (expr.op == "atan2" and self._settings.closed_windows)
         matching = expr.matching or Matching("one-to-one", False, ())

@@ -106,15 +106,13 @@ def modified(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
 
 def _ranged(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
     bracket = tokens.advance().start
-    range_ = checker.duration(positive_duration(tokens, "subquery or range selector"))
+    range_ = positive_duration(tokens, "subquery or range selector")
     start = operand.expr.span.start
     if tokens.accept("]"):
         vector = checker.range_of(operand.expr, bracket)
         return Typed(MatrixSelector(vector, range_, Span(start, tokens.last_end)), ValueType.RANGE)
     tokens.expect(":", "subquery or range", '":" or "]"')
-    step = None
-    if tokens.current.kind != "]":
-        step = checker.duration(positive_duration(tokens, "subquery selector"))
+    step = None if tokens.current.kind == "]" else positive_duration(tokens, "subquery selector")
     tokens.expect("]", "subquery selector", '"]"')
     checker.subquery_of(operand)
     return Typed(Subquery(operand.expr, range_, step, Span(start, tokens.last_end)), ValueType.RANGE)
@@ -125,7 +123,7 @@ def _shifted(tokens: Tokens, checker: Checker, expr: Expr) -> Expr:
     vector = node.selector if isinstance(node, MatrixSelector) else node
     if vector.offset is not None:
         checker.fail("offset may not be set multiple times", node.span.start)
-    offset = checker.duration(offset_duration(tokens))
+    offset = offset_duration(tokens)
     shifted = replace(vector, offset=offset, span=Span(node.span.start, tokens.last_end))
     return _rewrapped(node, shifted)
 
