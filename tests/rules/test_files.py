@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 
@@ -63,14 +64,15 @@ def test_all_fields() -> None:
         60_000,
         10,
     )
-    labels = {"team": "a", "tier": "0x10", "on": "yes", "empty": ""}
+    assert first.labels == {"team": "a", "tier": "1"}
+    labels = {"tier": "0x10", "on": "yes", "empty": ""}
     assert first.rules[0] == RecordingRule("job:up:sum", "sum by (job) (up)", labels)
     assert first.rules[1] == AlertingRule(
         name="Down",
         expr="up == 0\n",
         for_ms=300_000,
         keep_firing_for_ms=5_400_000,
-        labels={"team": "a", "tier": "1", "severity": "page", "from": "${HOME}"},
+        labels={"severity": "page", "from": "${HOME}"},
         annotations={"summary": "{{ $labels.instance }} is down"},
         no_data=NoData.FIRE,
     )
@@ -89,7 +91,12 @@ def test_what_is_expanded_is_read_again_as_the_same_and_by_promtool(tmp_path: Pa
     written = tmp_path / "rules.yml"
     written.write_text(format_groups(found.groups, 60_000))
     again = read_rule_file(str(written), ENGINE, 60_000)
-    assert [group.rules for group in again.groups] == [group.rules for group in found.groups]
+    merged = [
+        replace(rule, labels={**group.labels, **rule.labels})
+        for group in found.groups
+        for rule in group.rules
+    ]
+    assert [rule for group in again.groups for rule in group.rules] == merged
     said = subprocess.run([promtool, "check", "rules", written], capture_output=True, text=True, check=True)
     assert "SUCCESS: 3 rules found" in said.stdout
 

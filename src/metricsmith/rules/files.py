@@ -86,12 +86,12 @@ class _Reader:
             if config is None:
                 self._look_into(item, path)
                 continue
-            first = lines.setdefault(config.name, self.origins.line(path))
-            if first != self.origins.line(path):
+            if config.name in lines:
                 message = f'a second group is called "{config.name}", wanted distinct names'
-                self._problem((*path, "name"), message, f"the first is on line {first}")
+                self._problem((*path, "name"), message, f"the first is on line {lines[config.name]}")
                 self._look_into(item, path)
                 continue
+            lines[config.name] = self.origins.line(path)
             yield self._group(config, path)
 
     def _look_into(self, item: Any, path: Path) -> None:
@@ -103,7 +103,7 @@ class _Reader:
     def _group(self, config: GroupConfig, path: Path) -> Group:
         interval_ms = config.interval or self._default_interval_ms
         rules = [
-            replace(rule, labels={**config.labels, **rule.labels})
+            rule
             for index, item in enumerate(config.rules)
             for rule in self._rules(item, (*path, "rules", index), interval_ms)
         ]
@@ -124,7 +124,7 @@ class _Reader:
             return ()
         before = len(self.problems)
         config = self._validate(KINDS[kind].config, item, path, kind)
-        self._check_texts(item, path)
+        self._check_texts(item, path, kind)
         if config is None or len(self.problems) > before:
             return ()
         try:
@@ -151,12 +151,12 @@ class _Reader:
             self._problem(path, f"got a rule without {one_of([*KINDS])}", next(filter(None, hints), ""))
         return None
 
-    def _check_texts(self, item: dict[str, Any], path: Path) -> None:
+    def _check_texts(self, item: dict[str, Any], path: Path, kind: str) -> None:
         expr = item.get("expr")
         if isinstance(expr, str) and 0 < len(expr) <= MAX_EXPR:
             self._check_expr(expr, (*path, "expr"))
-        if "alert" not in item:
-            return
+        if kind == "record":
+            return  # its labels are no templates
         for section in ("labels", "annotations"):
             texts = item.get(section)
             for name, text in texts.items() if isinstance(texts, dict) else ():

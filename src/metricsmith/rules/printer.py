@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
@@ -41,11 +41,11 @@ def _group(group: Group, default_interval_ms: int) -> dict[str, Any]:
         done["query_offset"] = format_duration(group.query_offset_ms)
     if group.limit:
         done["limit"] = group.limit
-    done["rules"] = [_rule(rule) for rule in group.rules]
+    done["rules"] = [_rule(rule, {**group.labels, **rule.labels}) for rule in group.rules]
     return done
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
+def _rule(rule: Rule, labels: Mapping[str, str]) -> dict[str, Any]:
     alert = isinstance(rule, AlertingRule)
     done: dict[str, Any] = {"alert" if alert else "record": rule.name, "expr": rule.expr}
     if isinstance(rule, AlertingRule):
@@ -53,8 +53,8 @@ def _rule(rule: Rule) -> dict[str, Any]:
             done["for"] = format_duration(rule.for_ms)
         if rule.keep_firing_for_ms:
             done["keep_firing_for"] = format_duration(rule.keep_firing_for_ms)
-    if rule.labels:
-        done["labels"] = dict(rule.labels)
+    if labels:
+        done["labels"] = dict(labels)
     if isinstance(rule, AlertingRule) and rule.annotations:
         done["annotations"] = dict(rule.annotations)
     return done

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from metricsmith.model.labels import decode_labels
-from metricsmith.rules.templates import AlertData, Sample, Surroundings, expand
+from metricsmith.rules.templates import Expander, Sample, Surroundings
 from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.testing import services
 
@@ -114,8 +114,7 @@ def _query(expr: str, time_ms: int) -> list[Sample]:
 
 
 def _ours(text: str, value: float) -> str:
-    data = AlertData(LABELS, value, EXTERNAL_LABELS, EXTERNAL_URL)
-    return expand(text, data, 0, Surroundings(_query, EXTERNAL_LABELS, EXTERNAL_URL))[0]
+    return Expander(Surroundings(_query, EXTERNAL_LABELS, EXTERNAL_URL))(text, LABELS, value, 0)
 
 
 def test_texts_are_those_of_prometheus(theirs: dict[str, Any]) -> None:

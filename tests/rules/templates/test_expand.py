@@ -7,10 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metricsmith.errors import QueryLimitExceeded, TemplateError
-from metricsmith.rules.templates import AlertData, Sample, Surroundings, expand, parse_template
+from metricsmith.rules.templates import Expander, Query, Sample, Surroundings, parse_template
 
-ALERT = AlertData({"job": "shop", "instance": "a:9100"}, 90.5, {"zone": "n"}, "http://h/p")
+LABELS = {"job": "shop", "instance": "a:9100"}
 TIME_MS = 1_700_000_000_500
+
+
+def expand(text: str, query: Query | None = None) -> tuple[str, bool]:
+    """Return the text, and whether nothing failed."""
+    failures: list[TemplateError] = []
+    made = Expander(Surroundings(query), failures.append)(text, LABELS, 90.5, TIME_MS)
+    return made, not failures
 
 
 @pytest.mark.parametrize(
@@ -30,7 +37,7 @@ TIME_MS = 1_700_000_000_500
     ],
 )
 def test_text(text: str, wanted: str) -> None:
-    assert expand(text, ALERT, TIME_MS) == (wanted, True)
+    assert expand(text) == (wanted, True)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +84,7 @@ def test_a_mistake_is_told_with_its_place(text: str, wanted: str) -> None:
     ],
 )
 def test_a_failure_is_the_text_and_says_why(text: str, reason: str) -> None:
-    made, good = expand(text, ALERT, TIME_MS)
+    made, good = expand(text)
     assert not good
     assert made.startswith("<error expanding template: ")
     assert reason in made
@@ -99,7 +106,7 @@ def test_queries_are_asked_at_the_time_of_the_evaluation() -> None:
         return [Sample({"job": "b"}, 2.0), Sample({"job": "a"}, 1.0)]
 
     text = "{{ range query `up` | sortByLabel `job` }}{{ .Labels.job }}{{ .Value }} {{ end }}"
-    assert expand(text, ALERT, TIME_MS, Surroundings(query)) == ("a1 b2 ", True)
+    assert expand(text, query) == ("a1 b2 ", True)
     assert asked == [("up", TIME_MS)]
 
 
@@ -107,12 +114,10 @@ def test_queries_of_one_text_are_bounded_and_their_refusal_is_told() -> None:
     def refuse(expr: str, time_ms: int) -> list[Sample]:
         raise QueryLimitExceeded("too many samples", "samples")
 
-    made, good = expand("{{ query `up` }}", ALERT, TIME_MS, Surroundings(refuse))
+    made, good = expand("{{ query `up` }}", refuse)
     assert not good
     assert "error calling query: too many samples" in made
-    made, good = expand(
-        "{{ range 50 }}{{ len (query `a`) }}{{ end }}", ALERT, 0, Surroundings(lambda e, t: [])
-    )
+    made, good = expand("{{ range 50 }}{{ len (query `a`) }}{{ end }}", lambda e, t: [])
     assert (good, "more than 20 queries" in made) == (False, True)
 
 
@@ -165,7 +170,7 @@ _WORDS = st.sampled_from(
 
 @given(st.lists(_WORDS, max_size=40).map(" ".join) | st.text("{}-|$.()`\"'% \nabs01", max_size=60))
 def test_any_text_is_expanded_or_refused(text: str) -> None:
-    made, good = expand(text, ALERT, TIME_MS, Surroundings(lambda e, t: [Sample({"a": "b"}, 1.0)]))
+    made, good = expand(text, lambda e, t: [Sample({"a": "b"}, 1.0)])
     assert isinstance(made, str)
     assert good or made.startswith("<error expanding template: ")
 
@@ -184,5 +189,5 @@ _VERB = st.builds(
     st.sampled_from(["1", "-1.5", "`x`", "true", "$labels.none", "$labels", "$", "1e300", "now | toTime"]),
 )
 def test_any_verb_is_written(verb: str, argument: str) -> None:
-    made, good = expand(f"{{{{ printf `{verb}` ({argument}) }}}}", ALERT, TIME_MS)
+    made, good = expand(f"{{{{ printf `{verb}` ({argument}) }}}}")
     assert good or argument == "now | toTime", made

@@ -7,6 +7,7 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +16,7 @@ from metricsmith.rules.templates.nodes import Body, Query, State, Surroundings
 from metricsmith.rules.templates.parser import parse_nodes
 from metricsmith.rules.templates.values import AlertData, Sample
 
-__all__ = ["AlertData", "Query", "Sample", "Surroundings", "Template", "expand", "parse_template"]
+__all__ = ["Expander", "Query", "Sample", "Surroundings", "Template", "parse_template"]
 
 _NOTHING = Surroundings()
 
@@ -27,17 +28,19 @@ class Template:
     text: str
     body: Body
 
-    def expand(self, data: AlertData, time_ms: int, around: Surroundings = _NOTHING) -> str:
+    def expand(
+        self, labels: Mapping[str, str], value: float, time_ms: int, around: Surroundings = _NOTHING
+    ) -> str:
         """Return the text for an alert, evaluated at a time.
 
         Raises:
             TemplateError: a function fails, or it takes too much work.
 
-        >>> data = AlertData({"job": "shop"}, 0.25, {}, "")
-        >>> parse_template("{{ $labels.job }}: {{ $value | humanizePercentage }}").expand(data, 0)
-        'shop: 25%'
+        >>> parse_template("{{ $labels.job }}: {{ $value | humanize }}").expand({"job": "a"}, 1234.0, 0)
+        'a: 1.234k'
         """
-        given = [data, data.labels, data.external_labels, data.external_url, data.value]
+        data = AlertData(labels, value, around.external_labels, around.external_url)
+        given = [data, labels, around.external_labels, around.external_url, value]
         slots = given + [None] * (self.body.slots - len(given))
         state = State(data, slots, around, time_ms)
         try:
@@ -57,15 +60,29 @@ def parse_template(text: str) -> Template:
     return Template(text, parse_nodes(text))
 
 
-def expand(text: str, data: AlertData, time_ms: int, around: Surroundings = _NOTHING) -> tuple[str, bool]:
-    """Return the text for an alert, and whether it could be made.
+class Expander:
+    """Expands the texts of alerts. `failed` hears of each template that fails, to count and log it.
 
-    Where it could not, the text says why, as in Prometheus: an alert with a
-    broken text is better than none. Text without braces costs nothing.
+    The text says then why, as in Prometheus: an alert with a broken text is
+    better than none. Text without braces costs nothing.
+
+    >>> Expander()("{{ humanize $value }}", {}, 1234.0, 0)
+    '1.234k'
     """
-    if "{{" not in text:
-        return text, True
-    try:
-        return parse_template(text).expand(data, time_ms, around), True
-    except TemplateError as error:
-        return f"<error expanding template: {error}>", False
+
+    def __init__(
+        self, around: Surroundings = _NOTHING, failed: Callable[[TemplateError], None] | None = None
+    ) -> None:
+        self._around = around
+        self._failed = failed
+
+    def __call__(self, text: str, labels: Mapping[str, str], value: float, time_ms: int) -> str:
+        """Return the text for an alert's labels and value, at the time of the evaluation."""
+        if "{{" not in text:
+            return text
+        try:
+            return parse_template(text).expand(labels, value, time_ms, self._around)
+        except TemplateError as error:
+            if self._failed is not None:
+                self._failed(error)
+            return f"<error expanding template: {error}>"
