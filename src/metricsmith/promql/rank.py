@@ -11,6 +11,10 @@ from metricsmith.promql.budget import Budget
 from metricsmith.promql.kernels import sort_nan_first, sorted_quantile
 from metricsmith.promql.result import format_value
 from metricsmith.promql.values import Scalar, Vector, narrow
+from metricsmith.promql.windows import CHUNK_VALUES
+
+STEPS_OF_A_LINE = 8
+"""Fewer steps at a time would read each cache line of the values more than once."""
 
 
 def select_extreme(
@@ -24,22 +28,21 @@ def select_extreme(
     sizes = whole_numbers(parameter.values)
     if not vector.keys:
         return vector
-    mask = np.zeros(vector.values.shape, dtype=np.bool_)
-    order: list[int] = []
+    order: list[I64] = []
+    masks: list[Bool] = []
     for rows in group_series(vector, labels, without).rows():
-        budget.check_time()
-        ranked = vector.values[rows] if largest else -vector.values[rows]
-        present = None if vector.present is None else vector.present[rows]
-        chosen = _extreme(ranked, present, sizes)
-        mask[rows] = chosen
-        best = _best_first(ranked) if len(sizes) == 1 else np.arange(len(rows))
-        picked = set(np.flatnonzero(chosen.any(axis=1)).tolist())
-        order += [int(rows[i]) for i in best.tolist() if i in picked]
-    return narrow([vector.keys[i] for i in order], vector.values[order], mask[order])
-
-
-def _best_first(ranked: F64) -> I64:
-    return np.argsort(-ranked.ravel(), kind="stable")
+        chosen, steps = _extreme(vector, rows, sizes, largest, budget)
+        picked = np.unique(chosen)
+        mask = np.zeros((len(picked), len(sizes)), np.bool_)
+        mask[np.searchsorted(picked, chosen), steps] = True
+        if len(sizes) == 1:
+            ranked = vector.values[rows[picked], 0]
+            best = np.argsort(-ranked if largest else ranked, kind="stable")
+            picked, mask = picked[best], mask[best]
+        order.append(rows[picked])
+        masks.append(mask)
+    kept = np.concatenate(order)
+    return narrow([vector.keys[i] for i in kept.tolist()], vector.values[kept], np.concatenate(masks))
 
 
 def whole_numbers(values: F64) -> I64:
@@ -50,35 +53,74 @@ def whole_numbers(values: F64) -> I64:
     return np.maximum(values, 0).astype(np.int64)
 
 
-def _extreme(values: F64, present: Bool | None, sizes: I64) -> Bool:
-    """Return which of the rows belong to the k largest at each step.
-
-    Partition finds the k-th value; what is above it is in, and of what equals
-    it as many as are left, from the top.
+def _extreme(vector: Vector, rows: I64, sizes: I64, largest: bool, budget: Budget) -> tuple[I64, I64]:
+    """Return which of the rows belong to the k largest (or smallest) at which steps, a few steps at a time.
 
     Shapes:
-        values, present: (N, T); sizes: (T,)
-        returns: (N, T)
+        rows: (N,) of the vector; sizes: (T,)
+        returns: two of (C,), places among the rows and steps.
     """
-    rows = len(values)
+    everything = len(rows) == len(vector.keys)
+    width = max(STEPS_OF_A_LINE, CHUNK_VALUES // len(rows))
+    found = []
+    for start in range(0, len(sizes), width):
+        budget.check_time()
+        part = slice(start, start + width)
+        # Rows become neighbours: the order among them is what matters.
+        values = np.ascontiguousarray((vector.values[:, part] if everything else vector.values[rows, part]).T)
+        there = None
+        if vector.present is not None:
+            there = (vector.present[:, part] if everything else vector.present[rows, part]).T
+        steps, places = _largest(values if largest else -values, there, sizes[part])
+        found.append((places, steps + start))
+    places_of, steps_of = zip(*found, strict=True)
+    return np.concatenate(places_of), np.concatenate(steps_of)
+
+
+def _largest(values: F64, present: Bool | None, sizes: I64) -> tuple[I64, I64]:
+    """Return where the k largest of each line stand; NaN only where numbers are too few.
+
+    Partition finds the k-th value; what is above it is in, and of what equals
+    it as many as are left, from the front.
+
+    Shapes:
+        values, present: (T, N); sizes: (T,)
+        returns: two of (C,), lines and places.
+    """
     nan = np.isnan(values)
-    numbers = ~nan if present is None else ~nan & present
-    nan = nan if present is None else nan & present
-    found = numbers.sum(axis=0)
+    odd = nan if present is None else nan | ~present
+    some_odd = bool(odd.any())
+    if some_odd:
+        values = np.where(odd, -np.inf, values)
+    length = values.shape[1]
+    found = length - odd.sum(axis=1) if some_odd else np.full(len(values), length)
     wanted = np.minimum(sizes, found)
-    ordered = np.partition(
-        np.where(numbers, values, -np.inf), np.unique(rows - np.maximum(wanted, 1)), axis=0
-    )
-    threshold = np.take_along_axis(ordered, (rows - np.maximum(wanted, 1))[None, :], 0)
-    chosen: Bool = numbers & (values > threshold) & (wanted > 0)
-    chosen |= first_of(numbers & (values == threshold), wanted - chosen.sum(axis=0))
-    chosen |= first_of(nan, sizes - found)
-    return chosen
+    place = length - np.maximum(wanted, 1)
+    ordered = np.partition(values, np.unique(place), axis=1)
+    threshold = ordered[np.arange(len(values)), place][:, None]
+    usable = np.broadcast_to((wanted > 0)[:, None], values.shape)
+    if some_odd:
+        usable = usable & ~odd
+    above = np.nonzero((values > threshold) & usable)
+    left = wanted - np.bincount(above[0], minlength=len(values))
+    chosen = [above, _first_of((values == threshold) & usable, left)]
+    if some_odd:
+        chosen.append(_first_of(nan if present is None else nan & present, sizes - found))
+    lines, places = (np.concatenate(each) for each in zip(*chosen, strict=True))
+    return lines, places
 
 
-def first_of(candidates: Bool, wanted: I64) -> Bool:
-    """Return the first `wanted` marked rows of each column."""
-    return candidates & (candidates.cumsum(axis=0) <= wanted)
+def _first_of(candidates: Bool, wanted: I64) -> tuple[I64, I64]:
+    """Return where the first `wanted` candidates of each line stand.
+
+    Shapes:
+        candidates: (T, N); wanted: (T,)
+        returns: two of (C,), lines and places.
+    """
+    lines, places = np.nonzero(candidates)
+    rank = np.arange(len(lines)) - np.searchsorted(lines, np.arange(len(candidates)))[lines]
+    kept = rank < wanted[lines]
+    return lines[kept], places[kept]
 
 
 def quantiles(

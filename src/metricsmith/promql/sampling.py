@@ -8,10 +8,10 @@ import numpy as np
 import xxhash
 
 from metricsmith.errors import ExecutionError
-from metricsmith.model.arrays import F64
+from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import split_key
 from metricsmith.promql.aggregate import group_series
-from metricsmith.promql.rank import first_of, whole_numbers
+from metricsmith.promql.rank import whole_numbers
 from metricsmith.promql.series_labels import NAME
 from metricsmith.promql.values import Scalar, Vector, narrow
 
@@ -31,8 +31,13 @@ def limit_k(vector: Vector, parameter: Scalar, labels: tuple[str, ...], without:
     mask, offsets = vector.mask(), label_offsets(vector.keys)
     for rows in group_series(vector, labels, without).rows():
         rows = rows[np.argsort(offsets[rows], kind="stable")]
-        chosen[rows] = first_of(mask[rows], sizes)
+        chosen[rows] = _first_of(mask[rows], sizes)
     return narrow(vector.keys, vector.values, chosen)
+
+
+def _first_of(candidates: Bool, wanted: I64) -> Bool:
+    """Return the first `wanted` marked rows of each column."""
+    return candidates & (candidates.cumsum(axis=0) <= wanted)
 
 
 def limit_ratio(vector: Vector, parameter: Scalar) -> Vector:
