@@ -16,7 +16,8 @@ from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
-from metricsmith.promql import STALE, Engine, evaluate, to_api
+from metricsmith.promql import STALE, Engine, evaluate, evaluate_table, to_api
+from metricsmith.promql.result import format_value
 from metricsmith.store.embedded import EmbeddedConfig, EmbeddedStore
 from metricsmith.testing.clock import FakeClock
 
@@ -101,3 +102,26 @@ def test_evaluate_answers_as_the_store_does(
     finally:
         store.close(flush=False)
     assert comparable(evaluate(query, series, **times)) == comparable(to_api(theirs))
+
+
+@given(series=SERIES, query=st.sampled_from(QUERIES), step=st.sampled_from([0, 17_000]))
+def test_a_table_has_the_samples_of_the_answer(series: Series, query: str, step: int) -> None:
+    times = (
+        {"start": NOW - 300_000, "end": NOW, "step": step} if step and "[3m]" not in query else {"time": NOW}
+    )
+    data = evaluate(query, series, **times)
+    wanted = data["result"]
+    if data["resultType"] == "scalar":
+        wanted = [{"metric": {}, "value": wanted}]
+    rows = [
+        (each["metric"], round(time * 1000), value)
+        for each in wanted
+        for time, value in each.get("values") or [each["value"]]
+    ]
+    found = []
+    for row in evaluate_table(query, series, **times).to_pylist():
+        time_ms, value = row.pop("time_ms"), row.pop("value")
+        found.append(
+            ({name: text for name, text in row.items() if text is not None}, time_ms, format_value(value))
+        )
+    assert found == rows
