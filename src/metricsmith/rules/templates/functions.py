@@ -21,7 +21,6 @@ from metricsmith.rules.templates.times import SECOND_NS, Duration, Time
 from metricsmith.rules.templates.values import Arguments, Sample, Value, equal, is_true, kind, less
 
 Function: TypeAlias = Callable[..., Value]
-_MANY = -1
 _WANTED: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "*template.sample": (Sample,),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,17 @@ _VERB = re.compile(
     re.DOTALL,
 )
 _BASES = {"d": 10, "b": 2, "o": 8, "O": 8, "x": 16, "X": 16}
+_ESCAPES = {
+    "\a": "\\a",
+    "\b": "\\b",
+    "\f": "\\f",
+    "\n": "\\n",
+    "\r": "\\r",
+    "\t": "\\t",
+    "\v": "\\v",
+    "\\": "\\\\",
+    '"': '\\"',
+}
 _PREFIX = {"b": "0b", "o": "0", "x": "0x", "X": "0X"}
 
 
@@ -197,22 +207,21 @@ def _text(verb: str, value: str, spec: _Spec) -> str:
 
 
 def quote(value: str, ascii_only: bool) -> str:
-    """Return a text as a Go literal in double quotes."""
-    done = json.dumps(value, ensure_ascii=False)[1:-1]
-    done = done.replace("\\b", "\\b").replace("\\f", "\\f")
-    return '"' + "".join(_printable(c, ascii_only) for c in _unjson(done)) + '"'
+    """Return a text as a Go literal in double quotes.
+
+    >>> print(quote('a"b\\tc\\x01', False))
+    "a\\"b\\tc\\x01"
+    """
+    return f'"{"".join([_quoted(character, ascii_only) for character in value])}"'
 
 
-def _unjson(text: str) -> str:
-    # JSON and Go differ in the control characters only.
-    return re.sub(r"\\u00([01][0-9a-f])", lambda m: chr(int(m[1], 16)), text)
-
-
-def _printable(character: str, ascii_only: bool) -> str:
+def _quoted(character: str, ascii_only: bool) -> str:
+    if character in _ESCAPES:
+        return _ESCAPES[character]
     code = ord(character)
     if code < 32 or code == 127:
-        return {7: "\\a", 11: "\\v"}.get(code, f"\\x{code:02x}")
-    if (character.isprintable() and not ascii_only) or code < 127:
+        return f"\\x{code:02x}"
+    if character.isprintable() and (code < 127 or not ascii_only):
         return character
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
