@@ -12,21 +12,23 @@ from metricsmith.promql.windows import Windows
 
 def rate(windows: Windows) -> KernelResult:
     """Return the growth per second of a counter, extrapolated to the window's edges."""
-    growth, present = increase(windows)
-    growth /= windows.range_ms / 1000
-    return growth, present
+    return _extrapolated(windows, _counter_growth(windows), counter=True, per_second=True)
 
 
 def increase(windows: Windows) -> KernelResult:
     """Return the growth of a counter, resets added back, extrapolated to the window's edges."""
-    growth = windows.at(windows.last) - windows.at(windows.first)
-    add_resets(growth, windows)
-    return _extrapolated(windows, growth, counter=True)
+    return _extrapolated(windows, _counter_growth(windows), counter=True)
 
 
 def delta(windows: Windows) -> KernelResult:
     """Return the difference between a gauge's last and first sample, extrapolated to the window's edges."""
     return _extrapolated(windows, windows.at(windows.last) - windows.at(windows.first), counter=False)
+
+
+def _counter_growth(windows: Windows) -> F64:
+    growth = windows.at(windows.last) - windows.at(windows.first)
+    add_resets(growth, windows)
+    return growth
 
 
 def irate(windows: Windows) -> KernelResult:
@@ -87,7 +89,7 @@ def _add_flat_resets(growth: F64, values: F64, first: I64, last: I64) -> None:
         growth[hit] += window_sums(values[:-1][fell], low[hit], high[hit])
 
 
-def _extrapolated(windows: Windows, growth: F64, counter: bool) -> KernelResult:
+def _extrapolated(windows: Windows, growth: F64, *, counter: bool, per_second: bool = False) -> KernelResult:
     """Scale growth between first and last sample up to the whole window.
 
     Where samples end within 1.1 average intervals of an edge, the series is
@@ -97,8 +99,9 @@ def _extrapolated(windows: Windows, growth: F64, counter: bool) -> KernelResult:
     Shapes:
         growth: (…, W), changed.
     Source:
-        Prometheus `extrapolatedRate`. Before 3.0 the cut at zero came before
-        the test against the threshold.
+        Prometheus `extrapolatedRate`, in its order of operations, so that its
+        last bit comes out too. Before 3.0 the cut at zero came before the test
+        against the threshold.
     """
     counts = windows.counts
     first_ms, last_ms = windows.times[windows.first], windows.times[windows.last]
@@ -116,7 +119,12 @@ def _extrapolated(windows: Windows, growth: F64, counter: bool) -> KernelResult:
         reach = _cut_at_zero(to_start, windows.at(windows.first), growth, sampled)
         if windows.closed:
             np.copyto(reach, half, where=reach >= threshold)
-    growth *= (reach + (sampled + to_end)) / sampled
+    reach += sampled
+    reach += to_end
+    reach /= sampled
+    if per_second:
+        reach /= windows.range_ms / 1000
+    growth *= reach
     return growth, counts >= 2
 
 

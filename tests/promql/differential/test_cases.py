@@ -69,6 +69,21 @@ EXACT: list[str] = [
         'count_values by (text) ("zz", text)',
         'label_join(text, "t", "", "text", "text")',
     ],
+    # What is computed in Prometheus' order of operations.
+    *[
+        "rate(requests_total[5m])",
+        "increase(seconds_bucket[90s])",
+        "delta(level[5m])",
+        "irate(jittered_total[1m])",
+    ],
+    *["rate(requests_total[5m]) == 0", "floor(increase(requests_total[3m]))", "quantile(0.3, level)"],
+    *[
+        "quantile_over_time(0.9, sparse[5m])",
+        "holt_winters(level[5m], 0.3, 0.3)",
+        "sqrt(flapping)",
+        "deg(level)",
+    ],
+    *["histogram_quantile(0.9, rate(seconds_bucket[5m]))", "count_values('zz', rate(requests_total[1m]))"],
     # Empty, absent.
     *[
         "nothing",

@@ -71,16 +71,17 @@ class Client:
         self._more = more
         self._connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=30)
 
-    def write(self, body: bytes) -> None:
-        """Send series by remote write."""
+    def write(self, body: bytes) -> bool:
+        """Send series by remote write; return whether they are taken, or whether to come again."""
         headers = {
             "Content-Encoding": "snappy",
             "Content-Type": "application/x-protobuf",
             "X-Prometheus-Remote-Write-Version": "0.1.0",
         }
         status, text = self._post("/api/v1/write", body, headers)
-        if status != 204:
-            raise RuntimeError(f"remote write: got {status} {text[:300]!r}, wanted 204")
+        if status not in (204, 503):
+            raise RuntimeError(f"remote write: got {status} {text[:300]!r}, wanted 204 or 503")
+        return status == 204
 
     def ask(self, question: Question) -> Reply:
         """Return the answer to a question."""

@@ -46,8 +46,11 @@ CONSTRUCTS: Final[dict[str, str]] = {
     "timestamp of a selector with both @ and offset": "2.42 forgets the offset",
     "count_values whose label sorts before a label of its `by`": "2.42 loses the latter",
     "logarithms and powers of subnormal numbers": "those of Go are wrong on x86: ln(5e-324) is -709 there",
+    "cosh and sinh between 709.8 and 710.5": "Go's are infinite there; the numbers are not",
     "0 and -0": "the order of series decides which of them a minimum, maximum or sum is",
-    "subqueries of constants, as answers, whose window holds no step": "2.42 answers a step outside",
+    "subqueries of constants or pinned selectors, as answers, whose window holds no step": (
+        "2.42 answers a step outside it"
+    ),
     "hexadecimal bounds of buckets": "Go reads them as numbers; here they are no bounds",
     "the parameter lookback_delta": "2.42 ignores it; its flag is compared with our parameter instead",
     "order among equal values of sort, topk and bottomk": "2.42 takes them as the storage gives them",

@@ -55,7 +55,7 @@ class Grammar(Joins):
             vec.text,
             minute + self.one([0.0, 0.0, 0.1, 0.25, 0.0125]),
             precision="exact" if vec.exact else "close",
-            absolute=vec.size * ROUNDING if vec.tame and not vec.sharp else 0.0,
+            absolute=vec.size * ROUNDING if vec.size < of.MODERATE and not vec.sharp else 0.0,
         )
         if self.chance(0.5):
             return replace(question, ordered=vec.ordered)
@@ -75,7 +75,7 @@ class Grammar(Joins):
 
     def _other_type(self, depth: int) -> str:
         samples, inner = self.ranged(depth)
-        if not inner.labels:  # it may be constant
+        if not inner.labels or "@" in samples:  # it may be constant
             samples, _ = self.ranged(0)
         return self.one([self.scalar(depth), samples, '"text é\\n"', self.scalar(depth)])
 
@@ -101,7 +101,9 @@ class Grammar(Joins):
 
     def _rate(self) -> Vec:
         samples, vec = self.ranged(0, self.one(of.COUNTERS))
-        return vec.rounded(f"{self.one(['rate', 'rate', 'increase', 'irate'])}({samples})", positive=True)
+        text = f"{self.one(['rate', 'rate', 'increase', 'irate'])}({samples})"
+        # Of whole numbers all sums are exact, and the rest is computed in one order.
+        return vec.mapped(text, positive=True) if vec.whole else vec.rounded(text, positive=True)
 
     def _counting(self, samples: str, vec: Vec) -> Vec:
         of_exact = ["changes", "resets"] if vec.exact else []
@@ -113,7 +115,9 @@ class Grammar(Joins):
 
     def _changing(self, samples: str, vec: Vec) -> Vec:
         of_exact = ["rate", "increase", "irate"] if vec.exact else []
-        return vec.rounded(f"{self.one(['delta', 'idelta', *of_exact])}({samples})", vec.size * 1e3)
+        text = f"{self.one(['delta', 'idelta', *of_exact])}({samples})"
+        exact = vec.whole or text.startswith(("delta", "idelta", "irate"))
+        return vec.mapped(text, vec.size * 1e3) if exact else vec.rounded(text, vec.size * 1e3)
 
     def _summing(self, samples: str, vec: Vec) -> Vec:
         op = self.one(["sum_over_time", "avg_over_time"])
@@ -124,7 +128,7 @@ class Grammar(Joins):
     def _spread(self, samples: str, vec: Vec) -> Vec:
         if self.chance(0.5) or not vec.exact or vec.size > of.VARIED:
             quantile = self.one(of.QUANTILES)
-            return vec.rounded(f"quantile_over_time({quantile}, {samples})", finite=False)
+            return replace(vec.mapped(f"quantile_over_time({quantile}, {samples})"), finite=False)
         return vec.rounded(f"{self.one(['stddev', 'stdvar'])}_over_time({samples})", vec.size**2)
 
     def _line(self, samples: str, vec: Vec) -> Vec:
@@ -151,7 +155,7 @@ class Grammar(Joins):
         match self._random.randint(0, 3):
             case 0:
                 vec = self.aggregated("quantile", self.vector(depth), f"{self.one(of.QUANTILES)}, ")
-                return vec.rounded(vec.text, finite=False)
+                return replace(vec.mapped(vec.text), finite=False)
             case 1:
                 vec = self.aggregated("count_values", self.exact(depth), '"zvalue", ')
                 return replace(vec.counted(vec.text), labels=vec.labels | {"zvalue"})
@@ -244,8 +248,9 @@ class Grammar(Joins):
                 return replace(vec.mapped(f"round({vec.text}{to})", vec.size * 10), finite=False)
             case 1:
                 text = f"{self.one(of.STEPWISE)}({vec.text})"
-                return vec.mapped(text, whole=vec.tame, positive=vec.positive)
-        return vec.rounded(f"{self.one(of.SMOOTH)}({vec.text})", finite=False)
+                return replace(vec.mapped(text, positive=vec.positive), finite=False)
+        functions = [*of.SMOOTH, *(["cosh", "sinh"] if vec.size <= of.LARGEST_EXPONENT else [])]
+        return vec.rounded(f"{self.one(functions)}({vec.text})", finite=False)
 
     def _histogram(self, depth: int) -> Vec:
         quantile = self.one([*of.QUANTILES[:6], *of.QUANTILES])
@@ -258,7 +263,9 @@ class Grammar(Joins):
         keeps = self.one([of.JOB_INSTANCE, frozenset({"job"}), frozenset[str]()])
         summed = f"sum by ({', '.join(sorted({'le', *keeps}))}) ({rate})"
         buckets = self.one([rate, matched]) if keeps == of.JOB_INSTANCE else summed
-        return replace(_loose(f"histogram_quantile({quantile}, {buckets})"), labels=keeps)
+        return replace(
+            _loose(f"histogram_quantile({quantile}, {buckets})"), labels=keeps, exact=buckets != summed
+        )
 
     def _labelled(self, depth: int) -> Vec:
         vec = self.vector(depth)

@@ -40,7 +40,7 @@ class Dataset:
         marks = np.zeros(len(times), np.bool_) if stale is None else stale
         self.series.append(({"__name__": name, **labels}, START_MS + times, values, marks))
 
-    def write_requests(self, parts: int = 4) -> Iterator[bytes]:
+    def write_requests(self, parts: int = 16) -> Iterator[bytes]:
         """Yield all samples as remote-write requests, one for each part of the time."""
         edges = START_MS + np.linspace(0, SPAN_MS + INTERVAL_MS, parts + 1)
         for low, high in pairwise(edges.tolist()):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 from metricsmith.testing import services
-from metricsmith.testing.programs import AgentProgram
+from metricsmith.testing.programs import AgentProgram, eventually
 from metricsmith.testing.promql.duel import Client, Duel
 from metricsmith.testing.promql.series import Dataset
 
 # A small head: the older samples are in blocks when the queries come.
 AGENT = """
 server: {{listen: "127.0.0.1:{port}"}}
-storage: {{path: "{data}", retention: 20y, head_bytes: 1MB}}
+storage: {{path: "{data}", retention: 20y, head_bytes: 256KB}}
 query: {{closed_windows: true}}
 """
 
@@ -36,8 +37,8 @@ def duel(folder: Path, data: Dataset, lookback: str = "5m") -> Iterator[Duel]:
             parameters = {"lookback_delta": lookback}
             with closing(Client(prometheus.url)) as theirs, closing(Client(agent.url, parameters)) as ours:
                 for body in data.write_requests():
-                    theirs.write(body)
-                    ours.write(body)
+                    eventually(partial(theirs.write, body))
+                    eventually(partial(ours.write, body))
                 yield Duel(theirs, ours)
         finally:
             agent.kill()

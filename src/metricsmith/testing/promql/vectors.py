@@ -8,6 +8,7 @@ from typing import Final
 JOB_INSTANCE: Final = frozenset({"job", "instance"})
 MODERATE: Final = 1e30
 """Up to here sums lose few digits."""
+LARGEST_EXPONENT: Final = 700.0
 VARIED: Final = 1e6
 """Up to here deviations do: numbers are not much larger than their differences."""
 
@@ -127,13 +128,12 @@ LABELS: Final = ["job", "instance", "zone", "le", "team", "n", "absent", "__name
 ALIKE: Final = ["requests_total", "level", "steps", "odd", "flapping", "passing", "jittered_total"]
 """Metrics with the same labels."""
 QUANTILES: Final = ["0.5", "0.9", "0", "1", "0.25", "0.999", "1.2", "-1", "NaN"]
-STEPWISE: Final = ["ceil", "floor", "round", "sgn"]
+STEPWISE: Final = ["sqrt", "ceil", "floor", "round", "sgn"]
 SMOOTH: Final = [
     "exp",
     "ln",
     "log2",
     "log10",
-    "sqrt",
     "acos",
     "acosh",
     "asin",
@@ -141,9 +141,7 @@ SMOOTH: Final = [
     "atan",
     "atanh",
     "cos",
-    "cosh",
     "sin",
-    "sinh",
     "tan",
     "tanh",
 ]
