@@ -67,3 +67,27 @@ async def test_what_clients_ask_before_they_query(api: Any) -> None:
     assert (await api.get("/api/v1/status/buildinfo")).data["application"] == "metricsmith"
     assert (await api.get("/api/v1/status/runtimeinfo")).data["startTime"] == "2023-11-14T19:43:20Z"
     assert (await api.get("/api/v1/query_exemplars", query="x")).data == []
+
+
+async def test_stats_say_what_a_query_took(three: Any) -> None:
+    for path, more in (
+        ("query", {}),
+        ("query_range", {"start": 1_699_999_990, "end": 1_700_000_000, "step": 5}),
+    ):
+        plain = (await three.get(f"/api/v1/{path}", query="sum(x)", **more)).data
+        assert "stats" not in plain
+        for text in ("1", "all"):
+            data = (await three.form(f"/api/v1/{path}", query="sum(x)", stats=text, **more)).data
+            stats = data.pop("stats")
+            assert data == plain
+            assert stats["samples"]["totalQueryableSamples"] == 3
+            assert stats["samples"]["peakSamples"] >= 3
+            assert all(seconds >= 0 for seconds in stats["timings"].values())
+
+
+async def test_trees_come_by_address_and_by_form(api: Any) -> None:
+    by_address = await api.get("/api/v1/parse_query", query="-(x offset 5m)")
+    assert by_address.data["expr"]["expr"]["offset"] == 300_000
+    assert (await api.form("/api/v1/parse_query", query="-(x offset 5m)")).body == by_address.body
+    refused = await api.form("/api/v1/parse_query", query="sum(")
+    assert (refused.status, refused.json["errorType"]) == (400, "bad_data")
