@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metricsmith.model.arrays import F64, I64
+from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.promql.kernels import Kernel, KernelResult
 from metricsmith.promql.sliding import window_sums
 from metricsmith.promql.windows import Windows
@@ -63,24 +63,26 @@ def add_resets(growth: F64, windows: Windows) -> None:
     if not fell.any():
         return
     if values.ndim == 1:
-        _add_flat_resets(growth, values, first, last)
+        # Where one series ends and the next begins, time falls as well: that is no reset.
+        fell &= windows.times[1:] > windows.times[:-1]
+        if fell.any():
+            _add_flat_resets(growth, values, fell, first, last)
         return
     rows = np.flatnonzero(fell.any(axis=-1))
     begin = np.arange(len(rows))[:, None] * values.shape[-1]
-    restarted = growth[rows]
+    restarted, flat = growth[rows], values[rows].ravel()
     _add_flat_resets(
-        restarted.reshape(-1), values[rows].ravel(), (first + begin).ravel(), (last + begin).ravel()
+        restarted.reshape(-1), flat, flat[1:] < flat[:-1], (first + begin).ravel(), (last + begin).ravel()
     )
     growth[rows] = restarted
 
 
-def _add_flat_resets(growth: F64, values: F64, first: I64, last: I64) -> None:
+def _add_flat_resets(growth: F64, values: F64, fell: Bool, first: I64, last: I64) -> None:
     """Add lost counts to windows over one flat array; only windows with a reset are computed.
 
     Shapes:
-        values: (P,); first, last, growth: (W,)
+        values: (P,); fell: (P - 1,) where the next value is below; first, last, growth: (W,)
     """
-    fell = values[1:] < values[:-1]
     upto = np.zeros(len(values), dtype=np.int64)
     np.cumsum(fell, out=upto[1:])
     low, high = upto[first], upto[last] - 1

@@ -149,11 +149,19 @@ def _matrix_pieces(group: MatrixGroup, vector: RangeVector) -> Iterator[Piece]:
 
 def _ragged_pieces(group: RaggedGroup, vector: RangeVector) -> Iterator[Piece]:
     cover = Coverage.of(group, vector)
+    every_step = np.empty(0, np.int64)
     for part in cover.parts(CHUNK_VALUES):
         samples = slice(int(group.offsets[part.start]), int(group.offsets[part.stop]))
         times = group.times[samples]
         first, last = cover.bounds(times, part)
-        rows, steps = cover.cells(part)
+        if cover.every_step:
+            count = (part.stop - part.start) * vector.ends.count
+            if len(every_step) < count:
+                every_step = cover.cells(part)[1]
+            rows, steps = group.rows[part], every_step[:count]
+        else:
+            series, steps = cover.cells(part)
+            rows = group.rows[series]
         windows = Windows(
             group.values[samples],
             times,
@@ -164,4 +172,4 @@ def _ragged_pieces(group: RaggedGroup, vector: RangeVector) -> Iterator[Piece]:
             steps,
             None if group.stale is None else group.stale[samples],
         )
-        yield Piece(group.rows[part] if cover.every_step else group.rows[rows], windows, cover.every_step)
+        yield Piece(rows, windows, cover.every_step)

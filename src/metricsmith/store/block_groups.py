@@ -9,7 +9,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.store.pieces import LARGE_MATRIX_SAMPLES, MatrixPiece, Piece, RaggedPiece
-from metricsmith.store.ragged import flat_positions, group_equal, offsets_of
+from metricsmith.store.ragged import consecutive, flat_positions, group_equal, offsets_of
 
 _MIN_MATRIX_SAMPLES = 256
 """A smaller matrix costs more than its samples do one by one; it also bounds the matrices of a row group."""
@@ -83,6 +83,8 @@ def select(
         rows: (R,) positions of the series in the group, ascending.
         series: (R,) their process-wide ids.
     """
+    if (whole := _all_inside(group, rows, series, start_ms, end_ms)) is not None:
+        return [], whole
     begins, first, clock = np.unique(group.clock_start[rows], return_index=True, return_inverse=True)
     own = rows[first]  # one series for each distinct time vector
     ends = begins + group.offsets[own + 1] - group.offsets[own]
@@ -113,6 +115,19 @@ def select(
     return matrices, RaggedPiece(
         series[alone], offsets_of(lengths), group.clock[ticks], group.values[samples], stale
     )
+
+
+def _all_inside(group: SampleGroup, rows: I64, series: U32, start_ms: int, end_ms: int) -> RaggedPiece | None:
+    """Return neighbouring series as a view, if each has times of its own, all of them in the range."""
+    if len(rows) < 2 or len(group.clock) < len(group.values) or not consecutive(rows):
+        return None
+    samples = slice(group.offsets[rows[0]], group.offsets[rows[-1] + 1])
+    times = group.clock[samples]
+    if times.min() < start_ms or times.max() > end_ms:
+        return None
+    offsets = group.offsets[rows[0] : rows[-1] + 2] - samples.start
+    stale = None if group.stale is None else group.stale[samples]
+    return RaggedPiece(series, offsets, times, group.values[samples], stale)
 
 
 def stack(parts: list[MatrixPart]) -> list[Piece]:

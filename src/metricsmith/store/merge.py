@@ -27,6 +27,7 @@ from metricsmith.store.ragged import (
     flat_positions,
     group_equal,
     joined_stale,
+    may_be_equal,
     offsets_of,
     span,
     take,
@@ -225,6 +226,8 @@ def _regroup(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[list[Matri
     """
     if len(matrices) == 1 and len(flat.series) == 0:
         return matrices, EMPTY
+    if len(flat.series) and not matrices and not may_be_equal(flat.times, flat.offsets).any():
+        return [], flat
     times, offsets = _time_vectors(matrices, flat)
     group = group_equal(times, offsets)
     members_of = np.bincount(group, [len(m.series) for m in matrices] + [1] * len(flat.series))

@@ -16,6 +16,7 @@ EMPTY = RaggedPiece(
 )
 Scalar = TypeVar("Scalar", bound=np.generic)
 # Random per process, so that nobody can prepare series whose hashes collide.
+_MIXER = np.uint64(secrets.randbits(63) * 2 + 1)
 _HASH_SEED = np.uint64(secrets.randbits(62))
 
 
@@ -215,6 +216,8 @@ def group_equal(flat: I64, offsets: I64) -> I64:
     lengths = np.diff(offsets)
     if len(lengths) == 0:
         return np.empty(0, np.int64)
+    if not may_be_equal(flat, offsets).any():
+        return np.arange(len(lengths), dtype=np.int64)
     within = np.arange(len(flat), dtype=np.int64) - np.repeat(offsets[:-1], lengths)
     weights = _weights(int(lengths.max()) + 1)
     hashes = np.add.reduceat(flat.view(np.uint64) * weights[within], offsets[:-1]) + weights[lengths]
@@ -230,6 +233,23 @@ def group_equal(flat: I64, offsets: I64) -> I64:
         rest = flat[flat_positions(offsets[bad], lengths[bad])]
         numbers[bad] = len(first) + group_equal(rest, offsets_of(lengths[bad]))
     return numbers
+
+
+def may_be_equal(flat: I64, offsets: I64) -> Bool:
+    """Return which rows look like another one at both ends and in the middle; the others are like none.
+
+    Shapes:
+        flat: (P,) rows one after another, none empty.
+        offsets: (S + 1,)
+        returns: (S,)
+    """
+    first, last = offsets[:-1], offsets[1:] - 1
+    looks = (last - first).astype(np.uint64)
+    for place in (first, (first + last) >> 1, last):
+        looks = looks * _MIXER + flat[place].view(np.uint64)
+    _, number, count = np.unique(looks, return_inverse=True, return_counts=True)
+    found: Bool = count[number] > 1
+    return found
 
 
 def _in_order_of_appearance(group: I64, first: I64) -> I64:
