@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -63,6 +64,27 @@ def _section(name: str) -> list[str]:
 OF_EACH_VALUE, ONCE, FAILING = map(_section, ("of each value", "once", "failing"))
 
 
+def _verbs(count: int) -> list[str]:
+    """Return templates with verbs of printf, flags, widths and precisions put together at random."""
+    chance = random.Random(7)
+    parts = (
+        ["-", "+", "#", " ", "0"],
+        ["", "", "7", "12"],
+        ["", "", ".", ".0", ".3"],
+        list("vdsqxXobOcUtTeEfFgG"),
+    )
+    values = ["$value", "-1.5", "0.0", "1e21", "42", "-7", "0", "`äb c`", "``", "true", "$labels.job", "$x"]
+    texts = []
+    for _ in range(count):
+        flags = "".join(chance.sample(parts[0], chance.choice([0, 0, 1, 1, 2])))
+        verb = "%" + flags + "".join(map(chance.choice, parts[1:]))
+        value = chance.choice(values)
+        if verb[-1] in "xXb" and value in ("$value", "-1.5", "0.0", "1e21", "$x"):
+            continue  # floats to the base of 2 or 16 have no precision here
+        texts.append(f"{{{{ $x := query `vector(2)` | first | value }}}}{{{{ printf `{verb}` {value} }}}}")
+    return texts
+
+
 def _replaced(expr: str) -> str:
     for name, value in LABELS.items():
         expr = f"label_replace({expr}, {json.dumps(name)}, {json.dumps(value)}, '', '')"
@@ -72,7 +94,7 @@ def _replaced(expr: str) -> str:
 def _alerts() -> dict[str, tuple[float, list[str]]]:
     """Return values and texts by the name of an alert."""
     alerts = {f"Value{index}": (float(text), OF_EACH_VALUE) for index, text in enumerate(VALUES)}
-    return alerts | {"Texts": (1234567.891, ONCE + OF_SEVERAL_LINES), "Failing": (2.5, FAILING)}
+    return alerts | {"Texts": (1234567.891, ONCE + OF_SEVERAL_LINES + _verbs(600)), "Failing": (2.5, FAILING)}
 
 
 @pytest.fixture(scope="module")

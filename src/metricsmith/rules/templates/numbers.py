@@ -38,15 +38,17 @@ def shortest(value: float, form: str = "g") -> str:
     return f"{minus}{whole}.{rest}" if rest else minus + whole
 
 
-def fixed(value: float, precision: int, form: str) -> str:
+def fixed(value: float, precision: int, form: str, point: bool = False) -> str:
     """Return a float in the form e, E, f, F, g or G with a precision, as C writes it and Go does.
+
+    With `point`, a decimal point and the zeros behind it always stand.
 
     >>> fixed(1234567.0, 4, "g"), fixed(0.5, 0, "f")
     ('1.235e+06', '0')
     """
     if not math.isfinite(value):
         return _special(value)
-    return f"{value:.{min(precision, MAX_PRECISION)}{form}}"
+    return f"{value:{'#' if point else ''}.{min(precision, MAX_PRECISION)}{form}}"
 
 
 def hexadecimal(value: float) -> str:

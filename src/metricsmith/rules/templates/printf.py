@@ -30,7 +30,7 @@ _ESCAPES = {
     "\\": "\\\\",
     '"': '\\"',
 }
-_PREFIX = {"b": "0b", "o": "0", "x": "0x", "X": "0X"}
+_PREFIX = {"b": "0b", "o": "0", "O": "0", "x": "0x", "X": "0X"}
 
 
 class _Spec(NamedTuple):
@@ -46,6 +46,9 @@ class _Spec(NamedTuple):
         if number and text[:1] in ("+", "-", " "):
             return text[0] + text[1:].rjust(self.width - 1, "0")
         return text.rjust(self.width, "0")
+
+    def padded_with_blanks(self, text: str) -> str:
+        return text.ljust(self.width) if "-" in self.flags else text.rjust(self.width)
 
 
 def show(value: Value) -> str:
@@ -138,6 +141,8 @@ def _verb(match: re.Match[str], arguments: _Arguments) -> str:
     if width < 0:
         flags, width = flags + "-", -width
     precision = arguments.number(match["precision"])
+    if verb == "v":
+        flags = flags.replace("+", "")  # there it asks for field names, not for a sign
     if precision is not None and precision < 0:
         precision = None
     spec = _Spec(flags.replace("0", "") if "-" in flags else flags, min(width, MAX_WIDTH), precision)
@@ -159,7 +164,7 @@ def _verb(match: re.Match[str], arguments: _Arguments) -> str:
 def format_value(verb: str, value: Value, spec: _Spec) -> str:
     """Return one value as a verb writes it."""
     if verb == "T":
-        return spec.pad("<nil>" if value is None else kind(value))
+        return _text("s", "<nil>" if value is None else kind(value), spec)
     if value is None:
         return spec.pad("<nil>") if verb == "v" else f"%!{verb}(<nil>)"
     if isinstance(value, Time | Duration) and verb in "vsqxX":
@@ -184,26 +189,31 @@ def format_value(verb: str, value: Value, spec: _Spec) -> str:
         for types, verbs, write in _WRITERS:
             if isinstance(value, types) and verb in verbs:
                 return write(verb, value, spec)
-    shown = f"{kind(value)}={plain(value)}"
-    return f"%!{verb}({shown})"
+    if verb == "v":
+        return spec.pad(plain(value))
+    plainly = "s" if isinstance(value, str) else "g" if isinstance(value, float) else "v"
+    return f"%!{verb}({kind(value)}={format_value(plainly, value, spec)})"
 
 
 def _text(verb: str, value: str, spec: _Spec) -> str:
+    if verb in "xX":
+        return spec.pad(_bytes(verb, value.encode()[: spec.precision], spec))
     if spec.precision is not None:
         value = value[: spec.precision]
     match verb:
         case "q":
             raw = "#" in spec.flags and "`" not in value and value.isprintable()
             return spec.pad(f"`{value}`" if raw else quote(value, "+" in spec.flags))
-        case "x" | "X":
-            sep = " " if " " in spec.flags else ""
-            digits = value.encode().hex(sep) if sep else value.encode().hex()
-            prefix = "0x" if "#" in spec.flags and value else ""
-            digits = prefix + digits
-            return spec.pad(digits if verb == "x" else digits.upper())
         case "v" if "#" in spec.flags:
             return spec.pad(quote(value, False))
     return spec.pad(value)
+
+
+def _bytes(verb: str, value: bytes, spec: _Spec) -> str:
+    digits = value.hex(" ") if " " in spec.flags else value.hex()
+    if "#" in spec.flags and value:
+        digits = "0x" + digits.replace(" ", " 0x")
+    return digits if verb == "x" else digits.upper()
 
 
 def quote(value: str, ascii_only: bool) -> str:
@@ -234,18 +244,29 @@ def _whole(verb: str, value: int, spec: _Spec) -> str:
             literal = quote(_rune(value), "+" in spec.flags)[1:-1].replace('\\"', '"').replace("'", "\\'")
             return spec.pad(f"'{literal}'")
         case "U":
-            return spec.pad(f"U+{value:04X}")
+            shown = (
+                f" '{_rune(value)}'"
+                if "#" in spec.flags and value >= 0 and _rune(value).isprintable()
+                else ""
+            )
+            return spec.padded_with_blanks(f"U+{value % 2**64:04X}{shown}")
+    if spec.precision == 0 and value == 0:
+        return " " * spec.width
     digits = _digits(abs(value), _BASES.get(verb, 10))
     if verb == "X":
         digits = digits.upper()
     if spec.precision is not None:
-        digits = "" if spec.precision == 0 and value == 0 else digits.rjust(spec.precision, "0")
-    prefix = "0o" if verb == "O" else _PREFIX.get(verb, "") if "#" in spec.flags else ""
+        digits = digits.rjust(spec.precision, "0")
+    prefix = _PREFIX.get(verb, "") if "#" in spec.flags else ""
+    if prefix == "0" and digits.startswith("0"):
+        prefix = ""
+    if verb == "O":
+        prefix = "0o" + prefix
     sign = _sign(value < 0, spec)
     if "0" in spec.flags and spec.precision is None:
         digits = digits.rjust(spec.width - len(sign), "0")
         return sign + prefix + digits
-    return _Spec(spec.flags.replace("0", ""), spec.width, None).pad(sign + prefix + digits)
+    return spec.padded_with_blanks(sign + prefix + digits)
 
 
 def _rune(code: int) -> str:
@@ -266,8 +287,11 @@ def _float(verb: str, value: float, spec: _Spec) -> str:
         text = hexadecimal(abs(value))
     elif spec.precision is None and form in "gG":
         text = shortest(abs(value))
+        if "#" in spec.flags and verb != "v" and sum(map(str.isdigit, text.split("e")[0])) <= 6:
+            text = fixed(abs(value), 6, "g", point=True)
     else:
-        text = fixed(abs(value), 6 if spec.precision is None else spec.precision, form)
+        precision = 6 if spec.precision is None else spec.precision
+        text = fixed(abs(value), precision, form, point="#" in spec.flags and verb != "v")
     if form.isupper() and math.isfinite(value):
         text = text.upper()
     text = text.lstrip("+")
@@ -275,7 +299,7 @@ def _float(verb: str, value: float, spec: _Spec) -> str:
     if math.isinf(value) and not sign:
         sign = "+"
     if not math.isfinite(value):
-        spec = _Spec(spec.flags.replace("0", ""), spec.width, None)
+        return spec.padded_with_blanks(sign + text)
     return spec.pad(sign + text, number=True)
 
 
