@@ -79,7 +79,11 @@ def test_a_mistake_is_told_with_its_place(text: str, wanted: str) -> None:
         ("{{ range 1000000 }}{{ end }}", "steps"),
         ("{{ range 400 }}{{ range 400 }}{{ end }}{{ end }}", "steps"),
         ("{{ range 1000 }}{{ printf `%999d` 1 }}{{ end }}", "characters"),
-        ("{{ range 9999 }}{{ $x := printf `%999d` 1 }}{{ end }}", "characters of work"),
+        ("{{ range 9999 }}{{ $x := printf `%999d` 1 }}{{ end }}", "characters and samples of work"),
+        (
+            "{{ $x := reReplaceAll `` (printf `%999d` 1) (printf `%999d` 1) }}{{ range 99 }}{{ $y := match `a.*b` $x }}{{ end }}",
+            "work",
+        ),
         ("{{ $x := printf `%999d` 1 }}{{ reReplaceAll `` $x $x }}", "characters"),
     ],
 )
@@ -119,6 +123,11 @@ def test_queries_of_one_text_are_bounded_and_their_refusal_is_told() -> None:
     assert "error calling query: too many samples" in made
     made, good = expand("{{ range 50 }}{{ len (query `a`) }}{{ end }}", lambda e, t: [])
     assert (good, "more than 20 queries" in made) == (False, True)
+    many = [Sample({}, 1.0)] * 100_000
+    made, good = expand(
+        "{{ $q := query `a` }}{{ range 99 }}{{ len (sortByLabel `a` $q) }}{{ end }}", lambda e, t: many
+    )
+    assert (good, "samples of work" in made) == (False, True)
 
 
 _WORDS = st.sampled_from(

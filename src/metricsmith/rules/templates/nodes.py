@@ -12,7 +12,7 @@ from metricsmith.rules.templates.values import Sample, Value, is_true, kind
 
 MAX_OUTPUT = 65_536
 MAX_WORK = 4_000_000
-"""Characters that functions may make in one expansion, all together."""
+"""Characters and samples that functions may take and make in one expansion, all together."""
 MAX_STEPS = 100_000
 MAX_QUERIES = 20
 MAX_DEPTH = 60
@@ -72,13 +72,12 @@ class State:
         if self._steps < 0:
             raise ValueError(f"got more than {MAX_STEPS} steps")
 
-    def made(self, value: Value) -> Value:
-        """Count the characters that a function made."""
-        if isinstance(value, str):
+    def spend(self, value: Value) -> None:
+        """Count what a function takes or makes."""
+        if isinstance(value, str | list):
             self._work -= len(value)
             if self._work < 0:
-                raise ValueError(f"got more than {MAX_WORK} characters of work")
-        return value
+                raise ValueError(f"got more than {MAX_WORK} characters and samples of work")
 
     def ask(self, expr: str) -> Sequence[Sample]:
         """Return the answer of a query at the time of the evaluation."""
@@ -172,8 +171,12 @@ class Call(Expression):
 
     def value(self, state: State, final: tuple[Value, ...] = ()) -> Value:
         state.step()
-        given = [argument.value(state) for argument in self.arguments]
-        return state.made(self.function(state, *given, *final))
+        given = [*(argument.value(state) for argument in self.arguments), *final]
+        for value in given:
+            state.spend(value)
+        made = self.function(state, *given)
+        state.spend(made)
+        return made
 
 
 @dataclass(frozen=True, slots=True)
