@@ -81,7 +81,8 @@ def test_a_mistake_is_told_with_its_place(text: str, wanted: str) -> None:
         ("{{ range 1000 }}{{ printf `%999d` 1 }}{{ end }}", "characters"),
         ("{{ range 9999 }}{{ $x := printf `%999d` 1 }}{{ end }}", "characters and samples of work"),
         (
-            "{{ $x := reReplaceAll `` (printf `%999d` 1) (printf `%999d` 1) }}{{ range 99 }}{{ $y := match `a.*b` $x }}{{ end }}",
+            "{{ $x := reReplaceAll `` (printf `%999d` 1) (printf `%999d` 1) }}"
+            "{{ range 99 }}{{ $y := match `a.*b` $x }}{{ end }}",
             "work",
         ),
         ("{{ $x := printf `%999d` 1 }}{{ reReplaceAll `` $x $x }}", "characters"),
