@@ -59,18 +59,7 @@ class Grammar(Joins):
         )
         if self.chance(0.5):
             return replace(question, ordered=vec.ordered)
-        times = [
-            (0, 60),
-            (1, 13),
-            (5, 15),
-            (5, 7.5),
-            (12, 60),
-            (12, 300),
-            (0.2, 0.5),
-            (0.01, 0.001),
-            (60, 600),
-        ]
-        minutes, step_s = self.one(times)
+        minutes, step_s = self.one(of.GRIDS)
         return replace(question, minutes=minutes, step_s=step_s)
 
     def _other_type(self, depth: int) -> str:
@@ -90,13 +79,8 @@ class Grammar(Joins):
         choices = [self._counting, self._extreme]
         if vec.tame:
             choices += [self._changing, self._summing, self._summing, self._spread, self._line]
-        elif vec.exact and not vec.finite and "wild" not in samples and "ends" not in samples:
-            text = f"{self.one(['sum', 'avg', 'stddev', 'stdvar'])}_over_time({samples})"
-            return (
-                vec.rounded(text, finite=False)
-                if "odd" in samples and depth < 1
-                else vec.counted(f"count_over_time({samples})")
-            )
+        elif vec in METRICS and vec.size < of.MODERATE:
+            choices += [self._sum_of_odd] * 2
         return self.one(choices)(samples, vec)
 
     def _rate(self) -> Vec:
@@ -124,6 +108,10 @@ class Grammar(Joins):
         if op == "sum_over_time" and vec.whole:
             return vec.mapped(f"{op}({samples})", vec.size * 1e3, whole=True, positive=vec.positive)
         return vec.rounded(f"{op}({samples})", vec.size * 1e3, positive=vec.positive)
+
+    def _sum_of_odd(self, samples: str, vec: Vec) -> Vec:
+        op = self.one(["sum", "avg", "stddev", "stdvar"])
+        return vec.rounded(f"{op}_over_time({samples})", vec.size**2, finite=False)
 
     def _spread(self, samples: str, vec: Vec) -> Vec:
         if self.chance(0.5) or not vec.exact or vec.size > of.VARIED:

@@ -116,6 +116,11 @@ MATCHERS: Final[dict[str, list[str]]] = {
 RANGES: Final = ["1m", "5m", "47s", "10m", "90s", "2m30s", "15s", "1h", "1d", "14999ms"]
 STEPS: Final = ["", "", "30s", "17s", "1m", "2m", "15s"]
 OFFSETS: Final = ["3m", "-2m", "15s", "1m1s500ms", "-7m30s", "10m", "1ms", "-1ms", "5m"]
+GRIDS: Final = [
+    *((0, 60), (1, 13), (5, 15), (5, 7.5), (12, 60), (12, 300)),
+    *((0.2, 0.5), (0.01, 0.001), (60, 600)),
+]
+"""Minutes and seconds of step of range queries."""
 PINNED: Final = ["start()", "end()", "1700000600", "1700001200.5", "1700002000"]
 CONSTANTS: Final = ["0", "1", "2.5", "-3", "0.1", "1e3", "100", "0x1F", ".5", "1e-9"]
 ODD_CONSTANTS: Final = ["Inf", "-Inf", "NaN", "1e308"]
