@@ -19,8 +19,8 @@ from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.own_metrics import OWN_METRICS
+from metricsmith.model.schedule import Schedule
 from metricsmith.model.settings_types import DurationMs
-from metricsmith.sources.schedule import Schedule
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,13 @@ from yarl import URL
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import DiskFull, JournalError, ScrapeError
 from metricsmith.model.labels import decode_labels
+from metricsmith.model.schedule import Schedule
 from metricsmith.model.targets import LastScrape, TargetStatus
 from metricsmith.sources.body import BodyReader, OverLimit, Scraped
 from metricsmith.sources.client import HttpClient
 from metricsmith.sources.endpoint import Endpoint
 from metricsmith.sources.plan import Planner
 from metricsmith.sources.samples import Outgoing, Samples
-from metricsmith.sources.schedule import Schedule
 from metricsmith.sources.settings import ScrapeConfig
 from metricsmith.wire.exposition import ACCEPT_HEADER, ACCEPT_TEXT_HEADER, ExpositionFormat, format_of
 

@@ -9,8 +9,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metricsmith.model.schedule import Schedule
 from metricsmith.sources.endpoint import Endpoint
-from metricsmith.sources.schedule import Schedule
 
 
 def endpoint(number: int, interval_ms: int = 15_000) -> Endpoint:
