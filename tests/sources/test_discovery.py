@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metricsmith.errors import LimitExceeded, WireError
-from metricsmith.sources.discovery import parse_groups
+from metricsmith.net.target_files import parse_groups
 from metricsmith.sources.endpoint import discovered
 
 

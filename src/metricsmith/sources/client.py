@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import os
 import ssl
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Self
 
 import aiohttp
@@ -17,9 +15,11 @@ from yarl import URL
 
 from metricsmith import __version__
 from metricsmith.errors import ScrapeError
-from metricsmith.model.settings_types import format_size, reveal
-from metricsmith.sources.resolver import Resolver
-from metricsmith.sources.settings import HttpSettings, Tls
+from metricsmith.model.settings_types import format_size
+from metricsmith.net.auth import authorization
+from metricsmith.net.resolver import Resolver
+from metricsmith.net.settings import HttpSettings
+from metricsmith.net.tls import TlsContext
 
 USER_AGENT = f"metricsmith/{__version__}"
 MAX_REDIRECTS = 10
@@ -44,7 +44,7 @@ class HttpClient:
 
     def __init__(self, settings: HttpSettings) -> None:
         self._settings = settings
-        self._tls = _TlsContext(settings.tls)
+        self._tls = TlsContext(settings.tls)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -94,7 +94,7 @@ class HttpClient:
         async with self._session.get(
             url,
             headers=self._authorized(headers),
-            ssl=self._tls.current(),
+            ssl=self._context(),
             server_hostname=settings.tls.server_name,
             allow_redirects=settings.follow_redirects,
             max_redirects=MAX_REDIRECTS,
@@ -112,20 +112,16 @@ class HttpClient:
             return Answer(body, encoding.endswith("gzip"), content_type, response.headers)
 
     def _authorized(self, headers: Mapping[str, str]) -> Mapping[str, str]:
-        basic, authorization = self._settings.basic_auth, self._settings.authorization
-        if basic is None and authorization is None:
-            return headers
         try:
-            if basic is not None:
-                pair = f"{basic.username}:{reveal(basic.secret())}"
-                value = f"Basic {base64.b64encode(pair.encode()).decode()}"
-            elif authorization is not None:
-                value = f"{authorization.type} {reveal(authorization.secret())}"
+            return {**headers, **authorization(self._settings)}
         except (OSError, ValueError) as error:
             raise ScrapeError("secret", f"the secret cannot be read: {error}") from None
-        if not value.isprintable():
-            raise ScrapeError("secret", "the secret holds control characters, wanted one line of text")
-        return {**headers, "Authorization": value}
+
+    def _context(self) -> ssl.SSLContext | bool:
+        try:
+            return self._tls.current()
+        except (OSError, ValueError) as error:
+            raise ScrapeError("tls", f"the TLS files cannot be used: {error}") from None
 
 
 def _reason(error: OSError) -> str:
@@ -172,35 +168,3 @@ def gunzip(body: bytes, limit_bytes: int) -> bytes:
         if not body:
             return pieces[0] if len(pieces) == 1 else b"".join(pieces)
     raise ScrapeError("encoding", f"the gzip body has more than {MAX_GZIP_MEMBERS} members")
-
-
-class _TlsContext:
-    """The TLS context of the settings, made again when one of its files changes."""
-
-    def __init__(self, settings: Tls) -> None:
-        self._settings = settings
-        self._files = [f for f in (settings.ca_file, settings.cert_file, settings.key_file) if f is not None]
-        self._seen: list[int] | None = None
-        self._context: ssl.SSLContext | None = None
-
-    def current(self) -> ssl.SSLContext | bool:
-        if not self._files and not self._settings.insecure_skip_verify:
-            return True
-        try:
-            seen = [Path(file).stat().st_mtime_ns for file in self._files]
-            if self._context is None or seen != self._seen:
-                self._context, self._seen = self._load(), seen
-        except (OSError, ValueError) as error:
-            raise ScrapeError("tls", f"the TLS files cannot be used: {error}") from None
-        return self._context
-
-    def _load(self) -> ssl.SSLContext:
-        settings = self._settings
-        context = ssl.create_default_context(cafile=settings.ca_file)
-        if settings.cert_file is not None:
-            # An encrypted key has no password here; without this, OpenSSL would ask on the terminal.
-            context.load_cert_chain(settings.cert_file, settings.key_file, password="")
-        if settings.insecure_skip_verify:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
-        return context

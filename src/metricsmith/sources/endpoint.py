@@ -13,7 +13,8 @@ from yarl import URL
 from metricsmith.model.duration import format_duration, parse_duration
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.relabel import relabel
-from metricsmith.sources.settings import DAY_MS, MIN_INTERVAL_MS, ScrapeConfig, split_target
+from metricsmith.net.addresses import split_target
+from metricsmith.sources.settings import DAY_MS, MIN_INTERVAL_MS, ScrapeConfig
 
 ADDRESS = "__address__"
 SCHEME = "__scheme__"

@@ -10,8 +10,9 @@ from typing import ClassVar
 
 from metricsmith.contracts import Context, Emit
 from metricsmith.model.targets import PoolStatus
+from metricsmith.net.target_files import Found, Listed
 from metricsmith.sources.client import HttpClient
-from metricsmith.sources.discovery import Found, Listed, Provider, providers
+from metricsmith.sources.discovery import Provider, providers
 from metricsmith.sources.endpoint import Endpoint, discovered, endpoint, shown_labels
 from metricsmith.sources.settings import ScrapeConfig
 from metricsmith.sources.target import Equipment, Target

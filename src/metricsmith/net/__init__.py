@@ -1,0 +1,1 @@
+"""What all that speaks HTTP shares: addresses, authentication, TLS, name look-up, target lists in files."""

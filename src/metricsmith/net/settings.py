@@ -1,0 +1,80 @@
+"""Settings of requests: authentication, TLS, redirects."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr, model_validator
+
+from metricsmith.contracts import PartConfig
+
+
+class BasicAuth(PartConfig):
+    """User and password."""
+
+    username: str = Field("", description="User.")
+    password: SecretStr | None = Field(None, description="Password; `${ENV}` and `file:PATH` are understood.")
+    password_file: str | None = Field(None, description="File that holds the password, read at each request.")
+
+    @model_validator(mode="after")
+    def _one(self) -> BasicAuth:
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("got password and password_file, wanted one of them")
+        return self
+
+    def secret(self) -> SecretStr:
+        """Return the password, a file still unread."""
+        return _secret(self.password, self.password_file)
+
+
+class Authorization(PartConfig):
+    """An Authorization header."""
+
+    type: str = Field("Bearer", pattern=r"^[\w-]{1,100}$", description="Scheme of the header.")
+    credentials: SecretStr | None = Field(None, description="Token; `${ENV}` and `file:PATH` are understood.")
+    credentials_file: str | None = Field(None, description="File that holds the token, read at each request.")
+
+    @model_validator(mode="after")
+    def _one(self) -> Authorization:
+        if self.type.lower() == "basic":
+            raise ValueError("got type: Basic, wanted basic_auth for a user and password")
+        if (self.credentials is None) == (self.credentials_file is None):
+            raise ValueError("wanted exactly one of credentials and credentials_file")
+        return self
+
+    def secret(self) -> SecretStr:
+        """Return the token, a file still unread."""
+        return _secret(self.credentials, self.credentials_file)
+
+
+def _secret(text: SecretStr | None, file: str | None) -> SecretStr:
+    return SecretStr(f"file:{file}") if file is not None else text or SecretStr("")
+
+
+class Tls(PartConfig):
+    """How https connections are verified. Files are read again when they change."""
+
+    ca_file: str | None = Field(None, description="Authorities to trust instead of the system's.")
+    cert_file: str | None = Field(None, description="Client certificate.")
+    key_file: str | None = Field(None, description="Key of the client certificate.")
+    server_name: str | None = Field(None, description="Name that the certificate must have.")
+    insecure_skip_verify: bool = Field(False, description="Accept any certificate. For tests only.")
+
+    @model_validator(mode="after")
+    def _pair(self) -> Tls:
+        if (self.cert_file is None) != (self.key_file is None):
+            raise ValueError("wanted cert_file and key_file together")
+        return self
+
+
+class HttpSettings(PartConfig):
+    """How requests are made."""
+
+    basic_auth: BasicAuth | None = Field(None, description="User and password.")
+    authorization: Authorization | None = Field(None, description="Authorization header, by default Bearer.")
+    tls: Tls = Field(default_factory=lambda: Tls(), description="Certificates and verification.")
+    follow_redirects: bool = Field(True, description="Follow up to 10 redirects.")
+
+    @model_validator(mode="after")
+    def _one_authentication(self) -> HttpSettings:
+        if self.basic_auth is not None and self.authorization is not None:
+            raise ValueError("got basic_auth and authorization, wanted at most one of them")
+        return self
