@@ -15,7 +15,7 @@ die() { label '[setup]' 31; printf ' %s\n' "$*" >&2; exit 1; }
 PYTHON=${PYTHON:-python3}
 VENV=.venv
 SERVICES=.services
-PACKAGES="prometheus victoria-metrics prometheus-node-exporter"
+PACKAGES="prometheus victoria-metrics prometheus-node-exporter prometheus-alertmanager"
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/metricsmith-setup
 
 # Debian's package lists and archives in a folder of our own: works as any user, changes nothing outside.
