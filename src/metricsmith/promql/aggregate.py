@@ -96,8 +96,12 @@ def _or(absent: float) -> Terms:
 
 def group_series(vector: Vector, labels: tuple[str, ...], without: bool) -> Grouped:
     """Return the vector grouped by some labels, or by all others."""
-    keys, what = vector.keys, ("groups", labels, without)
-    return Grouped(vector, *derive(keys, what, lambda: _grouping(keys, labels, without)))
+    return Grouped(vector, *grouping(vector.keys, labels, without))
+
+
+def grouping(keys: list[bytes], labels: tuple[str, ...], without: bool) -> tuple[SeriesKeys, I64, I64, I64]:
+    """Return the groups of some keys, and what `Grouped` says of them: order, numbers, starts."""
+    return derive(keys, ("groups", labels, without), lambda: _grouping(keys, labels, without))
 
 
 def _grouping(keys: list[bytes], labels: tuple[str, ...], without: bool) -> tuple[SeriesKeys, I64, I64, I64]:

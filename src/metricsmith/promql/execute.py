@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from metricsmith.promql.plan import (
     Windows,
 )
 from metricsmith.promql.progress import StepReport
+from metricsmith.promql.reduce_windows import REDUCED_IN_PIECES, Unmade, reduce_windows
 from metricsmith.promql.remarks import Annotations, CallRemarks
 from metricsmith.promql.sample_groups import without_markers
 from metricsmith.promql.series_labels import refuse_same_labels, without_names
@@ -73,9 +75,10 @@ class _Run:
         self._remarks = remarks
         self._selections: dict[Fetch, Selection] = {}
         self._loaded = 0
+        self._unmade = _only_reduced(plan)
 
     def result(self) -> Value:
-        values: list[Value | None] = []
+        values: list[Value | Unmade | None] = []
         last_use = {i: index for index, node in enumerate(self._plan.nodes) for i in node.inputs}
         held = 0
         for index, node in enumerate(self._plan.nodes):
@@ -88,20 +91,23 @@ class _Run:
                 held -= _size(values[used])
                 values[used] = None
         result = values[-1]
-        assert result is not None
+        assert result is not None and not isinstance(result, Unmade)
         return result
 
-    def _observed(self, number: int, node: Node, inputs: list[Any]) -> Value:
+    def _observed(self, number: int, node: Node, inputs: list[Any]) -> Value | Unmade:
         """Return a node's value, and say what it took."""
         progress, clock = self._budget.progress, self._budget.clock
         began, before = clock.monotonic(), progress.samples
-        value = self._evaluate(node, inputs)
+        value = self._evaluate(number, node, inputs)
         seconds, samples = clock.monotonic() - began, progress.samples - before
-        series, points = series_count(value), sample_count(value)
+        if isinstance(value, Unmade):
+            series, points = len(value.keys), len(value.keys) * value.samples.ends.count
+        else:
+            series, points = series_count(value), sample_count(value)
         progress.steps.append(StepReport(number, series, points, samples, seconds))
         return value
 
-    def _evaluate(self, node: Node, inputs: list[Any]) -> Value:
+    def _evaluate(self, number: int, node: Node, inputs: list[Any]) -> Value | Unmade:
         """Return a node's value; the parser has seen to it that inputs are of the kinds the node takes."""
         match node:
             case Constant():
@@ -119,6 +125,10 @@ class _Run:
                 return _resampled(inputs[0], node, self._closed)
             case Repeat():
                 return _repeated(inputs[0], node.steps)
+            case Apply() if number in self._unmade:
+                prepare = IMPLEMENTATIONS[node.function].unmade
+                assert prepare is not None
+                return prepare(self._context(node), inputs)
             case Apply():
                 return IMPLEMENTATIONS[node.function].run(self._context(node), *inputs)
             case Enrich():
@@ -130,7 +140,13 @@ class _Run:
             case Reduce():
                 parameter = inputs[0] if len(inputs) > 1 else None
                 remark_on_parameter(node.op, parameter, CallRemarks(self._remarks, node.positions))
-                return AGGREGATIONS[node.op](inputs[-1], parameter, node.grouping, node.without, self._budget)
+                vector = inputs[-1]
+                if isinstance(vector, Unmade):
+                    found = reduce_windows(node.op, vector, node.grouping, node.without, self._budget)
+                    if found is not None:
+                        return found
+                    vector = vector.vector()
+                return AGGREGATIONS[node.op](vector, parameter, node.grouping, node.without, self._budget)
 
     def _windows(self, node: Windows) -> RangeVector:
         selection = self._selection(self._plan.source[node.fetch])
@@ -165,7 +181,19 @@ class _Run:
         )
 
 
-def _size(value: Value | None) -> int:
+def _only_reduced(plan: Plan) -> set[int]:
+    """Return the calls whose values nothing but one aggregation looks at, which can take them in pieces."""
+    uses = Counter(i for node in plan.nodes for i in node.inputs)
+    found = set()
+    for node in plan.nodes:
+        if isinstance(node, Reduce) and node.op in REDUCED_IN_PIECES:
+            inner = plan.nodes[node.inputs[-1]]
+            if isinstance(inner, Apply) and inner.extended is None and uses[node.inputs[-1]] == 1:
+                found |= {node.inputs[-1]} if IMPLEMENTATIONS[inner.function].unmade is not None else set()
+    return found
+
+
+def _size(value: Value | Unmade | None) -> int:
     return value.values.size if isinstance(value, Vector) else 0
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Concatenate, TypeAlias
+from typing import Any, Concatenate, TypeAlias
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from metricsmith.promql.label_functions import check_label_name, label_join, lab
 from metricsmith.promql.label_sort import sort_by_label
 from metricsmith.promql.math_functions import ELEMENTWISE, clamp, clamp_max, clamp_min, round_to
 from metricsmith.promql.over_windows import over_windows
+from metricsmith.promql.reduce_windows import Unmade
 from metricsmith.promql.remarks import (
     SORT_IN_RANGE_QUERY,
     CallRemarks,
@@ -75,16 +76,18 @@ class Implementation:
 
     `uses_time`: the result depends on the step's time, so it changes even where
     the arguments do not. `wants_sample_times`: given a selector, it wants the
-    times of the samples.
+    times of the samples. `unmade` prepares the call for an aggregation that
+    takes the values piece by piece.
     """
 
     run: Run
     uses_time: bool = False
     wants_sample_times: bool = False
+    unmade: Callable[[CallContext, list[Any]], Unmade] | None = None
 
 
 def _over(name: str, kernel: Kernel, keeps_name: bool = False, of_counters: bool = False) -> Implementation:
-    def run(call: CallContext, *args: Value) -> Value:
+    def run(call: CallContext, *args: Value) -> Vector:
         samples = next(a for a in args if isinstance(a, RangeVector))
         parameters = [a.values for a in args if isinstance(a, Scalar)]
         used = kernel if call.extended is None else call.extended.kernel(name)
@@ -93,7 +96,18 @@ def _over(name: str, kernel: Kernel, keeps_name: bool = False, of_counters: bool
             call.remarks.inform(non_counters(found.keys), argument=0)
         return found if keeps_name else _nameless(found)
 
-    return Implementation(run)
+    def unmade(call: CallContext, args: list[Any]) -> Unmade:
+        samples = next(a for a in args if isinstance(a, RangeVector))
+        parameters = [a.values for a in args if isinstance(a, Scalar)]
+
+        def made(keys: list[bytes]) -> None:
+            if of_counters:
+                call.remarks.inform(non_counters(keys), argument=0)
+
+        keys = samples.keys if keeps_name else without_names(samples.keys)
+        return Unmade(samples, keys, kernel, parameters, lambda: run(call, *args), made)
+
+    return Implementation(run, unmade=unmade)
 
 
 def _nameless(vector: Vector) -> Vector:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from metricsmith.model.arrays import F64
+from metricsmith.model.arrays import F64, Bool
 from metricsmith.promql.budget import Budget
 from metricsmith.promql.kernels import Kernel, KernelResult
 from metricsmith.promql.values import RangeVector, Vector, narrow
-from metricsmith.promql.windows import Windows, pieces
+from metricsmith.promql.windows import Piece, Windows, pieces
 
 MAX_WORK = 50_000_000
 """Samples under overlapping windows that one call of a kernel may look at."""
@@ -28,19 +28,31 @@ def over_windows(samples: RangeVector, kernel: Kernel, parameters: Sequence[F64]
     budget.check_samples(shape[0] * shape[1])
     values = np.empty(shape)
     present = np.zeros(shape, dtype=np.bool_)
+    for piece, found, there in kernel_results(samples, kernel, parameters, budget):
+        if piece.every_step:
+            values[piece.rows] = found.reshape(-1, shape[1])
+            present[piece.rows] = there.reshape(-1, shape[1])
+        else:
+            values[piece.rows, piece.windows.steps] = found
+            present[piece.rows, piece.windows.steps] = there
+    return narrow(samples.keys, values, present)
+
+
+def kernel_results(
+    samples: RangeVector, kernel: Kernel, parameters: Sequence[F64], budget: Budget
+) -> Iterator[tuple[Piece, F64, Bool]]:
+    """Yield a kernel's value of the windows of each piece, and where there is one.
+
+    Shapes:
+        parameters: (T,) each.
+        yields: a piece, (…, W), (…, W) or (W,)
+    """
     for piece in pieces(samples):
         budget.check_time()
         windows = piece.windows
         found, exists = _in_parts(windows, kernel, [windows.per_window(p) for p in parameters], budget)
         some = windows.counts > 0
-        there = some if exists is None else some & exists
-        if piece.every_step:
-            values[piece.rows] = found.reshape(-1, shape[1])
-            present[piece.rows] = there.reshape(-1, shape[1])
-        else:
-            values[piece.rows, windows.steps] = found
-            present[piece.rows, windows.steps] = there
-    return narrow(samples.keys, values, present)
+        yield piece, found, some if exists is None else some & exists
 
 
 def _in_parts(windows: Windows, kernel: Kernel, parameters: Sequence[F64], budget: Budget) -> KernelResult:

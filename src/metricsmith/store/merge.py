@@ -34,6 +34,9 @@ from metricsmith.store.ragged import (
     trim,
 )
 
+SMALL_MATRIX_SAMPLES = 8_192
+MANY_MATRICES = 64
+
 
 @dataclass(frozen=True, slots=True)
 class _Entries:
@@ -223,6 +226,7 @@ def _regroup(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[list[Matri
     """Return matrices of two or more series with equal timestamps, and the series that are left.
 
     Large matrices stay as they are, also where several have the same timestamps.
+    Of many small ones none is made: a step for each would cost more than it saves.
     """
     if len(matrices) == 1 and len(flat.series) == 0:
         return matrices, EMPTY
@@ -230,8 +234,8 @@ def _regroup(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[list[Matri
         return [], flat
     times, offsets = _time_vectors(matrices, flat)
     group = group_equal(times, offsets)
-    members_of = np.bincount(group, [len(m.series) for m in matrices] + [1] * len(flat.series))
-    shared = members_of[group] > 1
+    members = np.array([len(m.series) for m in matrices] + [1] * len(flat.series))
+    shared = _worth_a_matrix(group, members, np.diff(offsets))
     of_matrix, of_flat = group[: len(matrices)], group[len(matrices) :]
     grouped = []
     for number in np.unique(group[shared]):
@@ -245,6 +249,20 @@ def _regroup(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[list[Matri
     alone = [matrices[i] for i in np.flatnonzero(~shared[: len(matrices)])]
     rest = take(flat, np.flatnonzero(~shared[len(matrices) :]))
     return grouped, appended([*(as_ragged(m) for m in alone), rest])
+
+
+def _worth_a_matrix(group: I64, members: I64, lengths: I64) -> Bool:
+    """Return which matrices and flat series, numbered by their timestamps, belong in a matrix with others.
+
+    Shapes:
+        group, members, lengths: (N,); returns: (N,)
+    """
+    shared = np.bincount(group, members) > 1
+    small = shared & (np.bincount(group, members * lengths) < SMALL_MATRIX_SAMPLES)
+    if np.count_nonzero(small) > MANY_MATRICES:
+        shared &= ~small
+    found: Bool = shared[group]
+    return found
 
 
 def _time_vectors(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[I64, I64]:
