@@ -125,6 +125,11 @@ def test_times_have_three_decimals_unless_whole() -> None:
     assert b'[[1700000000.001,"1"],[1700000002,"1"],[1700000002.020,"1"]]' in found
 
 
+def test_series_without_any_value() -> None:
+    result = Result("matrix", np.array([1, 2]), [b"a"], np.ones((1, 2)), np.zeros((1, 2), np.bool_))
+    assert b'"values":[]}' in b"".join(query_answer(result))
+
+
 def test_raw_samples_keep_their_own_times() -> None:
     raw = RaggedGroup(
         np.arange(3), np.array([0, 2, 2, 3]), np.array([1000, 2500, 3000]), np.array([1.0, math.nan, 3.0])

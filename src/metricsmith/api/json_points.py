@@ -75,9 +75,12 @@ def rows_of_samples(times: I64, values: F64, offsets: I64) -> Iterator[memoryvie
 
 def _rows(before: Texts, values: F64, offsets: I64) -> Iterator[memoryview]:
     """Yield the points of each row of values, rows one after another."""
+    if not len(values):
+        yield from (memoryview(b"") for _ in offsets[1:])
+        return
     joined = pc.binary_join_element_wise(before, _values(values), pa.scalar(b"", pa.large_binary()))
     _, ends, data = joined.buffers()
-    text = memoryview(b"" if data is None else data)
+    text = memoryview(data)
     for begin, end in pairwise(np.frombuffer(ends, np.int64)[offsets].tolist()):
         yield text[begin + _JOINT : end]
 
