@@ -117,6 +117,14 @@ def test_matrix_with_gaps(data: st.DataObject, times: list[int], series: int) ->
     }
 
 
+@pytest.mark.parametrize("series", [1, 3])
+def test_series_without_any_value_have_an_empty_list(series: int) -> None:
+    keys = [encode_labels({"i": str(i)}) for i in range(series)]
+    result = Result("matrix", np.array([0]), keys, np.zeros((series, 1)), np.zeros((series, 1), np.bool_))
+    rows = json.loads(b"".join(query_answer(result)))["data"]["result"]
+    assert rows == [{"metric": {"i": str(i)}, "values": []} for i in range(series)]
+
+
 def test_times_have_three_decimals_unless_whole() -> None:
     result = Result("matrix", np.array([-1500, 1, 2000, 2020], np.int64), [b"a"], np.ones((1, 4)))
     assert b'[[-1.500,"1"],[0.001,"1"],[2,"1"],[2.020,"1"]]' in b"".join(query_answer(result))
