@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from metricsmith.cli.rule_tests import test
 from metricsmith.errors import Problem
 from metricsmith.rules.files import RuleFile
 from metricsmith.rules.lint import conventions
@@ -18,7 +19,8 @@ from metricsmith.rules.ruleset import RuleSet, load_rules
 from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
 from metricsmith.runtime.rule_engine import RuleEngine
 
-app = typer.Typer(no_args_is_help=True, help="Check rule files, and write them out.")
+app = typer.Typer(no_args_is_help=True, help="Check rule files, test them, and write them out.")
+app.command("test")(test)
 
 _FAILURE = 1
 

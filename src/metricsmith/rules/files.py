@@ -34,17 +34,28 @@ class RuleFile:
 
 def read_rule_file(name: str, engine: Engine, default_interval_ms: int) -> RuleFile:
     """Return the groups and mistakes of a file; one that cannot be read is a mistake too."""
+    try:
+        text = read_text(name)
+    except ConfigError as error:
+        return RuleFile(name, problems=error.problems)
+    return read_rule_text(text, name, engine, default_interval_ms)
+
+
+def read_text(name: str) -> str:
+    """Return the text of a file.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     path = FilePath(name)
     try:
         if not path.is_file():
             raise OSError(0, "not a file")
         with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-        text = data.decode()
+            return file.read(MAX_BYTES + 1).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        return RuleFile(name, problems=(Problem("", f"cannot be read: {reason}", name),))
-    return read_rule_text(text, name, engine, default_interval_ms)
+        raise ConfigError([Problem("", f"cannot be read: {reason}", name)]) from None
 
 
 def read_rule_text(text: str, name: str, engine: Engine, default_interval_ms: int) -> RuleFile:

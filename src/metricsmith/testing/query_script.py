@@ -8,15 +8,12 @@ from typing import NoReturn
 
 from metricsmith.errors import QueryError
 from metricsmith.model.duration import parse_duration
-from metricsmith.promql.memory import STALE
 from metricsmith.promql.parser import parse_selector
+from metricsmith.wire.series_notation import expand
 
 _SAMPLES = re.compile(r"samples every (\S+)(?: from (\S+))?")
 _AT = re.compile(r"at (\S+): (.+)")
 _RANGE = re.compile(r"from (\S+) to (\S+) every (\S+): (.+)")
-_NUMBER = r"[+-]?(?:[0-9.]+(?:[eE][+-]?[0-9]+)?|inf|nan)"
-_RUN = re.compile(rf"({_NUMBER}|_|stale)(?:([+-](?:[0-9.]+(?:[eE][+-]?[0-9]+)?))?x([0-9]+))?", re.IGNORECASE)
-_MAX_RUN = 100_000
 
 
 class ScriptError(Exception):
@@ -196,22 +193,14 @@ class _Reader:
 
     def _values(self, word: str) -> list[tuple[int | None, float | None]]:
         value, _, time = word.partition("@")
-        match = _RUN.fullmatch(value)
-        if match is None or (time and match[3]):
-            self._fail(word, "a value such as `1`, `NaN`, `1+2x5`, `_`, `_x3`, `stale` or `1@30s`")
+        try:
+            values = expand(value)
+        except ValueError as error:
+            raise ScriptError(f"{self._file}:{self._number}: {error}") from None
+        if time and len(values) != 1:
+            self._fail(word, "a value with one time, such as `1@30s`")
         at = self._time(time) if time else None
-        if match[1] == "_":
-            return [(None, None)] * self._count(match[3] or "1")
-        first = STALE if match[1].lower() == "stale" else self._number_of(match[1])
-        if match[3] is None:
-            return [(at, first)]
-        growth = self._number_of(match[2]) if match[2] else 0.0
-        return [(None, first + i * growth if growth else first) for i in range(self._count(match[3]) + 1)]
-
-    def _count(self, text: str) -> int:
-        if len(text) > 6 or int(text) > _MAX_RUN:
-            self._fail(text, f"at most {_MAX_RUN} repetitions")
-        return int(text)
+        return [(None if each is None else at, each) for each in values]
 
     def _number_of(self, text: str) -> float:
         try:
