@@ -222,10 +222,13 @@ class DeliveryError(MetricsmithError):
 
 
 class RetryLater(DeliveryError):
-    """The destination is away or busy; try again after `after_s` seconds, the cursor stays."""
+    """The destination is away or busy; try again after `after_s` seconds, the cursor stays.
 
-    def __init__(self, message: str, after_s: float | None = None) -> None:
-        self.after_s = after_s
+    `reason` is a short constant for counters, the message is for people.
+    """
+
+    def __init__(self, message: str, after_s: float | None = None, reason: str = "unavailable") -> None:
+        self.after_s, self.reason = after_s, reason
         super().__init__(message)
 
 

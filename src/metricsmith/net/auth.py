@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 
 from metricsmith.model.settings_types import reveal
-from metricsmith.net.settings import HttpSettings
+from metricsmith.net.settings import Access
 
 
-def authorization(settings: HttpSettings) -> dict[str, str]:
+def authorization(settings: Access) -> dict[str, str]:
     """Return the header, or nothing; secrets in files are read now.
 
     Raises:

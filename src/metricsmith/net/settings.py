@@ -65,16 +65,21 @@ class Tls(PartConfig):
         return self
 
 
-class HttpSettings(PartConfig):
-    """How requests are made."""
+class Access(PartConfig):
+    """How a server is to be convinced, and convinces us."""
 
     basic_auth: BasicAuth | None = Field(None, description="User and password.")
     authorization: Authorization | None = Field(None, description="Authorization header, by default Bearer.")
     tls: Tls = Field(default_factory=lambda: Tls(), description="Certificates and verification.")
-    follow_redirects: bool = Field(True, description="Follow up to 10 redirects.")
 
     @model_validator(mode="after")
-    def _one_authentication(self) -> HttpSettings:
+    def _one_authentication(self) -> Access:
         if self.basic_auth is not None and self.authorization is not None:
             raise ValueError("got basic_auth and authorization, wanted at most one of them")
         return self
+
+
+class HttpSettings(Access):
+    """How requests are made."""
+
+    follow_redirects: bool = Field(True, description="Follow up to 10 redirects.")
