@@ -191,7 +191,7 @@ class _Test:
         expected, got = difference or ((), ())
         return Failure(self._file.name, line, self._config.name, what, expected, got)
 
-    def _rule_failure(self, rule: RunningRule, error: QueryError, time_ms: int) -> Failure:
+    def _rule_failure(self, rule: RunningRule, error: Exception, time_ms: int) -> Failure:
         since = format_duration(time_ms - self._config.start_timestamp)
         origin = rule.work.rule.origin
         what = f"rule {rule.work.rule.name} at {since}: {error}"
