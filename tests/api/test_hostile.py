@@ -160,7 +160,8 @@ async def test_more_queries_than_can_wait_are_sent_away(make_api: Any) -> None:
     assert answers.count(503) == 10
 
 
-async def test_time_out_is_503(api: Any) -> None:
+@pytest.mark.parametrize("asked", ["1s", "0", "-1"])
+async def test_time_out_is_503(api: Any, asked: str) -> None:
     api.write({f"x|i={i}": [(10, 1.0)] for i in range(3)})
 
     def late() -> float:
@@ -169,8 +170,9 @@ async def test_time_out_is_503(api: Any) -> None:
 
     late.now = 0.0  # type: ignore[attr-defined]
     api.clock.monotonic = late
-    answer = await api.get("/api/v1/query", query="sum(rate(x[5m])) + sum(x)", timeout="1s")
+    answer = await api.get("/api/v1/query", query="sum(rate(x[5m])) + sum(x)", timeout=asked)
     assert (answer.status, answer.json["errorType"]) == (503, "timeout")
+    assert answer.json["error"] == "query timed out: ran longer than 0 s"
 
 
 async def test_requests_are_counted_by_route_not_by_path(api: Any) -> None:

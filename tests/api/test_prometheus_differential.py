@@ -37,7 +37,7 @@ EQUAL: list[tuple[str, dict[str, Any]]] = [
     ("query_range", {"query": "sum(diff_requests_total)/7", "start": NOW_S - 301, "end": NOW_S, "step": 11}),
     ("query_range", {"query": "time()", "start": NOW_S, "end": NOW_S, "step": "1h30m"}),
     ("query_range", {"query": "nothing", "start": NOW_S, "end": NOW_S, "step": "1"}),
-    ("query_range", {"query": "1", "start": 0, "end": 10999, "step": 1}),
+    ("query_range", {"query": "1", "start": 0, "end": 11000, "step": 1}),
     ("series", {"match[]": ['diff_values{kind=~"t.*|h.*"}', "diff_text"]}),
     ("series", {"match[]": "diff_values", "start": NOW_S - 100, "end": NOW_S}),
     ("series", {"match[]": "nothing"}),

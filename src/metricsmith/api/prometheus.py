@@ -102,7 +102,7 @@ class QueryApi:
                 "step",
                 "zero or negative query resolution step widths are not accepted. Try a positive integer",
             )
-        if (end_ms - start_ms) // step_ms >= self._context.limits.max_steps:
+        if (end_ms - start_ms) // step_ms > self._context.limits.max_steps:
             raise bad_data(
                 f"exceeded maximum resolution of {self._context.limits.max_steps:,} points per timeseries. "
                 "Try decreasing the query resolution (?step=XX)"

@@ -68,7 +68,8 @@ class Queries:
             await self._turn(client, progress, limit_s)
             waited_s = self._clock.monotonic() - began
             self._telemetry.observe("metricsmith_query_queue_seconds", waited_s)
-            return await self._workers.use_turn(lambda: work(progress, limit_s - waited_s))
+            left_s = max(0.0, limit_s - waited_s)
+            return await self._workers.use_turn(lambda: work(progress, left_s))
         except BaseException as error:
             reason = failure_reason(error)
             raise

@@ -31,7 +31,7 @@ class Budget:
         """
         self.progress.check()
         if self.clock.monotonic() > self.deadline_s:
-            raise QueryTimeout(f"query timed out: ran longer than {self.timeout_s:g} s")
+            raise QueryTimeout(f"query timed out: ran longer than {round(self.timeout_s, 3):g} s")
 
     def check_samples(self, samples: int) -> None:
         """Raise QueryLimitExceeded when so many samples may not be in memory; called before they are."""

@@ -172,7 +172,7 @@ class Engine:
         if end_ms < start_ms:
             raise ExecutionError(f"got end {end_ms} before start {start_ms}, wanted it not earlier")
         query = QueryTimes(start_ms, end_ms, step_ms)
-        steps = query.grid().count
+        steps = query.grid().count - 1  # Prometheus counts what lies between the points
         if steps > self._config.max_steps:
             raise QueryLimitExceeded(
                 f"exceeded maximum resolution of {self._config.max_steps} points per timeseries: "

@@ -218,7 +218,8 @@ def test_a_query_that_needs_too_many_samples_ends(query: str, steps: int) -> Non
 def test_too_many_steps_or_none_are_refused() -> None:
     engine = Engine(MemorySeries(UP))
     with pytest.raises(QueryLimitExceeded, match="exceeded maximum resolution of 11000 points"):
-        engine.range("up", 0, 11_000_000, 1000)
+        engine.range("up", 0, 11_001_000, 1000)
+    assert len(engine.range("up", 0, 11_000_000, 1000).steps) == 11_001
     with pytest.raises(ExecutionError, match="step"):
         engine.range("up", 0, 1000, 0)
     with pytest.raises(ExecutionError, match="end"):
