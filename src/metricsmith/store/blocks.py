@@ -48,7 +48,7 @@ class BlockConfig:
     """
 
     retention_ms: int = 30 * 86_400_000
-    cache_bytes: int = 64 << 20
+    cache_bytes: int = 256 << 20
     window_ms: int = 2 * 3_600_000
     max_blocks_per_window: int = 8
     row_group_rows: int = 32_768

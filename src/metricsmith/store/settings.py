@@ -23,4 +23,6 @@ class EmbeddedConfig(PartConfig):
         description="Recent samples are flushed when the clock passes a multiple of this, if not before."
         " 2h, the window of blocks, gives a quiet agent one block per window.",
     )
-    cache_bytes: SizeBytes = Field(64 << 20, description="Memory for decoded parts of blocks.")
+    cache_bytes: SizeBytes = Field(
+        256 << 20, description="Memory for decoded parts of blocks; it fills as queries read them."
+    )
