@@ -2,7 +2,8 @@
 # Prepare everything that the Makefile's targets need, without root and without touching the system:
 #   .venv/      the virtual environment, from requirements.lock
 #   .services/  real servers for tests and benchmarks, unpacked (not installed) from Debian's packages,
-#               so that no packaged service is ever started by its maintainer script
+#               so that no packaged service is ever started by its maintainer script; and Apache Kafka,
+#               the jars of tools/kafka.lock through Maven
 # A second run with nothing changed does nothing. `--services` adds the servers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,6 +17,7 @@ PYTHON=${PYTHON:-python3}
 VENV=.venv
 SERVICES=.services
 PACKAGES="prometheus victoria-metrics prometheus-node-exporter prometheus-alertmanager"
+MAVEN_COPY=org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/metricsmith-setup
 
 # Debian's package lists and archives in a folder of our own: works as any user, changes nothing outside.
@@ -31,6 +33,21 @@ unpack_debian() { # package, destination
     local deb
     deb=$(ls -t "$CACHE/$1"_*.deb | head -n 1)
     mkdir -p "$2" && dpkg -x "$deb" "$2" && rm -f "$deb"
+}
+
+# What this machine lacks for the named packages, dependencies included, is unpacked; nothing is installed.
+unpack_missing() { # destination, package ...
+    local destination=$1 deb link
+    shift
+    rm -f "$CACHE"/apt/archives/*.deb
+    apt_private install --yes --no-install-recommends --download-only "$@" >/dev/null || return 1
+    mkdir -p "$destination"
+    for deb in "$CACHE"/apt/archives/*.deb; do dpkg -x "$deb" "$destination" && rm -f "$deb"; done
+    # Java and Maven keep their settings in /etc, by absolute links.
+    find "$destination" -type l -lname '/*' -print0 | while IFS= read -r -d '' link; do
+        [ -e "$destination$(readlink "$link")" ] && ln -sfn "$(realpath -s --relative-to="$(dirname "$link")" "$destination$(readlink "$link")")" "$link"
+    done
+    return 0
 }
 
 make_venv() {
@@ -77,6 +94,61 @@ setup_services() {
     done
 }
 
+java_home() { # prints the home of a Java that Kafka can run on: the unpacked one, or that on the PATH
+    local java
+    for java in "$PWD/$SERVICES"/root/usr/lib/jvm/*/bin/java "$(command -v java || true)"; do
+        [ -x "$java" ] || continue
+        [ "$("$java" -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p')" -ge 17 ] 2>/dev/null || continue
+        java=$(readlink -f "$java") && printf '%s\n' "${java%/bin/java}" && return
+    done
+    return 1
+}
+
+maven() { # quiet, with the user's own settings (mirrors), downloads kept in our cache
+    local mvn
+    mvn=$(command -v mvn || ls "$SERVICES/root/usr/share/maven/bin/mvn" 2>/dev/null) || return 1
+    JAVA_HOME=$(java_home) "$mvn" -B -q -Dstyle.color=never -Dmaven.repo.local="$CACHE/maven" "$@" >&2
+}
+
+# The locked jars and nothing else: each is a dependency of its own, without what it depends on.
+kafka_pom() {
+    printf '<project><modelVersion>4.0.0</modelVersion><groupId>local</groupId><artifactId>kafka</artifactId>'
+    printf '<version>1</version><packaging>pom</packaging><dependencies>\n'
+    local sum group artifact version
+    while IFS=' :' read -r sum group artifact version; do
+        printf '<dependency><groupId>%s</groupId><artifactId>%s</artifactId><version>%s</version>' "$group" "$artifact" "$version"
+        printf '<exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions></dependency>\n'
+    done < tools/kafka.lock
+    printf '</dependencies></project>\n'
+}
+
+setup_kafka() {
+    local want
+    want=$(sha256sum < tools/kafka.lock)
+    [ "$(cat "$SERVICES/.kafka" 2>/dev/null)" = "$want" ] && return
+    mkdir -p "$CACHE" "$SERVICES/kafka"
+    local missing=()
+    command -v kcat >/dev/null || [ -e "$SERVICES/root/usr/bin/kcat" ] || missing+=(kcat)
+    java_home >/dev/null || missing+=(default-jre-headless)
+    command -v mvn >/dev/null || [ -e "$SERVICES/root/usr/share/maven/bin/mvn" ] || missing+=(maven)
+    if [ ${#missing[@]} -gt 0 ]; then
+        say "fetching what Kafka needs from Debian: ${missing[*]}"
+        apt_private update && unpack_missing "$SERVICES/root" "${missing[@]}" || say "could not fetch ${missing[*]}"
+    fi
+    java_home >/dev/null || { say "no Java of version 17 or newer: tests that need Kafka will be skipped"; return; }
+    say "fetching Apache Kafka through Maven: $(wc -l < tools/kafka.lock) jars (about 45 MB)"
+    kafka_pom > "$SERVICES/kafka/pom.xml"
+    rm -rf "$SERVICES/kafka/libs"
+    maven -f "$SERVICES/kafka/pom.xml" "$MAVEN_COPY" -DoutputDirectory="$PWD/$SERVICES/kafka/libs" ||
+        { say "could not fetch Kafka's jars through Maven: tests that need Kafka will be skipped"; return; }
+    sed -E 's/^([0-9a-f]+) [^:]+:([^:]+):(.+)$/\1  \2-\3.jar/' tools/kafka.lock | (cd "$SERVICES/kafka/libs" && sha256sum --check --quiet) ||
+        { rm -rf "$SERVICES/kafka/libs"; die "Kafka's jars are not those of tools/kafka.lock; they are removed"; }
+    printf '%s\n' "$want" > "$SERVICES/.kafka"
+}
+
 setup_python
-[ "${1:-}" = "--services" ] && setup_services
+if [ "${1:-}" = "--services" ]; then
+    setup_services
+    setup_kafka
+fi
 exit 0
