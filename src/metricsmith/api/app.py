@@ -61,7 +61,7 @@ def create_app(context: ApiContext) -> Starlette:
         *ExpressionApi(workers, bodies).operations(),
         *FederateApi(context, queries, bodies).operations(),
         *TargetsApi(context, queries, about, bodies).operations(),
-        *RulesApi(about, bodies).operations(),
+        *RulesApi(context, about, bodies).operations(),
         *ServerInfoApi(context, about, bodies).operations(),
         *MessagesApi(context, workers, bodies).operations(),
         *AggregateApi(context, queries, bodies).operations(),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from metricsmith.contracts import Emit, Store
 from metricsmith.model.clock import Clock
+from metricsmith.model.rules import GroupView
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.targets import PoolStatus
 from metricsmith.model.telemetry import Telemetry
@@ -33,7 +34,8 @@ class AgentStatus:
     `serving` is false while the journal is replayed and while the agent stops:
     answers would be incomplete then, so queries and pushes are refused.
     `config_ms` is when the configuration was taken, `reload_failed_ms` when a
-    newer one was last refused, None when none was since.
+    newer one was last refused, None when none was since. `warnings` are what
+    somebody should look into although the agent works.
     """
 
     mode: str
@@ -45,6 +47,7 @@ class AgentStatus:
     config_ms: int = 0
     reload_failed_ms: int | None = None
     replay: Replay = Replay()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +92,8 @@ class ApiContext:
     `ConfigError` with every problem when the new configuration cannot be used.
     `metrics_page` is asked at each request, so that a reload changes it.
     `journal_bytes` returns what the journal takes on disk beside the store, `pools`
-    the targets of each source that scrapes, `settings` the configuration as plain
-    data without secrets.
+    the targets of each source that scrapes, `rule_groups` the rules with their alerts,
+    `settings` the configuration as plain data without secrets.
     """
 
     store: Store
@@ -105,5 +108,6 @@ class ApiContext:
     metrics_page: Callable[[], MetricsPage] = MetricsPage
     journal_bytes: Callable[[], int] = int
     pools: Callable[[], Sequence[PoolStatus]] = tuple
+    rule_groups: Callable[[], Sequence[GroupView]] = tuple
     settings: Callable[[], Mapping[str, Any]] = dict
     limits: ApiLimits = field(default_factory=ApiLimits)

@@ -50,6 +50,7 @@ STATUS = record(
     name=STRING,
     version=STRING,
     sources=TEXTS,
+    warnings=TEXTS,
 )
 STORAGE = record(
     {"detail": STRING},
@@ -124,8 +125,53 @@ SERIES = prometheus(listing(LABELS))
 TEXT = prometheus(STRING)
 TREE = prometheus({"type": "object", "required": ["type"], "properties": {"type": STRING}})
 EMPTY_LIST = prometheus({"type": "array"})
-RULES = prometheus(record(groups={"type": "array"}))
-ALERTS = prometheus(record(alerts={"type": "array"}))
+_ALERT = record(
+    {"keepFiringSince": STRING, "noData": {"const": True}},
+    labels=LABELS,
+    annotations=LABELS,
+    state={"type": "string", "enum": ["pending", "firing"]},
+    activeAt=STRING,
+    value=STRING,
+)
+_RULE: Mapping[str, Schema] = {
+    "name": STRING,
+    "query": STRING,
+    "labels": LABELS,
+    "health": {"type": "string", "enum": ["ok", "err", "unknown"]},
+    "evaluationTime": SECONDS,
+    "lastEvaluation": STRING,
+    "lastSamples": COUNT,
+    "lastSeries": COUNT,
+}
+_RECORDING = record({"lastError": STRING}, **_RULE, type={"const": "recording"})
+_ALERTING = record(
+    {"lastError": STRING},
+    **_RULE,
+    state={"type": "string", "enum": ["inactive", "pending", "firing"]},
+    duration=SECONDS,
+    keepFiringFor=SECONDS,
+    annotations=LABELS,
+    alerts=listing(_ALERT),
+    noData={"type": "string", "enum": ["keep", "fire", "resolve"]},
+    type={"const": "alerting"},
+)
+RULES = prometheus(
+    record(
+        {"groupNextToken": STRING},
+        groups=listing(
+            record(
+                name=STRING,
+                file=STRING,
+                rules=listing({"oneOf": [_RECORDING, _ALERTING]}),
+                interval=SECONDS,
+                limit=COUNT,
+                evaluationTime=SECONDS,
+                lastEvaluation=STRING,
+            )
+        ),
+    )
+)
+ALERTS = prometheus(record(alerts=listing(_ALERT)))
 ALERTMANAGERS = prometheus(
     record(activeAlertmanagers={"type": "array"}, droppedAlertmanagers={"type": "array"})
 )

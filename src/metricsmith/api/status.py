@@ -121,6 +121,7 @@ class StatusApi:
             "name": agent.name,
             "version": __version__,
             "sources": list(agent.sources),
+            "warnings": list(agent.warnings),
         }
         return json_response(body | ({"reason": reason} if reason else {}))
 

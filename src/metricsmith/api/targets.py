@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -18,6 +17,7 @@ from metricsmith.api.queries import Queries
 from metricsmith.api.routes import NUMBER, Operation, Parameter
 from metricsmith.api.schemas import SCRAPE_POOLS, TARGET_METADATA, TARGETS
 from metricsmith.api.selectors import read_selector
+from metricsmith.api.times import NEVER, rfc3339
 from metricsmith.api.workers import Workers
 from metricsmith.model.duration import format_duration
 from metricsmith.model.matchers import Matcher, MatchOp
@@ -26,8 +26,6 @@ from metricsmith.model.targets import PoolStatus, TargetStatus
 from metricsmith.promql.budget import Budget
 from metricsmith.promql.progress import Progress
 
-NEVER = "0001-01-01T00:00:00Z"
-"""What Prometheus answers as the time of a scrape that has not been."""
 RECENT_MS = 300_000
 """A target has the metrics that it had so long ago."""
 
@@ -138,17 +136,12 @@ def _target(target: TargetStatus) -> dict[str, Any]:
         "scrapeUrl": target.url,
         "globalUrl": target.url,
         "lastError": "" if last is None else last.error,
-        "lastScrape": NEVER if last is None else _rfc3339(last.time_ms),
+        "lastScrape": NEVER if last is None else rfc3339(last.time_ms),
         "lastScrapeDuration": 0.0 if last is None else last.duration_s,
         "health": target.health.value,
         "scrapeInterval": format_duration(target.interval_ms),
         "scrapeTimeout": format_duration(target.timeout_ms),
     }
-
-
-def _rfc3339(time_ms: int) -> str:
-    time = datetime.fromtimestamp(time_ms // 1000, UTC).replace(microsecond=time_ms % 1000 * 1000)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _matching(pools: Iterable[PoolStatus], matchers: Sequence[Matcher]) -> list[TargetStatus]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
 
 from metricsmith import registry
 from metricsmith.config.settings import LATER_STORES, Mode, Settings
@@ -19,8 +20,9 @@ def notes(settings: Settings, intervals: Mapping[Path, int], origins: Origins) -
     for name in settings.unused():
         message = "configured, but this version does not use it yet"
         yield origins.problem(tuple(name.split(".")), message)
+    base = FilePath(origins.file).parent
     for i, pattern in enumerate(settings.rules.files):
-        if not glob.glob(pattern):  # noqa: PTH207 - patterns may be absolute
+        if not glob.glob(str(base / pattern)):  # noqa: PTH207 - patterns may be absolute
             yield origins.problem(("rules", "files", i), f'no file matches "{pattern}"')
     mode = settings.service.type
     if mode is not Mode.STANDALONE:

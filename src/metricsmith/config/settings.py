@@ -137,7 +137,7 @@ class AlertRule(PartConfig):
 class AlertSettings(PartConfig):
     """Threshold rules."""
 
-    enabled: bool = Field(True, description="false switches evaluation off.")
+    enabled: bool = Field(True, description="false switches all alerting off; rules still record.")
     webhook_url: str | None = Field(None, description="Where alerts are posted.")
     send_resolved: bool = Field(False, description="Post when an alert ends, too.")
     rules: tuple[AlertRule, ...] = Field((), max_length=10_000, description="The rules.")
@@ -157,7 +157,37 @@ class RuleSettings(PartConfig):
     """Recording and alerting rules."""
 
     files: tuple[str, ...] = Field(
-        (), max_length=1000, description="Rule files or globs, in Prometheus' format."
+        (),
+        max_length=1000,
+        description="Rule files or globs, in Prometheus' format; relative ones stand beside this file.",
+    )
+    interval: DurationMs = Field(
+        MINUTE_MS, ge=100, le=DAY_MS, description="How often groups that set no interval are evaluated."
+    )
+    concurrency: int = Field(4, ge=1, le=64, description="Groups that are evaluated at once.")
+    no_data: Literal["keep", "fire", "resolve"] = Field(
+        "keep",
+        description="What happens to an alert whose series have no samples any more, where its rule does"
+        " not say; Prometheus' way is `resolve`.",
+    )
+    resend_delay: DurationMs = Field(
+        MINUTE_MS, ge=1000, le=DAY_MS, description="A firing alert is told again after that long."
+    )
+    outage_tolerance: DurationMs = Field(
+        60 * MINUTE_MS, ge=0, description="Pending alerts outlast a stop of the agent that is no longer."
+    )
+    grace: DurationMs = Field(
+        MINUTE_MS,
+        ge=0,
+        le=DAY_MS,
+        description="After a stop longer than `query.lookback`, evaluation begins that long after the start:"
+        " sources deliver first.",
+    )
+    external_labels: dict[str, str] = Field(
+        default_factory=dict, max_length=100, description="Labels that every alert that is sent has."
+    )
+    external_url: str = Field(
+        "", max_length=2000, description="Address of this agent as people reach it, for links in alerts."
     )
 
 
@@ -249,6 +279,5 @@ class Settings(PartConfig):
         found = {
             "alerts.rules": bool(self.alerts.rules and self.alerts.enabled),
             "bus": self.bus is not None,
-            "rules.files": bool(self.rules.files),
         }
         return [name for name, present in found.items() if present]

@@ -109,6 +109,66 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _gauge("metricsmith_store_disk_bytes", "Bytes of all blocks on disk.", unit="bytes"),
     _gauge("metricsmith_store_cache_bytes", "Memory of cached decoded row groups.", unit="bytes"),
     _counter("metricsmith_store_cache_lookups_total", "Look-ups of decoded row groups.", "result"),
+    # rules
+    _counter("metricsmith_rule_evaluations_total", "Evaluations of rules.", "rule_group"),
+    _counter("metricsmith_rule_evaluation_failures_total", "Evaluations of rules that failed.", "rule_group"),
+    _seconds("metricsmith_rule_evaluation_seconds", "Time of one evaluation of one rule."),
+    _counter("metricsmith_rule_group_iterations_total", "Rounds of a group.", "rule_group"),
+    _counter(
+        "metricsmith_rule_group_iterations_missed_total",
+        "Rounds left out because the one before took longer than the interval.",
+        "rule_group",
+    ),
+    _gauge("metricsmith_rule_group_interval_seconds", "Interval of a group.", "rule_group", unit="seconds"),
+    _gauge("metricsmith_rule_group_rules", "Rules in a group.", "rule_group"),
+    _gauge(
+        "metricsmith_rule_group_last_duration_seconds",
+        "Time of a group's last round.",
+        "rule_group",
+        unit="seconds",
+    ),
+    _gauge(
+        "metricsmith_rule_group_last_evaluation_timestamp_seconds",
+        "Unix time of a group's last round.",
+        "rule_group",
+        unit="seconds",
+    ),
+    _gauge(
+        "metricsmith_rule_group_last_evaluation_samples",
+        "Samples that a group's last round recorded.",
+        "rule_group",
+    ),
+    _gauge("metricsmith_alerts", "Alerts by state.", "state"),
+    _counter(
+        "metricsmith_rule_commit_failures_total",
+        "Rounds of which samples or the state of alerts could not be kept.",
+        "part",
+    ),
+    _counter("metricsmith_rule_template_failures_total", "Templates of alerts that could not be expanded."),
+    _counter(
+        "metricsmith_rule_series_not_missed_total",
+        "Series beyond those that one rule can miss when they are gone.",
+    ),
+    _counter("metricsmith_rule_state_damaged_total", "Saved alerts that could not be read at start."),
+    _counter("metricsmith_rule_reloads_total", "Readings of rule files that have changed.", "result"),
+    _gauge("metricsmith_rule_problems", "Mistakes in rule files, as they are now."),
+    # notifications
+    _counter("metricsmith_notifications_sent_total", "Alerts told to a destination.", "destination"),
+    _counter(
+        "metricsmith_notification_retries_total",
+        "Deliveries that failed and are tried again, by reason.",
+        "destination",
+        "reason",
+    ),
+    _counter(
+        "metricsmith_notifications_dropped_total",
+        "Alerts not told to a destination, by reason; `replaced` ones gave way to newer news of the same alert.",
+        "destination",
+        "reason",
+    ),
+    _gauge("metricsmith_notification_queue_length", "Deliveries that wait.", "destination"),
+    _gauge("metricsmith_notification_queue_bytes", "Their size in memory.", "destination", unit="bytes"),
+    _seconds("metricsmith_notification_seconds", "Time of one delivery.", "destination"),
     # queries and API
     _seconds(
         "metricsmith_query_seconds", "Time of one query, the wait for a thread included.", "kind", "outcome"

@@ -1,19 +1,23 @@
 """An alerting rule at work: which alerts it has, and how each goes from pending to firing to its end.
 
 Source:
-    Prometheus `AlertingRule.Eval`; what happens without data is ours (`missing.py`).
+    Prometheus `AlertingRule.Eval`; what happens without data is ours (`seen.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from metricsmith.errors import ExecutionError
-from metricsmith.model.labels import NAME_LABEL, decode_labels, encode_labels
+from metricsmith.model.arrays import F64
+from metricsmith.model.labels import NAME_LABEL, PAIR, decode_labels, encode_labels
 from metricsmith.rules.model import Alert, AlertingRule, AlertState, Answer, Group, NoData, Notification
 from metricsmith.rules.recording import refuse_same
-from metricsmith.rules.seen import SeenSeries
+from metricsmith.rules.seen import MISSED_FOR_MS, SeenSeries
 
 RESOLVED_KEPT_MS = 15 * 60_000
 """The end of an alert is told again for that long."""
@@ -24,12 +28,20 @@ Expand: TypeAlias = Callable[[str, Mapping[str, str], float, int], str]
 """Return the text of a template for labels, a value and a time; a failure is told in the text."""
 
 
-class Alerting:
-    """The alerts of one rule, by the key of their labels; its state in memory.
+@dataclass(slots=True)
+class _Held:
+    """A series for which the rule holds: its labels as templates see them, and those of its alert."""
 
-    `changed` are the keys of alerts of which something durable has changed
-    since `take_changed`; keys that are not in `alerts` any more are gone.
-    """
+    source: bytes
+    plain: Mapping[str, str]
+    key: bytes
+    labels: Mapping[str, str]
+    value: float
+    without_data: bool = False
+
+
+class Alerting:
+    """The alerts of one rule, by the key of their labels; its state in memory."""
 
     def __init__(self, group: Group, rule: AlertingRule, no_data: NoData, expand: Expand) -> None:
         self.rule = rule
@@ -40,6 +52,12 @@ class Alerting:
         self._labels = {**group.labels, **rule.labels}
         self._expand = expand
         self._changed: set[bytes] = set()
+        # Expanding is most of the work: what depends on nothing but label and value is expanded once.
+        self._static = not any("{{" in text for text in self._labels.values())
+        texts = [*self._labels.values(), *rule.annotations.values()]
+        self._lively = any("query" in text or "now" in text for text in texts)
+        self._held: dict[bytes, _Held] = {}
+        self._keys: dict[bytes, tuple[bytes, bytes, bytes]] = {}
 
     def evaluate(self, found: Answer, with_data: frozenset[bytes] | None, now_ms: int) -> None:
         """Bring the alerts to the time of an evaluation.
@@ -51,21 +69,26 @@ class Alerting:
             ExecutionError: two alerts would have the same labels, and nothing has changed; or there are
                 more than the limit, and none is left.
         """
-        sources = [_nameless(key) for key in found.keys]
+        sources = [nameless(key) for key in found.keys]
         refuse_same(sources)
-        holding = dict(zip(sources, found.values.tolist(), strict=True))
-        missing = self._missing(holding, with_data, now_ms)
-        holds = [self._labelled(source, value, now_ms) for source, value in (holding | missing).items()]
-        refuse_same([key for key, *_ in holds])
-        for key, labels, source, value in holds:
-            self._hold(key, labels, source, value, now_ms, without_data=source in missing)
-        here = {key for key, *_ in holds}
+        values = found.values.tolist()
+        missing = self._missing(dict(zip(sources, values, strict=True)), with_data, now_ms)
+        held = [
+            self._found(key, source, value, now_ms)
+            for key, source, value in zip(found.keys, sources, values, strict=True)
+        ]
+        held += [self._found(source, source, value, now_ms, True) for source, value in missing.items()]
+        refuse_same([one.key for one in held])
+        self._held = {one.source: one for one in held}
+        for one in held:
+            self._hold(one, now_ms)
+        here = {one.key for one in held}
         for key in list(self.alerts):
             self._advance(key, key in here, now_ms)
-        active = sum(alert.state is not AlertState.INACTIVE for alert in self.alerts.values())
+        active = sum(alert.active for alert in self.alerts.values())
         if self._limit and active > self._limit:
             self._changed |= self.alerts.keys()
-            self.alerts.clear()
+            self.alerts = {}
             raise ExecutionError(f"exceeded limit of {self._limit} with {active} alerts")
 
     def asks_for_data(self, found: Answer) -> bool:
@@ -74,12 +97,12 @@ class Alerting:
             return True
         if self.no_data is NoData.RESOLVE:
             return False
-        here = self.sources(found)
-        return any(a.state is not AlertState.INACTIVE and a.source not in here for a in self.alerts.values())
+        active = [alert.source for alert in self.alerts.values() if alert.active]
+        return bool(active) and not self.sources(found).issuperset(active)
 
     def sources(self, answer: Answer) -> frozenset[bytes]:
         """Return the keys of an answer as alerts know them: without names."""
-        return frozenset(_nameless(key) for key in answer.keys)
+        return frozenset(map(nameless, answer.keys))
 
     def due(self, now_ms: int, resend_ms: int, interval_ms: int) -> Iterator[Notification]:
         """Yield what is to be told now, and note that it was: firing alerts again and again, ends at once."""
@@ -87,22 +110,61 @@ class Alerting:
         for key, alert in self.alerts.items():
             if alert.state is AlertState.PENDING:
                 continue
-            ended = alert.state is AlertState.INACTIVE
             news = alert.resolved_at_ms > alert.last_sent_ms
             if not news and now_ms < alert.last_sent_ms + resend_ms:
                 continue
             alert.last_sent_ms = now_ms
             self._changed.add(key)
-            ends = alert.resolved_at_ms if ended else until
+            ends = until if alert.active else alert.resolved_at_ms
             yield Notification(
-                self.rule, alert.labels, alert.annotations, alert.value, ended,
+                self.rule, alert.labels, alert.annotations, alert.value, not alert.active,
                 alert.fired_at_ms, ends, now_ms, alert.no_data,
             )  # fmt: skip
 
+    def series(self) -> tuple[list[bytes], F64]:
+        """Return keys and values of `ALERTS` and `ALERTS_FOR_STATE`, for what is pending or firing."""
+        active = {key: alert for key, alert in self.alerts.items() if alert.active}
+        self._keys = {key: self._keys.get(key) or _series_keys(alert.labels) for key, alert in active.items()}
+        states = [alert.state is AlertState.FIRING for alert in active.values()]
+        keys = [own[firing] for own, firing in zip(self._keys.values(), states, strict=True)]
+        keys += [own[2] for own in self._keys.values()]
+        since = [alert.active_at_ms // 1000 for alert in active.values()]
+        return keys, np.array([1.0] * len(active) + since, dtype=np.float64)
+
+    def resume(self, missed_ms: int, tolerance_ms: int) -> None:
+        """Take the time in which nobody evaluated out of all waiting; a long one ends what is pending.
+
+        Source:
+            Prometheus `Group.RestoreForState`, where an alert that was firing is pending again until the
+            next evaluation; here it goes on firing.
+        """
+        for key, alert in list(self.alerts.items()):
+            if alert.state is AlertState.PENDING and missed_ms > tolerance_ms:
+                del self.alerts[key]
+            elif alert.state is AlertState.PENDING:
+                alert.active_at_ms += missed_ms
+            elif alert.keep_firing_since_ms:
+                alert.keep_firing_since_ms += missed_ms
+            else:
+                continue
+            self._changed.add(key)
+
+    def is_waiting(self) -> bool:
+        """Return whether some alert waits: to fire, or for its end."""
+        return any(a.state is AlertState.PENDING or a.keep_firing_since_ms for a in self.alerts.values())
+
     def take_changed(self) -> set[bytes]:
-        """Return keys of which something durable has changed since this was asked last."""
+        """Return keys of alerts of which something durable has changed since this was asked last.
+
+        Keys that are not in `alerts` any more are gone.
+        """
         changed, self._changed = self._changed, set()
         return changed
+
+    def take_over(self, former: Alerting) -> None:
+        """Go on with the alerts of a rule that this one replaces; what it had not yet saved goes along."""
+        self.alerts, self.seen = former.alerts, former.seen
+        self._changed |= former.take_changed()
 
     def _missing(
         self, holding: Mapping[bytes, float], with_data: frozenset[bytes] | None, now_ms: int
@@ -112,29 +174,46 @@ class Alerting:
             return {}
         if self.no_data is NoData.FIRE:
             return self.seen.missing(holding, with_data, now_ms)
-        active = (a for a in self.alerts.values() if a.state is not AlertState.INACTIVE)
-        return {a.source: a.value for a in active if a.source not in holding and a.source not in with_data}
+        return {
+            alert.source: alert.value
+            for alert in self.alerts.values()
+            if alert.active
+            and not alert.keep_firing_since_ms  # it was seen to be over: it is not kept any longer
+            and alert.source not in holding
+            and alert.source not in with_data
+            and now_ms - (alert.no_data_since_ms or now_ms) <= MISSED_FOR_MS
+        }
 
-    def _labelled(
-        self, source: bytes, value: float, now_ms: int
-    ) -> tuple[bytes, dict[str, str], bytes, float]:
-        labels = decode_labels(source)
-        own = {name: self._expand(text, labels, value, now_ms) for name, text in self._labels.items()}
-        labels = {k: v for k, v in {**labels, **own, "alertname": self.rule.name}.items() if v}
-        return encode_labels(labels), labels, source, value
+    def _found(
+        self, key: bytes, source: bytes, value: float, now_ms: int, without_data: bool = False
+    ) -> _Held:
+        known = self._held.get(source)
+        if known is not None and (self._static or (known.value == value and not self._lively)):
+            known.value, known.without_data = value, without_data
+            return known
+        plain = decode_labels(key)
+        own = {name: self._expand(text, plain, value, now_ms) for name, text in self._labels.items()}
+        labels = {**plain, **own, "alertname": self.rule.name}
+        labels = {name: text for name, text in labels.items() if text and name != NAME_LABEL}
+        return _Held(source, plain, encode_labels(labels), labels, value, without_data)
 
-    def _hold(
-        self, key: bytes, labels: dict[str, str], source: bytes, value: float, now_ms: int, without_data: bool
-    ) -> None:
-        alert = self.alerts.get(key)
-        if alert is None or alert.state is AlertState.INACTIVE:
-            alert = self.alerts[key] = Alert(labels, {}, value, now_ms, source)
-            self._changed.add(key)
-        alert.value, alert.source = value, source
-        alert.no_data = without_data
-        plain = decode_labels(source)
-        texts = self.rule.annotations
-        alert.annotations = {name: self._expand(text, plain, value, now_ms) for name, text in texts.items()}
+    def _hold(self, one: _Held, now_ms: int) -> None:
+        alert = self.alerts.get(one.key)
+        if alert is None or not alert.active:
+            alert = self.alerts[one.key] = Alert(one.labels, {}, one.value, now_ms, one.source)
+            self._changed.add(one.key)
+            fresh = True
+        else:
+            fresh = alert.value != one.value or alert.source != one.source or self._lively
+        if alert.no_data != one.without_data:
+            alert.no_data_since_ms = now_ms if one.without_data else 0
+            self._changed.add(one.key)
+        alert.value, alert.source = one.value, one.source
+        if fresh:
+            alert.annotations = {
+                name: self._expand(text, one.plain, one.value, now_ms)
+                for name, text in self.rule.annotations.items()
+            }
 
     def _advance(self, key: bytes, holds: bool, now_ms: int) -> None:
         alert = self.alerts[key]
@@ -148,7 +227,8 @@ class Alerting:
                 self._changed.add(key)
                 return
             if alert.state is AlertState.FIRING:
-                alert.state, alert.resolved_at_ms, alert.no_data = AlertState.INACTIVE, now_ms, False
+                alert.state, alert.resolved_at_ms = AlertState.INACTIVE, now_ms
+                alert.no_data_since_ms = alert.keep_firing_since_ms = 0
         # A pending alert does not begin to fire on what nobody has measured, unless that is asked for.
         measured = not alert.no_data or self.no_data is NoData.FIRE
         waited = now_ms - alert.active_at_ms >= self.rule.for_ms
@@ -164,7 +244,20 @@ class Alerting:
         return now_ms - alert.keep_firing_since_ms < self.rule.keep_firing_for_ms
 
 
-def _nameless(key: bytes) -> bytes:
-    labels = decode_labels(key)
-    labels.pop(NAME_LABEL, None)
-    return encode_labels(labels)
+def nameless(key: bytes) -> bytes:
+    """Return a key without its metric name.
+
+    >>> nameless(b"up\\xffjob\\xfeshop"), nameless(b"up")
+    (b'\\xffjob\\xfeshop', b'')
+    """
+    at = key.find(PAIR)
+    return key[at:] if at >= 0 else b""
+
+
+def _series_keys(labels: Mapping[str, str]) -> tuple[bytes, bytes, bytes]:
+    """Return the keys of `ALERTS` while pending and while firing, and of `ALERTS_FOR_STATE`."""
+    pending, firing = (
+        encode_labels({**labels, NAME_LABEL: "ALERTS", "alertstate": state.value})
+        for state in (AlertState.PENDING, AlertState.FIRING)
+    )
+    return pending, firing, encode_labels({**labels, NAME_LABEL: "ALERTS_FOR_STATE"})

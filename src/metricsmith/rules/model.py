@@ -110,7 +110,7 @@ class Alert:
 
     `labels` are complete (with `alertname`) and identify it; `source` is the
     key, without name, of the series that it is about. 0 is a time that has not
-    come. `no_data` says that the series has no samples now.
+    come; `no_data_since_ms` is when the series was first found without samples.
 
     Units:
         Times in milliseconds since the Unix epoch.
@@ -126,7 +126,17 @@ class Alert:
     resolved_at_ms: int = 0
     last_sent_ms: int = 0
     keep_firing_since_ms: int = 0
-    no_data: bool = False
+    no_data_since_ms: int = 0
+
+    @property
+    def active(self) -> bool:
+        """Whether it is pending or firing."""
+        return self.state is not AlertState.INACTIVE
+
+    @property
+    def no_data(self) -> bool:
+        """Whether its series has no samples now."""
+        return self.no_data_since_ms != 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """The state of alerting rules that lasts over restarts: an entry per alert, and per series to be missed.
 
 Keys are `alert/RULE/ALERT` and `seen/RULE/SERIES`, where RULE is the rule's identity and the last part a
-digest of the label key. Values are JSON. What an evaluation finds anew each time (value and annotations)
-is written along, but does not make an entry change.
+digest of the label key; and `evaluated/RULE`, the last evaluation at which an alert of the rule waited.
+Values are JSON. What an evaluation finds anew each time (value and annotations) is written along, but
+does not make an entry change.
 """
 
 from __future__ import annotations
@@ -41,8 +42,12 @@ def rule_identities(group: Group) -> list[str]:
     return identities
 
 
-def changes(identity: str, rule: Alerting) -> tuple[dict[str, bytes], list[str]]:
-    """Return entries to keep and keys to forget, for what has changed in a rule since this was asked last."""
+def changes(identity: str, rule: Alerting, now_ms: int) -> tuple[dict[str, bytes], list[str]]:
+    """Return entries to keep and keys to forget, for what has changed in a rule since this was asked last.
+
+    While an alert waits, so has the time of the evaluation: a restart must
+    know for how long nobody evaluated.
+    """
     put: dict[str, bytes] = {}
     delete: list[str] = []
     for key in rule.take_changed():
@@ -58,6 +63,8 @@ def changes(identity: str, rule: Alerting) -> tuple[dict[str, bytes], list[str]]
             delete.append(entry)
         else:
             put[entry] = orjson.dumps({"labels": decode_labels(key), "last_ms": last_ms})
+    if rule.is_waiting():
+        put[f"evaluated/{identity}"] = orjson.dumps(now_ms)
     return put, delete
 
 
@@ -80,10 +87,18 @@ def restore(identity: str, rule: Alerting, state: State) -> int:
     return damaged
 
 
+def evaluated_ms(identity: str, state: State) -> int:
+    """Return when a rule of which an alert waited was evaluated last; 0 when nobody knows."""
+    for key, value in state.items(f"evaluated/{identity}"):
+        if key == f"evaluated/{identity}" and value.isdigit():
+            return int(value)
+    return 0
+
+
 def forgotten(state: State, identities: Sequence[str]) -> list[str]:
     """Return the keys of rules that are there no more."""
     known = set(identities)
-    kinds = ("alert/", "seen/")
+    kinds = ("alert/", "seen/", "evaluated/")
     return [key for kind in kinds for key, _ in state.items(kind) if key.split("/")[1] not in known]
 
 
@@ -91,7 +106,14 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=12).hexdigest()
 
 
-_TIMES = ("active_at_ms", "fired_at_ms", "resolved_at_ms", "last_sent_ms", "keep_firing_since_ms")
+_TIMES = (
+    "active_at_ms",
+    "fired_at_ms",
+    "resolved_at_ms",
+    "last_sent_ms",
+    "keep_firing_since_ms",
+    "no_data_since_ms",
+)
 
 
 def _plain(alert: Alert) -> dict[str, Any]:
@@ -101,7 +123,6 @@ def _plain(alert: Alert) -> dict[str, Any]:
         "source": decode_labels(alert.source),
         "value": repr(alert.value),
         "state": alert.state.value,
-        "no_data": alert.no_data,
         **{name: getattr(alert, name) for name in _TIMES},
     }
 
@@ -113,6 +134,5 @@ def _alert(plain: Mapping[str, Any]) -> Alert:
         value=float(plain["value"]),
         source=encode_labels(plain["source"]),
         state=AlertState(plain["state"]),
-        no_data=bool(plain["no_data"]),
         **{name: int(plain[name]) for name in _TIMES},
     )

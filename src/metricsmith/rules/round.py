@@ -2,34 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from metricsmith.contracts import Selectable
-from metricsmith.errors import QueryError
 from metricsmith.model.arrays import F64
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
-from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
 from metricsmith.rules.alerting import Alerting, Expand
-from metricsmith.rules.model import (
-    AlertState,
-    Answer,
-    Engine,
-    Group,
-    NoData,
-    Notification,
-    RecordingRule,
-    Rule,
-)
+from metricsmith.rules.model import Answer, Engine, Group, NoData, Notification, RecordingRule, Rule
 from metricsmith.rules.overlay import Overlay
 from metricsmith.rules.recording import Recording
-
-log = logging.getLogger(__name__)
+from metricsmith.rules.remembered import rule_identities
 
 NOTHING_MATCHED_ROUNDS = 5
 """A threshold on a metric that is not there for that many rounds is most likely misspelt."""
@@ -51,9 +38,15 @@ class RuleStatus:
 
 @dataclass(slots=True)
 class RunningRule:
-    """A rule at work: what evaluates it, how it went, and the series that it wrote last."""
+    """A rule at work: what evaluates it, how it went, and the series that it wrote last.
+
+    `identity` is the same over restarts and reloads. `resumed_from_ms` is the
+    last evaluation before a restart, until the first one after it.
+    """
 
     work: Recording | Alerting
+    identity: str
+    resumed_from_ms: int = 0
     status: RuleStatus = field(default_factory=RuleStatus)
     written: list[bytes] = field(default_factory=list)
 
@@ -62,9 +55,10 @@ class RunningRule:
 class Round:
     """What an evaluation of a group gives: samples to keep, what to tell others, and which rules failed."""
 
+    time_ms: int
     batch: Batch | None
     notifications: tuple[Notification, ...]
-    failures: tuple[tuple[RunningRule, QueryError], ...]
+    failures: tuple[tuple[RunningRule, Exception], ...]
 
 
 class RunningGroup:
@@ -80,22 +74,47 @@ class RunningGroup:
         expand: Expand,
         no_data: NoData = NoData.KEEP,
         resend_ms: int = 60_000,
+        outage_tolerance_ms: int = 3_600_000,
     ) -> None:
         self.group = group
-        self.rules = [RunningRule(_work(group, rule, no_data, expand)) for rule in group.rules]
+        self.rules = [
+            RunningRule(_work(group, rule, no_data, expand), identity)
+            for rule, identity in zip(group.rules, rule_identities(group), strict=True)
+        ]
         self.last_evaluation_ms = 0
         self.duration_s = 0.0
         self.former: set[bytes] = set()
         """Series that rules wrote which are there no more: they are ended by the next round."""
         self._engine, self._store, self._series, self._clock = engine, store, series, clock
-        self._resend_ms = resend_ms
+        self._resend_ms, self._outage_tolerance_ms = resend_ms, outage_tolerance_ms
         self._layout: Layout | None = None
         self._keys: list[bytes] = []
 
     @property
     def written(self) -> set[bytes]:
-        """The series that the last round wrote."""
-        return {key for rule in self.rules for key in rule.written}
+        """The series that the last round wrote, or that the next one will end."""
+        return self.former.union(*(rule.written for rule in self.rules))
+
+    def take_over(self, former: RunningGroup) -> None:
+        """Go on where a group stopped that this one replaces: rules keep their alerts and series.
+
+        Series of rules that are there no more are ended by the next round.
+        """
+        left = {rule.identity: rule for rule in former.rules}
+        for rule in self.rules:
+            old = left.pop(rule.identity, None)
+            if old is None:
+                continue
+            rule.written, rule.resumed_from_ms = old.written, old.resumed_from_ms
+            if isinstance(rule.work, Alerting) and isinstance(old.work, Alerting):
+                rule.work.take_over(old.work)
+        self.former = former.former.union(*(rule.written for rule in left.values()))
+
+    def renew(self, group: Group) -> None:
+        """Take note that the rules, which are the same, now stand elsewhere in the file."""
+        self.group = group
+        for rule, new in zip(self.rules, group.rules, strict=True):
+            rule.work.rule = new
 
     def evaluate(self, now_ms: int) -> Round:
         """Evaluate all rules at a time; a rule that fails stops no other.
@@ -113,11 +132,13 @@ class RunningGroup:
         for rule in self.rules:
             try:
                 keys, values = self._run(rule, time_ms, now_ms, overlay, names)
-            except QueryError as error:
+            except Exception as error:  # a rule that meets a defect fails alone
                 failures.append((rule, error))
                 continue
-            here = set(keys)
-            gone = [key for key in rule.written if key not in here]
+            gone = []
+            if keys != rule.written:
+                here = set(keys)
+                gone = [key for key in rule.written if key not in here]
             overlay.add(keys, values, gone)
             names |= _written_names(rule)
             ended |= dict.fromkeys(gone)
@@ -129,7 +150,7 @@ class RunningGroup:
         self.last_evaluation_ms = now_ms
         self.duration_s = self._clock.monotonic() - began
         batch = self._batch(written, [key for key in ended if key not in written], time_ms)
-        return Round(batch, tuple(notifications), tuple(failures))
+        return Round(now_ms, batch, tuple(notifications), tuple(failures))
 
     def _run(
         self, rule: RunningRule, time_ms: int, now_ms: int, overlay: Overlay, names: set[str]
@@ -142,9 +163,9 @@ class RunningGroup:
                 keys, values = rule.work.record(answer)
             else:
                 self._alert(rule, rule.work, answer, now_ms, overlay, names)
-                keys, values = _alert_series(rule.work)
-        except QueryError as error:
-            status.health, status.last_error = "err", str(error)
+                keys, values = rule.work.series()
+        except Exception as error:
+            status.health, status.last_error = "err", str(error) or type(error).__name__
             raise
         finally:
             status.last_evaluation_ms = now_ms
@@ -161,13 +182,18 @@ class RunningGroup:
     def _alert(
         self, rule: RunningRule, work: Alerting, found: Answer, now_ms: int, overlay: Overlay, names: set[str]
     ) -> None:
+        if rule.resumed_from_ms:
+            missed_ms = now_ms - rule.resumed_from_ms - self.group.interval_ms
+            if missed_ms > 0:
+                work.resume(missed_ms, self._outage_tolerance_ms)
+            rule.resumed_from_ms = 0
         with_data = None
         expr = self._engine.with_data(work.rule.expr) if work.asks_for_data(found) else None
         if expr is not None:
             data = self._ask(expr, now_ms - self.group.query_offset_ms, overlay, names)
             with_data = work.sources(data)
-            matched = bool(with_data) or bool(found.keys)
-            rule.status.nothing_matched = 0 if matched else rule.status.nothing_matched + 1
+        asked_in_vain = with_data is not None and not with_data and not found.keys
+        rule.status.nothing_matched = rule.status.nothing_matched + 1 if asked_in_vain else 0
         work.evaluate(found, with_data, now_ms)
 
     def _batch(self, written: dict[bytes, float], ended: Sequence[bytes], time_ms: int) -> Batch | None:
@@ -193,15 +219,3 @@ def _work(group: Group, rule: Rule, no_data: NoData, expand: Expand) -> Recordin
 
 def _written_names(rule: RunningRule) -> set[str]:
     return {rule.work.rule.name} if isinstance(rule.work, Recording) else {"ALERTS", "ALERTS_FOR_STATE"}
-
-
-def _alert_series(work: Alerting) -> tuple[list[bytes], F64]:
-    """Return `ALERTS` and `ALERTS_FOR_STATE` of the alerts that are pending or firing."""
-    active = [alert for alert in work.alerts.values() if alert.state is not AlertState.INACTIVE]
-    keys = [
-        encode_labels({**alert.labels, "__name__": "ALERTS", "alertstate": alert.state.value})
-        for alert in active
-    ]
-    keys += [encode_labels({**alert.labels, "__name__": "ALERTS_FOR_STATE"}) for alert in active]
-    since = [alert.active_at_ms // 1000 for alert in active]
-    return keys, np.array([1.0] * len(active) + since, dtype=np.float64)

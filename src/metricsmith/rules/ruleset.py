@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from metricsmith.errors import Problem
 from metricsmith.rules.files import RuleFile, read_rule_file
 from metricsmith.rules.model import Engine, Group
 
 MAX_FILES = 1000
+Signature: TypeAlias = Mapping[str, tuple[int, ...] | None]
+"""Of each file its device, number, size and time of change; None for one that cannot be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,24 @@ def load_rules(
     Files come in the order of the patterns, those of a glob sorted, each once.
     A glob that matches nothing is no mistake, a name without file is one.
     """
+    names, missing = _names(patterns, base)
+    return read_files(names, engine, default_interval_ms, missing)
+
+
+def signature(patterns: Iterable[str], base: Path | None = None) -> Signature:
+    """Return what differs when `load_rules` would read something else, found without reading."""
+    found: dict[str, tuple[int, ...] | None] = {}
+    for name in _names(patterns, base)[0]:
+        try:
+            stat = Path(name).stat()
+        except OSError:
+            found[name] = None
+        else:
+            found[name] = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    return found
+
+
+def _names(patterns: Iterable[str], base: Path | None) -> tuple[list[str], list[Problem]]:
     names: dict[str, None] = {}
     missing: list[Problem] = []
     for pattern in patterns:
@@ -70,7 +91,7 @@ def load_rules(
         names.update(dict.fromkeys(found))
     if len(names) > MAX_FILES:
         missing.append(Problem("", f"got {len(names)} rule files, wanted at most {MAX_FILES}"))
-    return read_files(list(names)[:MAX_FILES], engine, default_interval_ms, missing)
+    return list(names)[:MAX_FILES], missing
 
 
 def read_files(

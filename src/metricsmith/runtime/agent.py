@@ -19,11 +19,17 @@ from metricsmith.config.load import Configuration, Part
 from metricsmith.contracts import Context, Store
 from metricsmith.errors import ConfigError, DiskFull, Problem
 from metricsmith.journal import Journal
+from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock, SystemClock
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
+from metricsmith.rules.manager import Equipment
+from metricsmith.runtime.engine_config import engine_config
 from metricsmith.runtime.pipeline import Pipeline
+from metricsmith.runtime.rule_engine import RuleEngine
+from metricsmith.runtime.rules import AgentRules
 from metricsmith.runtime.sources import SourceRunner, build
+from metricsmith.runtime.state import StateFile
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +58,7 @@ class Agent:
         self.ready = False
         self.started = asyncio.Event()
         """Set when the replay is over: before it, nothing else may reach the journal or the store."""
+        self.state = StateFile(Path(configuration.settings.storage.path) / "state.sqlite")
         self.store: Store = self._make_store()
         self.journal = Journal(
             Path(configuration.settings.storage.path) / "journal",
@@ -64,6 +71,8 @@ class Agent:
         self.journal.set_cursor("store", self.store.cursor())
         self.pipeline = Pipeline(self.journal, self.store, self.telemetry)
         self.sources = SourceRunner(self.pipeline, self.context)
+        self.rule_engine = RuleEngine(self.store, engine_config(configuration.settings.query), self.clock)
+        self.rules = AgentRules(self._rule_equipment())
         self.replay = Replay(state="waiting")
         self.config_ms = self.started_ms
         self._ticker: asyncio.Task[None] | None = None
@@ -72,21 +81,25 @@ class Agent:
 
     def context(self, name: str) -> Context:
         """Return what a part called `name` may use."""
-        return Context(name, self.series, self.telemetry, self.clock)
+        return Context(name, self.series, self.telemetry, self.clock, self.state.of(f"part/{name}"))
 
     async def start(self, stop: asyncio.Event) -> None:
         """Replay what the store has not yet on disk, then let the sources run; return early at `stop`."""
         await self._replay(stop)
         if stop.is_set():
             return
+        not_before_ms = self._rules_begin_ms()
         self.pipeline.processors = self._make_processors(self.configuration)
         self.sources.update(source_parts(self.configuration))
+        await self.rules.start(self.configuration, not_before_ms)
         self._ticker = asyncio.create_task(self._tick_forever(), name="tick")
         self.ready = True
         self.started.set()
 
-    async def reload(self, new: Configuration) -> None:
+    async def reload(self, new: Configuration) -> tuple[Problem, ...]:
         """Go over to a new configuration: all of it, or, when it cannot be used, nothing.
+
+        Rule files are read anew; returned are the mistakes in them.
 
         Raises:
             ConfigError: a part cannot be built, or something changed that only a restart can change.
@@ -102,16 +115,20 @@ class Agent:
             self.sources.supersede_all()
         self.configuration = new
         self.config_ms = self.clock.now_ms()
+        return await self.rules.reload(new)
 
     async def stop(self) -> None:
-        """Stop sources, commit what they handed over, flush the store."""
+        """Stop rules and sources, commit what they handed over, flush the store."""
         self.ready = False
+        self.rule_engine.cancel()
+        await self.rules.stop()
         await self.sources.stop()
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
         await self.journal.close()
         await asyncio.to_thread(self.store.close)
+        self.state.close()
 
     def not_ready(self) -> str:
         """Return why samples and queries cannot be served now; empty when they can."""
@@ -126,6 +143,21 @@ class Agent:
     def uptime_ms(self) -> int:
         """Return milliseconds since the start."""
         return self.clock.now_ms() - self.started_ms
+
+    def _rule_equipment(self) -> Equipment:
+        async def accept(batch: Batch) -> None:
+            await self.pipeline.accept("rules", batch)
+
+        state = self.state.of("rules")
+        return Equipment(self.rule_engine, self.store, self.series, self.clock, self.telemetry, state, accept)
+
+    def _rules_begin_ms(self) -> int:
+        """Return when rules may begin: after a stop so long that nothing is found, sources deliver first."""
+        settings, now_ms = self.configuration.settings, self.clock.now_ms()
+        last_ms = self.store.status().last_sample_ms
+        if last_ms is None or now_ms - last_ms <= settings.query.lookback:
+            return now_ms
+        return now_ms + settings.rules.grace
 
     async def _replay(self, stop: asyncio.Event) -> None:
         first, end = self.store.cursor(), self.journal.next_sequence

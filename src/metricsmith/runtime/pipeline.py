@@ -43,18 +43,39 @@ class Pipeline:
                 if result is None:
                     return
                 batch = result
-            await self._accept(source, batch)
+            await self.accept(source, batch)
             ended = self.streams.accepted(source, batch)
             if ended is not None:
-                await self._accept(source, ended)
+                await self.accept(source, ended)
 
         return emit
+
+    async def accept(self, source: str, batch: Batch) -> None:
+        """Take samples as they are: they are not processed, as those that rules record are not.
+
+        Raises:
+            JournalError: none of them is accepted.
+        """
+        try:
+            self._store.check_space()
+            batch = self._store.admit(batch)
+            if len(batch) == 0:
+                return
+            await self._append(batch)
+        except DiskFull:
+            self._count_refusal(source, "disk_full", batch)
+            raise
+        except JournalError:
+            self._count_refusal(source, "journal_error", batch)
+            raise
+        self.accepted_samples += len(batch)
+        self._telemetry.count("metricsmith_samples_accepted_total", len(batch), source=source)
 
     async def end(self, layouts: Sequence[tuple[str, Layout]], now_ms: int) -> None:
         """Mark as ended all series of layouts, each given with its source."""
         for source, layout in layouts:
             try:
-                await self._accept(source, markers(layout, now_ms))
+                await self.accept(source, markers(layout, now_ms))
             except JournalError as error:
                 log.warning("series of %s could not be marked as ended: %s", source, error)
 
@@ -72,22 +93,6 @@ class Pipeline:
             self.failure = error
             raise
         self.failure = None
-
-    async def _accept(self, source: str, batch: Batch) -> None:
-        try:
-            self._store.check_space()
-            batch = self._store.admit(batch)
-            if len(batch) == 0:
-                return
-            await self._append(batch)
-        except DiskFull:
-            self._count_refusal(source, "disk_full", batch)
-            raise
-        except JournalError:
-            self._count_refusal(source, "journal_error", batch)
-            raise
-        self.accepted_samples += len(batch)
-        self._telemetry.count("metricsmith_samples_accepted_total", len(batch), source=source)
 
     def _count_refusal(self, source: str, reason: str, batch: Batch) -> None:
         self._telemetry.count(

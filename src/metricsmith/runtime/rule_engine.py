@@ -30,6 +30,8 @@ class RuleEngine:
     ) -> None:
         self._config = config or EngineConfig()
         self._clock = clock
+        self._running: dict[int, Progress] = {}
+        self._cancelled = False
         self._store_engine = self._over(MemorySeries([]) if store is None else store)
 
     def check(self, expr: str) -> None:
@@ -60,10 +62,20 @@ class RuleEngine:
             QueryError: it has no answer.
         """
         engine = self._store_engine if overlay is None else self._over(overlay)
-        progress = Progress()
-        result = engine.instant(expr, time_ms, progress=progress)
+        progress = Progress(self._cancelled)
+        self._running[id(progress)] = progress
+        try:
+            result = engine.instant(expr, time_ms, progress=progress)
+        finally:
+            del self._running[id(progress)]
         values = result.values[:, 0] if result.keys else result.values.reshape(0)
         return Answer(list(result.keys), values, tuple(result.warnings), progress.samples)
+
+    def cancel(self) -> None:
+        """Have queries that run, and all from now on, end soon with QueryCancelled: the agent stops."""
+        self._cancelled = True
+        for progress in list(self._running.values()):
+            progress.cancelled = True
 
     def _over(self, data: Selectable) -> Engine:
         return Engine(data, self._config, self._clock)

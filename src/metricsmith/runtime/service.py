@@ -13,8 +13,9 @@ from metricsmith.config.settings import Settings
 from metricsmith.config.shown import shown
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
-from metricsmith.promql.engine import Engine, EngineConfig
+from metricsmith.promql.engine import Engine
 from metricsmith.runtime.agent import Agent
+from metricsmith.runtime.engine_config import engine_config
 from metricsmith.runtime.http import HttpServer
 from metricsmith.runtime.logs import set_up_logging
 
@@ -79,7 +80,8 @@ class Service:
         would put its batches before those that are still to be replayed.
 
         Raises:
-            ConfigError: the new one cannot be used; nothing has changed.
+            ConfigError: the new one cannot be used, and nothing has changed; or there are mistakes in rule
+                files: these files keep the rules that they had, all else is reloaded.
         """
         async with self._reloading:
             await _first_of(self.agent.started, self._stop)
@@ -93,9 +95,12 @@ class Service:
                         [Problem("", "the agent runs without a configuration file; nothing to reload")]
                     )
                 new = load_file(file)
-                await self.agent.reload(new)
+                problems = await self.agent.reload(new)
                 set_up_logging(new.settings.logging)
                 log_notes(new)
+                if problems:
+                    what = "the configuration is reloaded, but rule files with mistakes keep their old rules"
+                    raise ConfigError([Problem("rules.files", what, file), *problems])
             except Exception:
                 self._reload_failed_ms = self.agent.clock.now_ms()
                 telemetry.set("metricsmith_config_last_reload_success", 0)
@@ -107,10 +112,14 @@ class Service:
             log.info("configuration reloaded from %s", file)
 
     async def _reload_and_log(self) -> None:
+        before = self.agent.configuration
         try:
             await self.reload()
         except ConfigError as error:
-            log.error("configuration not reloaded, the old one stays: %s", error)
+            if self.agent.configuration is before:
+                log.error("configuration not reloaded, the old one stays: %s", error)
+            else:
+                log.error("%s", error)
         except Exception:  # a defect of ours, which nobody else would hear of
             log.exception("configuration not reloaded, the old one stays")
 
@@ -129,6 +138,7 @@ class Service:
             metrics_page=self._metrics_page,
             journal_bytes=agent.journal.size_bytes,
             pools=agent.sources.targets,
+            rule_groups=agent.rules.groups,
             settings=lambda: shown(agent.configuration),
             limits=make_limits(settings),
         )
@@ -145,6 +155,7 @@ class Service:
             config_ms=agent.config_ms,
             reload_failed_ms=self._reload_failed_ms,
             replay=agent.replay,
+            warnings=tuple(agent.rules.warnings()),
         )
 
     def _metrics_page(self) -> MetricsPage:
@@ -194,14 +205,5 @@ def make_limits(settings: Settings) -> ApiLimits:
 
 def make_engine(agent: Agent) -> Engine:
     """Return the query engine over the agent's store, with the configured limits."""
-    query = agent.configuration.settings.query
-    config = EngineConfig(
-        lookback_ms=query.lookback,
-        timeout_s=query.timeout / 1000,
-        max_samples=query.max_samples,
-        max_series=query.max_series,
-        max_points=query.max_points,
-        closed_windows=query.closed_windows,
-        experimental=query.experimental,
-    )
+    config = engine_config(agent.configuration.settings.query)
     return Engine(agent.store, config)

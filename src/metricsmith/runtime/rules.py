@@ -1,0 +1,138 @@
+"""The rules of an agent: files read and watched, groups run over the store, results put into the pipeline."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from metricsmith.config.load import Configuration
+from metricsmith.config.settings import Settings
+from metricsmith.errors import Problem
+from metricsmith.model.rules import GroupView
+from metricsmith.rules.manager import Equipment, RuleManager, RuleOptions
+from metricsmith.rules.model import Group, NoData, RecordingRule
+from metricsmith.rules.ruleset import RuleSet, Signature, load_rules, signature
+
+log = logging.getLogger(__name__)
+
+WATCH_S = 5.0
+"""Rule files are looked at that often, whether they have changed."""
+
+
+class AgentRules:
+    """Keeps the rules of a configuration running, as its rule files are now."""
+
+    def __init__(self, equipment: Equipment) -> None:
+        self.manager = RuleManager(equipment)
+        self._equipment = equipment
+        self._configuration: Configuration | None = None
+        self._set = RuleSet()
+        self._signature: Signature = {}
+        self._reading = asyncio.Lock()
+        self._watch: asyncio.Task[None] | None = None
+
+    async def start(self, configuration: Configuration, not_before_ms: int) -> None:
+        """Read the rule files and begin; mistakes are logged, and what has none runs."""
+        await self.reload(configuration, not_before_ms)
+        self._watch = asyncio.create_task(self._watch_forever(), name="rule files")
+
+    async def reload(self, configuration: Configuration, not_before_ms: int = 0) -> tuple[Problem, ...]:
+        """Go over to a configuration and what its rule files hold now; return the mistakes in them.
+
+        A file with mistakes keeps the rules that it had.
+        """
+        async with self._reading:
+            self._configuration = configuration
+            await self._read(configuration, not_before_ms)
+            return self._set.problems
+
+    async def stop(self) -> None:
+        """End the watching, and all groups."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self.manager.stop()
+
+    def groups(self) -> Sequence[GroupView]:
+        """Return all groups as they are now. Called from any thread."""
+        return self.manager.groups()
+
+    def warnings(self) -> list[str]:
+        """Return mistakes in rule files, and rules that find nothing. Called from any thread."""
+        return [*map(str, self._set.problems), *self.manager.warnings()]
+
+    async def _read(self, configuration: Configuration, not_before_ms: int = 0) -> None:
+        settings, base = configuration.settings, _base(configuration)
+        self._signature = await asyncio.to_thread(signature, settings.rules.files, base)
+        found = await asyncio.to_thread(
+            load_rules,
+            settings.rules.files,
+            self._equipment.engine,
+            default_interval_ms=settings.rules.interval,
+            base=base,
+        )
+        self._set = found.keeping(self._set)
+        self._tell(found.problems)
+        groups = [*self._set.groups, *configured_groups(settings)]
+        if not settings.alerts.enabled:
+            groups = [group for group in map(_recording_only, groups) if group.rules]
+        await self.manager.update(
+            groups,
+            _options(settings),
+            not_before_ms=not_before_ms,
+            # Rules that a mistake hides, or that are switched off, may come back: their alerts are kept.
+            forget=not found.problems and settings.alerts.enabled,
+        )
+
+    def _tell(self, problems: Sequence[Problem]) -> None:
+        telemetry = self._equipment.telemetry
+        telemetry.count("metricsmith_rule_reloads_total", result="failure" if problems else "success")
+        telemetry.set("metricsmith_rule_problems", len(problems))
+        if problems:
+            listed = "\n  ".join(map(str, problems))
+            log.error("rule files with mistakes keep the rules that they had:\n  %s", listed)
+
+    async def _watch_forever(self) -> None:
+        while True:
+            await self._equipment.clock.sleep(WATCH_S)
+            try:
+                async with self._reading:
+                    await self._look()
+            except Exception:  # watching must not end with one failure
+                log.exception("rule files could not be looked at; it is tried again")
+
+    async def _look(self) -> None:
+        configuration = self._configuration
+        assert configuration is not None
+        files = configuration.settings.rules.files
+        if await asyncio.to_thread(signature, files, _base(configuration)) != self._signature:
+            await self._read(configuration)
+            log.info("rule files have changed: %d groups of rules", len(self._set.groups))
+
+
+def configured_groups(settings: Settings) -> tuple[Group, ...]:
+    """Return the groups that the configuration itself holds."""
+    return ()
+
+
+def _options(settings: Settings) -> RuleOptions:
+    rules = settings.rules
+    return RuleOptions(
+        no_data=NoData(rules.no_data),
+        resend_ms=rules.resend_delay,
+        outage_tolerance_ms=rules.outage_tolerance,
+        concurrency=rules.concurrency,
+        external_labels=rules.external_labels,
+        external_url=rules.external_url,
+    )
+
+
+def _base(configuration: Configuration) -> Path:
+    return Path(configuration.file).parent.absolute() if configuration.file else Path.cwd()
+
+
+def _recording_only(group: Group) -> Group:
+    return replace(group, rules=tuple(rule for rule in group.rules if isinstance(rule, RecordingRule)))
