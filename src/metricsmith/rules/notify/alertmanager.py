@@ -1,0 +1,95 @@
+"""An Alertmanager, version 2 of its API.
+
+Source:
+    The Alertmanager's OpenAPI specification, `POST /api/v2/alerts`; what is sent is what Prometheus sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from urllib.parse import quote
+
+import orjson
+
+from metricsmith.errors import Rejected
+from metricsmith.model.labels import encode_labels
+from metricsmith.rules.alerting import RESOLVED_KEPT_MS
+from metricsmith.rules.model import Notification
+from metricsmith.rules.notify.destination import shown_address
+from metricsmith.rules.notify.entries import Entry, digest
+from metricsmith.rules.notify.post import Poster
+from metricsmith.rules.notify.settings import AlertmanagerConfig
+from metricsmith.rules.notify.texts import time_text
+
+MAX_BATCH = 64
+_ONE_MAY_BE_BAD = ("400", "413", "422")
+
+
+class Alertmanager:
+    """One Alertmanager. It is told of every alert at each resend; newer news replaces what still waits."""
+
+    kind = "alertmanager"
+    every_time = True
+    batch = MAX_BATCH
+    longest_wait_s = 60.0
+
+    def __init__(
+        self, url: str, config: AlertmanagerConfig, external_labels: Mapping[str, str], external_url: str
+    ) -> None:
+        self._url = f"{url.rstrip('/')}{config.path_prefix.rstrip('/')}/api/v2/alerts"
+        self.name = f"{self.kind}-{digest(self._url)}"
+        self.address = shown_address(url)
+        self.settings = (config, dict(external_labels), external_url)
+        self._external_labels, self._external_url = external_labels, external_url.rstrip("/")
+        self._poster = Poster(config, config.timeout / 1000)
+
+    def entries(self, notifications: Sequence[Notification]) -> Iterable[Entry]:
+        """Return an entry for each alert; one that fires is of no use when its end has passed."""
+        for told in notifications:
+            labels = {k: v for k, v in {**self._external_labels, **told.labels}.items() if v}
+            alert = {
+                "labels": labels,
+                "annotations": {name: text for name, text in told.annotations.items() if text},
+                "startsAt": time_text(told.starts_at_ms),
+                "endsAt": time_text(told.ends_at_ms),
+                "generatorURL": self._external_url + _graph_path(told.rule.expr),
+            }
+            until_ms = told.ends_at_ms + (RESOLVED_KEPT_MS if told.resolved else 0)
+            slot = digest(encode_labels(labels))
+            yield Entry(self.name, slot, told.sent_at_ms, until_ms, 1, orjson.dumps(alert))
+
+    async def send(self, payloads: Sequence[bytes], idempotency_key: str) -> None:
+        """Post alerts. Of a batch that is refused, those that are guilty are found by halving it."""
+        refused: dict[int, str] = {}
+        pieces = [range(len(payloads))]
+        while pieces:
+            piece = pieces.pop()
+            body = b"[" + b",".join(payloads[i] for i in piece) + b"]"
+            try:
+                await self._poster.post(self._url, body, idempotency_key)
+            except Rejected as error:
+                if len(piece) == len(payloads) and not error.reason.startswith(_ONE_MAY_BE_BAD):
+                    raise
+                if len(piece) > 1:
+                    pieces += _halves(piece)
+                else:
+                    refused[piece[0]] = error.reason
+        if refused:
+            raise Rejected(next(iter(refused.values())), sorted(refused))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._poster.close()
+
+
+def _halves(piece: range) -> Iterator[range]:
+    middle = piece.start + len(piece) // 2
+    yield range(middle, piece.stop)
+    yield range(piece.start, middle)
+
+
+@lru_cache(maxsize=1000)
+def _graph_path(expr: str) -> str:
+    """Return the path of the page that shows an expression."""
+    return f"/graph?g0.expr={quote(expr, safe='')}&g0.tab=1"

@@ -1,0 +1,121 @@
+"""POST, as notifications need it: one deadline, no redirects, little read of what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import os
+import ssl
+import time
+
+import aiohttp
+from yarl import URL
+
+from metricsmith import __version__
+from metricsmith.errors import Rejected, RetryLater
+from metricsmith.net.auth import authorization
+from metricsmith.net.resolver import Resolver
+from metricsmith.net.settings import Access
+from metricsmith.net.tls import TlsContext
+
+MAX_RETRY_AFTER_S = 3600.0
+_SHOWN_BYTES = 300
+_MORE_TIME_HELPS = frozenset({408, 425, 429})
+
+
+class Poster:
+    """Posts JSON. For use in one event loop; connections are opened when they are needed."""
+
+    def __init__(self, access: Access, timeout_s: float) -> None:
+        self._access, self._timeout_s = access, timeout_s
+        self._tls = TlsContext(access.tls)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, body: bytes, idempotency_key: str) -> None:
+        """Post; returning means that the answer is 2xx. Messages hold nothing of the URL.
+
+        Raises:
+            RetryLater: no answer in time, none at all, or one that another time may be better.
+            Rejected: refused for good; `reason` begins with the status.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._post(url, body, idempotency_key)
+        except TimeoutError:
+            raise RetryLater(f"no answer within {self._timeout_s:g}s", reason="timeout") from None
+        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
+            raise RetryLater(f"TLS failed: {type(error).__name__}", reason="tls") from None
+        except aiohttp.ClientConnectorError as error:
+            number = error.os_error.errno or 0
+            why = os.strerror(number) if number > 0 else "the name is not known"
+            raise RetryLater(f"cannot connect: {why}", reason="connection") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # Texts of these errors hold the URL.
+            raise RetryLater(f"the connection failed: {type(error).__name__}", reason="connection") from None
+
+    async def _post(self, url: str, body: bytes, idempotency_key: str) -> None:
+        headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+        try:
+            headers |= authorization(self._access)
+            context = self._tls.current()
+        except (OSError, ValueError) as error:
+            raise RetryLater(f"a secret or certificate cannot be read: {error}", reason="secret") from None
+        async with self._opened().post(
+            URL(url, encoded=True),
+            data=body,
+            headers=headers,
+            ssl=context,
+            server_hostname=self._access.tls.server_name,
+            allow_redirects=False,
+        ) as response:
+            if response.status // 100 != 2:
+                await _refused(response)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, resolver=Resolver()),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": f"metricsmith/{__version__}"},
+                auto_decompress=False,
+            )
+        return self._session
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+async def _refused(response: aiohttp.ClientResponse) -> None:
+    status = response.status
+    if 300 <= status < 400:
+        raise RetryLater(
+            f"got a redirect ({status}), wanted the address that it leads to in the settings",
+            reason="redirect",
+        )
+    if status >= 500 or status in _MORE_TIME_HELPS:
+        after_s = retry_after(response.headers.get("Retry-After"))
+        raise RetryLater(f"got HTTP status {status}", after_s, reason=f"status_{status // 100}xx")
+    answer = await response.content.read(_SHOWN_BYTES)
+    text = "".join(c if c.isprintable() else " " for c in answer.decode(errors="replace")).strip()
+    raise Rejected(f"{status} {text}".strip())
+
+
+def retry_after(header: str | None) -> float | None:
+    """Return the seconds that a server asks to wait, an hour at most; None when it does not say.
+
+    >>> retry_after("7"), retry_after("1e99"), retry_after("99999999"), retry_after("soon")
+    (7.0, None, 3600.0, None)
+    """
+    if header is None:
+        return None
+    if header.isascii() and header.isdigit() and len(header) < 20:
+        return min(float(header), MAX_RETRY_AFTER_S)
+    try:
+        moment = email.utils.parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return min(max(moment.timestamp() - time.time(), 0.0), MAX_RETRY_AFTER_S)
