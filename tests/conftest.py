@@ -55,6 +55,12 @@ def node_exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services
     yield from _server(services.node_exporter, tmp_path_factory.mktemp("node-exporter"))
 
 
+@pytest.fixture
+def alertmanager(tmp_path: Path) -> Iterator[services.Server]:
+    """A real Alertmanager that has not heard of any alert."""
+    yield from _server(services.alertmanager, tmp_path / "alertmanager")
+
+
 @pytest.fixture(scope="session")
 def promtool() -> Path:
     """The path of Prometheus' own promtool."""

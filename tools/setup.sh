@@ -50,6 +50,13 @@ unpack_missing() { # destination, package ...
     return 0
 }
 
+# Debian's Alertmanager reads its templates from a fixed folder outside, and does not start without them: the
+# name becomes one of the same length that means its working directory.
+relocate() {
+    [ "$1" = prometheus-alertmanager ] || return 0
+    LC_ALL=C sed -i 's|/usr/share/prometheus/alertmanager|./././././././././././././././././|g' "$SERVICES/root/usr/bin/$1"
+}
+
 make_venv() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or newer is needed, $PYTHON is $($PYTHON -V 2>&1)"
     say "creating the virtual environment in $VENV"
@@ -90,7 +97,7 @@ setup_services() {
     mkdir -p "$CACHE" "$SERVICES"
     apt_private update
     for package in "${missing[@]}"; do
-        unpack_debian "$package" "$SERVICES/root" && touch "$SERVICES/.$package" || say "could not fetch $package: its tests will be skipped"
+        unpack_debian "$package" "$SERVICES/root" && relocate "$package" && touch "$SERVICES/.$package" || say "could not fetch $package: its tests will be skipped"
     done
 }
 

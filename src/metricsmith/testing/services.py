@@ -63,7 +63,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str | Path], url: str, ready: str, log: Path) -> Iterator[Server]:
+def running(
+    command: Sequence[str | Path], url: str, ready: str, log: Path, cwd: Path | None = None
+) -> Iterator[Server]:
     """Run a server until the block ends; enter it when `url + ready` answers 200."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as out:
@@ -72,6 +74,7 @@ def running(command: Sequence[str | Path], url: str, ready: str, log: Path) -> I
             stdout=out,
             stderr=subprocess.STDOUT,
             env=os.environ | {"GOGC": "100"},
+            cwd=cwd,
         )
     try:
         _wait_until_ready(process, url + ready, log)
@@ -141,4 +144,26 @@ def node_exporter(folder: Path, *flags: str) -> Iterator[Server]:
     address = f"--web.listen-address=127.0.0.1:{port}"
     command: list[str | Path] = [program("prometheus-node-exporter"), address, *flags]
     with running(command, f"http://127.0.0.1:{port}", "/", folder / "node-exporter.log") as server:
+        yield server
+
+
+@contextmanager
+def alertmanager(folder: Path, *flags: str, port: int | None = None) -> Iterator[Server]:
+    """Run Debian's Alertmanager, without a cluster and with a receiver that does nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "alertmanager.yml"
+    settings.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+    port = port or free_port()
+    command: list[str | Path] = [
+        program("prometheus-alertmanager"),
+        f"--config.file={settings.absolute()}",
+        f"--storage.path={folder.absolute() / 'data'}",
+        f"--web.listen-address=127.0.0.1:{port}",
+        "--cluster.listen-address=",
+        *flags,
+    ]
+    templates = SERVICES.parent / "share" / "prometheus" / "alertmanager"  # the set-up made it look there
+    cwd = templates if templates.exists() else None
+    log = folder / "alertmanager.log"
+    with running(command, f"http://127.0.0.1:{port}", "/-/ready", log, cwd) as server:
         yield server
