@@ -162,7 +162,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     ),
     _counter(
         "metricsmith_notifications_dropped_total",
-        "Alerts not told to a destination, by reason; `replaced` ones gave way to newer news of the same alert.",
+        "Alerts not told to a destination, by reason; `replaced` ones gave way to newer news.",
         "destination",
         "reason",
     ),

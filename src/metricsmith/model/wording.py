@@ -15,7 +15,9 @@ from metricsmith.model.yaml_lines import Path
 ABSENT = "absent"
 """Error type of parts that miss one of several settings; it is not told beside a misspelt one."""
 
-_SECRET_WORDS = ("password", "secret", "token", "credentials", "api_key", "license_key")
+_SECRET_WORDS = (
+    "password", "secret", "token", "credentials", "api_key", "license_key", "webhook_url", "notify",
+)  # fmt: skip
 _MORE_WORDS = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",

@@ -63,7 +63,7 @@ class AlertingRule:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     no_data: NoData | None = None
-    webhook_url: str | None = None
+    webhook_url: str | None = field(default=None, repr=False)  # such addresses hold secrets
     threshold: float | None = None
     origin: Origin = field(default_factory=Origin, compare=False)
 
