@@ -59,6 +59,13 @@ def test_remarks_come_with_the_data() -> None:
     assert "warnings" not in data
 
 
+@pytest.mark.parametrize(
+    ("expr", "text"), [("1e-7", "0.0000001"), ("1e21", "1000000000000000000000"), ("-1/0", "-Inf")]
+)
+def test_scalars_have_no_exponent_as_over_http(expr: str, text: str) -> None:
+    assert evaluate(expr, [], time=0)["result"] == [0, text]
+
+
 def test_the_options_are_those_of_the_engine() -> None:
     assert evaluate("up", SERIES, time=90_000, lookback=60_000)["result"] == []
     assert evaluate("up", SERIES, time=90_000, lookback=60_001)["result"] != []
@@ -69,6 +76,12 @@ def test_the_options_are_those_of_the_engine() -> None:
         for left_open in (True, False)
     ]
     assert counted == ["1", "2"]
+    closed = EngineConfig(closed_windows=True, lookback_ms=60_000)
+    assert (
+        evaluate("count_over_time(up[15s])", SERIES, time=30_000, limits=closed)["result"][0]["value"][1]
+        == "2"
+    )
+    assert evaluate("up", SERIES, time=90_001, limits=closed)["result"] == []
     with pytest.raises(QueryError, match="too many samples"):
         evaluate("up", SERIES, time=0, limits=EngineConfig(max_samples=0))
 

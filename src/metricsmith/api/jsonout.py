@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -14,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 from metricsmith.api.json_points import PLAIN_BELOW, PLAIN_FROM, rows_of_samples, rows_of_steps, time_text
 from metricsmith.model.arrays import F64
 from metricsmith.model.labels import PAIR, VALUE, decode_labels
-from metricsmith.promql.result import Result, format_value
+from metricsmith.promql.result import Result, format_value, plain_number
 
 CHUNK_BYTES = 256 << 10
 _TO_ESCAPE = re.compile(rb'["\\\x00-\x1f]')
@@ -40,7 +39,7 @@ def _payload(result: Result) -> Iterator[bytes | memoryview]:
         case "string":
             yield b"[%s,%s]" % (time_text(int(result.steps[0])).encode(), orjson.dumps(result.text))
         case "scalar":
-            time, value = time_text(int(result.steps[0])), _scalar_text(float(result.values[0, 0]))
+            time, value = time_text(int(result.steps[0])), plain_number(float(result.values[0, 0]))
             yield f'[{time},"{value}"]'.encode()
         case "vector":
             yield from _vector(result)
@@ -88,13 +87,6 @@ def value_texts(values: F64) -> list[str]:
         for index in np.flatnonzero(rare).tolist():
             texts[index] = format_value(float(values[index]))
     return texts
-
-
-def _scalar_text(value: float) -> str:
-    """Return a scalar as Prometheus writes it: unlike samples, never with an exponent."""
-    if not math.isfinite(value):
-        return format_value(value)
-    return np.format_float_positional(value, unique=True, trim="-")
 
 
 def object_list(keys: Sequence[bytes], warnings: Sequence[str]) -> list[bytes]:

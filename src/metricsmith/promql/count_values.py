@@ -6,6 +6,7 @@ import numpy as np
 
 from metricsmith.model.arrays import Bool
 from metricsmith.promql.budget import Budget
+from metricsmith.promql.result import plain_number
 from metricsmith.promql.series_labels import replace_labels, signatures
 from metricsmith.promql.values import String, Vector
 
@@ -37,16 +38,3 @@ def _values(values: np.ndarray, present: Bool) -> list[tuple[str, Bool]]:
     distinct, first = np.unique(bits[present], return_index=True)
     texts = [plain_number(value) for value in values[present][first].tolist()]
     return [(text, (bits == same) & present) for text, same in zip(texts, distinct.tolist(), strict=True)]
-
-
-def plain_number(value: float) -> str:
-    """Return a number without exponent, the shortest text that reads back the same.
-
-    >>> plain_number(1e-7), plain_number(2.0), plain_number(float("inf"))
-    ('0.0000001', '2', '+Inf')
-    """
-    if value != value:
-        return "NaN"
-    if value in (np.inf, -np.inf):
-        return "+Inf" if value > 0 else "-Inf"
-    return np.format_float_positional(value, trim="-")

@@ -30,15 +30,15 @@ def evaluate(
     end: int | None = None,
     step: int | None = None,
     lookback: int | None = None,
-    left_open: bool = True,
+    left_open: bool | None = None,
     limits: EngineConfig | None = None,
 ) -> dict[str, Any]:
     """Return the `data` object of Prometheus' HTTP API for a query over series at hand.
 
     Either `time` is given, or `start`, `end` and `step`. Samples may come in any
-    order; of two at one time the last counts. `lookback` is five minutes unless
-    given; `left_open=False` includes the start of windows, as Prometheus 2 did.
-    `limits` bounds samples, series, steps and time.
+    order; of two at one time the last counts. `limits` bounds samples, series, steps
+    and time; `lookback`, five minutes, and `left_open`, true, stand in it too, and
+    win where given. `left_open=False` includes the start of windows, as Prometheus 2 did.
 
     Units:
         Milliseconds for all times, of samples too; the answer has seconds, as the API.
@@ -64,7 +64,7 @@ def evaluate_table(
     end: int | None = None,
     step: int | None = None,
     lookback: int | None = None,
-    left_open: bool = True,
+    left_open: bool | None = None,
     limits: EngineConfig | None = None,
 ) -> pa.Table:
     """Return the answer as an Arrow table, a row for each sample; arguments are those of `evaluate`.
@@ -87,10 +87,12 @@ def evaluate_table(
     return to_table(_ask(expr, series, (time, start, end, step), _config(limits, lookback, left_open)))
 
 
-def _config(limits: EngineConfig | None, lookback: int | None, left_open: bool) -> EngineConfig:
+def _config(limits: EngineConfig | None, lookback: int | None, left_open: bool | None) -> EngineConfig:
     if not isinstance(limits, EngineConfig | None):
         raise ExecutionError(f"got limits of type {type(limits).__name__}, wanted an EngineConfig")
-    config = replace(limits or EngineConfig(), closed_windows=not left_open)
+    config = limits or EngineConfig()
+    if left_open is not None:
+        config = replace(config, closed_windows=not left_open)
     if lookback is None:
         return config
     lookback_ms = _whole("lookback", lookback)

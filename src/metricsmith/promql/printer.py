@@ -7,7 +7,6 @@ so none have to be invented. Literals are normalised: `0x10` becomes `16`, `'a'`
 
 from __future__ import annotations
 
-import math
 import re
 from typing import TypeAlias
 
@@ -29,6 +28,7 @@ from metricsmith.promql.ast import (
     Unary,
     VectorSelector,
 )
+from metricsmith.promql.result import plain_number
 from metricsmith.promql.selectors import METRIC_KINDS
 
 _Parts: TypeAlias = "list[str | Expr]"
@@ -40,7 +40,6 @@ _NO_METRIC = (lexer.KEYWORDS - METRIC_KINDS) | _NUMBER_WORDS
 _NO_GROUPING_LABEL = _NUMBER_WORDS | {"without"}
 _ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-_LONGEST_PLAIN_INTEGER = 1e15
 
 
 def format_expr(expr: Expr) -> str:
@@ -127,13 +126,8 @@ def _duration(node: Expr) -> _Parts:
 
 
 def _number(value: float) -> str:
-    if math.isnan(value):
-        return "NaN"
-    if math.isinf(value):
-        return "Inf" if value > 0 else "-Inf"
-    if value.is_integer() and abs(value) < _LONGEST_PLAIN_INTEGER:
-        return f"{value:.0f}"
-    return repr(value)
+    # A sign would take more than the number: `+Inf ^ 2` is `+(Inf ^ 2)`.
+    return plain_number(value).removeprefix("+")
 
 
 def _matching(matching: Matching | None) -> str:

@@ -67,7 +67,7 @@ def _payload(result: Result) -> list[Any]:
         case "string":
             return [times[0], result.text]
         case "scalar":
-            return [times[0], format_value(float(result.values[0, 0]))]
+            return [times[0], plain_number(float(result.values[0, 0]))]
         case "vector":
             rows = zip(result.keys, result.values[:, 0].tolist(), strict=True)
             return [{"metric": decode_labels(key), "value": [times[0], format_value(v)]} for key, v in rows]
@@ -102,7 +102,7 @@ def format_time(time_ms: int) -> float | int:
 
 
 def format_value(value: float) -> str:
-    """Return a number as Prometheus writes it: the shortest text that reads back the same.
+    """Return a sample's value as Prometheus writes it: the shortest text that reads back the same.
 
     Source:
         Prometheus `jsonutil.MarshalFloat`: an exponent only below 1e-6 and from
@@ -119,6 +119,17 @@ def format_value(value: float) -> str:
     if "e" in text and 1e-6 <= abs(value) < 1e21:
         return _without_exponent(text)
     return text.removesuffix(".0")
+
+
+def plain_number(value: float) -> str:
+    """Return a number without exponent, as Prometheus writes scalars and literals, which are no samples.
+
+    >>> plain_number(1e-7), plain_number(2.0), plain_number(float("inf"))
+    ('0.0000001', '2', '+Inf')
+    """
+    if not math.isfinite(value):
+        return format_value(value)
+    return np.format_float_positional(value, trim="-")
 
 
 def _without_exponent(text: str) -> str:

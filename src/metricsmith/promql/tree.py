@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-import numpy as np
 import orjson
 
 from metricsmith.promql.ast import (
@@ -24,6 +23,7 @@ from metricsmith.promql.ast import (
     VectorSelector,
 )
 from metricsmith.promql.functions import FUNCTIONS, Function
+from metricsmith.promql.result import plain_number
 
 _Parts: TypeAlias = "list[str | Expr]"
 
@@ -62,7 +62,7 @@ def tree_json(expr: Expr) -> str:
 def _parts(node: Expr) -> _Parts:
     match node:
         case NumberLiteral():
-            return [_object("numberLiteral", val=_number(node.value)), "}"]
+            return [_object("numberLiteral", val=plain_number(node.value)), "}"]
         case StringLiteral():
             return [_object("stringLiteral", val=node.value), "}"]
         case VectorSelector():
@@ -98,14 +98,6 @@ def _parts(node: Expr) -> _Parts:
 def _object(type_: str, **fields: Any) -> str:
     """Return an object's text without its closing brace."""
     return orjson.dumps({"type": type_, **fields}).decode()[:-1]
-
-
-def _number(value: float) -> str:
-    if np.isnan(value):
-        return "NaN"
-    if np.isinf(value):
-        return "+Inf" if value > 0 else "-Inf"
-    return np.format_float_positional(value, unique=True, trim="-")
 
 
 def _selector(node: VectorSelector) -> dict[str, Any]:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metricsmith.model.labels import encode_labels
-from metricsmith.promql.count_values import plain_number
-from metricsmith.promql.result import format_time, format_value
+from metricsmith.promql.result import format_time, format_value, plain_number
 from metricsmith.promql.series_labels import describe, label_order
 
 
