@@ -14,6 +14,8 @@ from pydantic import Field, SecretStr, field_validator
 from metricsmith.contracts import PartConfig
 from metricsmith.journal.config import JournalConfig
 from metricsmith.model.settings_types import DurationMs, SizeBytes
+from metricsmith.rules.notify.settings import NotifySettings
+from metricsmith.rules.thresholds import ThresholdRule
 from metricsmith.store.settings import EmbeddedConfig
 
 LATER_STORES = ("file", "influxdb", "prometheus")
@@ -119,28 +121,11 @@ class CollectionSettings(PartConfig):
     )
 
 
-class AlertRule(PartConfig):
-    """A threshold on a metric."""
-
-    name: str = Field(min_length=1, max_length=200, description="Name of the alert.")
-    metric: str = Field(min_length=1, max_length=200, description="Metric, or one of the short names.")
-    threshold: float = Field(description="Number that the metric is compared with.")
-    operator: Literal[">", ">=", "<", "<=", "==", "!="] = Field(description="Comparison that fires.")
-    duration: DurationMs = Field(0, ge=0, description="How long it must hold.")
-    severity: str = Field("warning", description="Value of the `severity` label.")
-    message: str = Field("", description="Text; default is the comparison.")
-    webhook_url: str | None = Field(
-        None, description="Where this rule notifies, instead of `alerts.webhook_url`."
-    )
-
-
-class AlertSettings(PartConfig):
-    """Threshold rules."""
+class AlertSettings(NotifySettings):
+    """Threshold rules, and who is told of alerts."""
 
     enabled: bool = Field(True, description="false switches all alerting off; rules still record.")
-    webhook_url: str | None = Field(None, description="Where alerts are posted.")
-    send_resolved: bool = Field(False, description="Post when an alert ends, too.")
-    rules: tuple[AlertRule, ...] = Field((), max_length=10_000, description="The rules.")
+    rules: tuple[ThresholdRule, ...] = Field((), max_length=10_000, description="The rules.")
 
 
 class PerformanceSettings(PartConfig):
@@ -277,7 +262,6 @@ class Settings(PartConfig):
     def unused(self) -> list[str]:
         """Return the names of configured things that this version loads but does not use yet."""
         found = {
-            "alerts.rules": bool(self.alerts.rules and self.alerts.enabled),
             "bus": self.bus is not None,
         }
         return [name for name, present in found.items() if present]

@@ -49,8 +49,13 @@ class Origins:
         return self.lines.get(path, 0)
 
     def shallow(self) -> Origins:
-        """Return those of settings and parts alone: the line of each target is no use after loading."""
-        lines = {path: line for path, line in self.lines.items() if len(path) <= 2}
+        """Return those of settings, parts and rules alone: lines of targets are no use after loading."""
+        rules = ("alerts", "rules")
+        lines = {
+            path: line
+            for path, line in self.lines.items()
+            if len(path) <= 2 or (len(path) == 3 and path[:2] == rules)
+        }
         return Origins(self.file, lines, self.variables)
 
 

@@ -13,8 +13,9 @@ from metricsmith.config.settings import Settings
 from metricsmith.errors import Problem
 from metricsmith.model.rules import GroupView
 from metricsmith.rules.manager import Equipment, RuleManager, RuleOptions
-from metricsmith.rules.model import Group, NoData, RecordingRule
+from metricsmith.rules.model import Group, NoData, Origin, RecordingRule
 from metricsmith.rules.ruleset import RuleSet, Signature, load_rules, signature
+from metricsmith.rules.thresholds import threshold_group
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ class AgentRules:
         )
         self._set = found.keeping(self._set)
         self._tell(found.problems)
-        groups = [*self._set.groups, *configured_groups(settings)]
+        groups = [*self._set.groups, *configured_groups(configuration)]
         if not settings.alerts.enabled:
             groups = [group for group in map(_recording_only, groups) if group.rules]
         await self.manager.update(
@@ -113,9 +114,18 @@ class AgentRules:
             log.info("rule files have changed: %d groups of rules", len(self._set.groups))
 
 
-def configured_groups(settings: Settings) -> tuple[Group, ...]:
-    """Return the groups that the configuration itself holds."""
-    return ()
+def configured_groups(configuration: Configuration) -> tuple[Group, ...]:
+    """Return the groups that the configuration itself holds: that of its threshold rules.
+
+    They are evaluated as often as collectors collect, but no less often than other rules.
+    """
+    settings, origins = configuration.settings, configuration.origins
+    rules = settings.alerts.rules
+    if not rules:
+        return ()
+    places = [Origin(origins.file, origins.line(("alerts", "rules", i))) for i in range(len(rules))]
+    interval_ms = min(settings.rules.interval, settings.service.interval)
+    return (threshold_group(rules, places, interval_ms),)
 
 
 def _options(settings: Settings) -> RuleOptions:
