@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def test_parts_do_not_see_each_other(tmp_path: Path) -> None:
 
 def test_what_was_committed_is_there_without_a_close(tmp_path: Path) -> None:
     StateFile(tmp_path / "state.sqlite").of("rules").commit({"a": b"1"})
+    gc.collect()  # as after a crash, nobody has it open
     assert StateFile(tmp_path / "state.sqlite").of("rules").items() == [("a", b"1")]
 
 

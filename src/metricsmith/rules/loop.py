@@ -88,7 +88,7 @@ class GroupLoop:
     async def _run(self) -> None:
         clock, group = self._clock, self.running.group
         schedule = Schedule(group.interval_ms, offset_ms(group))
-        due = schedule.first(max(clock.now_ms(), self._not_before_ms))
+        due = schedule.first(max(clock.now_ms() + 1, self._not_before_ms))
         while not self._stopping:
             wait_ms = due - clock.now_ms()
             if wait_ms > 0:

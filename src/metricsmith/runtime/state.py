@@ -35,6 +35,9 @@ class StateFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         with self._sqlite_errors():
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            # Only the agent opens it; and the index of the log, which is shared memory in a file otherwise,
+            # would end the process on a full disk.
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
@@ -43,7 +46,8 @@ class StateFile:
                     f"got {path} in version {version}, wanted {_VERSION} or older"
                     " (a newer metricsmith wrote it)"
                 )
-            self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+            if version < _VERSION:  # else nothing is written: it opens on a full disk too
+                self._db.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
 
     def of(self, part: str) -> PartState:
         """Return the state of one part."""
