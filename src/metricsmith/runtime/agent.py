@@ -58,8 +58,9 @@ class Agent:
         self.ready = False
         self.started = asyncio.Event()
         """Set when the replay is over: before it, nothing else may reach the journal or the store."""
-        self.state = StateFile(Path(configuration.settings.storage.path) / "state.sqlite")
+        # The store looks first whether the data directory is ours.
         self.store: Store = self._make_store()
+        self.state = StateFile(Path(configuration.settings.storage.path) / "state.sqlite")
         self.journal = Journal(
             Path(configuration.settings.storage.path) / "journal",
             self.series,
@@ -204,7 +205,7 @@ class Agent:
             message = f'"{storage.type}" cannot be used by this version, wanted {known}'
             problem = self.configuration.origins.problem(("storage", "type"), message)
             raise ConfigError([problem]) from None
-        store: Store = cls(storage, self.context("store"))
+        store: Store = cls(storage, Context("store", self.series, self.telemetry, self.clock))
         return store
 
     def _make_processors(self, configuration: Configuration) -> list[Any]:
