@@ -24,6 +24,7 @@ from metricsmith.model.clock import Clock, SystemClock
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.rules.manager import Equipment
+from metricsmith.rules.notify.notifier import Notifier
 from metricsmith.runtime.engine_config import engine_config
 from metricsmith.runtime.pipeline import Pipeline
 from metricsmith.runtime.rule_engine import RuleEngine
@@ -73,10 +74,13 @@ class Agent:
         self.pipeline = Pipeline(self.journal, self.store, self.telemetry)
         self.sources = SourceRunner(self.pipeline, self.context)
         self.rule_engine = RuleEngine(self.store, engine_config(configuration.settings.query), self.clock)
+        self.notifier = self._make_notifier()
         self.rules = AgentRules(self._rule_equipment())
         self.replay = Replay(state="waiting")
         self.config_ms = self.started_ms
         self._ticker: asyncio.Task[None] | None = None
+        self._notifying: asyncio.Task[None] | None = None
+        self._end_notifying = asyncio.Event()
         self._counted_cpu_s = 0.0
         self._describe_self()
 
@@ -92,6 +96,7 @@ class Agent:
         not_before_ms = self._rules_begin_ms()
         self.pipeline.processors = self._make_processors(self.configuration)
         self.sources.update(source_parts(self.configuration))
+        self._notifying = asyncio.create_task(self.notifier.run(self._end_notifying), name="notify")
         await self.rules.start(self.configuration, not_before_ms)
         self._ticker = asyncio.create_task(self._tick_forever(), name="tick")
         self.ready = True
@@ -116,6 +121,10 @@ class Agent:
             self.sources.supersede_all()
         self.configuration = new
         self.config_ms = self.clock.now_ms()
+        rules = new.settings.rules
+        self.notifier.update(
+            new.settings.alerts, external_labels=rules.external_labels, external_url=rules.external_url
+        )
         return await self.rules.reload(new)
 
     async def stop(self) -> None:
@@ -123,6 +132,9 @@ class Agent:
         self.ready = False
         self.rule_engine.cancel()
         await self.rules.stop()
+        if self._notifying is not None:
+            self._end_notifying.set()
+            await asyncio.gather(self._notifying, return_exceptions=True)
         await self.sources.stop()
         if self._ticker is not None:
             self._ticker.cancel()
@@ -149,8 +161,27 @@ class Agent:
         async def accept(batch: Batch) -> None:
             await self.pipeline.accept("rules", batch)
 
-        state = self.state.of("rules")
-        return Equipment(self.rule_engine, self.store, self.series, self.clock, self.telemetry, state, accept)
+        return Equipment(
+            self.rule_engine,
+            self.store,
+            self.series,
+            self.clock,
+            self.telemetry,
+            self.state.of("rules"),
+            accept,
+            self.notifier,
+        )
+
+    def _make_notifier(self) -> Notifier:
+        settings = self.configuration.settings
+        return Notifier(
+            settings.alerts,
+            # In the state of the rules: what is to be told is kept in one commit with their alerts.
+            Context("alerts", self.series, self.telemetry, self.clock, self.state.of("rules")),
+            external_labels=settings.rules.external_labels,
+            external_url=settings.rules.external_url,
+            workers=settings.performance.worker_count,
+        )
 
     def _rules_begin_ms(self) -> int:
         """Return when rules may begin: after a stop so long that nothing is found, sources deliver first."""

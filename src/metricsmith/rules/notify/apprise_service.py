@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 import orjson
@@ -42,7 +42,7 @@ class AppriseService:
         self.name = f"{self.kind}-{digest(text)}"
         # Even what looks like a host is a token in many of its addresses.
         self.address = "address from a file" if text.startswith("file:") else f"{text.partition(':')[0]}://"
-        self._thread: threading.Thread | None = None
+        self._delivery: asyncio.Future[bool] | None = None
 
     def entries(self, notifications: Sequence[Notification]) -> Iterable[Entry]:
         """Return an entry for each group of alerts: it is one message."""
@@ -59,21 +59,12 @@ class AppriseService:
         Apprise says only whether it went well, so that every failure is one
         that may pass.
         """
-        if self._thread is not None and self._thread.is_alive():
-            raise RetryLater("the last attempt still runs", reason="timeout")
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[bool] = loop.create_future()
-
-        def deliver() -> None:
-            ok = all(self._deliver(payload) for payload in payloads)
-            with suppress(RuntimeError):  # the agent has stopped meanwhile
-                loop.call_soon_threadsafe(_answer, done, ok)
-
-        self._thread = threading.Thread(target=deliver, name="apprise", daemon=True)
-        self._thread.start()
         try:
             async with asyncio.timeout(self._settings.timeout / 1000):
-                delivered = await done
+                if self._delivery is not None:
+                    await asyncio.shield(self._delivery)
+                self._delivery = _in_thread(lambda: all(map(self._deliver, payloads)))
+                delivered = await asyncio.shield(self._delivery)
         except TimeoutError:
             message = f"no answer within {self._settings.timeout / 1000:g}s"
             raise RetryLater(message, reason="timeout") from None
@@ -96,9 +87,22 @@ class AppriseService:
         """Nothing to release: connections last as long as a delivery."""
 
 
-def _answer(done: asyncio.Future[bool], ok: bool) -> None:
-    if not done.done():
-        done.set_result(ok)
+def _in_thread(deliver: Callable[[], bool]) -> asyncio.Future[bool]:
+    """Return what is called in a thread of its own, which does not keep the process from ending."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[bool] = loop.create_future()
+
+    def answer(ok: bool) -> None:
+        if not done.done():
+            done.set_result(ok)
+
+    def run() -> None:
+        ok = deliver()
+        with suppress(RuntimeError):  # the agent has stopped meanwhile
+            loop.call_soon_threadsafe(answer, ok)
+
+    threading.Thread(target=run, name="apprise", daemon=True).start()
+    return done
 
 
 def text_fields(group: Sequence[Notification]) -> dict[str, str]:
