@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from metricsmith.cli.query import _step, _time
+from metricsmith.cli.query import _step
 from metricsmith.cli.table import in_order
+from metricsmith.cli.times import read_time
 from metricsmith.config.environment import overrides
 
 Api = tuple[str, dict[str, Any]]
@@ -23,11 +24,12 @@ UP = vector({"__name__": "up", "job": "shop"})
 
 def test_query_shows_a_table_or_json(metricsmith: Any, api: Api) -> None:
     url, state = api
-    state["answer"] = {"status": "success", "data": UP, "warnings": ["careful"]}
+    remarks = {"warnings": ["PromQL warning: careful (1:1)"], "infos": ["PromQL info: might be odd (1:1)"]}
+    state["answer"] = {"status": "success", "data": UP, **remarks}
     done = metricsmith("query", "up", "--url", url)
     assert done.returncode == 0
     assert 'up{job="shop"}' in done.stdout
-    assert "careful" in done.stderr
+    assert done.stderr == "warning: careful (1:1)\ninfo: might be odd (1:1)\n"
     done = metricsmith("query", "up", "--url", url, "--json")
     assert json.loads(done.stdout) == UP
     assert state["asked"][0][0] == "/api/v1/query"
@@ -151,7 +153,7 @@ def test_expression_that_begins_with_minus_needs_two_dashes(
     ],
 )
 def test_times_are_utc_unless_they_say_otherwise(text: str, wanted: float) -> None:
-    assert _time(text, 1000.0, "--start") == wanted
+    assert read_time(text, 1000.0, "--start") == wanted
 
 
 @pytest.mark.parametrize(

@@ -46,14 +46,19 @@ def http_address(text: str) -> str:
 
 
 def call(url: str, path: str, parameters: dict[str, str]) -> tuple[Any, list[str]]:
-    """Return the `data` of an answer of the Prometheus API, and its warnings.
+    """Return the `data` of an answer of the Prometheus API, and its warnings and infos, each named so.
 
     Raises:
         Unreachable: nobody answers, or something else than an agent does.
         ExecutionError: the agent refuses the query.
     """
     document = _document(url, urllib.request.Request(url + path, urllib.parse.urlencode(parameters).encode()))
-    return document["data"], document.get("warnings", [])
+    remarks = [
+        f"{kind}: {remark.removeprefix(f'PromQL {kind}: ')}"
+        for kind in ("warning", "info")
+        for remark in document.get(f"{kind}s", [])
+    ]
+    return document["data"], remarks
 
 
 def metric_names(url: str) -> list[str]:

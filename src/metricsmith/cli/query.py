@@ -131,9 +131,9 @@ def _bounds(expression: str, start_s: float, end_s: float, step_s: float) -> dic
 
 def _ask(url: str, path: str, parameters: dict[str, str]) -> dict[str, Any]:
     data: dict[str, Any]
-    data, warnings = call(url, path, parameters)
-    for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+    data, remarks = call(url, path, parameters)
+    for remark in remarks:
+        typer.echo(remark, err=True)
     return data
 
 
