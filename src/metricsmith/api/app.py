@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from metricsmith.api.aggregate import AggregateApi
 from metricsmith.api.answers import Answers, SlowReader, send_in_pieces
+from metricsmith.api.backfill import BackfillApi
 from metricsmith.api.body import Bodies
 from metricsmith.api.compression import Compression
 from metricsmith.api.context import AgentStatus, ApiContext, ApiLimits, MetricsPage
@@ -62,6 +63,7 @@ def create_app(context: ApiContext) -> Starlette:
         *FederateApi(context, queries, bodies).operations(),
         *TargetsApi(context, queries, about, bodies).operations(),
         *RulesApi(context, about, bodies).operations(),
+        *BackfillApi(context, bodies).operations(),
         *ServerInfoApi(context, about, bodies).operations(),
         *MessagesApi(context, workers, bodies).operations(),
         *AggregateApi(context, queries, bodies).operations(),

@@ -13,6 +13,7 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.model.targets import PoolStatus
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.promql.engine import Engine
+from metricsmith.rules.backfill import BackfillAnswer, BackfillRequest
 
 DAY_MS = 86_400_000
 
@@ -83,6 +84,10 @@ class ApiLimits:
     lookback_ms: int = 300_000
 
 
+async def _no_backfill(request: BackfillRequest) -> BackfillAnswer:
+    return BackfillAnswer(0, 0, None)
+
+
 @dataclass(frozen=True, slots=True)
 class ApiContext:
     """The agent as the API sees it.
@@ -109,5 +114,6 @@ class ApiContext:
     journal_bytes: Callable[[], int] = int
     pools: Callable[[], Sequence[PoolStatus]] = tuple
     rule_groups: Callable[[], Sequence[GroupView]] = tuple
+    backfill: Callable[[BackfillRequest], Awaitable[BackfillAnswer]] = _no_backfill
     settings: Callable[[], Mapping[str, Any]] = dict
     limits: ApiLimits = field(default_factory=ApiLimits)

@@ -171,6 +171,14 @@ RULES = prometheus(
         ),
     )
 )
+BACKFILL = prometheus(
+    record(
+        rounds={"type": "integer"},
+        samples={"type": "integer"},
+        nextMs={"type": ["integer", "null"]},
+        failures=listing(STRING),
+    )
+)
 ALERTS = prometheus(record(alerts=listing(_ALERT)))
 ALERTMANAGERS = prometheus(
     record(activeAlertmanagers={"type": "array"}, droppedAlertmanagers={"type": "array"})

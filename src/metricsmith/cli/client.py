@@ -61,6 +61,17 @@ def call(url: str, path: str, parameters: dict[str, str]) -> tuple[Any, list[str
     return document["data"], remarks
 
 
+def post_json(url: str, path: str, body: Any) -> Any:
+    """Return the `data` of the answer to a JSON body.
+
+    Raises:
+        Unreachable: nobody answers, or something else than an agent does.
+        ExecutionError: the agent refuses.
+    """
+    headers = {"Content-Type": "application/json"}
+    return _document(url, urllib.request.Request(url + path, json.dumps(body).encode(), headers))["data"]
+
+
 def metric_names(url: str) -> list[str]:
     """Return the names of all metrics that the agent has.
 

@@ -16,6 +16,7 @@ from metricsmith.cli.explain import EXPLAIN, print_explanation
 from metricsmith.cli.plot import print_plot
 from metricsmith.cli.suggest import explain_nothing
 from metricsmith.cli.table import in_order, print_table
+from metricsmith.cli.times import read_time
 from metricsmith.model.duration import parse_duration
 from metricsmith.model.labels import format_labels
 
@@ -85,9 +86,9 @@ def query(
     """Ask the agent a PromQL question; with --start, over a range."""
     now = time.time()
     address = http_address(url)
-    end_s = _time(end, now, "--end") if end else now
+    end_s = read_time(end, now, "--end") if end else now
     if start is not None:
-        start_s = _time(start, now, "--start")
+        start_s = read_time(start, now, "--start")
         step_s = _step(step, end_s - start_s)
         if explain:
             print_explanation(_ask(address, EXPLAIN, _bounds(expression, start_s, end_s, step_s)), as_json)
@@ -166,18 +167,3 @@ def _step(text: str | None, range_s: float) -> float:
     if not step_s > 0:
         raise typer.BadParameter(f'--step: got "{text}", wanted a duration above 0 such as 15s, or seconds')
     return step_s
-
-
-def _time(text: str, now: float, option: str) -> float:
-    try:
-        if text == "now":
-            return now
-        if text.startswith(("-", "now-")):
-            return now - parse_duration(text.removeprefix("now")[1:]) / 1000
-        if text.replace(".", "", 1).isdigit():
-            return float(text)
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except ValueError:
-        message = f'{option}: got "{text}", wanted RFC 3339, Unix seconds, now, or -10m'
-        raise typer.BadParameter(message) from None

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from metricsmith.cli.backfill import backfill
 from metricsmith.cli.rule_tests import test
 from metricsmith.errors import Problem
 from metricsmith.rules.files import RuleFile
@@ -21,6 +22,7 @@ from metricsmith.runtime.rule_engine import RuleEngine
 
 app = typer.Typer(no_args_is_help=True, help="Check rule files, test them, and write them out.")
 app.command("test")(test)
+app.command("backfill")(backfill)
 
 _FAILURE = 1
 

@@ -16,6 +16,7 @@ from metricsmith.rules.manager import Equipment, RuleManager, RuleOptions
 from metricsmith.rules.model import Group, NoData, Origin, RecordingRule
 from metricsmith.rules.ruleset import RuleSet, Signature, load_rules, signature
 from metricsmith.rules.thresholds import threshold_group
+from metricsmith.runtime.rule_backfill import RuleBackfill
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +29,7 @@ class AgentRules:
 
     def __init__(self, equipment: Equipment) -> None:
         self.manager = RuleManager(equipment)
+        self.backfill = RuleBackfill(equipment, lambda: self._set.groups, self._interval_ms)
         self._equipment = equipment
         self._configuration: Configuration | None = None
         self._set = RuleSet()
@@ -64,6 +66,10 @@ class AgentRules:
     def warnings(self) -> list[str]:
         """Return mistakes in rule files, and rules that find nothing. Called from any thread."""
         return [*map(str, self._set.problems), *self.manager.warnings()]
+
+    def _interval_ms(self) -> int:
+        assert self._configuration is not None  # the API serves when rules have started
+        return self._configuration.settings.rules.interval
 
     async def _read(self, configuration: Configuration, not_before_ms: int = 0) -> None:
         settings, base = configuration.settings, _base(configuration)

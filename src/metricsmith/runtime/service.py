@@ -139,6 +139,7 @@ class Service:
             journal_bytes=agent.journal.size_bytes,
             pools=agent.sources.targets,
             rule_groups=agent.rules.groups,
+            backfill=agent.rules.backfill.run,
             settings=lambda: shown(agent.configuration),
             limits=make_limits(settings),
         )

@@ -1,0 +1,146 @@
+"""`metricsmith rules backfill`: recording rules evaluated over the past, by the agent with the samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, http_address, post_json
+from metricsmith.cli.times import read_time
+from metricsmith.config import load_file
+from metricsmith.model.duration import parse_duration
+from metricsmith.rules.files import read_text
+from metricsmith.rules.model import AlertingRule, Group, RecordingRule
+from metricsmith.rules.ruleset import load_rules
+from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
+from metricsmith.runtime.rule_engine import RuleEngine
+
+_FAILURE = 1
+_PATH = "/api/v1/rules/backfill"
+
+
+@dataclass(slots=True)
+class _Total:
+    """What was done so far."""
+
+    rounds: int = 0
+    samples: int = 0
+    failures: int = 0
+
+
+def backfill(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Rule files or globs.")],
+    start: Annotated[
+        str, typer.Option(metavar="TIME", help="From: RFC 3339, Unix seconds, or -7d before now.")
+    ],
+    end: Annotated[str, typer.Option(metavar="TIME", help="Until.")] = "now",
+    interval: Annotated[
+        str | None,
+        typer.Option(metavar="DURATION", help="Between evaluations; that of each group if absent."),
+    ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", envvar=URL_VARIABLE, help=f"Address of the agent. [default: {DEFAULT_URL}]"
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option("--config", "-c", metavar="FILE", help="Take the address from this configuration."),
+    ] = None,
+) -> None:
+    """Have the agent evaluate recording rules over the past, so that their series have a history.
+
+    Groups are done one after the other, in the order of the files. Doing it again changes nothing.
+    """
+    now = time.time()
+    start_ms, end_ms = (
+        round(read_time(text, now, option) * 1000) for text, option in ((start, "--start"), (end, "--end"))
+    )
+    if end_ms < start_ms:
+        raise typer.BadParameter("got an end before the start, wanted --start before --end")
+    groups = _groups(files)
+    order: dict[str, Any] = {"end_ms": end_ms}
+    if interval is not None:
+        order["interval_ms"] = _interval(interval)
+    address = _address(url, config)
+    total = _Total()
+    console = Console(stderr=True, highlight=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        for group in groups:
+            task = bar.add_task(group.name, total=end_ms - start_ms)
+            rules = read_text(group.file)
+            first = {**order, "file": group.file, "rules": rules, "group": group.name, "start_ms": start_ms}
+            for done in _requests(address, first):
+                _show(done, group, total, bar, task)
+                bar.update(task, completed=(done["nextMs"] or end_ms) - start_ms)
+    typer.echo(
+        f"{total.samples} samples in {total.rounds} rounds of {len(groups)} {_plural('group', groups)}"
+    )
+    if total.failures:
+        raise typer.Exit(_FAILURE)
+
+
+def _requests(address: str, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield what each request did, until the range is done."""
+    while True:
+        done: dict[str, Any] = post_json(address, _PATH, order)
+        yield done
+        if done["nextMs"] is None:
+            return
+        order = {**order, "start_ms": done["nextMs"], "continued": True}
+
+
+def _show(done: dict[str, Any], group: Group, total: _Total, bar: Progress, task: TaskID) -> None:
+    total.rounds += done["rounds"]
+    total.samples += done["samples"]
+    total.failures += len(done["failures"])
+    for failure in done["failures"]:
+        bar.console.print(f"error: {group.file}: {failure}", markup=False, soft_wrap=True)
+
+
+def _groups(files: Sequence[str]) -> list[Group]:
+    """Return the groups that record; alerting rules are told to be left out."""
+    found = load_rules(files, RuleEngine(), default_interval_ms=DEFAULT_INTERVAL_MS)
+    for problem in found.problems:
+        typer.echo(f"error: {problem}", err=True)
+    if found.problems:
+        raise typer.Exit(_FAILURE)
+    alerts = [rule for group in found.groups for rule in group.rules if isinstance(rule, AlertingRule)]
+    if alerts:
+        left_out = f"{len(alerts)} alerting {_plural('rule', alerts)} left out"
+        typer.echo(f"note: {left_out}: only recording rules have a history", err=True)
+    groups = [group for group in found.groups if any(isinstance(r, RecordingRule) for r in group.rules)]
+    if not groups:
+        typer.echo(f"error: got no recording rules in {', '.join(files)}, wanted some", err=True)
+        raise typer.Exit(_FAILURE)
+    return groups
+
+
+def _interval(text: str) -> int:
+    try:
+        interval_ms = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--interval: {error}") from None
+    if interval_ms <= 0:
+        raise typer.BadParameter(f'--interval: got "{text}", wanted a duration above 0 such as 1m')
+    return interval_ms
+
+
+def _address(url: str | None, config: str | None) -> str:
+    if url is not None or config is None:
+        return http_address(url or DEFAULT_URL)
+    host, port = load_file(config).settings.server.address()
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return http_address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
+def _plural(word: str, things: Sequence[object]) -> str:
+    return word if len(things) == 1 else f"{word}s"

@@ -1,0 +1,121 @@
+"""`metricsmith rules backfill` beside a running agent."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from metricsmith.testing.programs import AgentProgram
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+CONFIG = """
+server: {{listen: "127.0.0.1:{port}"}}
+storage: {{path: "{data}", retention: 2d}}
+"""
+RULES = """\
+groups:
+- name: first
+  rules:
+  - {record: 'doubled', expr: x * 2}
+  - {record: 'doubled:sum', expr: sum(doubled), labels: {by: rule}}
+  - {alert: High, expr: x > 5}
+- name: second
+  interval: 5m
+  rules:
+  - {record: 'doubled:max', expr: 'max_over_time(doubled:sum[5m])'}
+"""
+MINUTE = 60_000
+
+
+@pytest.fixture(scope="module")
+def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProgram]:
+    agent = AgentProgram(tmp_path_factory.mktemp("backfill"), CONFIG)
+    agent.start()
+    yield agent
+    agent.kill()
+
+
+def test_recorded_series_get_a_history(agent: AgentProgram, metricsmith: Run, tmp_path: Path) -> None:
+    end_ms = time.time_ns() // 1_000_000 - 10 * MINUTE
+    begin_ms = end_ms - 60 * MINUTE
+    messages = [
+        {"service": "pusher", "timestamp": _rfc3339(begin_ms + i * 30_000), "metrics": {"x": float(i)}}
+        for i in range(121)
+    ]
+    assert agent.post("/api/v1/metrics/batch", {"metrics": messages}).status == 201
+    rules = tmp_path / "rules.yml"
+    rules.write_text(RULES)
+    span = ["--start", _rfc3339(begin_ms + 20 * MINUTE), "--end", _rfc3339(end_ms)]
+    ended = metricsmith("rules", "backfill", str(rules), *span, "-c", str(agent.config_file))
+    assert "note: 1 alerting rule left out" in ended.stderr
+    # The second group may have a round before the first one has recorded anything.
+    assert re.match("8[78] samples in 48 rounds of 2 groups", ended.stdout), ended
+    doubled = agent.samples("doubled")
+    assert len(doubled) == 40
+    assert {b - a for (a, _), (b, _) in pairwise(doubled)} == {MINUTE}
+    for time_ms, value in doubled:
+        assert value == 2 * ((time_ms - begin_ms) // 30_000)
+    assert agent.samples('doubled:sum{by="rule"}') == doubled
+    again = metricsmith("rules", "backfill", str(rules), *span, "--url", agent.url)
+    assert again.stdout == ended.stdout
+    assert agent.samples("doubled") == doubled
+    assert agent.query('ALERTS{alertname="High"}', end_ms / 1000) == []
+
+
+def test_what_is_not_kept_is_refused(agent: AgentProgram, metricsmith: Run, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yml"
+    rules.write_text("groups: [{name: g, rules: [{record: a, expr: vector(1)}]}]")
+    ended = metricsmith("rules", "backfill", str(rules), "--start", "-3d", "--url", agent.url)
+    assert ended.returncode == 4
+    assert ended.stderr.startswith("error: got a start 3d")
+    assert "ago, wanted at most 2d: older samples are not kept (storage.retention)" in ended.stderr
+    later = ["--start", "-1h", "--end", _rfc3339(time.time_ns() // 1_000_000 + 60 * MINUTE)]
+    ended = metricsmith("rules", "backfill", str(rules), *later, "--url", agent.url)
+    assert "ahead, wanted the past" in ended.stderr
+
+
+def test_mistakes_are_told_before_anything_is_asked(metricsmith: Run, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yml"
+    rules.write_text("groups: [{name: g, rules: [{record: a, expr: 'b +'}]}]")
+    ended = metricsmith("rules", "backfill", str(rules), "--start", "-1h", "--url", "127.0.0.1:1")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert f"error: {rules}:1: groups[0].rules[0].expr: " in ended.stderr
+    rules.write_text("groups: [{name: g, rules: [{alert: a, expr: b}]}]")
+    ended = metricsmith("rules", "backfill", str(rules), "--start", "-1h", "--url", "127.0.0.1:1")
+    assert (ended.returncode, "got no recording rules" in ended.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "wanted"),
+    [
+        ({"rules": "groups: [{name: g, rules: [{record: a, expr: 'b +'}]}]"}, "parse error"),
+        ({"group": "other"}, 'got \\"other\\", wanted a group of the file that has recording rules'),
+        ({"start_ms": "now"}, "start_ms: got"),
+        ({"start": 5}, "start: unknown key"),
+        ({"interval_ms": 0}, "interval_ms: got 0, wanted at least 1"),
+        ({"end_ms": 1}, "before the start"),
+        ({"start_ms": 1}, "are not kept"),
+    ],
+)
+def test_malformed_requests_are_refused(agent: AgentProgram, change: dict[str, object], wanted: str) -> None:
+    now_ms = time.time_ns() // 1_000_000
+    rules = "groups: [{name: g, rules: [{record: a, expr: vector(1)}]}]"
+    order = {"rules": rules, "group": "g", "start_ms": now_ms - 1000, "end_ms": now_ms} | change
+    answer = agent.ask("/api/v1/rules/backfill", json.dumps(order).encode())
+    assert (answer.status, wanted in answer.text) == (400, True), answer.text
+
+
+def test_pages_of_other_origins_cannot_ask(agent: AgentProgram) -> None:
+    answer = agent.ask("/api/v1/rules/backfill", b"{}", "text/plain")
+    assert answer.status == 415
+
+
+def _rfc3339(time_ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(time_ms // 1000)) + f".{time_ms % 1000:03d}Z"
