@@ -1,4 +1,8 @@
-"""A store with the results of a round on top: each rule sees what the rules before it recorded."""
+"""A store with the results of a round on top: each rule sees what the rules before it recorded.
+
+Rules of a group mostly look at the same few metrics: what one has read from the store, the others have
+without reading it again.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,9 @@ from metricsmith.model.labels import NAME_LABEL, decode_labels, metric_name
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
 
+MAX_REMEMBERED = 2_000_000
+"""Samples of the store that one round remembers."""
+
 
 class Overlay:
     """`Selectable`: the samples of a store, and those of one round at one time, which win."""
@@ -21,6 +28,8 @@ class Overlay:
         self._store, self._time_ms = store, time_ms
         self._values: dict[bytes, float | None] = {}
         self._by_name: defaultdict[str, dict[bytes, None]] = defaultdict(dict)
+        self._read: dict[tuple[tuple[Matcher, ...], int, int], tuple[Selection, int]] = {}
+        self._remembered = 0
 
     def add(self, keys: Sequence[bytes], values: F64, ended: Sequence[bytes] = ()) -> None:
         """Add one sample for each key, and markers for series that have ended; later ones win.
@@ -38,7 +47,7 @@ class Overlay:
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
     ) -> Selection:
         """Return the samples of both; see `contracts.Selectable`."""
-        found = self._store.select(matchers, start_ms, end_ms, limit)
+        found = self._stored(tuple(matchers), start_ms, end_ms, limit)
         if not start_ms <= self._time_ms <= end_ms:
             return found
         written = self._matching(matchers)
@@ -46,11 +55,29 @@ class Overlay:
             return found
         return _merged(found, {key: self._values[key] for key in written}, self._time_ms)
 
+    def _stored(
+        self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int, limit: int | None
+    ) -> Selection:
+        known = self._read.get((matchers, start_ms, end_ms))
+        if known is not None and (limit is None or known[1] <= limit):
+            return known[0]
+        found = self._store.select(matchers, start_ms, end_ms, limit)
+        samples = _samples(found)
+        if self._remembered + samples <= MAX_REMEMBERED:
+            self._remembered += samples
+            self._read[matchers, start_ms, end_ms] = found, samples
+        return found
+
     def _matching(self, matchers: Sequence[Matcher]) -> list[bytes]:
         names = [m.value for m in matchers if m.name == NAME_LABEL and m.op is MatchOp.EQ]
         candidates = self._by_name.get(names[0], {}) if names else self._values
         rest = [m for m in matchers if m.name != NAME_LABEL or m.op is not MatchOp.EQ or m.value != names[0]]
         return [key for key in candidates if _matches(key, rest)] if rest else list(candidates)
+
+
+def _samples(found: Selection) -> int:
+    ragged = 0 if found.ragged is None else len(found.ragged.times)
+    return ragged + sum(group.values.size for group in found.matrices)
 
 
 def _matches(key: bytes, matchers: Sequence[Matcher]) -> bool:

@@ -124,14 +124,13 @@ class RunningGroup:
         began = self._clock.monotonic()
         time_ms = now_ms - self.group.query_offset_ms
         overlay = Overlay(self._store, time_ms)
-        names: set[str] = set()
         ended: dict[bytes, None] = dict.fromkeys(self.former)
         written: dict[bytes, float] = {}
         failures = []
         notifications: list[Notification] = []
         for rule in self.rules:
             try:
-                keys, values = self._run(rule, time_ms, now_ms, overlay, names)
+                keys, values = self._run(rule, time_ms, now_ms, overlay)
             except Exception as error:  # a rule that meets a defect fails alone
                 failures.append((rule, error))
                 continue
@@ -140,7 +139,6 @@ class RunningGroup:
                 here = set(keys)
                 gone = [key for key in rule.written if key not in here]
             overlay.add(keys, values, gone)
-            names |= _written_names(rule)
             ended |= dict.fromkeys(gone)
             written |= dict(zip(keys, values.tolist(), strict=True))
             rule.written = keys
@@ -152,17 +150,15 @@ class RunningGroup:
         batch = self._batch(written, [key for key in ended if key not in written], time_ms)
         return Round(now_ms, batch, tuple(notifications), tuple(failures))
 
-    def _run(
-        self, rule: RunningRule, time_ms: int, now_ms: int, overlay: Overlay, names: set[str]
-    ) -> tuple[list[bytes], F64]:
+    def _run(self, rule: RunningRule, time_ms: int, now_ms: int, overlay: Overlay) -> tuple[list[bytes], F64]:
         began = self._clock.monotonic()
         status = rule.status
         try:
-            answer = self._ask(rule.work.rule.expr, time_ms, overlay, names)
+            answer = self._engine.instant(rule.work.rule.expr, time_ms, overlay)
             if isinstance(rule.work, Recording):
                 keys, values = rule.work.record(answer)
             else:
-                self._alert(rule, rule.work, answer, now_ms, overlay, names)
+                self._alert(rule, rule.work, answer, now_ms, overlay)
                 keys, values = rule.work.series()
         except Exception as error:
             status.health, status.last_error = "err", str(error) or type(error).__name__
@@ -174,14 +170,7 @@ class RunningGroup:
         status.samples, status.series = answer.samples, len(answer.keys)
         return keys, values
 
-    def _ask(self, expr: str, time_ms: int, overlay: Overlay, names: set[str]) -> Answer:
-        reads = self._engine.reads(expr)
-        sees = names and ("" in reads or not names.isdisjoint(reads))
-        return self._engine.instant(expr, time_ms, overlay if sees else None)
-
-    def _alert(
-        self, rule: RunningRule, work: Alerting, found: Answer, now_ms: int, overlay: Overlay, names: set[str]
-    ) -> None:
+    def _alert(self, rule: RunningRule, work: Alerting, found: Answer, now_ms: int, overlay: Overlay) -> None:
         if rule.resumed_from_ms:
             missed_ms = now_ms - rule.resumed_from_ms - self.group.interval_ms
             if missed_ms > 0:
@@ -190,7 +179,7 @@ class RunningGroup:
         with_data = None
         expr = self._engine.with_data(work.rule.expr) if work.asks_for_data(found) else None
         if expr is not None:
-            data = self._ask(expr, now_ms - self.group.query_offset_ms, overlay, names)
+            data = self._engine.instant(expr, now_ms - self.group.query_offset_ms, overlay)
             with_data = work.sources(data)
         asked_in_vain = with_data is not None and not with_data and not found.keys
         rule.status.nothing_matched = rule.status.nothing_matched + 1 if asked_in_vain else 0
@@ -215,7 +204,3 @@ def _work(group: Group, rule: Rule, no_data: NoData, expand: Expand) -> Recordin
     if isinstance(rule, RecordingRule):
         return Recording(group, rule)
     return Alerting(group, rule, no_data, expand)
-
-
-def _written_names(rule: RunningRule) -> set[str]:
-    return {rule.work.rule.name} if isinstance(rule.work, Recording) else {"ALERTS", "ALERTS_FOR_STATE"}

@@ -78,7 +78,10 @@ class RuleEngine:
             progress.cancelled = True
 
     def _over(self, data: Selectable) -> Engine:
-        return Engine(data, self._config, self._clock)
+        return Engine(data, self._config, self._clock, self._tree)
+
+    def _tree(self, expr: str) -> Expr:
+        return _parsed(expr, self._config.experimental)
 
 
 @lru_cache(maxsize=_REMEMBERED)
