@@ -54,6 +54,12 @@ class Receiver:
             await self._more.wait_for(lambda: len(self.got) >= count)
         return self.got[:count]
 
+    async def until(self, there: Callable[[list[Got]], bool]) -> list[Got]:
+        """Return the requests as soon as they fulfil a condition."""
+        async with self._more:
+            await self._more.wait_for(lambda: there(self.got))
+        return self.got
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
         async with self._more:

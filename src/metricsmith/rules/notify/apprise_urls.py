@@ -6,6 +6,8 @@ import logging
 from typing import Any
 
 MISSING = "the extra `notify`, which is not installed: pip install 'metricsmith[notify]'"
+_TALKATIVE = ("apprise", "urllib3", "requests_oauthlib", "oauthlib")
+"""Loggers that write addresses, and what is in them is secret."""
 
 
 def apprise_service(url: str) -> Any:
@@ -18,11 +20,8 @@ def apprise_service(url: str) -> Any:
         import apprise
     except ImportError:
         raise ValueError(MISSING) from None
-    # It logs addresses, and what is in them is secret.
-    logger = logging.getLogger("apprise")
-    logger.propagate = False
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     service = apprise.Apprise.instantiate(url, suppress_exceptions=True)
     if service is None:
         raise ValueError("an address that Apprise knows, such as slack://TOKEN_A/TOKEN_B/TOKEN_C")
