@@ -1,0 +1,86 @@
+"""`metricsmith rules test`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+RULES = "groups: [{name: g, rules: [{record: total, expr: sum(x)}, {alert: High, expr: x > 2}]}]"
+TESTS = """\
+rule_files: [rules.yml]
+tests:
+- name: good
+  input_series: [{series: x, values: 1+1x5}]
+  promql_expr_test:
+  - {expr: total, eval_time: 1m, exp_samples: [{labels: total, value: 2}]}
+- name: bad
+  input_series: [{series: x, values: 1+1x5}]
+  alert_rule_test:
+  - {eval_time: 3m, alertname: High}
+  promql_expr_test:
+  - {expr: 'count_over_time(x[2m])', eval_time: 3m, exp_samples: [{value: 3}]}
+"""
+
+
+@pytest.fixture
+def tests(tmp_path: Path) -> Path:
+    (tmp_path / "rules.yml").write_text(RULES)
+    path = tmp_path / "tests.yml"
+    path.write_text(TESTS)
+    return path
+
+
+def test_failures_are_printed_with_their_lines(metricsmith: Run, tests: Path) -> None:
+    ended = metricsmith("rules", "test", str(tests))
+    assert (ended.returncode, ended.stdout) == (1, f"{tests}: FAILED: 2 not as expected, in 2 tests\n")
+    assert ended.stderr.splitlines() == [
+        f"{tests}:10: bad: alerts High at 3m",
+        "  expected",
+        "    nothing",
+        "  got",
+        '    {alertname="High"}',
+        f"{tests}:12: bad: count_over_time(x[2m]) at 3m",
+        "  expected",
+        "    {} 3.0",
+        "  got",
+        "    {} 2.0",
+    ]
+
+
+def test_windows_may_be_closed(metricsmith: Run, tests: Path) -> None:
+    ended = metricsmith("rules", "test", "--closed-windows", str(tests))
+    assert "1 not as expected" in ended.stdout
+
+
+@pytest.mark.parametrize(("pattern", "code"), [("^good$", 0), ("oo", 0), ("b.d", 1), ("none", 0)])
+def test_tests_are_chosen_by_name(metricsmith: Run, tests: Path, pattern: str, code: int) -> None:
+    ended = metricsmith("rules", "test", "--run", pattern, str(tests))
+    assert ended.returncode == code
+    count = "0 tests" if pattern == "none" else "1 test"
+    assert ended.stdout.rstrip().endswith(count)
+
+
+def test_a_wrong_pattern_is_refused(metricsmith: Run, tests: Path) -> None:
+    ended = metricsmith("rules", "test", "--run", "(", str(tests))
+    assert ended.returncode == 2
+    assert "RE2" in ended.stderr
+
+
+def test_differences_line_by_line(metricsmith: Run, tests: Path) -> None:
+    ended = metricsmith("rules", "test", "--diff", str(tests))
+    assert "  -{} 3.0\n  +{} 2.0\n" in ended.stderr
+
+
+def test_json(metricsmith: Run, tests: Path) -> None:
+    ended = metricsmith("rules", "test", "--json", str(tests), f"{tests}.none")
+    assert (ended.returncode, ended.stderr) == (1, "")
+    first, second = json.loads(ended.stdout)["files"]
+    assert (first["file"], first["tests"], len(first["failures"])) == (str(tests), 2, 2)
+    assert first["failures"][1]["line"] == 12
+    assert first["failures"][1]["got"] == ["{} 2.0"]
+    assert second["problems"][0]["message"] == "cannot be read: not a file"
