@@ -11,7 +11,14 @@ from metricsmith.api.body import Bodies
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import bad_parameter, json_response
 from metricsmith.api.params import read_params
-from metricsmith.api.prometheus import ERRORS, GROUP, QUERY_PARAMETER, query_options
+from metricsmith.api.prometheus import (
+    ERRORS,
+    GROUP,
+    QUERY_PARAMETER,
+    query_options,
+    range_times,
+    timeout_seconds,
+)
 from metricsmith.api.queries import Queries
 from metricsmith.api.routes import DURATION, TIME, Operation, Parameter
 from metricsmith.api.schemas import EXPLAIN
@@ -56,14 +63,13 @@ class ExplainApi:
         if any(params.text(name) for name in ("start", "end", "step")):
             if params.text("time"):
                 raise bad_parameter("time", "a range query has start, end and step, and no time")
-            times = params.time_ms("start"), params.time_ms("end"), params.duration_ms("step")
+            times = range_times(params, self._context.limits.max_steps)
         else:
             times = params.time_ms("time", self._context.clock.now_ms()), None, 0
-        timeout_s = params.duration_ms("timeout") / 1000 if params.text("timeout") else None
 
         def answer(progress: Progress, timeout_s: float) -> dict[str, Any]:
             analysis = engine.analyze(query, *times, timeout_s=timeout_s, progress=progress, **options)
             return analysis.to_api()
 
-        data = await self._queries.run(request, "explain", query, answer, timeout_s)
+        data = await self._queries.run(request, "explain", query, answer, timeout_seconds(params))
         return json_response({"status": "success", "data": data})

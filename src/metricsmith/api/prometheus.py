@@ -93,28 +93,8 @@ class QueryApi:
 
     async def _query_range(self, request: Request) -> Response:
         params = await self._params(request)
-        start_ms, end_ms = params.time_ms("start"), params.time_ms("end")
-        if end_ms < start_ms:
-            raise bad_parameter("end", "end timestamp must not be before start time")
-        step_ms = params.duration_ms("step")
-        if step_ms <= 0:
-            raise bad_parameter(
-                "step",
-                "zero or negative query resolution step widths are not accepted. Try a positive integer",
-            )
-        if (end_ms - start_ms) // step_ms > self._context.limits.max_steps:
-            raise bad_data(
-                f"exceeded maximum resolution of {self._context.limits.max_steps:,} points per timeseries. "
-                "Try decreasing the query resolution (?step=XX)"
-            )
-        evaluate = partial(
-            self._context.engine.range,
-            params.text("query"),
-            start_ms,
-            end_ms,
-            step_ms,
-            **query_options(params),
-        )
+        times = range_times(params, self._context.limits.max_steps)
+        evaluate = partial(self._context.engine.range, params.text("query"), *times, **query_options(params))
         return await self._answer(request, "range", params, evaluate)
 
     async def _params(self, request: Request) -> Params:
@@ -134,8 +114,35 @@ class QueryApi:
             took = _stats(progress, began - arrived, clock.monotonic() - began) if wants_stats else None
             return query_answer(result, took, progress.check)
 
-        timeout_s = params.duration_ms("timeout") / 1000 if params.text("timeout") else None
-        return JsonChunks(await self._queries.run(request, kind, params.text("query"), answer, timeout_s))
+        text, timeout_s = params.text("query"), timeout_seconds(params)
+        return JsonChunks(await self._queries.run(request, kind, text, answer, timeout_s))
+
+
+def range_times(params: Params, max_steps: int) -> tuple[int, int, int]:
+    """Return start, end and step of a range query, in milliseconds.
+
+    Raises:
+        ApiError: they are none, or too many steps.
+    """
+    start_ms, end_ms = params.time_ms("start"), params.time_ms("end")
+    if end_ms < start_ms:
+        raise bad_parameter("end", "end timestamp must not be before start time")
+    step_ms = params.duration_ms("step")
+    if step_ms <= 0:
+        raise bad_parameter(
+            "step", "zero or negative query resolution step widths are not accepted. Try a positive integer"
+        )
+    if (end_ms - start_ms) // step_ms > max_steps:
+        raise bad_data(
+            f"exceeded maximum resolution of {max_steps:,} points per timeseries. "
+            "Try decreasing the query resolution (?step=XX)"
+        )
+    return start_ms, end_ms, step_ms
+
+
+def timeout_seconds(params: Params) -> float | None:
+    """Return how long a client lets its query take, None where it does not say."""
+    return params.duration_ms("timeout") / 1000 if params.text("timeout") else None
 
 
 def query_options(params: Params) -> dict[str, Any]:
