@@ -1,4 +1,4 @@
-"""What is true of every destination: it is told of alerts, whatever it does first, and nobody sees its secrets."""
+"""What is true of every destination: it is told, whatever it does first, and nobody sees its secrets."""
 
 from __future__ import annotations
 

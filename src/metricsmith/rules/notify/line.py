@@ -115,8 +115,12 @@ class Line:
         await asyncio.gather(task, return_exceptions=True)
 
     async def close(self) -> None:
-        """End for good: what still waits is dropped, and counted."""
+        """End for good."""
         await self.stop()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Drop what still waits. Nothing must be under way."""
         self._drop([(entry, "destination_gone") for entry in self._waiting.take(len(self._waiting))])
         for name in _GAUGES:
             self._telemetry.forget(name, destination=self.label)

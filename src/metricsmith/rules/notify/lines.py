@@ -70,11 +70,13 @@ class Lines:
             renewed = wanted.get(name) or lasting(former)
             if renewed is not None and renewed.settings == former.settings:
                 continue
-            if renewed is None:
-                del self._lines[name]
-                self._call(self._run, line.close)
-            else:
+            if renewed is not None:
                 line.destination = renewed
+            else:
+                del self._lines[name]
+                if self._loop is None:
+                    line.abandon()
+                self._call(self._run, line.close)
             self._call(self._run, former.close)
         for name, destination in wanted.items():
             if name not in self._lines:
