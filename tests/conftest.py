@@ -7,10 +7,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from metricsmith.testing import kafka as real_kafka
 from metricsmith.testing import services
 
 settings.register_profile("test", max_examples=60, deadline=None, derandomize=True, print_blob=True)
@@ -19,10 +21,10 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("METRICSMITH_TEST_PROFILE", "test"))
 
-StartServer = Callable[..., AbstractContextManager[services.Server]]
+Running = TypeVar("Running")
 
 
-def _server(start: StartServer, *args: object) -> Iterator[services.Server]:
+def _server(start: Callable[..., AbstractContextManager[Running]], *args: object) -> Iterator[Running]:
     try:
         context = start(*args)
         server = context.__enter__()
@@ -62,10 +64,34 @@ def alertmanager(tmp_path: Path) -> Iterator[services.Server]:
 
 
 @pytest.fixture(scope="session")
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real_kafka.Cluster]:
+    """A real Kafka of one broker with every kind of listener; name topics and groups after your test."""
+    yield from _server(real_kafka.cluster, tmp_path_factory.mktemp("kafka"), 1, real_kafka.ALL)
+
+
+@pytest.fixture(scope="module")
+def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real_kafka.Cluster]:
+    """A real Kafka of three brokers, to be killed and restarted; leave all three running."""
+    yield from _server(real_kafka.cluster, tmp_path_factory.mktemp("kafka-cluster"), 3)
+
+
+@pytest.fixture
+def start_alertmanager(tmp_path: Path) -> StartServer:
+    """Start a real Alertmanager, on the same port with the same data each time."""
+    port, folder = services.free_port(), tmp_path / "alertmanager"
+    _program("prometheus-alertmanager")
+    return lambda: services.alertmanager(folder, port=port)
+
+
+@pytest.fixture(scope="session")
 def promtool() -> Path:
     """The path of Prometheus' own promtool."""
+    return _program("promtool")
+
+
+def _program(name: str) -> Path:
     try:
-        return services.program("promtool")
+        return services.program(name)
     except services.ServiceMissing as missing:
         if os.environ.get("CI"):
             pytest.fail(str(missing))
