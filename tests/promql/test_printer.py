@@ -42,9 +42,10 @@ def test_the_text_of_a_query_is_the_query_again(data: st.DataObject, queries: Se
         ("x offset 5400 @ -1.5", "x @ -1.500 offset 1h30m"),
         ("x[5m] @ START()", "x[5m] @ start()"),
         ("x[1d:] offset -0.5", "x[1d:] offset -500ms"),
+        ("x > 90m - -1d", "x > 1h30m - -1d"),
         ("x[0.0001]", "x[0.0001]"),
-        ("x[MAX(step(), 2*1m)]", "x[max_of(step(), 2 * 60)]"),
-        ("x offset -(5m+range())", "x offset -(300 + range())"),
+        ("x[MAX(step(), 2*1m)]", "x[max_of(step(), 2 * 1m)]"),
+        ("x offset -(5m+range())", "x offset -(5m + range())"),
         (
             "0x10 + 1_000 + 1e20 + 1e-7 + inf - nan",
             "16 + 1000 + 100000000000000000000 + 0.0000001 + Inf - NaN",

@@ -39,10 +39,11 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class NumberLiteral:
-    """A number or a duration literal (then `value` is in seconds)."""
+    """A number or a duration literal (then `value` is in seconds): the same, but for how they are printed."""
 
     value: float
     span: Span = field(compare=False)
+    is_duration: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,7 @@ def negated(number: NumberLiteral, start: int) -> NumberLiteral:
     """Return the literal with its sign turned, from the position of the sign on."""
     # Literals hold the one NaN object, so that equal trees compare equal.
     value = number.value if math.isnan(number.value) else -number.value
-    return NumberLiteral(value, Span(start, number.span.end))
+    return NumberLiteral(value, Span(start, number.span.end), number.is_duration)
 
 
 def _arithmetic(tokens: Tokens, lowest: int, context: str) -> Expr:

@@ -63,7 +63,7 @@ def format_expr(expr: Expr) -> str:
 def _parts(node: Expr) -> _Parts:
     match node:
         case NumberLiteral():
-            return [_number(node.value)]
+            return _duration(node) if node.is_duration else [_number(node.value)]
         case StringLiteral():
             return [_quoted(node.value)]
         case VectorSelector():

@@ -93,7 +93,7 @@ class Tokens:
         except LiteralError as error:
             self.fail(str(error), token.start)
         self.advance()
-        return NumberLiteral(value, Span(token.start, token.end))
+        return NumberLiteral(value, Span(token.start, token.end), token.kind == lexer.DURATION)
 
     def string(self, context: str) -> str:
         """Return the value of the string token that must stand here, and go on."""
