@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from metricsmith.contracts import Selectable
+from metricsmith.errors import QueryCancelled
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
 from metricsmith.model.labels import NAME_LABEL
@@ -96,6 +97,9 @@ class Backfill:
 
         It must be readable before the next piece is asked for. Rules that read
         what their group records get one round at a time.
+
+        Raises:
+            QueryCancelled: the agent stops.
         """
         began, time_ms = self._clock.monotonic(), first_ms
         batches: list[Batch] = []
@@ -116,6 +120,9 @@ class Backfill:
     def _round(self, time_ms: int) -> tuple[Batch | None, list[str]]:
         self._past.time_ms = time_ms - self._group.query_offset_ms
         done = self._running.evaluate(time_ms)
+        for _, error in done.failures:
+            if isinstance(error, QueryCancelled):  # the agent stops
+                raise error
         return done.batch, [f"{rule.work.rule.name}: {error}" for rule, error in done.failures]
 
 

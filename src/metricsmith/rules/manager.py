@@ -14,7 +14,6 @@ from metricsmith.contracts import Emit, Selectable, State
 from metricsmith.errors import JournalError, StoreError, TemplateError
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
-from metricsmith.model.labels import decode_labels
 from metricsmith.model.rules import GroupView
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
@@ -24,7 +23,8 @@ from metricsmith.rules.commit import NoOutbox, RoundKeeper
 from metricsmith.rules.loop import GroupLoop
 from metricsmith.rules.model import Engine, Group, NoData, Outbox
 from metricsmith.rules.round import RunningGroup
-from metricsmith.rules.templates import Expander, Sample, Surroundings
+from metricsmith.rules.template_query import template_query
+from metricsmith.rules.templates import Expander, Surroundings
 
 log = logging.getLogger(__name__)
 
@@ -134,7 +134,8 @@ class RuleManager:
     ) -> list[RunningGroup]:
         """Return groups with the alerts that their rules had, in this process or before a restart."""
         around, made = self._around, []
-        seen_by_texts = Surroundings(self._query, options.external_labels, options.external_url)
+        query = template_query(around.engine)
+        seen_by_texts = Surroundings(query, options.external_labels, options.external_url)
         expand = Expander(seen_by_texts, self._text_failed)
         for group in groups:
             running = RunningGroup(
@@ -155,11 +156,6 @@ class RuleManager:
             self._restore(running, had)
             made.append(running)
         return made
-
-    def _query(self, expr: str, time_ms: int) -> list[Sample]:
-        answer = self._around.engine.instant(expr, time_ms)
-        pairs = zip(answer.keys, answer.values.tolist(), strict=True)
-        return [Sample(decode_labels(key), value) for key, value in pairs]
 
     def _text_failed(self, error: TemplateError) -> None:
         name, message = "metricsmith_rule_template_failures_total", f"a text of an alert fails: {error}"

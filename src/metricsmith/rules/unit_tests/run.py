@@ -15,13 +15,14 @@ from metricsmith.errors import QueryError
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.duration import format_duration
-from metricsmith.model.labels import decode_labels, encode_labels
+from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.yaml_lines import Path
 from metricsmith.rules.alerting import Alerting
 from metricsmith.rules.model import Alert, AlertState, NoData
 from metricsmith.rules.round import RunningGroup, RunningRule
-from metricsmith.rules.templates import Expander, Sample, Surroundings
+from metricsmith.rules.template_query import template_query
+from metricsmith.rules.templates import Expander, Surroundings
 from metricsmith.rules.unit_tests.bench import Bench, MakeBench
 from metricsmith.rules.unit_tests.compare import Differs, compare_alerts, compare_samples
 from metricsmith.rules.unit_tests.files import TestFile
@@ -74,7 +75,8 @@ class _Test:
         self._file, self._config, self._path, self._bench = file, config, path, bench
         self._step_ms = file.config.evaluation_interval
         self._series = SeriesTable()
-        expand = Expander(Surroundings(self._query, config.external_labels, config.external_url))
+        query = template_query(bench.engine)
+        expand = Expander(Surroundings(query, config.external_labels, config.external_url))
         self._groups = [
             RunningGroup(group, bench.engine, bench.store, self._series, SystemClock(), expand, no_data)
             for group in file.groups
@@ -180,11 +182,6 @@ class _Test:
         difference = compare_samples(wanted, got, fuzzy=self._file.config.fuzzy_compare)
         if difference is not None:
             yield self._failure(path, what, difference)
-
-    def _query(self, expr: str, time_ms: int) -> list[Sample]:
-        answer = self._bench.engine.instant(expr, time_ms)
-        pairs = zip(answer.keys, answer.values.tolist(), strict=True)
-        return [Sample(decode_labels(key), value) for key, value in pairs]
 
     def _failure(self, path: Path, what: str, difference: Differs | None = None) -> Failure:
         line = self._file.origins.line((*self._path, *path))

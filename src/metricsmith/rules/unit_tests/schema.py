@@ -64,7 +64,7 @@ class SampleConfig(_Config):
 
     labels: Annotated[str, Field(max_length=100_000)] = Field("", description='Such as `up{job="a"}`.')
     value: Annotated[float, BeforeValidator(_number)] = Field(0.0, description="Its value.")
-    histogram: Annotated[None, BeforeValidator(_no_histogram)] = Field(None, description="Not supported.")
+    histogram: Annotated[str, BeforeValidator(_no_histogram)] = Field("", description="Not supported.")
 
 
 class ExpressionTestConfig(_Config):
