@@ -149,7 +149,7 @@ class RuleSettings(PartConfig):
     interval: DurationMs = Field(
         MINUTE_MS, ge=100, le=DAY_MS, description="How often groups that set no interval are evaluated."
     )
-    concurrency: int = Field(4, ge=1, le=64, description="Groups that are evaluated at once.")
+    concurrency: int = Field(2, ge=1, le=64, description="Groups that are evaluated at once.")
     no_data: Literal["keep", "fire", "resolve"] = Field(
         "keep",
         description="What happens to an alert whose series have no samples any more, where its rule does"
