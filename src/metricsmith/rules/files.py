@@ -67,8 +67,8 @@ def read_rule_text(text: str, name: str, engine: Engine, default_interval_ms: in
     reader = _Reader(document, text, name, engine, default_interval_ms)
     groups = tuple(reader.groups(document.data))
     problems = sorted(reader.problems, key=lambda problem: problem.line)
-    notes = () if not groups else tuple(remarks(groups, engine))
-    return RuleFile(name, groups, tuple(problems), notes)
+    notes = sorted([*reader.notes, *remarks(groups, engine)], key=lambda note: note.line)
+    return RuleFile(name, groups, tuple(problems), tuple(notes))
 
 
 class _Reader:
@@ -77,6 +77,7 @@ class _Reader:
     ) -> None:
         self.origins = document.origins
         self.problems = list(document.problems)
+        self.notes: list[Problem] = []
         self._lines = text.splitlines()
         self._name = name
         self._engine = engine
@@ -146,6 +147,7 @@ class _Reader:
         if kind not in ("record", "alert"):
             for rule in rules:
                 self._check_expr(rule.expr, path)
+        self.notes += [self.origins.problem((*path, kind), text) for text in KINDS[kind].remarks(config)]
         return () if len(self.problems) > before else rules
 
     def _kind(self, item: Any, path: Path) -> str | None:

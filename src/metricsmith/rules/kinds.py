@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from metricsmith.contracts import PartConfig
+from metricsmith.rules.anomaly import AnomalyConfig, anomaly_remarks, expand_anomaly
 from metricsmith.rules.model import AlertingRule, Origin, RecordingRule, Rule
 from metricsmith.rules.schema import AlertConfig, RecordConfig
+from metricsmith.rules.slo import SloConfig, expand_slo, slo_remarks
 
 Expand: TypeAlias = Callable[[Any, Origin, int], tuple[Rule, ...]]
 """Return the rules that a typed config stands for; every one has the given origin.
@@ -20,10 +22,11 @@ what is wrong with the fields together.
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How rules with a certain key are read."""
+    """How rules with a certain key are read; `remarks` are what the author of one should know."""
 
     config: type[PartConfig]
     expand: Expand
+    remarks: Callable[[Any], Iterable[str]] = lambda config: ()
 
 
 def _record(config: RecordConfig, origin: Origin, interval_ms: int) -> tuple[Rule, ...]:
@@ -47,5 +50,7 @@ def _alert(config: AlertConfig, origin: Origin, interval_ms: int) -> tuple[Rule,
 KINDS: dict[str, Kind] = {
     "record": Kind(RecordConfig, _record),
     "alert": Kind(AlertConfig, _alert),
+    "anomaly": Kind(AnomalyConfig, expand_anomaly, anomaly_remarks),
+    "slo": Kind(SloConfig, expand_slo, slo_remarks),
 }
 """By the key that a rule of the kind has."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from metricsmith.errors import Problem
+from metricsmith.rules.bands import RECURSIVE
 from metricsmith.rules.model import AlertingRule, Engine, Group, RecordingRule, Rule
 
 
@@ -44,7 +45,8 @@ def _duplicates(group: Group) -> Iterator[Problem]:
 
 def _recursive(group: Group, engine: Engine) -> Iterator[Problem]:
     recording = [rule for rule in group.rules if isinstance(rule, RecordingRule)]
-    reads: dict[str, set[str]] = {rule.name: set() for rule in recording}
+    reads: dict[str, set[str]] = {rule.name: set() for rule in recording if not rule.name.endswith(RECURSIVE)}
+    recording = [rule for rule in recording if rule.name in reads]
     for rule in recording:
         reads[rule.name] |= engine.reads(rule.expr) & reads.keys()
     circles = _circles(reads)
