@@ -66,11 +66,11 @@ def alertmanager(tmp_path: Path) -> Iterator[services.Server]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests of Kafka pass over sockets that kafka-python leaves to the garbage collector (docs/decisions/0004)."""
-    for item in items:
-        if KAFKA_FIXTURES & set(getattr(item, "fixturenames", ())):
+    """Let tests of Kafka pass over sockets that its client leaves open (docs/decisions/0004-kafka-client.md)."""
+    for item in (item for item in items if isinstance(item, pytest.Function)):
+        if KAFKA_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))
-            item.add_marker(pytest.mark.usefixtures("collect_sockets"))
+            item.fixturenames.insert(0, "collect_sockets")
 
 
 @pytest.fixture
