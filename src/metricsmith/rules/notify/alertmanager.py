@@ -10,14 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import quote
 
-import orjson
-
 from metricsmith.errors import Rejected
 from metricsmith.model.labels import encode_labels
 from metricsmith.rules.alerting import RESOLVED_KEPT_MS
 from metricsmith.rules.model import Notification
 from metricsmith.rules.notify.destination import shown_address
-from metricsmith.rules.notify.entries import Entry, digest
+from metricsmith.rules.notify.entries import Entry, digest, payload_of
 from metricsmith.rules.notify.post import Poster
 from metricsmith.rules.notify.settings import AlertmanagerConfig
 from metricsmith.rules.notify.texts import time_text
@@ -57,7 +55,7 @@ class Alertmanager:
             }
             until_ms = told.ends_at_ms + (RESOLVED_KEPT_MS if told.resolved else 0)
             slot = digest(encode_labels(labels))
-            yield Entry(self.name, slot, told.sent_at_ms, until_ms, 1, orjson.dumps(alert))
+            yield Entry(self.name, slot, told.sent_at_ms, until_ms, 1, payload_of(alert))
 
     async def send(self, payloads: Sequence[bytes], idempotency_key: str) -> None:
         """Post alerts. Of a batch that is refused, those that are guilty are found by halving it."""

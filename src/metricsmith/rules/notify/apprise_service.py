@@ -15,7 +15,7 @@ from metricsmith.model.labels import format_labels
 from metricsmith.model.settings_types import reveal
 from metricsmith.rules.model import Notification
 from metricsmith.rules.notify.apprise_urls import apprise_service
-from metricsmith.rules.notify.entries import Entry, digest
+from metricsmith.rules.notify.entries import Entry, digest, payload_of
 from metricsmith.rules.notify.grouping import grouped
 from metricsmith.rules.notify.settings import DAY_MS, NotifySettings
 from metricsmith.rules.notify.texts import message, number, time_text
@@ -49,7 +49,7 @@ class AppriseService:
         for resolved in (True, False) if self._settings.send_resolved else (False,):
             told = [n for n in notifications if n.resolved == resolved]
             for group in grouped(told, self._settings.group_by):
-                payload = orjson.dumps(text_fields(group))
+                payload = payload_of(text_fields(group))
                 at_ms = max(n.sent_at_ms for n in group)
                 yield Entry(self.name, digest(payload), at_ms, at_ms + DAY_MS, len(group), payload)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import orjson
 from pydantic import SecretStr
 
 from metricsmith.errors import RetryLater
@@ -13,7 +12,7 @@ from metricsmith.model.settings_types import reveal
 from metricsmith.net.settings import Access
 from metricsmith.rules.model import Notification
 from metricsmith.rules.notify.destination import shown_address
-from metricsmith.rules.notify.entries import Entry, digest
+from metricsmith.rules.notify.entries import Entry, digest, payload_of
 from metricsmith.rules.notify.grouping import grouped
 from metricsmith.rules.notify.post import Poster
 from metricsmith.rules.notify.settings import DAY_MS, NotifySettings
@@ -43,7 +42,7 @@ class Webhook:
         """Return an entry for each group of alerts: it is one request, the same at each attempt."""
         told = [n for n in notifications if not n.resolved or self._settings.send_resolved]
         for group in grouped(told, self._settings.group_by):
-            payload = orjson.dumps({"alerts": [alert_fields(n) for n in group]})
+            payload = payload_of({"alerts": [alert_fields(n) for n in group]})
             at_ms = max(n.sent_at_ms for n in group)
             yield Entry(self.name, digest(payload), at_ms, at_ms + DAY_MS, len(group), payload)
 
