@@ -12,6 +12,9 @@ from metricsmith.packs import pack_names, rule_file
 from metricsmith.promql.memory import MemorySeries
 from metricsmith.rules.files import read_rule_file
 from metricsmith.rules.model import Group, RecordingRule
+from metricsmith.rules.unit_tests.files import read_test_file
+from metricsmith.rules.unit_tests.run import run_tests
+from metricsmith.runtime.rule_bench import RuleBench
 from metricsmith.runtime.rule_engine import RuleEngine
 
 MINUTE_MS = 60_000
@@ -30,6 +33,17 @@ def test_both_files_load_here_and_in_promtool(name: str, promtool: Path) -> None
     command = [promtool, "check", "rules", rule_file("pipeline", name)]
     said = subprocess.run(command, capture_output=True, text=True, check=True)
     assert f"SUCCESS: {count} rules found" in said.stdout
+
+
+def test_each_alert_fires_and_does_not_as_its_tests_say(promtool: Path) -> None:
+    file = rule_file("pipeline").parent / "tests" / "rules.yml"
+    read = read_test_file(str(file), RuleEngine())
+    tests = dict(run_tests(read, RuleBench))
+    assert [failure for failures in tests.values() for failure in failures] == []
+    named = {a.alertname for test in read.config.tests for a in test.alert_rule_test if a.exp_alerts}
+    assert named == {rule.name for rule in groups("rules.yml")[1].rules}
+    said = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr
 
 
 def test_every_published_alert_has_its_corrected_one() -> None:
