@@ -62,7 +62,7 @@ class Overlay:
         if known is not None and (limit is None or known[1] <= limit):
             return known[0]
         found = self._store.select(matchers, start_ms, end_ms, limit)
-        samples = _samples(found)
+        samples = found.sample_count()
         if self._remembered + samples <= MAX_REMEMBERED:
             self._remembered += samples
             self._read[matchers, start_ms, end_ms] = found, samples
@@ -73,11 +73,6 @@ class Overlay:
         candidates = self._by_name.get(names[0], {}) if names else self._values
         rest = [m for m in matchers if m.name != NAME_LABEL or m.op is not MatchOp.EQ or m.value != names[0]]
         return [key for key in candidates if _matches(key, rest)] if rest else list(candidates)
-
-
-def _samples(found: Selection) -> int:
-    ragged = 0 if found.ragged is None else len(found.ragged.times)
-    return ragged + sum(group.values.size for group in found.matrices)
 
 
 def _matches(key: bytes, matchers: Sequence[Matcher]) -> bool:
