@@ -1,0 +1,63 @@
+"""Rows of samples copied from one flat array into another, each row as a whole.
+
+An index for each sample would be several times as much memory as the samples. Rows of one length are a
+view of an array instead, from which whole rows are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from metricsmith.model.arrays import I64
+from metricsmith.store.ragged import flat_positions
+
+Samples: TypeAlias = np.ndarray[tuple[int], np.dtype[Any]]
+
+FEW_ROWS = 8
+"""With fewer rows of each length than this, they are copied sample by sample."""
+
+
+def copy_rows(copies: Sequence[tuple[Samples, Samples]], begin: I64, to: I64, lengths: I64) -> None:
+    """Copy `source[begin[i]:begin[i] + lengths[i]]` to `target[to[i]:]` for all i, of each (source, target).
+
+    Shapes:
+        begin, to, lengths: (R,)
+    """
+    for rows, width in _of_one_length(lengths):
+        if width is None:
+            here, there = flat_positions(begin[rows], lengths[rows]), flat_positions(to[rows], lengths[rows])
+            for source, target in copies:
+                target[there] = source[here]
+            continue
+        for source, target in copies:
+            views = sliding_window_view(target, width, writeable=True)
+            views[to[rows]] = sliding_window_view(source, width)[_places(begin[rows], width)]
+
+
+def _of_one_length(lengths: I64) -> Iterator[tuple[slice | I64, int | None]]:
+    """Yield rows that are of one length, and that length; None where there are too few of each."""
+    if not len(lengths):
+        return
+    if (lengths == lengths[0]).all():
+        if lengths[0]:
+            yield slice(None), int(lengths[0])
+        return
+    order = np.argsort(lengths, kind="stable")
+    cuts = np.flatnonzero(np.diff(lengths[order], prepend=-1, append=-1))
+    if FEW_ROWS * (len(cuts) - 1) > len(lengths):
+        yield slice(None), None
+        return
+    for lo, hi in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+        if width := int(lengths[order[lo]]):
+            yield order[lo:hi], width
+
+
+def _places(begin: I64, width: int) -> I64 | slice:
+    """Return where rows begin, as a slice where each begins at the end of the one before."""
+    if bool((begin[1:] - begin[:-1] == width).all()):
+        return slice(int(begin[0]), int(begin[-1]) + 1, width)
+    return begin
