@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from metricsmith.model.sample_groups import as_ragged, concatenate
 from metricsmith.model.selection import RaggedGroup
 from metricsmith.promql.ragged_windows import Coverage
-from metricsmith.promql.sample_groups import as_ragged, concatenate
 from metricsmith.promql.series_labels import label_order
 from metricsmith.promql.values import RangeVector
 

@@ -14,9 +14,9 @@ from typing import TypeVar
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.model.sample_groups import gather_small
 from metricsmith.model.selection import MatrixGroup, RaggedGroup
 from metricsmith.promql.ragged_windows import Coverage
-from metricsmith.promql.sample_groups import gather_small
 from metricsmith.promql.values import Grid, RangeVector
 
 Step = TypeVar("Step", F64, I64)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from metricsmith.model.matchers import Matcher
+from metricsmith.model.sample_groups import as_ragged, concatenate
 from metricsmith.model.selection import MatrixGroup, Selection
 from metricsmith.promql import Engine
 from metricsmith.promql.memory import STALE, MemorySeries
-from metricsmith.promql.sample_groups import as_ragged, concatenate
 
 INTERVAL_MS = 15_000
 QUERIES = [

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metricsmith.model.sample_groups import gather_small, without_markers
 from metricsmith.model.selection import MatrixGroup, RaggedGroup
 from metricsmith.promql import windows
-from metricsmith.promql.sample_groups import gather_small, without_markers
 from metricsmith.promql.values import Grid, RangeVector
 from metricsmith.promql.windows import bounds, pieces
 
