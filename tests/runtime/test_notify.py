@@ -45,6 +45,12 @@ def test_alerts_outlast_kills_of_both(agent_program: Make, start_alertmanager: A
         assert after["startsAt"] == first["startsAt"]
         agent.push({"depth": 1}, service="a")
         eventually(lambda: not alerts(server))
+    url = f"{server.url}/api/v2/alerts"
+    assert agent.get("/api/v1/alertmanagers")["data"]["activeAlertmanagers"] == [{"url": url}]
+    told = agent.get("/api/v1/alerts/destinations")["data"]
+    (destination,) = told["destinations"]
+    assert (destination["name"], destination["address"]) == ("alertmanager-0", url)
+    assert destination["toldAlerts"] >= 3 and told["refused"] == []
     assert agent.own("metricsmith_notifications_sent_total") >= 3
     assert agent.stop() == 0
     assert "Traceback" not in agent.log.text()

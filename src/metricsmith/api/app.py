@@ -25,6 +25,7 @@ from metricsmith.api.expressions import ExpressionApi
 from metricsmith.api.federate import FederateApi
 from metricsmith.api.ingest import IngestApi
 from metricsmith.api.messages import MessagesApi
+from metricsmith.api.notifications import NotificationsApi
 from metricsmith.api.openapi import OpenApi
 from metricsmith.api.prometheus import QueryApi
 from metricsmith.api.queries import Queries
@@ -63,6 +64,7 @@ def create_app(context: ApiContext) -> Starlette:
         *FederateApi(context, queries, bodies).operations(),
         *TargetsApi(context, queries, about, bodies).operations(),
         *RulesApi(context, about, bodies).operations(),
+        *NotificationsApi(context, about).operations(),
         *BackfillApi(context, bodies).operations(),
         *ServerInfoApi(context, about, bodies).operations(),
         *MessagesApi(context, workers, bodies).operations(),

@@ -14,6 +14,8 @@ from metricsmith.model.targets import PoolStatus
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.promql.engine import Engine
 from metricsmith.rules.backfill import BackfillAnswer, BackfillRequest
+from metricsmith.rules.notify.line import DestinationStatus
+from metricsmith.rules.notify.refused import Refused
 
 DAY_MS = 86_400_000
 
@@ -98,6 +100,7 @@ class ApiContext:
     `metrics_page` is asked at each request, so that a reload changes it.
     `journal_bytes` returns what the journal takes on disk beside the store, `pools`
     the targets of each source that scrapes, `rule_groups` the rules with their alerts,
+    `destinations` who is told of alerts, `refused` what they refused,
     `settings` the configuration as plain data without secrets.
     """
 
@@ -115,5 +118,7 @@ class ApiContext:
     pools: Callable[[], Sequence[PoolStatus]] = tuple
     rule_groups: Callable[[], Sequence[GroupView]] = tuple
     backfill: Callable[[BackfillRequest], Awaitable[BackfillAnswer]] = _no_backfill
+    destinations: Callable[[], Sequence[DestinationStatus]] = tuple
+    refused: Callable[[], Sequence[Refused]] = tuple
     settings: Callable[[], Mapping[str, Any]] = dict
     limits: ApiLimits = field(default_factory=ApiLimits)

@@ -17,7 +17,7 @@ from metricsmith.api.errors import bad_data, bad_parameter, json_response
 from metricsmith.api.params import Params, quoted, read_params
 from metricsmith.api.prometheus import GROUP
 from metricsmith.api.routes import NUMBER, Operation, Parameter
-from metricsmith.api.schemas import ALERTMANAGERS, ALERTS, RULES
+from metricsmith.api.schemas import ALERTS, RULES
 from metricsmith.api.selectors import read_selectors
 from metricsmith.api.times import NEVER, rfc3339
 from metricsmith.api.workers import Workers
@@ -70,15 +70,6 @@ class RulesApi:
                 answer=ALERTS,
                 always=True,
             ),
-            Operation(
-                "/api/v1/alertmanagers",
-                ("GET",),
-                self._alertmanagers,
-                "Where alerts are sent; nowhere yet.",
-                GROUP,
-                answer=ALERTMANAGERS,
-                always=True,
-            ),
         ]
 
     async def _rules(self, request: Request) -> Response:
@@ -114,9 +105,6 @@ class RulesApi:
             for rule in group.rules:
                 if rule.alerting is not None:
                     yield from map(_alert, rule.alerting.alerts)
-
-    async def _alertmanagers(self, request: Request) -> Response:
-        return _success({"activeAlertmanagers": [], "droppedAlertmanagers": []})
 
 
 def _chosen(groups: Sequence[GroupView], params: Params) -> list[GroupView]:

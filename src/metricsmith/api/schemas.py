@@ -180,8 +180,27 @@ BACKFILL = prometheus(
     )
 )
 ALERTS = prometheus(record(alerts=listing(_ALERT)))
+_ALERTMANAGER = record(url=STRING)
 ALERTMANAGERS = prometheus(
-    record(activeAlertmanagers={"type": "array"}, droppedAlertmanagers={"type": "array"})
+    record(activeAlertmanagers=listing(_ALERTMANAGER), droppedAlertmanagers=listing(_ALERTMANAGER))
+)
+DESTINATIONS = prometheus(
+    record(
+        destinations=listing(
+            record(
+                name=STRING,
+                kind=STRING,
+                address=STRING,
+                waiting=COUNT,
+                waitingBytes=COUNT,
+                waitingSince=OPTIONAL_TEXT,
+                toldAlerts=COUNT,
+                lastSuccess=OPTIONAL_TEXT,
+                lastError=STRING,
+            )
+        ),
+        refused=listing(record(destination=STRING, at=STRING, reason=STRING, sent={})),
+    )
 )
 TARGETS = prometheus(
     record(

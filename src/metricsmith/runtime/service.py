@@ -139,6 +139,8 @@ class Service:
             journal_bytes=agent.journal.size_bytes,
             pools=agent.sources.targets,
             rule_groups=agent.rules.groups,
+            destinations=agent.notifier.status,
+            refused=agent.notifier.refused,
             backfill=agent.rules.backfill.run,
             settings=lambda: shown(agent.configuration),
             limits=make_limits(settings),

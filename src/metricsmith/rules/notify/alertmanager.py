@@ -14,7 +14,6 @@ from metricsmith.errors import Rejected
 from metricsmith.model.labels import encode_labels
 from metricsmith.rules.alerting import RESOLVED_KEPT_MS
 from metricsmith.rules.model import Notification
-from metricsmith.rules.notify.destination import shown_address
 from metricsmith.rules.notify.entries import Entry, digest, payload_of
 from metricsmith.rules.notify.post import Poster
 from metricsmith.rules.notify.settings import AlertmanagerConfig
@@ -37,7 +36,7 @@ class Alertmanager:
     ) -> None:
         self._url = f"{url.rstrip('/')}{config.path_prefix.rstrip('/')}/api/v2/alerts"
         self.name = f"{self.kind}-{digest(self._url)}"
-        self.address = shown_address(url)
+        self.address = self._url  # it has no user in it, and no query
         self.settings = (config, dict(external_labels), external_url)
         self._external_labels, self._external_url = external_labels, external_url.rstrip("/")
         self._poster = Poster(config, config.timeout / 1000)

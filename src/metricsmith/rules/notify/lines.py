@@ -44,6 +44,10 @@ class Lines:
         """Return the line to a destination, if it is open."""
         return self._lines.get(name)
 
+    def label(self, name: str) -> str:
+        """Return what people know a destination by: its kind and a number."""
+        return self._labels.get(name, name)
+
     def open(self, destination: Destination) -> Line:
         """Return a new line to a destination, with what has waited for it."""
         name = destination.name

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pydantic import SecretStr
 
@@ -128,7 +129,9 @@ class Notifier:
 
     def refused(self) -> list[Refused]:
         """Return what destinations refused for good, the last hundred of each. Called from any thread."""
-        return self._book.all_refused()
+        with self._lock:
+            found = self._book.all_refused()
+            return [replace(one, destination=self._lines.label(one.destination)) for one in found]
 
     def _concerned(self, notifications: Sequence[Notification]) -> list[tuple[Line, Sequence[Notification]]]:
         """Return lines, each with those notifications that concern its destination."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from metricsmith.contracts import PartConfig
 from metricsmith.model.settings_types import DurationMs
@@ -68,6 +68,14 @@ class AlertmanagerConfig(Access):
         "", pattern=r"^(/.*)?$", max_length=1000, description="Put before `/api/v2/alerts`."
     )
     timeout: DurationMs = Field(10_000, ge=100, le=600_000, description="Longest time of a request.")
+
+    @field_validator("url", "urls")
+    @classmethod
+    def _only_a_place(cls, value: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for url in (value,) if isinstance(value, str) else value or ():
+            if "?" in url or "#" in url:
+                raise ValueError("a URL without a query, such as http://127.0.0.1:9093")
+        return value
 
     @model_validator(mode="after")
     def _some(self) -> AlertmanagerConfig:
