@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from metricsmith.testing.programs import AgentProgram
+from metricsmith.testing.programs import AgentProgram, eventually
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 CONFIG = """
@@ -67,6 +67,25 @@ def test_recorded_series_get_a_history(agent: AgentProgram, metricsmith: Run, tm
     assert again.stdout == ended.stdout
     assert agent.samples("doubled") == doubled
     assert agent.query('ALERTS{alertname="High"}', end_ms / 1000) == []
+
+
+def test_what_was_recorded_live_stays_as_it_is(metricsmith: Run, tmp_path: Path) -> None:
+    rules = "groups: [{name: live, interval: 1s, rules: [{record: seen, expr: sum(x)}]}]"
+    (tmp_path / "live.yml").write_text(rules)
+    (tmp_path / "copy.yml").write_text(f"# elsewhere\n{rules}")
+    agent = AgentProgram(tmp_path, CONFIG + "rules: {{files: [live.yml]}}\n")
+    agent.start()
+    try:
+        begin_ms = time.time_ns() // 1_000_000
+        assert agent.push({"x": 1.0}).status == 201
+        eventually(lambda: len(agent.samples("seen")) >= 3)
+        before = agent.samples("seen")
+        span = ["--start", _rfc3339(begin_ms), "--end", _rfc3339(before[-1][0])]
+        ended = metricsmith("rules", "backfill", str(tmp_path / "copy.yml"), *span, "--url", agent.url)
+        assert ended.stdout.startswith(f"{len(before)} samples in "), ended
+        assert agent.samples("seen")[: len(before)] == before
+    finally:
+        agent.kill()
 
 
 def test_what_is_not_kept_is_refused(agent: AgentProgram, metricsmith: Run, tmp_path: Path) -> None:

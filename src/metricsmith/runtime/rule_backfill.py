@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from metricsmith.api.times import rfc3339
 from metricsmith.errors import ConfigError, ExecutionError, Problem
 from metricsmith.rules.backfill import Backfill, BackfillAnswer, BackfillRequest
 from metricsmith.rules.files import read_rule_text
 from metricsmith.rules.manager import Equipment
 from metricsmith.rules.model import Group, RecordingRule
+
+log = logging.getLogger(__name__)
 
 REQUEST_S = 3.0
 """A request is answered after about that time, so that who asks can show how far it is, or stop."""
@@ -45,6 +49,8 @@ class RuleBackfill:
 
     async def _run(self, group: Group, request: BackfillRequest) -> BackfillAnswer:
         around = self._around
+        if not request.continued:
+            log.info("backfill of rule group %s, from %s", group.key, rfc3339(request.start_ms))
         backfill = Backfill(group, around.engine, around.store, around.series, around.clock)
         time_ms = backfill.first(request.start_ms)
         if request.continued:
