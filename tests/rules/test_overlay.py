@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.labels import decode_labels, encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.selection import Selection
@@ -74,9 +77,10 @@ def test_overlay_is_the_store_with_the_samples_in_it(
     both = {key: dict(values) for key, values in stored.items()}
     for key, value in written.items():
         both.setdefault(key, {})[time_ms] = STALE if value is None else value
-    found = overlay.select(matchers, start_ms, end_ms)
-    assert samples(found) == samples(series(both).select(matchers, start_ms, end_ms))
-    assert found.keys == sorted(found.keys)
+    for start, end in ((start_ms, end_ms), (0, 7), (start_ms + 1, end_ms), (start_ms, end_ms)):
+        found = overlay.select(matchers, start, end)
+        assert samples(found) == samples(series(both).select(matchers, start, end))
+        assert found.keys == sorted(found.keys)
 
 
 def test_what_is_added_later_wins() -> None:
@@ -85,3 +89,39 @@ def test_what_is_added_later_wins() -> None:
     overlay.add(KEYS[:1], np.array([math.inf]), ended=KEYS[1:2])
     found = overlay.select([Matcher("__name__", MatchOp.EQ, "up")], 0, 9)
     assert samples(found) == {KEYS[0]: [(5, "inf")], KEYS[1]: [(5, "stale")]}
+
+
+class Counted:
+    """A store that counts what is asked of it."""
+
+    def __init__(self, store: MemorySeries) -> None:
+        self.store, self.asked = store, list[tuple[int, int]]()
+
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
+    ) -> Selection:
+        self.asked.append((start_ms, end_ms))
+        return self.store.select(matchers, start_ms, end_ms, limit)
+
+
+def test_a_metric_is_read_once_for_all_ranges_within_the_look_back() -> None:
+    store = Counted(series({KEYS[0]: {600_000: 1.0, 800_000: 2.0}}))
+    overlay = Overlay(store, 800_000)
+    up = [Matcher("__name__", MatchOp.EQ, "up")]
+    for start_ms in (740_001, 500_001, 700_000, 740_001):
+        overlay.select(up, start_ms, 800_000)
+    assert store.asked == [(500_000, 800_000)]
+    assert samples(overlay.select(up, 740_001, 800_000)) == {KEYS[0]: [(800_000, "2.0")]}
+    assert samples(overlay.select(up, 600_001, 700_000)) == {}
+    with pytest.raises(QueryLimitExceeded):
+        overlay.select(up, 500_001, 800_000, limit=1)
+    assert len(overlay.select(up, 740_001, 800_000, limit=1).keys) == 1
+
+
+def test_what_is_too_much_to_remember_is_read_as_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metricsmith.rules.overlay.MAX_WIDE", 1)
+    store = Counted(series({KEYS[0]: {600_000: 1.0, 800_000: 2.0}}))
+    overlay = Overlay(store, 800_000)
+    found = overlay.select([Matcher("__name__", MatchOp.EQ, "up")], 550_000, 800_000)
+    assert found.sample_count() == 2
+    assert store.asked == [(500_000, 800_000), (550_000, 800_000)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from metricsmith.model.arrays import Bool
-from metricsmith.model.selection import MatrixGroup, RaggedGroup
+from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
 
 SMALL_MATRIX_VALUES = 8_192
 MANY_MATRICES = 4
@@ -80,3 +82,49 @@ def _ragged_without_markers(group: RaggedGroup) -> RaggedGroup:
     kept = ~group.stale
     before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
     return RaggedGroup(group.rows, before[group.offsets], group.times[kept], group.values[kept])
+
+
+def within(selection: Selection, start_ms: int, end_ms: int) -> Selection:
+    """Return what a selection has in the closed range [start_ms, end_ms]; series without samples are left out."""
+    matrices = [cut for m in selection.matrices if (cut := _matrix_within(m, start_ms, end_ms)) is not None]
+    ragged = None if selection.ragged is None else _ragged_within(selection.ragged, start_ms, end_ms)
+    kept = np.zeros(len(selection.keys), np.bool_)
+    for group in (*matrices, *((ragged,) if ragged is not None else ())):
+        kept[group.rows] = True
+    if kept.all():
+        return Selection(selection.keys, matrices, ragged)
+    moved = np.cumsum(kept) - 1
+    return Selection(
+        [selection.keys[row] for row in np.flatnonzero(kept).tolist()],
+        [replace(m, rows=moved[m.rows]) for m in matrices],
+        None if ragged is None else replace(ragged, rows=moved[ragged.rows]),
+    )
+
+
+def _matrix_within(group: MatrixGroup, start_ms: int, end_ms: int) -> MatrixGroup | None:
+    first, last = np.searchsorted(group.times, [start_ms, end_ms + 1]).tolist()
+    if first == last:
+        return None
+    if last - first == len(group.times):
+        return group
+    stale = None if group.stale is None else group.stale[first:last]
+    values = np.ascontiguousarray(group.values[:, first:last])
+    return MatrixGroup(group.rows, group.times[first:last], values, stale)
+
+
+def _ragged_within(group: RaggedGroup, start_ms: int, end_ms: int) -> RaggedGroup | None:
+    kept = (group.times >= start_ms) & (group.times <= end_ms)
+    if kept.all():
+        return group
+    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(kept)])
+    offsets = before[group.offsets]
+    filled = np.diff(offsets) > 0
+    if not filled.any():
+        return None
+    return RaggedGroup(
+        group.rows[filled],
+        np.concatenate([offsets[:-1][filled], offsets[-1:]]),
+        group.times[kept],
+        group.values[kept],
+        None if group.stale is None else group.stale[kept],
+    )

@@ -12,14 +12,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from metricsmith.contracts import Selectable
+from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import NAME_LABEL, decode_labels, metric_name
 from metricsmith.model.matchers import Matcher, MatchOp
-from metricsmith.model.sample_groups import gather_small
+from metricsmith.model.sample_groups import gather_small, within
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
 
 MAX_REMEMBERED = 2_000_000
-"""Samples of the store that one round remembers."""
+"""About so many samples of the store does one round remember."""
+MAX_WIDE = 200_000
+"""A selection of more samples is read as it is asked for, and not remembered."""
+WIDE_MS = 300_000
+"""So far back is read at least: instant selectors and most ranges are then cut from one reading."""
 
 
 class Overlay:
@@ -29,7 +34,7 @@ class Overlay:
         self._store, self._time_ms = store, time_ms
         self._values: dict[bytes, float | None] = {}
         self._by_name: defaultdict[str, dict[bytes, None]] = defaultdict(dict)
-        self._read: dict[tuple[tuple[Matcher, ...], int, int], tuple[Selection, int]] = {}
+        self._read: dict[tuple[Matcher, ...], dict[tuple[int, int], Selection]] = {}
         self._remembered = 0
 
     def add(self, keys: Sequence[bytes], values: F64, ended: Sequence[bytes] = ()) -> None:
@@ -59,17 +64,32 @@ class Overlay:
     def _stored(
         self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int, limit: int | None
     ) -> Selection:
-        known = self._read.get((matchers, start_ms, end_ms))
-        if known is not None and (limit is None or known[1] <= limit):
-            return known[0]
-        found = self._store.select(matchers, start_ms, end_ms, limit)
+        known = self._read.setdefault(matchers, {})
+        found = known.get((start_ms, end_ms))
+        if found is None:
+            wider = next((k for k in known if k[0] <= start_ms and end_ms <= k[1]), None)
+            if wider is None:
+                wider = self._read_wide(matchers, start_ms, end_ms)
+            if wider is not None:
+                found = known[start_ms, end_ms] = within(known[wider], start_ms, end_ms)
+        if found is None or (limit is not None and found.sample_count() > limit):
+            return self._store.select(matchers, start_ms, end_ms, limit)
+        return found
+
+    def _read_wide(self, matchers: tuple[Matcher, ...], start_ms: int, end_ms: int) -> tuple[int, int] | None:
+        """Read more than is asked for, remember it, and return its range; None when it is too much."""
+        start_ms = min(start_ms, self._time_ms - WIDE_MS)
+        if self._remembered >= MAX_REMEMBERED:
+            return None
+        try:
+            found = self._store.select(matchers, start_ms, end_ms, MAX_WIDE)
+        except QueryLimitExceeded:
+            return None
         # Each query would do this again: a small matrix per target is slower than all of them in one.
         found = Selection(found.keys, *gather_small(found.matrices, found.ragged, 1))
-        samples = found.sample_count()
-        if self._remembered + samples <= MAX_REMEMBERED:
-            self._remembered += samples
-            self._read[matchers, start_ms, end_ms] = found, samples
-        return found
+        self._remembered += found.sample_count()
+        self._read[matchers][start_ms, end_ms] = found
+        return start_ms, end_ms
 
     def _matching(self, matchers: Sequence[Matcher]) -> list[bytes]:
         names = [m.value for m in matchers if m.name == NAME_LABEL and m.op is MatchOp.EQ]
