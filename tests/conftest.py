@@ -26,15 +26,18 @@ KAFKA_FIXTURES = {"kafka", "kafka_cluster"}
 Running = TypeVar("Running")
 
 
-def _server(start: Callable[..., AbstractContextManager[Running]], *args: object) -> Iterator[Running]:
+def _found(get: Callable[[], Running]) -> Running:
     try:
-        context = start(*args)
-        server = context.__enter__()
+        return get()
     except services.ServiceMissing as missing:
         if os.environ.get("CI"):
             pytest.fail(str(missing))
         pytest.skip(str(missing))
-    yield server
+
+
+def _server(start: Callable[..., AbstractContextManager[Running]], *args: object) -> Iterator[Running]:
+    context = start(*args)
+    yield _found(context.__enter__)
     context.__exit__(None, None, None)
 
 
@@ -66,7 +69,7 @@ def alertmanager(tmp_path: Path) -> Iterator[services.Server]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let tests of Kafka pass over sockets that its client leaves open (docs/decisions/0004-kafka-client.md)."""
+    """Let tests of Kafka pass over sockets that its client leaves open: docs/decisions/0004."""
     for item in (item for item in items if isinstance(item, pytest.Function)):
         if KAFKA_FIXTURES & set(item.fixturenames):
             item.add_marker(pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"))

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Write tools/kafka.lock anew for the Kafka version given: every jar that a broker needs, with its SHA-256.
 # slf4j-simple is not among Kafka's dependencies; without it a broker logs nothing.
+# Not 4.4.0: its kafka-tools-api was never published.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 version=${1:?usage: tools/lock_kafka.sh VERSION}

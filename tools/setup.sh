@@ -150,6 +150,9 @@ setup_kafka() {
         { say "could not fetch Kafka's jars through Maven: tests that need Kafka will be skipped"; return; }
     sed -E 's/^([0-9a-f]+) [^:]+:([^:]+):(.+)$/\1  \2-\3.jar/' tools/kafka.lock | (cd "$SERVICES/kafka/libs" && sha256sum --check --quiet) ||
         { rm -rf "$SERVICES/kafka/libs"; die "Kafka's jars are not those of tools/kafka.lock; they are removed"; }
+    "$VENV/bin/python" -c 'import pathlib, tempfile; from metricsmith.testing import kafka
+with tempfile.TemporaryDirectory() as folder: kafka.archive_classes(pathlib.Path(folder, "kafka"))' ||
+        { say "Kafka does not start here: its tests will fail"; return; }
     printf '%s\n' "$want" > "$SERVICES/.kafka"
 }
 

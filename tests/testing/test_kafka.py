@@ -18,7 +18,6 @@ from kafka.net import KafkaConnectionManager, NetworkSelector
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from metricsmith.testing import kafka as real
-from metricsmith.testing import services
 
 CONNECT_LIMIT_MS, REFUSED_AFTER_MS = 15_000, 500
 
@@ -93,13 +92,9 @@ def test_records_are_read_back_tombstones_too(kafka: real.Cluster) -> None:
     assert read(kafka, "smoke-records", 3) == records
 
 
-def test_kcat_reads_the_same(kafka: real.Cluster) -> None:
-    try:
-        command = real.kcat()
-    except services.ServiceMissing as missing:
-        pytest.skip(str(missing))
+def test_kcat_reads_the_same(kafka: real.Cluster, kcat: list[str]) -> None:
     write(kafka, "smoke-kcat", [(b"k", b"one"), (b"k", b"two")])
-    consume = [*command, "-b", kafka.bootstrap(), "-C", "-e", "-q", "-t", "smoke-kcat"]
+    consume = [*kcat, "-b", kafka.bootstrap(), "-C", "-e", "-q", "-t", "smoke-kcat"]
     assert subprocess.run(consume, check=True, capture_output=True, text=True).stdout == "one\ntwo\n"
 
 
