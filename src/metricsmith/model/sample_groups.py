@@ -85,7 +85,7 @@ def _ragged_without_markers(group: RaggedGroup) -> RaggedGroup:
 
 
 def within(selection: Selection, start_ms: int, end_ms: int) -> Selection:
-    """Return what a selection has in the closed range [start_ms, end_ms]; series without samples are left out."""
+    """Return what a selection has in the closed range [start_ms, end_ms]; series without any are left out."""
     matrices = [cut for m in selection.matrices if (cut := _matrix_within(m, start_ms, end_ms)) is not None]
     ragged = None if selection.ragged is None else _ragged_within(selection.ragged, start_ms, end_ms)
     kept = np.zeros(len(selection.keys), np.bool_)
