@@ -71,7 +71,7 @@ groups:
 """
 GROUPS = ("chain", "alerts", "limited")
 LOOKBACK_MS = 3_000
-SECONDS = 12
+SECONDS = 9
 Samples = dict[bytes, list[tuple[int, float | None]]]
 """Samples in time order, by series; None is a staleness marker."""
 

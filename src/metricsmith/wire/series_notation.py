@@ -61,7 +61,8 @@ def expand(word: str) -> list[float | None]:
     # One addition after the other, as Prometheus does it: 0.1+0.1x2 ends with 0.30000000000000004.
     steps = np.full(count + 1, step)
     steps[0] = value
-    return list(np.add.accumulate(steps).tolist())
+    with np.errstate(all="ignore"):
+        return list(np.add.accumulate(steps).tolist())
 
 
 def _count(text: str) -> int:
