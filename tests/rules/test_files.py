@@ -104,13 +104,19 @@ def test_what_is_expanded_is_read_again_as_the_same_and_by_promtool(tmp_path: Pa
 @pytest.mark.parametrize(
     ("rule", "wanted"),
     [
-        ("{recrd: a, expr: up}", '4: got a rule without one of record, alert, anomaly, slo (did you mean "record"?)'),
+        (
+            "{recrd: a, expr: up}",
+            '4: got a rule without one of record, alert, anomaly, slo (did you mean "record"?)',
+        ),
         ("{record: a, alert: b, expr: up}", "4: got both record and alert, wanted one of them"),
-        ("7", '4: got "7", wanted a rule with one of record, alert'),
+        ("7", '4: got "7", wanted a rule with one of record, alert, anomaly, slo'),
         ("{record: a}", "4: expr: missing, wanted a value"),
         ("{record: a, expr: ''}", '4: expr: got "", wanted text of at least 1 character'),
         ("{record: a, expr: [up]}", "4: expr: got a list, wanted text"),
-        ("{record: a, expr: up, for: 5m}", "4: for: unknown key (only rules with one of alert, anomaly have it)"),
+        (
+            "{record: a, expr: up, for: 5m}",
+            "4: for: unknown key (only rules with one of alert, anomaly have it)",
+        ),
         ("{alert: A, expr: up, fro: 5m}", '4: fro: unknown key (did you mean "for"?)'),
         (
             "{alert: A, expr: up, for: 5}",

@@ -4,55 +4,40 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from metricsmith.config import load_text
 from metricsmith.errors import ConfigError
-from metricsmith.model.labels import encode_labels
-from metricsmith.model.series import SeriesTable
-from metricsmith.promql.memory import GrowingSeries
-from metricsmith.rules.model import AlertState, Group, Notification
+from metricsmith.rules.model import Group, Notification
 from metricsmith.rules.printer import format_groups
-from metricsmith.rules.round import RunningGroup
-from metricsmith.rules.templates import Expander, Surroundings
-from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.runtime.rules import configured_groups
-from metricsmith.testing.clock import FakeClock
 
 Values = Mapping[str, float]
-STEP_MS = 10_000
-START_MS = 1_700_000_000_000
+MakeSite = Callable[..., Any]
 
 
 class Site:
     """Data that arrive every ten seconds, and the threshold rules of a configuration over them."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, simulation: Any, text: str) -> None:
         (self.group,) = configured_groups(load_text(text, "m.yaml", {}))
-        self.now_ms = START_MS
-        self._data = GrowingSeries()
-        expander = Expander(Surroundings(lambda expr, time_ms: []), lambda error: pytest.fail(str(error)))
-        self.running = RunningGroup(
-            self.group, RuleEngine(self._data), self._data, SeriesTable(), FakeClock(), expander
-        )
+        self._over = simulation(self.group)
+        self.running, self.firing = self._over.running, self._over.firing
 
-    def run(self, seconds: int, values: Values, **labels: str) -> list[Notification]:
+    def run(self, seconds: int, values: Values) -> list[Notification]:
         """Let time go by with data of these values; return what is told."""
-        told: list[Notification] = []
-        for _ in range(seconds * 1000 // STEP_MS):
-            self.now_ms += STEP_MS
-            for name, value in values.items():
-                key = encode_labels({"__name__": name, "service": "system", **labels})
-                self._data.append(key, self.now_ms, value)
-            told += self.running.evaluate(self.now_ms).notifications
-        return told
+        rounds = seconds * 1000 // self.group.interval_ms
+        return [told for _ in range(rounds) for told in self._over.round(values, service="system")]
 
-    def firing(self) -> dict[str, float]:
-        alerts = [alert for rule in self.running.rules for alert in rule.work.alerts.values()]  # type: ignore[union-attr]
-        return {a.labels["alertname"]: a.value for a in alerts if a.state is AlertState.FIRING}
+
+@pytest.fixture
+def make(simulation: Any) -> Callable[[str], Site]:
+    """Make a site of a configuration."""
+    return lambda text: Site(simulation, text)
 
 
 def rules(*written: str) -> str:
@@ -70,8 +55,8 @@ def published() -> list[str]:
     return [block for block in blocks if "\nalerts:" in "\n" + block]
 
 
-def test_published_rules_with_short_names_fire(published: list[str]) -> None:
-    site = Site(published[0])
+def test_published_rules_with_short_names_fire(make: MakeSite, published: list[str]) -> None:
+    site = make(published[0])
     usual, high = ({"cpu_usage_percent": c, "memory_usage_percent": m} for c, m in ((40, 60), (95.5, 93)))
     assert (site.run(300, usual), site.run(110, high)) == ([], [])
     (told,) = site.run(20, high)
@@ -84,8 +69,8 @@ def test_published_rules_with_short_names_fire(published: list[str]) -> None:
     assert site.firing() == {}
 
 
-def test_published_rules_with_full_names_fire(published: list[str]) -> None:
-    site = Site(published[1])
+def test_published_rules_with_full_names_fire(make: MakeSite, published: list[str]) -> None:
+    site = make(published[1])
     well = {"cpu_usage_percent": 85.2, "memory_usage_percent": 97, "uptime_seconds": 3600}
     told = [n for n in site.run(320, well) if n.sent_at_ms == n.starts_at_ms]
     assert [(n.labels["alertname"], n.labels["severity"]) for n in told] == [
@@ -96,8 +81,8 @@ def test_published_rules_with_full_names_fire(published: list[str]) -> None:
     assert site.firing() == {"high_cpu_usage": 85.2, "critical_memory_usage": 97}
 
 
-def test_a_service_that_is_down_is_seen_and_so_is_its_return(published: list[str]) -> None:
-    site = Site(published[1])
+def test_a_service_that_is_down_is_seen_and_so_is_its_return(make: MakeSite, published: list[str]) -> None:
+    site = make(published[1])
     site.run(600, {})
     assert site.firing() == {}  # it was never there
     site.run(60, {"uptime_seconds": 3600})
@@ -113,9 +98,9 @@ def test_a_service_that_is_down_is_seen_and_so_is_its_return(published: list[str
     ("operator", "firing"),
     [(">", {3}), (">=", {2, 3}), ("<", {1}), ("<=", {1, 2}), ("==", {2}), ("!=", {1, 3})],
 )
-def test_every_operator(operator: str, firing: set[int]) -> None:
+def test_every_operator(make: MakeSite, operator: str, firing: set[int]) -> None:
     for value in (1, 2, 3):
-        site = Site(rules(f"name: a, metric: x, threshold: 2, operator: '{operator}'"))
+        site = make(rules(f"name: a, metric: x, threshold: 2, operator: '{operator}'"))
         site.run(10, {"x": value})
         assert bool(site.firing()) == (value in firing)
 
@@ -132,32 +117,36 @@ def test_every_operator(operator: str, firing: set[int]) -> None:
         ("http.requests", {"http.requests": 9}, 9),
     ],
 )
-def test_short_names_mean_what_the_data_have(metric: str, data: Values, value: float | None) -> None:
-    site = Site(rules(f"name: a, metric: {metric}, threshold: 5, operator: '>'"))
+def test_short_names_mean_what_the_data_have(
+    make: MakeSite, metric: str, data: Values, value: float | None
+) -> None:
+    site = make(rules(f"name: a, metric: {metric}, threshold: 5, operator: '>'"))
     site.run(10, data)
     assert site.firing() == ({} if value is None else {"a": value})
 
 
-def test_no_series_is_told_apart_from_no_alert() -> None:
-    site = Site(rules("name: a, metric: cpu_usage, threshold: 5, operator: '>'"))
+def test_no_series_is_told_apart_from_no_alert(make: MakeSite) -> None:
+    site = make(rules("name: a, metric: cpu_usage, threshold: 5, operator: '>'"))
     site.run(50, {"cpu": 1})
     assert site.running.rules[0].status.nothing_matched == 5
     site.run(10, {"cpu_usage_percent": 1})
     assert site.running.rules[0].status.nothing_matched == 0
 
 
-def test_messages_are_templates_and_lines_are_known() -> None:
+def test_messages_are_templates_and_lines_are_known(make: MakeSite) -> None:
     message = '"{{ $labels.service }} has {{ $value }}"'
-    site = Site(rules(f"name: a, metric: x, threshold: 1e-3, operator: '>', message: {message}"))
+    site = make(rules(f"name: a, metric: x, threshold: 1e-3, operator: '>', message: {message}"))
     (told,) = site.run(10, {"x": 0.5})
     assert told.annotations["message"] == "system has 0.5"
     (rule,) = site.group.rules
     assert (rule.expr, rule.origin.file, rule.origin.line) == ("x > 0.001", "m.yaml", 3)
 
 
-def test_prometheus_reads_what_they_become(published: list[str], promtool: Path, tmp_path: Path) -> None:
+def test_prometheus_reads_what_they_become(
+    make: MakeSite, published: list[str], promtool: Path, tmp_path: Path
+) -> None:
     odd = rules("name: a, metric: http.requests, threshold: -.inf, operator: '!='")
-    groups = [_renamed(Site(text).group, i) for i, text in enumerate([*published, odd])]
+    groups = [_renamed(make(text).group, i) for i, text in enumerate([*published, odd])]
     file = tmp_path / "r.yml"
     file.write_text(format_groups(groups, 60_000))
     said = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=True)

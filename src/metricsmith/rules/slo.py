@@ -169,8 +169,9 @@ def slo_remarks(config: SloConfig) -> Iterator[str]:
     for burn in BURNS:
         if not objective.reachable(burn):
             long, factor = format_duration(burn.long_ms), objective.factor(burn)
+            percent = f"{(objective.budget * 100).normalize():f}"
             yield (
-                f"{config.slo}: {factor} times a budget of {objective.budget * 100:g}% is more than all events:"
+                f"{config.slo}: {factor} times a budget of {percent}% is more than all events:"
                 f" {long} has no part in the {burn.severity} alert"
             )
 
