@@ -9,10 +9,13 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.store.pieces import LARGE_MATRIX_SAMPLES, MatrixPiece, Piece, RaggedPiece
-from metricsmith.store.ragged import consecutive, flat_positions, group_equal, offsets_of
+from metricsmith.store.ragged import appended, consecutive, flat_positions, group_equal, offsets_of
+from metricsmith.store.row_copies import Samples, copy_rows
 
 _MIN_MATRIX_SAMPLES = 256
 """A smaller matrix costs more than its samples do one by one; it also bounds the matrices of a row group."""
+SMALL_PIECE_SAMPLES = 8_192
+"""A smaller piece costs more as a piece than to be copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ def select(
     """
     if (whole := _all_inside(group, rows, series, start_ms, end_ms)) is not None:
         return [], whole
+    if len(rows) > 1 and len(group.clock) == len(group.values):
+        return [], _of_own_times(group, rows, series, start_ms, end_ms)
     begins, first, clock = np.unique(group.clock_start[rows], return_index=True, return_inverse=True)
     own = rows[first]  # one series for each distinct time vector
     ends = begins + group.offsets[own + 1] - group.offsets[own]
@@ -117,6 +122,28 @@ def select(
     )
 
 
+def _of_own_times(
+    group: SampleGroup, rows: I64, series: U32, start_ms: int, end_ms: int
+) -> RaggedPiece | None:
+    """Return series of a group in which no two have the same times."""
+    begins = group.clock_start[rows]
+    ends = begins + group.offsets[rows + 1] - group.offsets[rows]
+    lo, hi = _search(group.clock, begins, ends, start_ms), _search(group.clock, begins, ends, end_ms + 1)
+    kept = np.flatnonzero(hi > lo)
+    if not len(kept):
+        return None
+    lengths = (hi - lo)[kept]
+    offsets = offsets_of(lengths)
+    times, values = np.empty(offsets[-1], np.int64), np.empty(offsets[-1])
+    stale = None if group.stale is None else np.empty(offsets[-1], np.bool_)
+    of_clock: list[tuple[Samples, Samples]] = [(group.clock, times)]
+    if group.stale is not None and stale is not None:
+        of_clock.append((group.stale, stale))
+    copy_rows(of_clock, lo[kept], offsets[:-1], lengths)
+    copy_rows([(group.values, values)], (group.offsets[rows] + lo - begins)[kept], offsets[:-1], lengths)
+    return RaggedPiece(series[kept], offsets, times, values, stale)
+
+
 def _all_inside(group: SampleGroup, rows: I64, series: U32, start_ms: int, end_ms: int) -> RaggedPiece | None:
     """Return neighbouring series as a view, if each has times of its own, all of them in the range."""
     if len(rows) < 2 or len(group.clock) < len(group.values) or not consecutive(rows):
@@ -144,6 +171,26 @@ def stack(parts: list[MatrixPart]) -> list[Piece]:
         same[-1].append(part)
         sizes[key] = size
     return [_stacked(together) for same in stacks.values() for together in same]
+
+
+def append_small(pieces: list[RaggedPiece]) -> list[RaggedPiece]:
+    """Return the pieces of neighbouring row groups, small ones appended to each other.
+
+    Each piece costs the same again when pieces are merged. Only the last series
+    of a row group may go on in the next one: these two are not appended.
+    """
+    found = [p for p in pieces if len(p.times) >= SMALL_PIECE_SAMPLES]
+    runs: list[list[RaggedPiece]] = []
+    for piece in pieces:
+        if len(piece.times) >= SMALL_PIECE_SAMPLES:
+            continue
+        for run in runs:
+            if run[-1].series[-1] != piece.series[0]:
+                run.append(piece)
+                break
+        else:
+            runs.append([piece])
+    return found + [appended(run) for run in runs]
 
 
 def _stacked(parts: list[MatrixPart]) -> Piece:

@@ -18,7 +18,7 @@ from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import UNLIMITED, SampleLimit
 from metricsmith.model.series import SeriesTable
-from metricsmith.store.block_groups import MatrixPart, SampleGroup, make_group, select, stack
+from metricsmith.store.block_groups import MatrixPart, SampleGroup, append_small, make_group, select, stack
 from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta, decode_meta
 from metricsmith.store.cache import ByteCache
 from metricsmith.store.catalogue import columns_to_keys, metadata_of
@@ -121,7 +121,7 @@ class Block:
         offsets = cache.get((self.entry.number, -1), self._load_rows).offsets
         counted = self.lies_within(start_ms, end_ms)
         matrices: list[MatrixPart] = []
-        ragged: list[Piece] = []
+        ragged: list[RaggedPiece] = []
         for number in self._groups_of(offsets[rows], offsets[rows + 1]).tolist():
             first, last = self._series_in_group(offsets, number)
             inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, last)]
@@ -132,7 +132,7 @@ class Block:
             matrices.extend(parts)
             if rest is not None:
                 ragged.append(rest)
-        return [*stack(matrices), *ragged]
+        return [*stack(matrices), *append_small(ragged)]
 
     def offsets(self) -> I64:
         """Return where the samples of each series begin in `samples.parquet`, and the end, past the cache.
