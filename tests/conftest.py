@@ -109,10 +109,11 @@ def promtool() -> Path:
     return _program("promtool")
 
 
+@pytest.fixture(scope="session")
+def kcat() -> list[str]:
+    """The start of a kcat command line."""
+    return _found(real_kafka.kcat)
+
+
 def _program(name: str) -> Path:
-    try:
-        return services.program(name)
-    except services.ServiceMissing as missing:
-        if os.environ.get("CI"):
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
+    return _found(lambda: services.program(name))
