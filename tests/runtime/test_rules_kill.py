@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -109,3 +112,58 @@ def test_inactive(agent_program: Make) -> None:
     agent.start()
     evaluated(agent)
     assert agent.get("/api/v1/alerts")["data"]["alerts"] == []
+
+
+class Hook(http.server.ThreadingHTTPServer):
+    """A webhook that answers 503 until it is `open`."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.refused, self.taken = 0, list[str]()
+        hook = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                if hook.open:
+                    hook.taken.append(body)
+                else:
+                    hook.refused += 1
+                self.send_response(200 if hook.open else 503)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None: ...
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    server = Hook()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_resolved_and_not_yet_told(agent_program: Make, hook: Hook) -> None:
+    address = f"http://127.0.0.1:{hook.server_port}/hook"
+    agent = agent_program(f"{CONFIG}alerts: {{{{webhook_url: '{address}', send_resolved: true}}}}\n")
+    start(agent)
+    hook.open = True
+    agent.push({"depth": 9})
+    eventually(lambda: hook.taken)
+    hook.open = False
+    agent.push({"depth": 1})
+    eventually(lambda: hook.refused)
+    assert agent.get("/api/v1/alerts")["data"]["alerts"] == []
+    agent.kill()
+    hook.open = True
+    agent.start()
+    eventually(lambda: len(hook.taken) > 1)
+    evaluated(agent)
+    fired, ended = (json.loads(body) for body in hook.taken)
+    assert "resolved" not in json.dumps(fired) and "resolved" in json.dumps(ended)
