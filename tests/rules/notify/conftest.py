@@ -82,7 +82,7 @@ class Receiver:
             case ["endless", status]:
                 return await _endless(request, int(status))
             case [status, wait]:
-                return web.Response(status=int(status), headers={"Retry-After": wait})
+                return web.Response(status=int(status), headers={"Retry-After": wait.replace("_", " ")})
             case [status]:
                 return web.Response(status=int(status), text="as told")
         return web.Response()

@@ -97,6 +97,18 @@ async def test_a_server_says_when_to_come_again(office, receiver, alert, clock) 
         assert notifier.status()[0].last_error == "got HTTP status 429"
 
 
+@pytest.mark.parametrize("header", ["0", "-5", "Mon, 01 Jan 1990 00:00:00 GMT", "\tsoon", "9" * 400])
+async def test_a_server_cannot_have_us_come_without_a_pause(office, receiver, alert, clock, header) -> None:
+    receiver.answers = [f"503 {header.replace(' ', '_')}", f"503 {header.replace(' ', '_')}"]
+    async with office.running(office.notifier(settings(webhook_url=receiver.url))) as notifier:
+        office.tell(notifier, alert())
+        for _ in range(2):
+            await clock.sleeping(2)
+            assert 0.5 <= clock.next_wake_s() <= 2
+            clock.advance(clock.next_wake_s())
+        await receiver.requests(3)
+
+
 async def test_attempts_become_rarer(office, receiver, alert, clock, monkeypatch) -> None:
     monkeypatch.setattr(random, "uniform", lambda low, high: high)
     receiver.answers = ["500"] * 9

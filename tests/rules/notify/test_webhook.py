@@ -158,7 +158,18 @@ async def test_what_is_refused_for_good_can_be_looked_at(office, receiver, alert
     assert not office.waiting() and office.dropped("webhook-0", "refused") == 1
     (refused,) = office.notifier(given).refused()
     assert refused.reason == "400 as told" and refused.payload["alerts"][0]["name"] == "Bad"
-    assert notifier.status()[0].delivered_alerts == 1
+    (status,) = notifier.status()
+    assert status.delivered_alerts == 1 and status.last_error == ""
+
+
+async def test_a_clock_that_is_set_back_repeats_nothing(office, receiver, alert, clock) -> None:
+    notifier = office.notifier(settings(webhook_url=receiver.url, repeat_interval="1h"))
+    began = clock.now_ms()
+    assert office.tell(notifier, alert(starts_ms=began))
+    clock.set_wall(began - 60_000)
+    assert not office.tell(notifier, alert(starts_ms=began))
+    clock.set_wall(began - 86_400_000)  # it was a day ahead: do not be silent for a day
+    assert office.tell(notifier, alert(starts_ms=began))
 
 
 @pytest.mark.parametrize("whose", ["configuration", "rule"])

@@ -122,6 +122,9 @@ class Line:
     def abandon(self) -> None:
         """Drop what still waits. Nothing must be under way."""
         self._drop([(entry, "destination_gone") for entry in self._waiting.take(len(self._waiting))])
+
+    def unwatch(self) -> None:
+        """Show its queue no more; at once, for another line may take its label."""
         for name in _GAUGES:
             self._telemetry.forget(name, destination=self.label)
 
@@ -164,8 +167,8 @@ class Line:
                     )
         except Rejected as error:
             guilty = set(error.series) or set(range(len(batch)))
-            self._refused([batch[i] for i in sorted(guilty)], error.reason)
             self._succeeded([entry for i, entry in enumerate(batch) if i not in guilty])
+            self._refused([batch[i] for i in sorted(guilty)], error.reason)
         except RetryLater as error:
             return self._failed(batch, error)
         except asyncio.CancelledError:
@@ -193,7 +196,7 @@ class Line:
         self._drop(self._waiting.put_back(batch))
         longest_s = min(FIRST_WAIT_S * 2.0 ** min(self._failures, 20), self.destination.longest_wait_s)
         self._failures += 1
-        wait_s = random.uniform(longest_s / 2, longest_s) if error.after_s is None else error.after_s
+        wait_s = max(random.uniform(longest_s / 2, longest_s), error.after_s or 0.0)
         self._last_error = str(error)
         self._telemetry.problem(
             log,

@@ -78,6 +78,7 @@ class Lines:
                 line.destination = renewed
             else:
                 del self._lines[name]
+                line.unwatch()
                 if self._loop is None:
                     line.abandon()
                 self._call(self._run, line.close)

@@ -71,14 +71,17 @@ class Notifier:
 
     def prepare(self, notifications: Sequence[Notification]) -> Mapping[str, bytes]:
         """Return what to keep in the rules' state until it is sent."""
+        put: dict[str, bytes] = {}
+        found: list[tuple[Destination, Sequence[Notification]]] = []
         with self._lock:
-            put: dict[str, bytes] = {}
             for line, concerned in self._concerned(notifications):
                 destination = line.destination
                 if not destination.every_time:
                     concerned = self._news(destination.name, concerned, put)
-                put |= {entry.key: entry.encode() for entry in destination.entries(concerned)}
-            return put
+                found.append((destination, concerned))
+        for destination, concerned in found:
+            put |= {entry.key: entry.encode() for entry in destination.entries(concerned)}
+        return put
 
     def release(self, entries: Mapping[str, bytes]) -> None:
         """Send entries that `prepare` returned: they are committed now, or could not be."""

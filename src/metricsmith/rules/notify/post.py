@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import os
 import ssl
-import time
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 from yarl import URL
@@ -61,7 +60,7 @@ class Poster:
         except (OSError, ValueError) as error:
             raise RetryLater(f"a secret or certificate cannot be read: {error}", reason="secret") from None
         async with self._opened().post(
-            URL(url, encoded=True),
+            URL(url),
             data=body,
             headers=headers,
             ssl=context,
@@ -97,25 +96,29 @@ async def _refused(response: aiohttp.ClientResponse) -> None:
             reason="redirect",
         )
     if status >= 500 or status in _MORE_TIME_HELPS:
-        after_s = retry_after(response.headers.get("Retry-After"))
+        after_s = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
         raise RetryLater(f"got HTTP status {status}", after_s, reason=f"status_{status // 100}xx")
     answer = await response.content.read(_SHOWN_BYTES)
     text = "".join(c if c.isprintable() else " " for c in answer.decode(errors="replace")).strip()
     raise Rejected(f"{status} {text}".strip())
 
 
-def retry_after(header: str | None) -> float | None:
+def retry_after(header: str | None, date: str | None = None) -> float | None:
     """Return the seconds that a server asks to wait, an hour at most; None when it does not say.
 
-    >>> retry_after("7"), retry_after("1e99"), retry_after("99999999"), retry_after("soon")
-    (7.0, None, 3600.0, None)
+    A time is meant by the clock of the server, which says in `date` how late it is.
+
+    >>> retry_after("7"), retry_after("99999999"), retry_after("soon"), retry_after("-1")
+    (7.0, 3600.0, None, None)
+    >>> retry_after("Wed, 21 Oct 2026 07:28:30 GMT", "Wed, 21 Oct 2026 07:28:00 GMT")
+    30.0
     """
     if header is None:
         return None
     if header.isascii() and header.isdigit() and len(header) < 20:
         return min(float(header), MAX_RETRY_AFTER_S)
     try:
-        moment = email.utils.parsedate_to_datetime(header)
-    except ValueError:
+        moment, now = parsedate_to_datetime(header), parsedate_to_datetime(date or "")
+        return min(max((moment - now).total_seconds(), 0.0), MAX_RETRY_AFTER_S)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return min(max(moment.timestamp() - time.time(), 0.0), MAX_RETRY_AFTER_S)

@@ -45,7 +45,7 @@ class Told:
         if told.resolved:
             if not same or ended:
                 return None
-        elif same and not ended and told.sent_at_ms - at_ms < repeat_ms:
+        elif same and not ended and abs(told.sent_at_ms - at_ms) < repeat_ms:
             return None
         self._last[key] = (told.starts_at_ms, told.sent_at_ms, told.resolved)
         return key, orjson.dumps(self._last[key])
@@ -53,6 +53,6 @@ class Told:
     def outdated(self, now_ms: int, repeat_ms: int) -> Iterator[str]:
         """Forget, and yield the keys of, what no notification can ask about any more."""
         for key, (_, at_ms, ended) in list(self._last.items()):
-            if now_ms - at_ms > (_ENDED_KEPT_MS if ended else max(2 * repeat_ms, _ENDED_KEPT_MS)):
+            if abs(now_ms - at_ms) > (_ENDED_KEPT_MS if ended else max(2 * repeat_ms, _ENDED_KEPT_MS)):
                 del self._last[key]
                 yield key
