@@ -24,13 +24,23 @@ from metricsmith.promql import Engine, EngineConfig
 from metricsmith.rules.alerting import nameless
 from metricsmith.rules.anomaly import AnomalyConfig, expand_anomaly
 from metricsmith.rules.bands import RECURSIVE
-from metricsmith.rules.model import Origin
+from metricsmith.rules.model import AlertingRule, Origin
 
 OF_EACH = 2
 WARM_UP = 2 * DAY
 FIRST = (DAYS - JUDGED_DAYS) * DAY - WARM_UP
 STEPS = np.arange(FIRST, DAYS * DAY)
 PLAIN = "abs(x - avg_over_time(x[{0}])) > 3 * stddev_over_time(x[{0}])"
+RULES = [
+    "plain 1d",
+    "mad",
+    "mad for=10m",
+    "zscore",
+    "ewma",
+    "seasonal",
+    "seasonal for=10m",
+    "seasonal season=week",
+]
 LIMITS = EngineConfig(max_samples=500_000_000, max_steps=100_000)
 
 
@@ -92,7 +102,12 @@ def firing(config: Mapping[str, object], x: F64) -> Bool:
     for piece in np.array_split(STEPS, len(STEPS) if recursive else 2):
         for rule in recording:
             data.record(rule.name, rule.expr, piece)
-    return data.holds(rules[-1].expr)
+    alert = rules[-1]
+    assert isinstance(alert, AlertingRule)
+    fires = holds = data.holds(alert.expr)
+    for rounds in range(1, alert.for_ms // STEP_MS + 1):
+        fires = fires & np.pad(holds, ((0, 0), (rounds, 0)))[:, : holds.shape[1]]
+    return fires
 
 
 @dataclass
@@ -144,11 +159,10 @@ def judge(fires: Bool, series: Sequence[Labelled]) -> dict[str, Score]:
 def main() -> None:
     """Print recall by anomaly, precision by noise."""
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else 2
-    asked = sys.argv[2:]
     series = list(labelled(seed, OF_EACH))
     values = np.stack([one.values for one in series])
     rules: dict[str, Bool] = {}
-    for text in asked or ["plain 6h", "mad", "zscore", "ewma", "seasonal", "seasonal season=week"]:
+    for text in sys.argv[2:] or RULES:
         name, *options = text.split()
         if name == "plain":
             rules[text] = Recorded(values).holds(PLAIN.format(options[0]))
