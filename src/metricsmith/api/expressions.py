@@ -16,7 +16,7 @@ from metricsmith.api.routes import TIME, Handler, Operation, Parameter
 from metricsmith.api.schemas import EMPTY_LIST, TEXT, TREE, Schema
 from metricsmith.api.workers import Workers
 from metricsmith.promql.parser import parse
-from metricsmith.promql.printer import format_expr
+from metricsmith.promql.pretty import pretty_expr
 from metricsmith.promql.tree import tree_json
 
 
@@ -30,7 +30,7 @@ class ExpressionApi:
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
         return [
-            _operation("format_query", self._format, "Return an expression as canonical text.", TEXT),
+            _operation("format_query", self._format, "Return an expression as canonical text, on several lines where it is long.", TEXT),
             _operation("parse_query", self._parse, "Return the tree of an expression.", TREE),
             _operation(
                 "query_exemplars",
@@ -43,7 +43,7 @@ class ExpressionApi:
         ]
 
     async def _format(self, request: Request) -> Response:
-        text = await self._read(request, lambda query: format_expr(parse(query)))
+        text = await self._read(request, lambda query: pretty_expr(parse(query)))
         return json_response({"status": "success", "data": text})
 
     async def _parse(self, request: Request) -> Response:

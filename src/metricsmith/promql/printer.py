@@ -1,8 +1,8 @@
 """An expression tree as canonical PromQL text on one line.
 
-`parse(format_expr(tree)) == tree` for every tree that `parse` returns: parentheses are nodes of the tree,
-so none have to be invented. Literals are normalised: `0x10` becomes `16`, `'a'` becomes `"a"`, a range of
-`300` becomes `5m`.
+`parse(format_expr(tree))` is the tree again, but for the order of matchers, which are sorted: parentheses are
+nodes of the tree, so none have to be invented. Literals are normalised: `0x10` becomes `16`, `'a'` becomes
+`"a"`, a range of `300` becomes `5m`.
 """
 
 from __future__ import annotations
@@ -31,15 +31,16 @@ from metricsmith.promql.ast import (
 from metricsmith.promql.result import plain_number
 from metricsmith.promql.selectors import METRIC_KINDS
 
-_Parts: TypeAlias = "list[str | Expr]"
+Parts: TypeAlias = "list[str | Expr]"
+"""Text, and the nodes between it."""
 
 _METRIC_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*", re.ASCII)
 _LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _NUMBER_WORDS = frozenset({"inf", "nan"})
 _NO_METRIC = (lexer.KEYWORDS - METRIC_KINDS) | _NUMBER_WORDS
 _NO_GROUPING_LABEL = _NUMBER_WORDS | {"without"}
-_ESCAPED = re.compile(r'["\\\x00-\x1f\x7f]')
-_ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+_ESCAPED = re.compile(r"[^ !#-\[\]-~]")
+_ESCAPES = dict(zip('"\\\a\b\f\n\r\t\v', (f"\\{letter}" for letter in '"\\abfnrtv'), strict=True))
 
 
 def format_expr(expr: Expr) -> str:
@@ -50,17 +51,18 @@ def format_expr(expr: Expr) -> str:
     'sum by (job) (rate(x{a="b"}[5m])) / 16'
     """
     done: list[str] = []
-    ahead: _Parts = [expr]
+    ahead: Parts = [expr]
     while ahead:
         part = ahead.pop()
         if isinstance(part, str):
             done.append(part)
         else:
-            ahead.extend(reversed(_parts(part)))
+            ahead.extend(reversed(parts_of(part)))
     return "".join(done)
 
 
-def _parts(node: Expr) -> _Parts:
+def parts_of(node: Expr) -> Parts:
+    """Return the canonical text of a node, in which its children stand as themselves."""
     match node:
         case NumberLiteral():
             return _duration(node) if node.is_duration else [_number(node.value)]
@@ -81,17 +83,17 @@ def _parts(node: Expr) -> _Parts:
             bool_ = " bool" if node.return_bool else ""
             return [node.lhs, f" {node.op}{bool_}{_matching(node.matching)} ", node.rhs]
         case Aggregation():
-            param: _Parts = [] if node.param is None else [node.param, ", "]
+            param: Parts = [] if node.param is None else [node.param, ", "]
             return [f"{node.op}{_grouping(node)}(", *param, node.expr, ")"]
         case Call():
-            args: _Parts = [part for arg in node.args for part in (", ", arg)]
+            args: Parts = [part for arg in node.args for part in (", ", arg)]
             return [f"{node.function}(", *args[1:], ")"]
 
 
 def _selector(node: VectorSelector) -> str:
     bare = _METRIC_NAME.fullmatch(node.name) is not None and node.name.lower() not in _NO_METRIC
     matchers = node.matchers[1:] if node.name else node.matchers
-    inside = [_matcher(matcher) for matcher in matchers]
+    inside = sorted(_matcher(matcher) for matcher in matchers)
     if node.name and not bare:
         inside.insert(0, _quoted(node.name))
     braces = "{" + ",".join(inside) + "}" if inside or not bare else ""
@@ -103,7 +105,7 @@ def _matcher(matcher: Matcher) -> str:
     return f"{label}{matcher.op.value}{_quoted(matcher.value)}"
 
 
-def _modifiers(node: VectorSelector | Subquery) -> _Parts:
+def _modifiers(node: VectorSelector | Subquery) -> Parts:
     at = "" if node.at is None else f" @ {_timestamp(node.at)}"
     extension = f" {node.extension}" if isinstance(node, VectorSelector) and node.extension else ""
     before = f"{extension}{at}"
@@ -117,7 +119,7 @@ def _timestamp(at: At) -> str:
     return f"{'-' if at.time_ms < 0 else ''}{seconds}.{millis:03d}"
 
 
-def _duration(node: Expr) -> _Parts:
+def _duration(node: Expr) -> Parts:
     if not isinstance(node, NumberLiteral):
         return [node]
     text = format_duration(round(node.value * 1000))
@@ -166,4 +168,9 @@ def _quoted(text: str) -> str:
 
 
 def _escape(character: str) -> str:
-    return _ESCAPES.get(character) or f"\\x{ord(character):02x}"
+    if character in _ESCAPES:
+        return _ESCAPES[character]
+    if character.isprintable():
+        return character
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from dataclasses import fields, replace
+from typing import Any
 
 from metricsmith.errors import ParseError, QueryError
 from metricsmith.promql import Engine, EngineConfig, to_api
-from metricsmith.promql.ast import Expr
+from metricsmith.promql.ast import Expr, VectorSelector
 from metricsmith.promql.memory import MemorySeries
 from metricsmith.promql.parser import parse
+from metricsmith.promql.pretty import pretty_expr
 from metricsmith.promql.printer import format_expr
 
 MOST_SECONDS = 10.0
@@ -38,6 +41,20 @@ def small_series() -> MemorySeries:
         series.append(({"__name__": "b_bucket", "le": bound}, times, [height * k for k in range(count)]))
     series.append(({"__name__": "target_info", "job": "a", "i": "0", "zone": "é"}, times, [1.0] * count))
     return MemorySeries(series)
+
+
+def in_order(tree: Any) -> Any:
+    """Return a tree with the matchers of each selector sorted, as canonical text has them; recurses."""
+    if isinstance(tree, tuple):
+        return tuple(map(in_order, tree))
+    if not isinstance(tree, Expr):
+        return tree
+    tree = replace(tree, **{field.name: in_order(getattr(tree, field.name)) for field in fields(tree)})
+    return (
+        replace(tree, matchers=tuple(sorted(tree.matchers, key=str)))
+        if isinstance(tree, VectorSelector)
+        else tree
+    )
 
 
 class QueryCheck:
@@ -68,9 +85,12 @@ class QueryCheck:
             return None
         printed = format_expr(expr)
         again = parse(printed)
+        assert format_expr(parse(pretty_expr(expr))) == printed, f"{printed!r} is another query on lines"
         # Chains of thousands of operators compare by recursion: their text is compared instead.
         assert format_expr(again) == printed, f"{printed!r} is printed as {format_expr(again)!r}"
-        assert len(text) > 5000 or again == expr, f"{text!r} is printed as {printed!r}, another query"
+        assert len(text) > 5000 or in_order(again) == in_order(expr), (
+            f"{text!r} is printed as {printed!r}, another query"
+        )
         return expr
 
     def _evaluate(self, text: str) -> None:
