@@ -111,6 +111,19 @@ def test_mistakes_are_told_before_anything_is_asked(metricsmith: Run, tmp_path: 
     assert (ended.returncode, "got no recording rules" in ended.stderr) == (1, True)
 
 
+def test_a_rule_that_fails_is_told_and_the_others_go_on(
+    agent: AgentProgram, metricsmith: Run, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.yml"
+    two = 'vector(1) or label_replace(vector(2), "a", "b", "", "")'
+    bad, well = f"{{record: bad, expr: '{two}', labels: {{a: c}}}}", "{record: well, expr: vector(1)}"
+    rules.write_text(f"groups: [{{name: g, rules: [{bad}, {well}]}}]")
+    ended = metricsmith("rules", "backfill", str(rules), "--start", "-1h", "--url", agent.url)
+    assert ended.returncode == 1
+    assert len([line for line in ended.stderr.splitlines() if line.startswith(f"error: {rules}: bad: ")]) == 1
+    assert len(agent.samples("well")) == 60
+
+
 @pytest.mark.parametrize(
     ("change", "wanted"),
     [

@@ -76,12 +76,10 @@ Samples = dict[bytes, list[tuple[int, float | None]]]
 """Samples in time order, by series; None is a staleness marker."""
 
 
+@pytest.mark.usefixtures("promtool")  # it comes with the server, and says when both are missing
 def test_rules_record_what_prometheus_records(tmp_path: Path) -> None:
     (tmp_path / "rules.yml").write_text(RULES)
-    try:
-        theirs, data, ticks = _prometheus(tmp_path)
-    except services.ServiceMissing as missing:
-        pytest.skip(str(missing))
+    theirs, data, ticks = _prometheus(tmp_path)
     ours = _ours(tmp_path, data, ticks)
     # After a start they write no alerts until the third round, for these could be restored.
     first = sorted(ticks["alerts"])[3], sorted(ticks["limited"])[3]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, http_address, post_json
 from metricsmith.cli.times import read_time
@@ -27,11 +27,11 @@ _PATH = "/api/v1/rules/backfill"
 
 @dataclass(slots=True)
 class _Total:
-    """What was done so far."""
+    """What was done so far; failures that have been told are not told again."""
 
     rounds: int = 0
     samples: int = 0
-    failures: int = 0
+    failures: set[str] = field(default_factory=set)
 
 
 def backfill(
@@ -79,7 +79,7 @@ def backfill(
             rules = read_text(group.file)
             first = {**order, "file": group.file, "rules": rules, "group": group.name, "start_ms": start_ms}
             for done in _requests(address, first):
-                _show(done, group, total, bar, task)
+                _show(done, group, total, bar)
                 bar.update(task, completed=(done["nextMs"] or end_ms) - start_ms)
     typer.echo(
         f"{total.samples} samples in {total.rounds} rounds of {len(groups)} {_plural('group', groups)}"
@@ -98,12 +98,14 @@ def _requests(address: str, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
         order = {**order, "start_ms": done["nextMs"], "continued": True}
 
 
-def _show(done: dict[str, Any], group: Group, total: _Total, bar: Progress, task: TaskID) -> None:
+def _show(done: dict[str, Any], group: Group, total: _Total, bar: Progress) -> None:
     total.rounds += done["rounds"]
     total.samples += done["samples"]
-    total.failures += len(done["failures"])
-    for failure in done["failures"]:
-        bar.console.print(f"error: {group.file}: {failure}", markup=False, soft_wrap=True)
+    failures = [f"error: {group.file}: {failure}" for failure in done["failures"]]
+    for failure in failures:
+        if failure not in total.failures:
+            bar.console.print(failure, markup=False, soft_wrap=True)
+    total.failures |= {*failures}
 
 
 def _groups(files: Sequence[str]) -> list[Group]:
