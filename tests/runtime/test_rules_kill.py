@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -55,15 +56,15 @@ def kept(agent: AgentProgram) -> None:
 
 def test_pending(agent_program: Make) -> None:
     agent = agent_program(CONFIG)
-    start(agent, wait="2s")
+    start(agent, wait="3s")
     agent.push({"depth": 9})
     began = alert(agent, "pending")["activeAt"]
     kept(agent)
     agent.kill()
     agent.start()
+    evaluated(agent)
     after = alert(agent, "pending")["activeAt"]
     assert began < after, "the time in which nobody evaluated counts"
-    evaluated(agent)
     assert alert(agent, "firing")["activeAt"] == after
 
 
@@ -167,3 +168,16 @@ def test_resolved_and_not_yet_told(agent_program: Make, hook: Hook) -> None:
     evaluated(agent)
     fired, ended = (json.loads(body) for body in hook.taken)
     assert "resolved" not in json.dumps(fired) and "resolved" in json.dumps(ended)
+
+
+def test_after_a_long_stop_sources_deliver_first(agent_program: Make) -> None:
+    agent = agent_program("service: {{interval: 1h}}\nrules: {{files: [rules.yml], grace: 2s}}\n")
+    start(agent)
+    assert agent.push({"depth": 9}, int(time.time() - 600) * 1000).status == 201
+    agent.kill()
+    agent.start()
+    agent.push({"depth": 9})
+    assert alert(agent, "firing")
+    began = agent.own("metricsmith_start_time_seconds")
+    (first,) = agent.query("min_over_time(ALERTS_FOR_STATE[1m])")
+    assert float(first["value"][1]) >= int(began + 2)

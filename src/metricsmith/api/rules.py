@@ -154,7 +154,7 @@ def _group(group: GroupView, rules: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _rule(rule: RuleView, *, with_alerts: bool) -> dict[str, Any]:
-    """Return a rule in Prometheus' fields; `lastSamples`, `lastSeries` and `noData` are ours."""
+    """Return a rule in Prometheus' fields; `lastSamples`, `lastSeries`, `warnings` and `noData` are ours."""
     body: dict[str, Any] = {
         "name": rule.name,
         "query": rule.query,
@@ -167,6 +167,8 @@ def _rule(rule: RuleView, *, with_alerts: bool) -> dict[str, Any]:
     }
     if rule.last_error:
         body["lastError"] = rule.last_error
+    if rule.warnings:
+        body["warnings"] = rule.warnings
     alerting = rule.alerting
     if alerting is None:
         return {**body, "type": "recording"}

@@ -143,9 +143,9 @@ _RULE: Mapping[str, Schema] = {
     "lastSamples": COUNT,
     "lastSeries": COUNT,
 }
-_RECORDING = record({"lastError": STRING}, **_RULE, type={"const": "recording"})
+_RECORDING = record({"lastError": STRING, "warnings": TEXTS}, **_RULE, type={"const": "recording"})
 _ALERTING = record(
-    {"lastError": STRING},
+    {"lastError": STRING, "warnings": TEXTS},
     **_RULE,
     state={"type": "string", "enum": ["inactive", "pending", "firing"]},
     duration=SECONDS,

@@ -33,6 +33,7 @@ class RuleView:
     samples: int = 0
     series: int = 0
     alerting: AlertingView | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,7 @@ def _rule(running: RunningGroup, rule: RunningRule) -> RuleView:
         status.samples,
         status.series,
         _alerting(rule.work) if isinstance(rule.work, Alerting) else None,
+        status.warnings,
     )
 
 
