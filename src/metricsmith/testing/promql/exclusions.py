@@ -15,10 +15,7 @@ FUNCTIONS: Final[dict[str, str]] = {
         ],
         "came after 2.42",
     ),
-    **dict.fromkeys(
-        ["histogram_count", "histogram_sum", "histogram_fraction"],
-        "of native histograms in 2.42, which answers nothing for floats; an error, or of buckets, here",
-    ),
+    "histogram_fraction": "2.42 answers nothing for floats; 3.x and we take classic buckets",
 }
 """Functions by name."""
 

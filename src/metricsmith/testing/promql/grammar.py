@@ -288,9 +288,13 @@ class Grammar(Joins):
         return self.one([dates.counted(f"{part}({dates.text})"), now])
 
     def _rest(self, depth: int) -> Vec:
-        match self._random.randint(0, 2):
+        match self._random.randint(0, 3):
             case 0:
                 return _loose(f"vector({self.scalar(depth)})")
+            case 3:
+                # Nothing comes of floats, and of nothing something may come.
+                nothing = f"{self.one(['histogram_count', 'histogram_sum'])}({self.vector(depth).text})"
+                return _loose(f"({nothing} or {self.selector().text})")
             case 1:
                 vec = self.vector(depth)
                 if vec.sharp:
