@@ -124,6 +124,7 @@ def test_a_query_that_makes_no_sense_is_refused(expr: Any, times: dict[str, Any]
         (("up", [0], [1]), TypeError, "series[1]: got labels of type str, wanted a mapping such as"),
         (({"a": 1}, [0], [1]), TypeError, "series[1]: got label 'a': 1, wanted text for name and value"),
         (({1: "a"}, [0], [1]), TypeError, "series[1]: got label 1: 'a', wanted text"),
+        (({"": "shop"}, [0], [1]), ValueError, "series[1]: got a label without name of value 'shop'"),
         (({"a": "\ud800"}, [0], [1]), ValueError, "series[1]: got a label that is not valid Unicode"),
         ((UP, [0, 1], [1]), ValueError, "series[1]: got 2 timestamps and 1 values, wanted as many"),
         (

@@ -107,7 +107,7 @@ class _Parser:
             self._tokens.fail("no expression found in input", 0)
         expr = self._expression().expr
         if self._tokens.current.kind != lexer.END:
-            hint = self._no_aggregation()
+            hint = self._hint()
             self._tokens.unexpected(expected=f"operator or end of input{hint}", words=_WORDS)
         self._checker.answer(expr)
         return expr
@@ -253,7 +253,7 @@ class _Parser:
     def _parenthesis(self) -> Typed:
         start = self._tokens.advance().start
         inner = self._expression()
-        self._tokens.expect(")", "", f'operator or ")"{self._no_aggregation()}', _WORDS)
+        self._tokens.expect(")", "", f'operator or ")"{self._hint()}', _WORDS)
         return Typed(Paren(inner.expr, Span(start, self._tokens.last_end)), inner.type)
 
     def _aggregation(self) -> Typed:
@@ -277,9 +277,11 @@ class _Parser:
             return None
         return self._tokens.advance().kind == "without", self._labels()
 
-    def _no_aggregation(self) -> str:
-        """Return a hint for a grouping that follows a word which is no aggregation."""
+    def _hint(self) -> str:
+        """Return what may have been meant by `=`, or by a grouping after a word which is no aggregation."""
         tokens = self._tokens
+        if tokens.current.kind == "=":
+            return ", did you mean `==`?"
         word = tokens.previous()
         if tokens.current.kind not in ("by", "without") or word.kind != lexer.IDENTIFIER:
             return ""
@@ -302,7 +304,7 @@ class _Parser:
             args.append(self._info_labels() if is_info_labels else self._expression())
             comma = tokens.current
             if comma.kind != ")":
-                tokens.expect(",", "function call", f'"," or ")"{self._no_aggregation()}', _WORDS)
+                tokens.expect(",", "function call", f'"," or ")"{self._hint()}', _WORDS)
                 if tokens.current.kind == ")":
                     tokens.fail("trailing commas not allowed in function call args", comma.start)
         return args

@@ -33,6 +33,7 @@ MAX_MATCHERS = 128
 
 _MATCH_OPS = {op.value: op for op in MatchOp}
 _MAX_TIMESTAMP_MS = 2**63
+_MAX_TIMESTAMP_S = _MAX_TIMESTAMP_MS // 1000
 _EXTENSIONS = get_args(Extension)
 
 
@@ -169,5 +170,5 @@ def _timestamp(tokens: Tokens) -> At:
     time_ms = sign * number.value * 1000
     if not -_MAX_TIMESTAMP_MS < time_ms < _MAX_TIMESTAMP_MS:
         what = f"timestamp out of bounds for @ modifier: {sign * number.value:f}"
-        tokens.fail(f"{what}, wanted seconds between -2^63 and 2^63 milliseconds", position)
+        tokens.fail(f"{what}, wanted -{_MAX_TIMESTAMP_S} to {_MAX_TIMESTAMP_S} seconds", position)
     return At(round(time_ms))

@@ -52,6 +52,10 @@ def _key(labels: Any, where: str) -> bytes:
     for name, value in labels.items():
         if not isinstance(name, str) or not isinstance(value, str):
             raise TypeError(f"{where}: got label {name!r}: {value!r}, wanted text for name and value")
+        if not name:
+            raise ValueError(
+                f'{where}: got a label without name of value {value!r}, wanted a name such as "job"'
+            )
     try:
         return encode_labels(labels)
     except UnicodeEncodeError as error:
