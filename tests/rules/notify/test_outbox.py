@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Iterable, Mapping
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metricsmith.errors import DiskFull
+from metricsmith.model.state import MemoryState
 from metricsmith.rules.notify import waiting as waiting_module
 from metricsmith.rules.notify.entries import Entry
 from metricsmith.rules.notify.settings import NotifySettings
@@ -207,6 +210,30 @@ async def test_what_is_of_no_use_is_forgotten(office, receiver, alert, clock, se
             await receiver.requests(2)
     told = len(office.state.items("outbox/told/"))
     assert (told, len(office.waiting())) == ((2, 1) if not seconds else (0, 0))
+
+
+class FullDisk(MemoryState):
+    """A state that keeps nothing more while `full`."""
+
+    full = True
+
+    def commit(self, put: Mapping[str, bytes], delete: Iterable[str] = ()) -> None:
+        if self.full:
+            raise DiskFull("no space")
+        super().commit(put, delete)
+
+
+async def test_a_full_disk_holds_up_no_notification(office, receiver, alert, clock) -> None:
+    office.state = FullDisk()
+    async with office.running(office.notifier(settings(webhook_url=receiver.url))) as notifier:
+        entries = notifier.prepare([alert("A")])
+        notifier.release(entries)  # they could not be kept, and are sent all the same
+        await receiver.requests(1)
+        await clock.sleeping(2)
+        office.state.full = False
+        office.state.commit(entries)  # what was kept before the disk was full is forgotten when it has space
+        clock.advance(clock.next_wake_s())
+    assert not office.waiting()
 
 
 slots = st.sampled_from("abc")

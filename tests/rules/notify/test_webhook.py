@@ -81,6 +81,9 @@ async def test_one_that_ended_says_so_and_when(office, receiver, alert, clock) -
         clock.advance(1.5)
         office.tell(notifier, alert(host="a", resolved=True, starts_ms=began))
         _, got = await receiver.requests(2)
+        clock.advance(60)  # the rules tell of an end for a while
+        assert not office.tell(notifier, alert(host="a", resolved=True, starts_ms=began))
+        assert not office.tell(notifier, alert(host="never told of", resolved=True, starts_ms=began))
     (fields,) = got.body["alerts"]
     assert fields["status"] == "resolved" and fields["timestamp"] == "2023-11-14T22:13:21.500Z"
 
