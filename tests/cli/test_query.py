@@ -103,6 +103,29 @@ def test_empty_answer_says_why(
     assert said in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("histogram_count(up)", "info: histogram_count ignores floats (1:1)\nno data\n"),
+        ("histogram_count(ups)", "no data: no metric is named ups; did you mean up?\n"),
+    ],
+)
+@pytest.mark.parametrize("options", [(), ("--start", "-5m")], ids=["instant", "range"])
+def test_a_remark_on_an_empty_answer_says_why(
+    metricsmith: Any, api: Api, expression: str, said: str, options: tuple[str, ...]
+) -> None:
+    url, state = api
+    state["names"] = ["up"]
+    state["answer"] = {
+        "status": "success",
+        "data": {"resultType": "vector", "result": []},
+        "infos": ["PromQL info: histogram_count ignores floats (1:1)"],
+    }
+    done = metricsmith("query", expression, "--url", url, *options)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.endswith(said)
+
+
 def test_refused_query_exits_4_and_absent_agent_5(metricsmith: Any, api: Api) -> None:
     url, state = api
     state["code"], state["answer"] = 400, {"status": "error", "errorType": "bad_data", "error": "1:4: no"}

@@ -38,6 +38,11 @@ class QueryCommand(TyperCommand):
     """The command, with a hint for expressions that look like options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Return the arguments that are left over, as TyperCommand does.
+
+        Raises:
+            typer.BadParameter: one begins with a single `-` and is no option of the command.
+        """
         own = {name for parameter in self.params for name in parameter.opts}
         own |= set(self.get_help_option_names(ctx))
         before = ""
@@ -91,33 +96,38 @@ def query(
         start_s = read_time(start, now, "--start")
         step_s = _step(step, end_s - start_s)
         if explain:
-            print_explanation(_ask(address, EXPLAIN, _bounds(expression, start_s, end_s, step_s)), as_json)
+            _explain(address, _bounds(expression, start_s, end_s, step_s), as_json)
         else:
             _range(address, expression, start_s, end_s, step_s, as_json)
     elif step is not None:
         raise typer.BadParameter("--step: wanted --start too, for only a range query has steps")
     elif explain:
-        print_explanation(_ask(address, EXPLAIN, _moment(expression, end_s)), as_json)
+        _explain(address, _moment(expression, end_s), as_json)
     else:
         _instant(address, expression, end_s, as_json)
 
 
+def _explain(url: str, parameters: dict[str, str], as_json: bool) -> None:
+    data, _ = _ask(url, EXPLAIN, parameters)
+    print_explanation(data, as_json)
+
+
 def _instant(url: str, expression: str, time_s: float, as_json: bool) -> None:
-    data = _ask(url, "/api/v1/query", _moment(expression, time_s))
+    data, remarked = _ask(url, "/api/v1/query", _moment(expression, time_s))
     if as_json:
         typer.echo(json.dumps(data))
     elif not data["result"]:
-        typer.echo(explain_nothing(url, expression), err=True)
+        typer.echo(explain_nothing(url, expression, remarked=remarked), err=True)
     else:
         print_table(_rows(expression, data), ("series", "value"))
 
 
 def _range(url: str, expression: str, start_s: float, end_s: float, step_s: float, as_json: bool) -> None:
-    data = _ask(url, "/api/v1/query_range", _bounds(expression, start_s, end_s, step_s))
+    data, remarked = _ask(url, "/api/v1/query_range", _bounds(expression, start_s, end_s, step_s))
     if as_json:
         typer.echo(json.dumps(data))
     elif not data["result"]:
-        typer.echo(explain_nothing(url, expression), err=True)
+        typer.echo(explain_nothing(url, expression, remarked=remarked), err=True)
     else:
         print_plot(expression, data["result"], start_s, end_s, step_s)
 
@@ -130,12 +140,12 @@ def _bounds(expression: str, start_s: float, end_s: float, step_s: float) -> dic
     return {"query": expression, "start": f"{start_s:.3f}", "end": f"{end_s:.3f}", "step": f"{step_s:g}"}
 
 
-def _ask(url: str, path: str, parameters: dict[str, str]) -> dict[str, Any]:
-    data: dict[str, Any]
+def _ask(url: str, path: str, parameters: dict[str, str]) -> tuple[dict[str, Any], bool]:
+    """Return the answer, and whether there were remarks on it, which are printed."""
     data, remarks = call(url, path, parameters)
     for remark in remarks:
         typer.echo(remark, err=True)
-    return data
+    return data, bool(remarks)
 
 
 def _rows(expression: str, data: dict[str, Any]) -> list[tuple[str, ...]]:

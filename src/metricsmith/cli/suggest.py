@@ -14,8 +14,11 @@ from metricsmith.promql.walk import preorder
 MAX_NEAR = 3
 
 
-def explain_nothing(url: str, expression: str) -> str:
-    """Return one line for people whose query found nothing; looks up which metrics there are."""
+def explain_nothing(url: str, expression: str, *, remarked: bool) -> str:
+    """Return one line for people whose query found nothing; looks up which metrics there are.
+
+    Where the agent `remarked` something on the answer, that is the reason, and none is guessed.
+    """
     try:
         nodes = list(preorder(parse(expression)))
         known = metric_names(url)
@@ -25,6 +28,8 @@ def explain_nothing(url: str, expression: str) -> str:
     unknown = [name for name in asked if name not in known]
     if unknown:
         return "no data: " + "; ".join(_near(unknown, known))
+    if remarked:
+        return "no data"
     if any(isinstance(node, MatrixSelector) for node in nodes):
         return "no data at that time (most functions of a range such as [1m] need two samples in it)"
     return "no data at that time (nothing matches)"
