@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from metricsmith.errors import QueryCancelled
 from metricsmith.model.batch import Batch
 from metricsmith.model.labels import decode_labels, encode_labels, format_labels
 from metricsmith.model.matchers import Matcher, MatchOp
@@ -94,6 +95,13 @@ def test_a_rule_that_fails_stops_no_other_and_is_told_once() -> None:
     assert len(failures) == 1
     assert next(iter(failures)).startswith("bad: ")
     assert {*recorded(here, group)} == {"good"}
+
+
+def test_it_ends_when_the_agent_stops() -> None:
+    here = bench()
+    here.engine.cancel()
+    with pytest.raises(QueryCancelled):
+        fill(here, group_of(SIMPLE), BEGIN, BEGIN + 20 * MINUTE)
 
 
 def group_of(text: str) -> Group:
