@@ -166,6 +166,33 @@ async def test_settings_change_while_alerts_wait(office, receiver, alert, clock)
     assert not office.waiting()
 
 
+async def test_settings_change_while_it_runs(office, receiver, alert, clock) -> None:
+    def of(path: str, **more) -> NotifySettings:
+        return settings(webhook_url=f"{receiver.url}/{path}", **more)
+
+    receiver.answers = ["500"]
+    async with office.running(office.notifier(of("a"))) as notifier:
+        office.tell(notifier, alert("A"))
+        await clock.sleeping(2)
+        notifier.update(of("a", timeout="5s"))  # the same destination: what waits goes on waiting
+        clock.advance(1)
+        _, again = await receiver.requests(2)
+        assert (again.path, again.key) == ("/a", receiver.got[0].key)
+        receiver.answers = ["500"]
+        office.tell(notifier, alert("B"))
+        await receiver.requests(3)
+        await clock.sleeping(2)
+        for path in ("b", "a", "b"):
+            notifier.update(of(path))
+        office.tell(notifier, alert("C"))
+        got = await receiver.requests(4)
+    assert [request.path for request in got] == ["/a", "/a", "/a", "/b"]
+    assert office.dropped("webhook-0", "destination_gone") == 1 and not office.waiting()
+    name = "metricsmith_notification_queue_length"
+    assert [sample.labels for metric in office.telemetry.registry.collect() for sample in metric.samples
+            if sample.name == name] == [{"destination": "webhook-1"}]  # fmt: skip
+
+
 async def test_alertmanagers_come_and_go_in_files(office, receiver, alert, clock, tmp_path) -> None:
     file = tmp_path / "alertmanagers.json"
     host = receiver.url.removeprefix("http://")
