@@ -189,15 +189,18 @@ def test_burns_that_cannot_be_are_left_out_and_remarked_upon() -> None:
         ({"good": "a"}, "slo: got both errors and good, wanted one of them"),
         ({"labels": {"severity": "x"}}, "slo: got the label severity, wanted others"),
         ({"by": ["job"], "total": "sum(rate(a[window]))"}, "slo: got `by` and an expression with [window]"),
-        ({"errors": "sum(rate(a[window])"}, ""),
+        ({"errors": "sum(rate(a[window])"}, "errors: "),
+        ({"total": "foo(a[window])"}, "total: "),
+        ({"good": None, "errors": "rate(a[window])[5m:]"}, "errors: "),
+        ({"by": ["größe"]}, ""),
         ({"window": "1d"}, "window: "),
         ({"total": None}, "total: missing, wanted a value"),
     ],
 )
 def test_mistakes_are_told(fields: dict[str, Any], wanted: str) -> None:
     found = read(**fields)
-    assert found.problems and all(problem.line for problem in found.problems)
-    first = found.problems[0]
+    (first,) = found.problems
+    assert first.line
     assert f"{first.path}: {first.message}".startswith(f"groups[0].rules[0].{wanted}".rstrip("."))
     assert found.groups[0].rules == ()
 

@@ -17,7 +17,7 @@ from metricsmith.model.settings_types import DurationMs
 from metricsmith.rules import bands
 from metricsmith.rules.bands import HOUR_MS, Band, Named
 from metricsmith.rules.model import AlertingRule, NoData, Origin, RecordingRule, Rule
-from metricsmith.rules.schema import Expr, Labels, check_name
+from metricsmith.rules.schema import Expr, Labels
 
 DAY_MS = 24 * HOUR_MS
 METHODS: dict[str, Callable[[Band], Iterator[Named]]] = {
@@ -30,13 +30,22 @@ SENSITIVITY = 4.0
 """Not 3: of a thousand usual values three lie outside of that, which is an alarm every few hours."""
 LEAST_VALUES = 10
 """A spread of fewer values means nothing."""
+_NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}", re.ASCII)
 _COUNTER = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*_(total|count|sum|bucket)\s*(\{.*\})?", re.ASCII | re.DOTALL)
+
+
+def _name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise ValueError(
+            f'got "{name[:60]}", wanted letters, digits, _ and colons: it begins names of series'
+        )
+    return name
 
 
 class AnomalyConfig(PartConfig):
     """An anomaly: each series of an expression is held against a band of what is usual for it."""
 
-    anomaly: Annotated[str, AfterValidator(check_name)] = Field(
+    anomaly: Annotated[str, AfterValidator(_name)] = Field(
         description="Name of the alert; with `:anomaly_lower` and so on, of the recorded series."
     )
     expr: Expr = Field(description="PromQL, or just a metric; of counters, take a rate.")

@@ -137,6 +137,8 @@ class _Reader:
         before = len(self.problems)
         config = self._validate(KINDS[kind].config, item, path, kind)
         self._check_texts(item, path, kind)
+        for key, expr in () if config is None else KINDS[kind].parts(config):
+            self._check_expr(expr, (*path, key))
         if config is None or len(self.problems) > before:
             return ()
         try:
@@ -144,11 +146,12 @@ class _Reader:
         except ValueError as error:
             self._problem((*path, kind), str(error))
             return ()
-        if kind not in ("record", "alert"):
-            for rule in rules:
-                self._check_expr(rule.expr, path)
+        for rule in rules if kind not in ("record", "alert") else ():
+            self._check_expr(rule.expr, path)
+            if len(self.problems) > before:  # the others would say the same
+                return ()
         self.notes += [self.origins.problem((*path, kind), text) for text in KINDS[kind].remarks(config)]
-        return () if len(self.problems) > before else rules
+        return rules
 
     def _kind(self, item: Any, path: Path) -> str | None:
         if not isinstance(item, dict):

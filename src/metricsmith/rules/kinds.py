@@ -10,7 +10,7 @@ from metricsmith.contracts import PartConfig
 from metricsmith.rules.anomaly import AnomalyConfig, anomaly_remarks, expand_anomaly
 from metricsmith.rules.model import AlertingRule, Origin, RecordingRule, Rule
 from metricsmith.rules.schema import AlertConfig, RecordConfig
-from metricsmith.rules.slo import SloConfig, expand_slo, slo_remarks
+from metricsmith.rules.slo import SloConfig, expand_slo, slo_parts, slo_remarks
 
 Expand: TypeAlias = Callable[[Any, Origin, int], tuple[Rule, ...]]
 """Return the rules that a typed config stands for; every one has the given origin.
@@ -22,11 +22,16 @@ what is wrong with the fields together.
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """How rules with a certain key are read; `remarks` are what the author of one should know."""
+    """How rules with a certain key are read.
+
+    `remarks` are what the author of one should know; `parts` are the keys, other
+    than `expr`, whose values are expressions, and what PromQL is to make of each.
+    """
 
     config: type[PartConfig]
     expand: Expand
     remarks: Callable[[Any], Iterable[str]] = lambda config: ()
+    parts: Callable[[Any], Iterable[tuple[str, str]]] = lambda config: ()
 
 
 def _record(config: RecordConfig, origin: Origin, interval_ms: int) -> tuple[Rule, ...]:
@@ -51,6 +56,6 @@ KINDS: dict[str, Kind] = {
     "record": Kind(RecordConfig, _record),
     "alert": Kind(AlertConfig, _alert),
     "anomaly": Kind(AnomalyConfig, expand_anomaly, anomaly_remarks),
-    "slo": Kind(SloConfig, expand_slo, slo_remarks),
+    "slo": Kind(SloConfig, expand_slo, slo_remarks, slo_parts),
 }
 """By the key that a rule of the kind has."""

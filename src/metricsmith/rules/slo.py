@@ -163,6 +163,15 @@ def expand_slo(config: SloConfig, origin: Origin, interval_ms: int) -> tuple[Rul
     return (*_recordings(objective), *_alerts(objective))
 
 
+def slo_parts(config: SloConfig) -> Iterator[tuple[str, str]]:
+    """Yield the expressions that are given, by their keys, as they are evaluated over five minutes."""
+    for key in ("total", "errors", "good"):
+        events = getattr(config, key)
+        if events is not None:
+            base = f"[{format_duration(BASE_MS)}]"
+            yield key, events.replace(PLACEHOLDER, base)
+
+
 def slo_remarks(config: SloConfig) -> Iterator[str]:
     """Yield what the author of an objective should know."""
     objective = _Objective(config, Origin())
