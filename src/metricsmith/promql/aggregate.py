@@ -15,6 +15,9 @@ from metricsmith.promql.sliding import cancelled, compensated_sums, signs
 from metricsmith.promql.values import Vector
 from metricsmith.promql.windows import CHUNK_VALUES
 
+FEW_ROWS = 3
+"""With fewer rows of each group than this, a call for each group costs more than it saves."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grouped:
@@ -52,7 +55,7 @@ class Grouped:
             part = slice(start, start + size)
             rows, numbers = self.order[part], self.numbers[part]
             cuts = np.flatnonzero(np.diff(numbers, prepend=-1))
-            reduced = operation.reduceat(terms(*self._take(rows), numbers), cuts, axis=0)
+            reduced = reduce_rows(operation, terms(*self._take(rows), numbers), cuts)
             touched = slice(numbers[0], numbers[-1] + 1)
             result[touched] = operation(result[touched], reduced)
         return result
@@ -81,6 +84,19 @@ Terms: TypeAlias = Callable[[F64, Bool | None, I64], F64]
 
 Reduction: TypeAlias = Callable[[Grouped], F64]
 """Return one value of each group at each step, shape (G, T)."""
+
+
+def reduce_rows(operation: np.ufunc, values: F64, cuts: I64) -> F64:
+    """Return the rows between cuts reduced to one: row by row, as `reduceat` does not go.
+
+    Shapes:
+        values: (N, T); cuts: (G,) first row of each group.
+        returns: (G, T)
+    """
+    if FEW_ROWS * len(cuts) > len(values):
+        found: F64 = operation.reduceat(values, cuts, axis=0)
+        return found
+    return np.stack([operation.reduce(part, axis=0) for part in np.split(values, cuts[1:])])
 
 
 def _presence(values: F64, present: Bool | None, numbers: I64) -> F64:

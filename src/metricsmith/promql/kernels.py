@@ -12,7 +12,7 @@ from typing import Concatenate, TypeAlias
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
-from metricsmith.promql.sliding import fold, window_sums
+from metricsmith.promql.sliding import fold_repeatable, window_sums
 from metricsmith.promql.windows import Windows
 
 KernelResult: TypeAlias = tuple[F64, Bool | None]
@@ -62,12 +62,12 @@ def avg_over_time(windows: Windows) -> KernelResult:
 
 def min_over_time(windows: Windows) -> KernelResult:
     """Return the smallest value; NaN only where there is no other."""
-    return fold(np.fmin, windows.values, windows.first, windows.last), None
+    return fold_repeatable(np.fmin, windows.values, windows.first, windows.last), None
 
 
 def max_over_time(windows: Windows) -> KernelResult:
     """Return the largest value; NaN only where there is no other."""
-    return fold(np.fmax, windows.values, windows.first, windows.last), None
+    return fold_repeatable(np.fmax, windows.values, windows.first, windows.last), None
 
 
 def stdvar_over_time(windows: Windows) -> KernelResult:

@@ -51,7 +51,7 @@ def kernel_results(
         budget.check_time()
         windows = piece.windows
         found, exists = _in_parts(windows, kernel, [windows.per_window(p) for p in parameters], budget)
-        some = windows.counts > 0
+        some = windows.last >= windows.first
         yield piece, found, some if exists is None else some & exists
 
 
@@ -61,7 +61,7 @@ def _in_parts(windows: Windows, kernel: Kernel, parameters: Sequence[F64], budge
     Shapes:
         parameters: (W,) each.
     """
-    longest = int(windows.counts.max(initial=0))
+    longest = int((windows.last - windows.first).max(initial=-1)) + 1
     series = windows.values.size // max(windows.values.shape[-1], 1)
     size = max(1, MAX_WORK // max(longest * series, 1))
     if size >= len(windows.first):

@@ -106,7 +106,7 @@ def _extrapolated(windows: Windows, growth: F64, *, counter: bool, per_second: b
         against the threshold.
     """
     counts = windows.counts
-    first_ms, last_ms = windows.times[windows.first], windows.times[windows.last]
+    first_ms, last_ms = np.take(windows.times, windows.first), np.take(windows.times, windows.last)
     ends = windows.ends
     sampled = (last_ms - first_ms) / 1000
     interval = sampled / (counts - 1)

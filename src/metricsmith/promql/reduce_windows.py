@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
-from metricsmith.promql.aggregate import grouping
+from metricsmith.promql.aggregate import grouping, reduce_rows
 from metricsmith.promql.budget import Budget
 from metricsmith.promql.kernels import Kernel
 from metricsmith.promql.over_windows import kernel_results
@@ -102,17 +102,21 @@ class _Total:
             groups, values, mask = groups[order], values[order], None if mask is None else mask[order]
         cuts = np.flatnonzero(np.diff(groups, prepend=-1))
         touched = groups[cuts]
-        if mask is None:
-            self.counts[touched] += np.diff(cuts, append=len(groups))[:, None]
-        else:
-            self.counts[touched] += np.add.reduceat(mask, cuts, axis=0, dtype=np.float64)
+        sizes = np.diff(cuts, append=len(groups)).astype(np.float64)
+        there = np.repeat(sizes[:, None], values.shape[1], axis=1)
+        if mask is not None:
+            some = np.flatnonzero(~mask.all(axis=0))  # most often only the first steps, before any sample
+            mask = mask[:, some]
+            there[:, some] = np.add.reduceat(mask, cuts, axis=0, dtype=np.float64)
+            if self._operation is not None:
+                values = values if values.flags.writeable else values.copy()
+                values[:, some] = np.where(mask, values[:, some], 0.0 if self._adds else np.nan)
+        self.counts[touched] += there
         if self._operation is None:
             return True
-        if mask is not None:
-            values = np.where(mask, values, 0.0 if self._adds else np.nan)
         if not self._fits(values):
             return False
-        reduced = self._operation.reduceat(values, cuts, axis=0)
+        reduced = reduce_rows(self._operation, values, cuts)
         self._values[touched] = self._operation(self._values[touched], reduced)
         return True
 

@@ -43,6 +43,42 @@ def fold(operation: np.ufunc, values: F64, first: I64, last: I64) -> F64:
     return result
 
 
+def fold_repeatable(operation: np.ufunc, values: F64, first: I64, last: I64) -> F64:
+    """Return an associative operation over each window, one that takes a value twice as once: `fmin`, `fmax`.
+
+    Shapes:
+        as of `fold`.
+    Source:
+        Sparse table, Bender and Farach-Colton 2000: a window is covered by two
+        runs of the largest power of two that it holds. Each length of runs is
+        made from the one before by one fast operation of an array on itself,
+        moved; nearly all windows are of the same length.
+    """
+    counts = last - first + 1
+    power = max(int(counts.max(initial=1)), 1).bit_length() - 1
+    shorter = np.flatnonzero(counts < 1 << power)
+    powers = np.frexp(counts[shorter])[1] - 1
+    of_shorter = np.empty((*values.shape[:-1], len(shorter)))
+    runs = values
+    for level in range(power):
+        own = np.flatnonzero(powers == level)
+        if len(own):
+            of_shorter[..., own] = _two_runs(operation, runs, first[shorter[own]], last[shorter[own]], level)
+        runs = operation(runs[..., : -1 << level], runs[..., 1 << level :])
+    result = _two_runs(operation, runs, first, last, power)
+    result[..., shorter] = of_shorter
+    return result
+
+
+def _two_runs(operation: np.ufunc, runs: F64, first: I64, last: I64, power: int) -> F64:
+    # Where the window is shorter than its runs there is nothing to take: any place will do.
+    ends = np.take(runs, last - ((1 << power) - 1), axis=-1, mode="clip")
+    if power == 0:
+        return ends
+    found: F64 = operation(np.take(runs, first, axis=-1, mode="clip"), ends, out=ends)
+    return found
+
+
 def _padded(values: F64, length: int) -> F64:
     missing = length - values.shape[-1]
     if not missing:

@@ -149,7 +149,7 @@ def _matrix_pieces(group: MatrixGroup, vector: RangeVector) -> Iterator[Piece]:
 
 def _ragged_pieces(group: RaggedGroup, vector: RangeVector) -> Iterator[Piece]:
     cover = Coverage.of(group, vector)
-    every_step = np.empty(0, np.int64)
+    every_step = every_end = np.empty(0, np.int64)
     for part in cover.parts(CHUNK_VALUES):
         samples = slice(int(group.offsets[part.start]), int(group.offsets[part.stop]))
         times = group.times[samples]
@@ -158,15 +158,16 @@ def _ragged_pieces(group: RaggedGroup, vector: RangeVector) -> Iterator[Piece]:
             count = (part.stop - part.start) * vector.ends.count
             if len(every_step) < count:
                 every_step = cover.cells(part)[1]
-            rows, steps = group.rows[part], every_step[:count]
+                every_end = vector.ends.start_ms + every_step * vector.ends.step_ms
+            rows, steps, ends = group.rows[part], every_step[:count], every_end[:count]
         else:
             series, steps = cover.cells(part)
-            rows = group.rows[series]
+            rows, ends = group.rows[series], vector.ends.start_ms + steps * vector.ends.step_ms
         windows = Windows(
             group.values[samples],
             times,
             *mark_empty(first, last),
-            vector.ends.start_ms + steps * vector.ends.step_ms,
+            ends,
             vector.range_ms,
             vector.closed,
             steps,
