@@ -372,6 +372,19 @@ async def test_state_of_rules_that_are_gone_is_forgotten_unless_they_may_return(
     assert world.state.items() == []
 
 
+async def test_state_that_cannot_be_read_stops_no_group(caplog: pytest.LogCaptureFixture) -> None:
+    class Unreadable(MemoryState):
+        def items(self, prefix: str = "") -> Any:
+            raise StoreError("broken")
+
+    world = World(Unreadable())
+    world.engine.results["deep"] = 1.0
+    await world.update(group(DEEP))
+    await world.rounds()
+    assert world.alerts() and "begins without saved alerts: broken" in caplog.text
+    await world.manager.stop()
+
+
 async def test_damaged_state_is_counted_and_the_rest_is_used(caplog: pytest.LogCaptureFixture) -> None:
     before = World()
     before.engine.results["deep"] = 1.0

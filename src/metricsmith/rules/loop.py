@@ -7,6 +7,7 @@ import logging
 from concurrent.futures import Executor
 from hashlib import blake2b
 
+from metricsmith.errors import QueryCancelled
 from metricsmith.model.clock import Clock
 from metricsmith.model.schedule import Schedule
 from metricsmith.model.telemetry import Telemetry
@@ -82,7 +83,7 @@ class GroupLoop:
 
     def forget(self) -> None:
         """Remove the metrics of a group that is gone."""
-        for name in (*COUNTERS, *GAUGES[:2], *(GAUGES[2:] if self.running.last_evaluation_ms else ())):
+        for name in (*COUNTERS, *GAUGES):
             self._telemetry.forget(name, rule_group=self.running.group.key)
 
     async def _run(self) -> None:
@@ -133,6 +134,8 @@ class GroupLoop:
             if rule.status.nothing_matched == NOTHING_MATCHED_ROUNDS:
                 log.warning("%s", nothing_matched(running, rule))
         for rule, error in round.failures:
+            if isinstance(error, QueryCancelled):  # the agent stops
+                continue
             telemetry.problem(
                 log,
                 "metricsmith_rule_evaluation_failures_total",

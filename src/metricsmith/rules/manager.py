@@ -163,10 +163,14 @@ class RuleManager:
 
     def _restore(self, running: RunningGroup, had: set[str]) -> None:
         state, damaged = self._around.state, 0
-        for rule in running.rules:
-            if isinstance(rule.work, Alerting) and rule.identity not in had:
-                damaged += remembered.restore(rule.identity, rule.work, state)
-                rule.resumed_from_ms = remembered.evaluated_ms(rule.identity, state)
+        try:
+            for rule in running.rules:
+                if isinstance(rule.work, Alerting) and rule.identity not in had:
+                    damaged += remembered.restore(rule.identity, rule.work, state)
+                    rule.resumed_from_ms = remembered.evaluated_ms(rule.identity, state)
+        except StoreError as error:
+            log.error("rule group %s begins without saved alerts: %s", running.group.key, error)
+            damaged += 1
         if damaged:
             self._around.telemetry.problem(
                 log,

@@ -32,6 +32,7 @@ class AgentRules:
         self.backfill = RuleBackfill(equipment, lambda: self._set.groups, self._interval_ms)
         self._equipment = equipment
         self._configuration: Configuration | None = None
+        self._not_before_ms = 0
         self._set = RuleSet()
         self._signature: Signature = {}
         self._reading = asyncio.Lock()
@@ -39,17 +40,18 @@ class AgentRules:
 
     async def start(self, configuration: Configuration, not_before_ms: int) -> None:
         """Read the rule files and begin; mistakes are logged, and what has none runs."""
-        await self.reload(configuration, not_before_ms)
+        self._not_before_ms = not_before_ms
+        await self.reload(configuration)
         self._watch = asyncio.create_task(self._watch_forever(), name="rule files")
 
-    async def reload(self, configuration: Configuration, not_before_ms: int = 0) -> tuple[Problem, ...]:
+    async def reload(self, configuration: Configuration) -> tuple[Problem, ...]:
         """Go over to a configuration and what its rule files hold now; return the mistakes in them.
 
         A file with mistakes keeps the rules that it had.
         """
         async with self._reading:
             self._configuration = configuration
-            await self._read(configuration, not_before_ms)
+            await self._read(configuration)
             return self._set.problems
 
     async def stop(self) -> None:
@@ -71,7 +73,7 @@ class AgentRules:
         assert self._configuration is not None  # the API serves when rules have started
         return self._configuration.settings.rules.interval
 
-    async def _read(self, configuration: Configuration, not_before_ms: int = 0) -> None:
+    async def _read(self, configuration: Configuration) -> None:
         settings, base = configuration.settings, _base(configuration)
         self._signature = await asyncio.to_thread(signature, settings.rules.files, base)
         found = await asyncio.to_thread(
@@ -89,7 +91,7 @@ class AgentRules:
         await self.manager.update(
             groups,
             _options(settings),
-            not_before_ms=not_before_ms,
+            not_before_ms=self._not_before_ms,
             # Rules that a mistake hides, or that are switched off, may come back: their alerts are kept.
             forget=not found.problems and settings.alerts.enabled,
         )
