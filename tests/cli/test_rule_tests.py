@@ -76,6 +76,13 @@ def test_differences_line_by_line(metricsmith: Run, tests: Path) -> None:
     assert "  -{} 3.0\n  +{} 2.0\n" in ended.stderr
 
 
+def test_a_file_that_cannot_be_read_exits_3_unless_a_test_fails(metricsmith: Run, tests: Path) -> None:
+    missing = f"{tests}.none"
+    assert metricsmith("rules", "test", missing).returncode == 3
+    assert metricsmith("rules", "test", "--run", "^good$", str(tests), missing).returncode == 3
+    assert metricsmith("rules", "test", str(tests), missing).returncode == 1
+
+
 def test_json(metricsmith: Run, tests: Path) -> None:
     ended = metricsmith("rules", "test", "--json", str(tests), f"{tests}.none")
     assert (ended.returncode, ended.stderr) == (1, "")

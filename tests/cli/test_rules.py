@@ -43,7 +43,7 @@ def test_good_files_are_counted(metricsmith: Run) -> None:
 
 def test_every_mistake_is_printed(metricsmith: Run, bad: Path) -> None:
     ended = metricsmith("rules", "check", str(bad), f"{bad.parent}/none.yml")
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.splitlines() == [
         f"note: {bad}:8: e: reads what it records, so it sees its own last value "
         "(a recursion never forgets: record under another name)",
@@ -60,7 +60,7 @@ def test_every_mistake_is_printed(metricsmith: Run, bad: Path) -> None:
 def test_json(metricsmith: Run, bad: Path) -> None:
     ended = metricsmith("rules", "check", "--json", str(bad), str(rule_file("pipeline")))
     said = json.loads(ended.stdout)
-    assert ended.returncode == 1
+    assert ended.returncode == 3
     assert [(file["rules"], len(file["problems"])) for file in said["files"]] == [(1, 3), (10, 0)]
     assert said["files"][0]["problems"][2] == {
         "path": "groups[0].rules[1].exp",
@@ -74,7 +74,7 @@ def test_json(metricsmith: Run, bad: Path) -> None:
 def test_a_glob_without_files_is_no_success(metricsmith: Run, tmp_path: Path) -> None:
     ended = metricsmith("rules", "check", f"{tmp_path}/*.yml")
     assert (ended.returncode, ended.stderr) == (
-        1,
+        3,
         f"error: got no file that matches {tmp_path}/*.yml, wanted rule files\n",
     )
 
@@ -89,4 +89,4 @@ def test_expand_prints_what_prometheus_reads(metricsmith: Run, tmp_path: Path, b
     assert yaml.safe_load(ended.stdout) == {"groups": [{"name": "a", "rules": [rule]}]}
     assert ended.stderr == f"note: {file}:1: A: no_data is left out, Prometheus has no such field\n"
     refused = metricsmith("rules", "expand", str(bad))
-    assert (refused.returncode, refused.stdout, refused.stderr.count("error: /")) == (1, "", 3)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("error: /")) == (3, "", 3)

@@ -104,7 +104,7 @@ def test_mistakes_are_told_before_anything_is_asked(metricsmith: Run, tmp_path: 
     rules = tmp_path / "rules.yml"
     rules.write_text("groups: [{name: g, rules: [{record: a, expr: 'b +'}]}]")
     ended = metricsmith("rules", "backfill", str(rules), "--start", "-1h", "--url", "127.0.0.1:1")
-    assert (ended.returncode, ended.stdout) == (1, "")
+    assert (ended.returncode, ended.stdout) == (3, "")
     assert f"error: {rules}:1: groups[0].rules[0].expr: " in ended.stderr
     rules.write_text("groups: [{name: g, rules: [{alert: a, expr: b}]}]")
     ended = metricsmith("rules", "backfill", str(rules), "--start", "-1h", "--url", "127.0.0.1:1")

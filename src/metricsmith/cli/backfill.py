@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, http_address, post_json
+from metricsmith.cli.exits import Exit
 from metricsmith.cli.times import read_time
 from metricsmith.config import load_file
 from metricsmith.model.duration import parse_duration
@@ -21,7 +22,6 @@ from metricsmith.rules.ruleset import load_rules
 from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
 from metricsmith.runtime.rule_engine import RuleEngine
 
-_FAILURE = 1
 _PATH = "/api/v1/rules/backfill"
 
 
@@ -85,7 +85,7 @@ def backfill(
         f"{total.samples} samples in {total.rounds} rounds of {len(groups)} {_plural('group', groups)}"
     )
     if total.failures:
-        raise typer.Exit(_FAILURE)
+        raise typer.Exit(Exit.FAILURE)
 
 
 def _requests(address: str, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -114,7 +114,7 @@ def _groups(files: Sequence[str]) -> list[Group]:
     for problem in found.problems:
         typer.echo(f"error: {problem}", err=True)
     if found.problems:
-        raise typer.Exit(_FAILURE)
+        raise typer.Exit(Exit.BAD_CONFIG)
     alerts = [rule for group in found.groups for rule in group.rules if isinstance(rule, AlertingRule)]
     if alerts:
         left_out = f"{len(alerts)} alerting {_plural('rule', alerts)} left out"
@@ -122,7 +122,7 @@ def _groups(files: Sequence[str]) -> list[Group]:
     groups = [group for group in found.groups if any(isinstance(r, RecordingRule) for r in group.rules)]
     if not groups:
         typer.echo(f"error: got no recording rules in {', '.join(files)}, wanted some", err=True)
-        raise typer.Exit(_FAILURE)
+        raise typer.Exit(Exit.FAILURE)
     return groups
 
 

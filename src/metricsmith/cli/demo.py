@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from metricsmith.cli.client import http_address
+from metricsmith.cli.exits import Exit
 from metricsmith.model.duration import parse_duration
 
 
@@ -74,7 +75,7 @@ def loadgen(
         typer.echo(
             f"error: nobody answers at {address} (start the shop with `metricsmith demo-shop`)", err=True
         )
-        raise typer.Exit(1)
+        raise typer.Exit(Exit.FAILURE)
 
 
 def demo(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sys
-from enum import IntEnum
 from typing import Annotated
 
 import typer
@@ -12,20 +11,8 @@ import typer
 from metricsmith import __version__
 from metricsmith.cli import check, demo, query, rules, run
 from metricsmith.cli.client import Unreachable
+from metricsmith.cli.exits import Exit
 from metricsmith.errors import ConfigError, MetricsmithError, QueryError
-
-
-class Exit(IntEnum):
-    """Exit codes; 2 is also what a wrong option gives."""
-
-    OK = 0
-    FAILURE = 1
-    USAGE = 2
-    BAD_CONFIG = 3
-    BAD_QUERY = 4
-    UNREACHABLE = 5
-    INTERRUPTED = 130
-
 
 app = typer.Typer(
     name="metricsmith",

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from metricsmith.cli.exits import Exit
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.matchers import compile_anchored
 from metricsmith.promql import EngineConfig
@@ -18,8 +19,6 @@ from metricsmith.rules.unit_tests.files import read_test_file
 from metricsmith.rules.unit_tests.run import Failure, run_tests
 from metricsmith.runtime.rule_bench import RuleBench
 from metricsmith.runtime.rule_engine import RuleEngine
-
-_FAILURE = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ def test(
     ] = NoData.KEEP,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Run tests of rules, in the format of `promtool test rules`; exit code 1 when one fails."""
+    """Run tests of rules, in the format of `promtool test rules`; exit code 1 when one fails, 3 for bad files."""
     chosen = _chosen(run or [])
     config = EngineConfig(closed_windows=closed_windows)
     outcomes = []
@@ -60,8 +59,10 @@ def test(
             _print(outcomes[-1], diff)
     if as_json:
         typer.echo(json.dumps({"files": [_plain(outcome) for outcome in outcomes]}, indent=2))
-    if any(outcome.failures or outcome.problems for outcome in outcomes):
-        raise typer.Exit(_FAILURE)
+    if any(outcome.failures for outcome in outcomes):
+        raise typer.Exit(Exit.FAILURE)
+    if any(outcome.problems for outcome in outcomes):
+        raise typer.Exit(Exit.BAD_CONFIG)
 
 
 def _chosen(patterns: list[str]) -> Callable[[str], bool]:

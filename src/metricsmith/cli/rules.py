@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from metricsmith.cli.backfill import backfill
+from metricsmith.cli.exits import Exit
 from metricsmith.cli.rule_tests import test
 from metricsmith.errors import Problem
 from metricsmith.rules.files import RuleFile
@@ -24,8 +25,6 @@ app = typer.Typer(no_args_is_help=True, help="Check rule files, test them, and w
 app.command("test")(test)
 app.command("backfill")(backfill)
 
-_FAILURE = 1
-
 
 @app.command("check")
 def check(
@@ -34,7 +33,7 @@ def check(
         bool, typer.Option("--json", metavar="", help="Print what was found as JSON.")
     ] = False,
 ) -> None:
-    """Check rule files and print every mistake; exit code 1 when there is one."""
+    """Check rule files and print every mistake; exit code 3 when there is one."""
     found = _load(files)
     if as_json:
         typer.echo(
@@ -45,7 +44,7 @@ def check(
             _print(file)
         _print_problems(found.missing)
     if found.problems or not found.files:
-        raise typer.Exit(_FAILURE)
+        raise typer.Exit(Exit.BAD_CONFIG)
 
 
 @app.command("expand")
@@ -56,7 +55,7 @@ def expand(
     found = _load([file])
     if found.problems:
         _print_problems(found.problems)
-        raise typer.Exit(_FAILURE)
+        raise typer.Exit(Exit.BAD_CONFIG)
     for group in found.groups:
         for rule in group.rules:
             if isinstance(rule, AlertingRule) and rule.no_data is not None:
