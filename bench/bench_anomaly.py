@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from anomaly_series import ANOMALIES, DAY, DAYS, HOUR, JUDGED_DAYS, NOISES, STEP_MS, Labelled, labelled
 from common import table
+from common_anomaly import ANOMALIES, DAY, DAYS, HOUR, JUDGED_DAYS, NOISES, STEP_MS, Labelled, labelled
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import NAME_LABEL, decode_labels, encode_labels
 from metricsmith.model.matchers import Matcher

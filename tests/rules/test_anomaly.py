@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metricsmith.promql import EngineConfig
 from metricsmith.rules.files import read_rule_text
@@ -206,6 +208,35 @@ def test_fields_of_alerts_are_passed_on() -> None:
 def test_mistakes_are_told(fields: dict[str, Any], wanted: str) -> None:
     (found,) = problems(**fields)
     assert found.startswith(f"groups[0].rules[0].{wanted}")
+
+
+@pytest.mark.parametrize("kind", ["anomaly: a, expr: x", "slo: a, objective: 99, errors: x, total: y"])
+def test_names_are_not_given_twice_in_a_file(kind: str) -> None:
+    groups = "".join(f"- name: g{i}\n  rules:\n  - {{{kind}}}\n" for i in (1, 2))
+    found = read_rule_text(f"groups:\n{groups}", "r.yml", RuleEngine(), 60_000)
+    key = kind.partition(":")[0]
+    assert [str(problem) for problem in found.problems] == [
+        f'r.yml:7: groups[1].rules[0].{key}: a second {key} is called "a", wanted distinct names'
+        " (the first is on line 4)"
+    ]
+    assert [bool(group.rules) for group in found.groups] == [True, False]
+
+
+@given(
+    method=st.sampled_from(ALL),
+    sensitivity=st.floats(1e-6, 1000),
+    min_deviation=st.floats(0, 1e12),
+    window_s=st.integers(600, 90 * 86_400),
+    direction=st.sampled_from(["both", "up", "down"]),
+    expr=st.sampled_from(["x", "a + b", "a or b", "-a", "sum by (i) (rate(c[5m])) / 5", "x{a='b'} # ends"]),
+)
+def test_whatever_the_fields_are_the_rules_are_good_ones(expr: str, window_s: int, **fields: Any) -> None:
+    text = anomaly("1m", expr=expr, window=f"{window_s}s", min_history=None, **fields)
+    found = read_rule_text(text, "r.yml", RuleEngine(), 60_000)
+    assert found.problems == ()
+    written = format_groups(found.groups, 60_000)
+    again = read_rule_text(written, "r.yml", RuleEngine(), 60_000)
+    assert (again.problems, again.notes) == ((), ()) and len(again.groups[0].rules) > 5
 
 
 @pytest.mark.parametrize("expr", ["requests_total", 'requests_count{job="a"}', "rate(requests_total[5m])"])

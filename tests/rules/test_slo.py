@@ -16,7 +16,7 @@ from metricsmith.runtime.rule_engine import RuleEngine
 
 SHOP = {"slo": "shop", "objective": 99.9, "errors": 'requests_total{code="500"}', "total": "requests_total"}
 WINDOWS = [
-    "sum(rate(good_total[window]))",
+    "sum(rate(good_total[window])) # fast ones",
     "sum(rate(good_total[window])) + sum(rate(bad_total[window]))",
 ]
 

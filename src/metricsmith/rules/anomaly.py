@@ -17,7 +17,7 @@ from metricsmith.model.settings_types import DurationMs
 from metricsmith.rules import bands
 from metricsmith.rules.bands import HOUR_MS, Band, Named
 from metricsmith.rules.model import AlertingRule, NoData, Origin, RecordingRule, Rule
-from metricsmith.rules.schema import Expr, Labels
+from metricsmith.rules.schema import Expr, Labels, enclosed
 
 DAY_MS = 24 * HOUR_MS
 METHODS: dict[str, Callable[[Band], Iterator[Named]]] = {
@@ -92,7 +92,7 @@ def expand_anomaly(config: AnomalyConfig, origin: Origin, interval_ms: int) -> t
     """
     band = _band(config, interval_ms)
     # Comparisons drop what is not a number or infinite, which would spoil averages for a whole window.
-    value = ("value", f"({band.expr}) > -Inf < Inf")
+    value = ("value", f"{enclosed(band.expr)} > -Inf < Inf")
     recorded = [value, *METHODS[config.method](band)]
     rules = [RecordingRule(band.series(what), expr, {}, origin) for what, expr in recorded]
     return (*rules, _alert(config, band, origin))

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from metricsmith.errors import ConfigError, ParseError, Problem, QueryError, TemplateError, line_and_column
 from metricsmith.model.wording import brief, mistakes, nearest, one_of
 from metricsmith.model.yaml_lines import MAX_BYTES, Document, Path, read_yaml
-from metricsmith.rules.kinds import KINDS
+from metricsmith.rules.kinds import KINDS, SINGLE
 from metricsmith.rules.lint import remarks
 from metricsmith.rules.model import Engine, Group, Origin, Rule
 from metricsmith.rules.schema import MAX_EXPR, MAX_RULES, MAX_TEMPLATE, FileConfig, GroupConfig
@@ -78,6 +78,7 @@ class _Reader:
         self.origins = document.origins
         self.problems = list(document.problems)
         self.notes: list[Problem] = []
+        self._named: dict[tuple[str, str], int] = {}
         self._lines = text.splitlines()
         self._name = name
         self._engine = engine
@@ -139,6 +140,8 @@ class _Reader:
         self._check_texts(item, path, kind)
         for key, expr in () if config is None else KINDS[kind].parts(config):
             self._check_expr(expr, (*path, key))
+        if kind in SINGLE and config is not None:
+            self._name_once(kind, getattr(config, kind), path)
         if config is None or len(self.problems) > before:
             return ()
         try:
@@ -152,6 +155,14 @@ class _Reader:
                 return ()
         self.notes += [self.origins.problem((*path, kind), text) for text in KINDS[kind].remarks(config)]
         return rules
+
+    def _name_once(self, kind: str, name: str, path: Path) -> None:
+        """Refuse a name that another rule of the file has: both would record the same series."""
+        line = self.origins.line(path)
+        first = self._named.setdefault((kind, name), line)
+        if first != line:
+            message = f'a second {kind} is called "{name}", wanted distinct names'
+            self._problem((*path, kind), message, f"the first is on line {first}")
 
     def _kind(self, item: Any, path: Path) -> str | None:
         if not isinstance(item, dict):

@@ -59,3 +59,6 @@ KINDS: dict[str, Kind] = {
     "slo": Kind(SloConfig, expand_slo, slo_remarks, slo_parts),
 }
 """By the key that a rule of the kind has."""
+
+SINGLE = frozenset({"anomaly", "slo"})
+"""Kinds of which no two in a file may have the same name."""

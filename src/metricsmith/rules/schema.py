@@ -36,6 +36,16 @@ def check_name(name: str) -> str:
     return name
 
 
+def enclosed(expr: str) -> str:
+    """Return an expression in parentheses that a comment in it does not swallow.
+
+    >>> enclosed("a + b"), enclosed("a # why")
+    ('(a + b)', '(\\na # why\\n)')
+    """
+    plain = expr.strip()
+    return f"(\n{plain}\n)" if "#" in plain or "\n" in plain else f"({plain})"
+
+
 def _label_name(name: str) -> str:
     if name == NAME_LABEL:
         raise ValueError(f"got {NAME_LABEL}, wanted another name: the metric is named by `record`")

@@ -23,7 +23,7 @@ from metricsmith.contracts import PartConfig
 from metricsmith.model.duration import format_duration
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.rules.model import AlertingRule, NoData, Origin, RecordingRule, Rule
-from metricsmith.rules.schema import Expr, LabelName, Labels, Name
+from metricsmith.rules.schema import Expr, LabelName, Labels, Name, enclosed
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -246,6 +246,6 @@ def _errors(config: SloConfig, window_ms: int) -> str:
 def _rate(config: SloConfig, events: str, window_ms: int) -> str:
     window = format_duration(window_ms)
     if PLACEHOLDER in events:
-        return f"({events.replace(PLACEHOLDER, f'[{window}]')})"
+        return enclosed(events.replace(PLACEHOLDER, f"[{window}]"))
     by = f" by ({', '.join(config.by)})" if config.by else ""
     return f"sum{by} (rate({events}[{window}]))"
