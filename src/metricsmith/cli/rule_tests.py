@@ -49,7 +49,7 @@ def test(
     ] = NoData.KEEP,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Run tests of rules, in the format of `promtool test rules`; exit code 1 when one fails, 3 for bad files."""
+    """Run tests in the format of `promtool test rules`; exit code 1 when one fails, 3 for bad files."""
     chosen = _chosen(run or [])
     config = EngineConfig(closed_windows=closed_windows)
     outcomes = []
