@@ -15,8 +15,8 @@ from metricsmith.api.errors import bad_data, json_response
 from metricsmith.api.jsonout import JsonChunks, object_list
 from metricsmith.api.params import MAX_TIME_MS, MIN_TIME_MS, Params, quoted, read_params
 from metricsmith.api.prometheus import ERRORS, GROUP, MAX_LIMIT, TRUNCATED
-from metricsmith.api.routes import NUMBER, TIME, Operation, Parameter
-from metricsmith.api.schemas import NAMES, OBJECT, SERIES
+from metricsmith.api.routes import NUMBER, TIME, Handler, Operation, Parameter
+from metricsmith.api.schemas import NAMES, OBJECT, SERIES, Schema
 from metricsmith.api.selectors import read_selectors
 from metricsmith.api.workers import Workers
 from metricsmith.model.matchers import Matcher
@@ -28,10 +28,36 @@ _CODE = re.compile(r"_([0-9A-Fa-f]{1,5})?_")
 _START = Parameter("start", "Begin of the range; all times when absent.", TIME)
 _END = Parameter("end", "End of the range; all times when absent.", TIME)
 _LIMIT = Parameter("limit", "Most elements in the answer; 0 means all.", NUMBER)
+_OF_METADATA = (
+    Parameter("metric", "Only this metric."),
+    Parameter("limit", "Most metrics in the answer.", NUMBER),
+    Parameter("limit_per_metric", "Most entries for one metric.", NUMBER),
+)
 
 
 def _match(required: bool) -> Parameter:
     return Parameter("match[]", "Series selector.", required=required, repeated=True)
+
+
+def _list(
+    path: str,
+    handler: Handler,
+    summary: str,
+    elements: str,
+    answer: Schema,
+    *parameters: Parameter,
+    methods: tuple[str, ...] = ("GET", "POST"),
+) -> Operation:
+    return Operation(
+        f"/api/v1/{path}",
+        methods,
+        handler,
+        summary,
+        GROUP,
+        parameters,
+        answers={200: f"`data` lists {elements}.", **ERRORS},
+        answer=answer,
+    )
 
 
 class SeriesApi:
@@ -44,37 +70,29 @@ class SeriesApi:
 
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
-        both, name = ("GET", "POST"), Parameter("name", "Label name.", required=True, place="path")
+        within = (_START, _END, _LIMIT)
+        name = Parameter("name", "Label name.", required=True, place="path")
         return [
-            Operation(
-                "/api/v1/series",
-                both,
+            _list(
+                "series",
                 self._series,
                 "List series by their labels.",
-                GROUP,
-                (_match(True), _START, _END, _LIMIT),
-                answers={200: "`data` lists label sets.", **ERRORS},
-                answer=SERIES,
+                "label sets",
+                SERIES,
+                _match(True),
+                *within,
             ),
-            Operation(
-                "/api/v1/labels",
-                both,
-                self._labels,
-                "List label names.",
-                GROUP,
-                (_match(False), _START, _END, _LIMIT),
-                answers={200: "`data` lists names.", **ERRORS},
-                answer=NAMES,
-            ),
-            Operation(
-                "/api/v1/label/{name}/values",
-                ("GET",),
+            _list("labels", self._labels, "List label names.", "names", NAMES, _match(False), *within),
+            _list(
+                "label/{name}/values",
                 self._label_values,
                 "List the values of a label.",
-                GROUP,
-                (name, _match(False), _START, _END, _LIMIT),
-                answers={200: "`data` lists values.", **ERRORS},
-                answer=NAMES,
+                "values",
+                NAMES,
+                name,
+                _match(False),
+                *within,
+                methods=("GET",),
             ),
             Operation(
                 "/api/v1/metadata",
@@ -82,11 +100,7 @@ class SeriesApi:
                 self._metadata,
                 "Type, unit and help of each metric.",
                 GROUP,
-                (
-                    Parameter("metric", "Only this metric."),
-                    Parameter("limit", "Most metrics in the answer.", NUMBER),
-                    Parameter("limit_per_metric", "Most entries for one metric.", NUMBER),
-                ),
+                _OF_METADATA,
                 answers={200: "`data` maps metric names to entries.", **ERRORS},
                 answer=OBJECT,
             ),

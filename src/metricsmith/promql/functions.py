@@ -76,6 +76,27 @@ def _of_vectors() -> Iterator[Function]:
             "sort_desc": "Series by value, largest first; only instant queries have an order.",
             "sqrt": "Square root.",
             "timestamp": "When the sample was taken, in seconds since the epoch.",
+        },
+    )
+    yield from _plain(
+        _V + _S + _S, {"clamp": "Values cut to at least the second and at most the third argument."}
+    )
+    yield from _plain(
+        _V + _S,
+        {
+            "clamp_max": "Values cut to at most the argument.",
+            "clamp_min": "Values cut to at least the argument.",
+        },
+    )
+    yield from _plain(
+        _V + _S, {"round": "Nearest multiple of the second argument, 1 unless given; ties go up."}, optional=1
+    )
+
+
+def _of_angles() -> Iterator[Function]:
+    yield from _plain(
+        _V,
+        {
             "acos": "Arc cosine, in radians.",
             "acosh": "Inverse hyperbolic cosine.",
             "asin": "Arc sine, in radians.",
@@ -90,13 +111,11 @@ def _of_vectors() -> Iterator[Function]:
             "tanh": "Hyperbolic tangent.",
             "deg": "Radians as degrees.",
             "rad": "Degrees as radians.",
-            "histogram_avg": "Average of native histograms: nothing here, as they are not supported.",
-            "histogram_count": "Count of native histograms: nothing here.",
-            "histogram_stddev": "Standard deviation of native histograms: nothing here.",
-            "histogram_stdvar": "Variance of native histograms: nothing here.",
-            "histogram_sum": "Sum of native histograms: nothing here.",
         },
     )
+
+
+def _of_times() -> Iterator[Function]:
     yield from _plain(
         _V,
         {
@@ -111,18 +130,18 @@ def _of_vectors() -> Iterator[Function]:
         },
         optional=1,
     )
+
+
+def _of_histograms() -> Iterator[Function]:
     yield from _plain(
-        _V + _S + _S, {"clamp": "Values cut to at least the second and at most the third argument."}
-    )
-    yield from _plain(
-        _V + _S,
+        _V,
         {
-            "clamp_max": "Values cut to at most the argument.",
-            "clamp_min": "Values cut to at least the argument.",
+            "histogram_avg": "Average of native histograms: nothing here, as they are not supported.",
+            "histogram_count": "Count of native histograms: nothing here.",
+            "histogram_stddev": "Standard deviation of native histograms: nothing here.",
+            "histogram_stdvar": "Variance of native histograms: nothing here.",
+            "histogram_sum": "Sum of native histograms: nothing here.",
         },
-    )
-    yield from _plain(
-        _V + _S, {"round": "Nearest multiple of the second argument, 1 unless given; ties go up."}, optional=1
     )
     yield from _plain(
         _S + _S + _V,
@@ -246,11 +265,12 @@ def _of_scalars() -> Iterator[Function]:
     yield from _plain(_S, {"vector": "One series without labels."})
 
 
-FUNCTIONS: dict[str, Function] = {
-    function.name: function
-    for functions in (_of_vectors(), _of_labels(), _of_ranges(), _of_scalars())
-    for function in functions
-}
+_GROUPS = (
+    *(_of_vectors, _of_angles, _of_times, _of_histograms),
+    *(_of_labels, _of_ranges, _of_scalars),
+)
+
+FUNCTIONS: dict[str, Function] = {function.name: function for group in _GROUPS for function in group()}
 """Every function by name.
 
 Source:
