@@ -195,6 +195,7 @@ def test_fields_of_alerts_are_passed_on() -> None:
         ({"anomaly": "too-slow"}, 'anomaly: got "too-slow", wanted letters, digits'),
         ({"expr": "sum(x"}, "expr: 1:6: parse error"),
         ({"expr": "x[5m]"}, "expr: got an expression that gives a range vector"),
+        ({"expr": "5"}, "expr: 1:5: parse error: expected type instant vector"),
         ({"window": "30m"}, "anomaly: got a window of 30m, wanted at least 1h40m: 10 values"),
         ({"min_history": "6h"}, "anomaly: got a min_history of 6h, wanted at most the window, 5h"),
         ({"season": "day"}, 'anomaly: got a season, wanted none: method is "mad"'),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,15 @@ def test_what_is_written_out() -> None:
     assert (ticket.labels["severity"], ticket.no_data) == ("ticket", NoData.RESOLVE)
     assert "(13.44 * 0.001)" in page.expr and "(5.6 * 0.001)" in page.expr
     assert all(RuleEngine().with_data(rule.expr) for rule in (page, ticket))
+
+
+@pytest.mark.parametrize(
+    ("window", "factors"), [("30d", "14.4 6 3 1"), ("28d", "13.44 5.6 2.8 1"), ("7d", "3.36 1.4 1 1")]
+)
+def test_factors_keep_the_shares_of_the_budget_and_are_never_below_one(window: str, factors: str) -> None:
+    (group,) = read(window=window, objective="99.50").groups
+    exprs = "".join(rule.expr for rule in group.rules if isinstance(rule, AlertingRule))
+    assert re.findall(r"> \((.*) \* 0.005\)", exprs)[::2] == factors.split()
 
 
 def test_burns_that_cannot_be_are_left_out_and_remarked_upon() -> None:

@@ -98,6 +98,11 @@ def expand_anomaly(config: AnomalyConfig, origin: Origin, interval_ms: int) -> t
     return (*rules, _alert(config, band, origin))
 
 
+def anomaly_parts(config: AnomalyConfig) -> Iterator[tuple[str, str]]:
+    """Yield the expression as a function of series takes it: a number alone has no band."""
+    yield "expr", f"abs({config.expr}\n)"
+
+
 def anomaly_remarks(config: AnomalyConfig) -> Iterator[str]:
     """Yield what the author of an anomaly should know."""
     if _COUNTER.fullmatch(config.expr.strip()):

@@ -138,7 +138,7 @@ class _Reader:
         before = len(self.problems)
         config = self._validate(KINDS[kind].config, item, path, kind)
         self._check_texts(item, path, kind)
-        for key, expr in () if config is None else KINDS[kind].parts(config):
+        for key, expr in KINDS[kind].parts(config) if len(self.problems) == before else ():
             self._check_expr(expr, (*path, key))
         if kind in SINGLE and config is not None:
             self._name_once(kind, getattr(config, kind), path)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from metricsmith.contracts import PartConfig
-from metricsmith.rules.anomaly import AnomalyConfig, anomaly_remarks, expand_anomaly
+from metricsmith.rules.anomaly import AnomalyConfig, anomaly_parts, anomaly_remarks, expand_anomaly
 from metricsmith.rules.model import AlertingRule, Origin, RecordingRule, Rule
 from metricsmith.rules.schema import AlertConfig, RecordConfig
 from metricsmith.rules.slo import SloConfig, expand_slo, slo_parts, slo_remarks
@@ -24,8 +24,8 @@ what is wrong with the fields together.
 class Kind:
     """How rules with a certain key are read.
 
-    `remarks` are what the author of one should know; `parts` are the keys, other
-    than `expr`, whose values are expressions, and what PromQL is to make of each.
+    `remarks` are what the author of one should know; `parts` are keys whose
+    values are expressions, and what PromQL must be able to make of each.
     """
 
     config: type[PartConfig]
@@ -55,7 +55,7 @@ def _alert(config: AlertConfig, origin: Origin, interval_ms: int) -> tuple[Rule,
 KINDS: dict[str, Kind] = {
     "record": Kind(RecordConfig, _record),
     "alert": Kind(AlertConfig, _alert),
-    "anomaly": Kind(AnomalyConfig, expand_anomaly, anomaly_remarks),
+    "anomaly": Kind(AnomalyConfig, expand_anomaly, anomaly_remarks, anomaly_parts),
     "slo": Kind(SloConfig, expand_slo, slo_remarks, slo_parts),
 }
 """By the key that a rule of the kind has."""

@@ -133,13 +133,16 @@ class _Objective:
         """Return a rule that records an expression with the objective's label."""
         return RecordingRule(name, expr, {"slo": self.config.slo}, self.origin)
 
-    def factor(self, burn: Burn) -> str:
-        """Return how many times faster than allowed the budget burns when an alert fires."""
-        return f"{(burn.share * self.config.window / burn.long_ms).normalize():f}"
+    def factor(self, burn: Burn) -> Decimal:
+        """Return how many times faster than allowed the budget burns when an alert fires.
+
+        No less than once: over a short window, 10% in three days is slower than allowed.
+        """
+        return max(Decimal(1), round(burn.share * self.config.window / burn.long_ms, 6))
 
     def reachable(self, burn: Burn) -> bool:
         """Return whether a burn is possible at all: more than all events cannot fail."""
-        return burn.share * self.config.window / burn.long_ms * self.budget < 1
+        return self.factor(burn) * self.budget < 1
 
 
 def expand_slo(config: SloConfig, origin: Origin, interval_ms: int) -> tuple[Rule, ...]:
@@ -177,8 +180,8 @@ def slo_remarks(config: SloConfig) -> Iterator[str]:
     objective = _Objective(config, Origin())
     for burn in BURNS:
         if not objective.reachable(burn):
-            long, factor = format_duration(burn.long_ms), objective.factor(burn)
-            percent = f"{(objective.budget * 100).normalize():f}"
+            long, factor = format_duration(burn.long_ms), _plain(objective.factor(burn))
+            percent = _plain(objective.budget * 100)
             yield (
                 f"{config.slo}: {factor} times a budget of {percent}% is more than all events:"
                 f" {long} has no part in the {burn.severity} alert"
@@ -203,9 +206,9 @@ def _recordings(objective: _Objective) -> Iterator[Rule]:
         for what in ("errors", "total")
     )
     yield objective.record(f"slo:sli_error:ratio_rate{whole}", f"clamp({errors} / ({total} > 0), 0, 1)")
-    yield objective.record("slo:objective:ratio", f"vector({1 - objective.budget:f})")
-    yield objective.record("slo:error_budget:ratio", f"vector({objective.budget:f})")
-    left = f"1 - {objective.ratio(config.window)} / {objective.budget:f}"
+    yield objective.record("slo:objective:ratio", f"vector({_plain(1 - objective.budget)})")
+    yield objective.record("slo:error_budget:ratio", f"vector({_plain(objective.budget)})")
+    left = f"1 - {objective.ratio(config.window)} / {_plain(objective.budget)}"
     yield objective.record("slo:error_budget_remaining:ratio", left)
 
 
@@ -215,7 +218,7 @@ def _alerts(objective: _Objective) -> Iterator[Rule]:
         conditions = []
         for burn in BURNS:
             if burn.severity == severity and objective.reachable(burn):
-                limit = f"{objective.factor(burn)} * {objective.budget:f}"
+                limit = f"{_plain(objective.factor(burn))} * {_plain(objective.budget)}"
                 conditions.append(
                     f"(\n  {objective.ratio(burn.long_ms)} > ({limit})\n"
                     f"  and {objective.ratio(burn.short_ms)} > ({limit})\n)"
@@ -249,3 +252,8 @@ def _rate(config: SloConfig, events: str, window_ms: int) -> str:
         return enclosed(events.replace(PLACEHOLDER, f"[{window}]"))
     by = f" by ({', '.join(config.by)})" if config.by else ""
     return f"sum{by} (rate({events}[{window}]))"
+
+
+def _plain(number: Decimal) -> str:
+    """Return a number without exponent and without zeros at its end."""
+    return f"{number.normalize():f}"
