@@ -125,13 +125,12 @@ def test_pages_together_are_all_messages(history: History, size: int) -> None:
     HISTORIES, st.sampled_from([1, 7, 60_000, 86_400_000]), st.sampled_from(["sum", "count", "last", "max"])
 )
 async def test_buckets_hold_what_lies_in_them(
-    make_api: Any, history: History, interval: int, func: str
+    api: Any, history: History, interval: int, func: str
 ) -> None:
     from dataclasses import replace
 
     from metricsmith.api.app import create_app
 
-    api = make_api()
     store: Any = PlainStore(history)
     store.series = lambda matchers, start, end: store.select(matchers, start, end).keys
     api.app = create_app(replace(api.context, store=store, engine=Engine(store, EngineConfig(), api.clock)))
