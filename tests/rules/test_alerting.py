@@ -175,7 +175,7 @@ def test_texts_that_look_around_are_made_anew_each_time() -> None:
 def test_two_alerts_with_the_same_labels_fail_the_rule_and_change_nothing() -> None:
     rule = Watched(labels={"job": "all"})
     rule.minute({A: 1.0})
-    with pytest.raises(ExecutionError, match='same labelset.*job="all"'):
+    with pytest.raises(ExecutionError, match=r'same labelset.*job="all"'):
         rule.minute({A: 2.0, B: 3.0})
     (alert,) = rule.work.alerts.values()
     assert (alert.state, alert.value) == (AlertState.FIRING, 1.0)
