@@ -37,11 +37,11 @@ class Coverage:
     every_step: bool
 
     @classmethod
-    def of(cls, group: RaggedGroup, vector: RangeVector, every_step: bool = False) -> Coverage:
+    def of(cls, group: RaggedGroup, vector: RangeVector) -> Coverage:
         """Return the coverage of a group; every step, unless that is more than twice what is needed."""
         low, widths = _spans(group, vector.ends, vector.range_ms)
         steps = vector.ends.count
-        every_step = every_step or bool(2 * widths.sum() >= steps * len(widths))
+        every_step = bool(2 * widths.sum() >= steps * len(widths))
         if every_step:
             low, widths = np.zeros_like(low), np.full_like(widths, steps)
         return cls(group.offsets, low, widths, vector.ends, vector.range_ms, vector.closed, every_step)
