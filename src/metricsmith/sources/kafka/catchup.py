@@ -107,7 +107,7 @@ def catch_up(lag: F64, found: Trend) -> CatchUp:
 
 def _time_to_zero(lag: F64, slope: F64) -> F64:
     falling = slope < 0
-    seconds = np.divide(lag, -slope, out=np.full(len(lag), np.inf), where=falling)
+    seconds: F64 = np.divide(lag, -slope, out=np.full(len(lag), np.inf), where=falling)
     seconds[np.isnan(slope)] = np.nan
     seconds[lag == 0] = 0.0
     seconds[np.isnan(lag)] = np.nan

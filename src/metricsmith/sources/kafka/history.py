@@ -20,10 +20,8 @@ import cramjam
 import numpy as np
 
 from metricsmith.contracts import State
-
 from metricsmith.model.arrays import I64
 from metricsmith.sources.kafka.lag import UNKNOWN
-
 
 Key: TypeAlias = tuple[str | int, ...]
 MAX_READINGS, MIN_READINGS = 60, 8
@@ -82,7 +80,7 @@ class History:
         self.refused += int(np.count_nonzero(column < 0))
         while self._readings and self._readings[-1].time_ms >= time_ms:
             self._forget(self._readings.pop())
-        # The newest is replaced while it is too close to the one before it, so that others stay where they are.
+        # The newest is replaced while it is too close to the one before it: the others stay.
         if (
             len(self._readings) > 1
             and self._readings[-1].time_ms - self._readings[-2].time_ms < self._spacing()

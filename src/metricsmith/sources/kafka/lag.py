@@ -105,9 +105,10 @@ def offset_lag(committed: I64, start: I64 | np.int64, end: I64) -> F64:
 def time_lag(past: Past, now: Present) -> tuple[F64, Bool]:
     """Return how long ago the next record to read was written, and whether that is only a lower bound.
 
-    Interpolated between two readings of the end offset around the committed one. Nothing is extrapolated: a
-    commit older than the table is "at least as old as its first reading", an empty table says nothing. What lies
-    before a fall of the end offset (truncation, a topic made anew) is not looked at.
+    Interpolated between the two readings of the end offset around the committed one.
+    Nothing is extrapolated: a commit older than the table is "at least as old as its
+    first reading". What lies before a fall of the end offset (truncation, a topic
+    made anew) is not looked at.
 
     Shapes:
         returns: (S,) seconds, NaN unknown; (S,)
@@ -155,7 +156,8 @@ def since_fall(offsets: I64) -> Bool:
     ahead = np.where(known, offsets, np.iinfo(np.int64).max)
     lowest_from_here = np.minimum.accumulate(ahead[:, ::-1], axis=1)[:, ::-1]
     fell = _last(known & (offsets > lowest_from_here))
-    return known & (np.arange(offsets.shape[1]) > fell[:, None])
+    usable: Bool = known & (np.arange(offsets.shape[1]) > fell[:, None])
+    return usable
 
 
 def _last(mask: Bool) -> I64:
@@ -199,7 +201,8 @@ def _span_s(past: Past, usable: Bool) -> F64:
     if not len(past.time_ms):
         return np.zeros(len(usable))
     first, last = np.argmax(usable, axis=1), np.maximum(_last(usable), 0)
-    return (past.time_ms[last] - past.time_ms[first]) / 1000.0
+    seconds: F64 = (past.time_ms[last] - past.time_ms[first]) / 1000.0
+    return seconds
 
 
 def _still_ms(past: Past, now: Present, usable: Bool) -> I64:

@@ -1,0 +1,183 @@
+"""Questions to brokers: many at once, each on its own, all with a time limit.
+
+kafka-python's admin calls fail whole when one broker is away, so its lower layer is used:
+docs/decisions/0004-kafka-client.md. Its loop runs only while an answer is waited for, in the thread
+that asks: nothing is left behind between rounds.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metricsmith.errors import SourceError
+from metricsmith.model.settings_types import reveal
+from metricsmith.net.tls import TlsContext
+from metricsmith.sources.kafka.settings import Connection
+
+try:
+    import kafka.errors as kafka_errors
+    from kafka.net import KafkaConnectionManager, NetworkSelector
+    from kafka.net.sasl.oauth import AbstractTokenProvider
+except ImportError as error:
+    raise ImportError(
+        f"the kafka source needs kafka-python 3, which is not installed ({error});"
+        " install it with: pip install 'metricsmith[kafka]'"
+    ) from error
+
+MAX_ANSWER_BYTES = 100 << 20
+CLIENT_ID = "metricsmith"
+_MOVED = {3, 5, 6, 74, 75, 100, 103}
+_COORDINATOR = {14, 15, 16}
+_DENIED = {29, 30, 31, 53}
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a question has no answer; `reason` is a short constant for counters, the message for people."""
+
+    reason: str
+    message: str
+
+
+class KafkaUnavailable(SourceError):
+    """No broker of the cluster answers."""
+
+
+def reason_of(code: int) -> str:
+    """Return the counter's reason for an error code of Kafka's protocol."""
+    if code in _MOVED:
+        return "moved"
+    if code in _COORDINATOR:
+        return "coordinator"
+    return "not_authorized" if code in _DENIED else "broker_error"
+
+
+def error_text(code: int) -> str:
+    """Return the name of an error code, for people."""
+    return str(getattr(kafka_errors.for_code(code), "__name__", code))
+
+
+class Client:
+    """A connection to one cluster; for one thread at a time.
+
+    `requests` counts what was sent. A broker that let the time run out is not
+    asked again until `begin_round`, so that it costs a round one time-out.
+    """
+
+    def __init__(self, settings: Connection) -> None:
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # an error per lost connection: counted here
+        self._settings, self._away = settings, set[int]()
+        self.requests = 0
+        self._net = NetworkSelector()
+        self._manager = KafkaConnectionManager(self._net, **_configuration(settings))
+        try:
+            self._manager.bootstrap(settings.timeout)
+        except Exception as error:
+            self.close()
+            raise KafkaUnavailable(
+                f"no broker at {', '.join(settings.bootstrap_servers)} let us in within"
+                f" {settings.timeout / 1000:g} s by {settings.protocol()}: {error}"
+                " (check addresses, TLS and credentials: brokers refuse without a reason)"
+            ) from None
+
+    def begin_round(self) -> None:
+        """Give brokers that were away another chance."""
+        self._away.clear()
+
+    def brokers(self) -> list[int]:
+        """Return the ids of the brokers that the cluster named last."""
+        return sorted(broker.node_id for broker in self._manager.cluster.brokers())
+
+    def heard(self, metadata: Any) -> None:
+        """Take over the brokers' addresses from an answer to a MetadataRequest."""
+        self._manager.cluster.update_metadata(metadata)
+
+    def ask(self, questions: Sequence[tuple[int | None, Any]]) -> list[Any]:
+        """Return an answer or a `Failure` per question (broker id or None for any, request), in order.
+
+        All are under way together; none waits longer than the settings' timeout.
+        """
+        answers: list[Any] = self._manager.run(self._ask, questions)
+        return answers
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._manager.close()
+        self._net.close()
+
+    async def _ask(self, questions: Sequence[tuple[int | None, Any]]) -> list[Any]:
+        deadline = time.monotonic() + self._settings.timeout / 1000
+        sent = [self._send(node, request) for node, request in questions]
+        return [
+            future if isinstance(future, Failure) else await self._answer(node, future, deadline)
+            for (node, _), future in zip(questions, sent, strict=True)
+        ]
+
+    def _send(self, node: int | None, request: Any) -> Any:
+        if node in self._away:
+            return Failure("unreachable", f"broker {node} did not answer a moment ago")
+        self.requests += 1
+        try:
+            return self._manager.send(request, node_id=node, request_timeout_ms=self._settings.timeout)
+        except Exception as error:  # unknown broker, refused credentials
+            return _failure(node, error)
+
+    async def _answer(self, node: int | None, future: Any, deadline: float) -> Any:
+        try:
+            return await self._manager.wait_for(future, max(0.0, deadline - time.monotonic()) * 1000)
+        except Exception as error:
+            failure = _failure(node, error)
+            if failure.reason == "timeout" and node is not None:
+                self._away.add(node)
+            return failure
+
+
+def _failure(node: int | None, error: Exception) -> Failure:
+    message = f"broker {'(any)' if node is None else node}: {type(error).__name__}: {error}"
+    if isinstance(error, kafka_errors.KafkaTimeoutError | kafka_errors.RequestTimedOutError):
+        return Failure("timeout", message)
+    if isinstance(error, kafka_errors.IncompatibleBrokerVersion | kafka_errors.UnsupportedVersionError):
+        return Failure("unsupported", message)
+    if isinstance(error, kafka_errors.SaslAuthenticationFailedError):
+        return Failure("not_authorized", message)
+    return Failure("unreachable", message)
+
+
+class _Token(AbstractTokenProvider):  # type: ignore[misc]
+    """The configured token; a file is read at each connection, so that a rotated one is seen."""
+
+    def __init__(self, settings: Connection) -> None:
+        self._settings = settings
+
+    def token(self) -> str:
+        sasl = self._settings.sasl
+        return reveal(sasl.token) if sasl is not None and sasl.token is not None else ""
+
+
+def _configuration(settings: Connection) -> Mapping[str, Any]:
+    made: dict[str, Any] = {
+        "bootstrap_servers": list(settings.bootstrap_servers),
+        "client_id": CLIENT_ID,
+        "security_protocol": settings.protocol(),
+        "receive_message_max_bytes": MAX_ANSWER_BYTES,
+        "request_timeout_ms": settings.timeout,
+        "socket_connection_setup_timeout_ms": settings.timeout,
+        "socket_connection_setup_timeout_max_ms": settings.timeout,
+        "reconnect_backoff_max_ms": 5_000,
+    }
+    if settings.tls is not None:
+        context = TlsContext(settings.tls).current()
+        made["ssl_context"] = ssl.create_default_context() if isinstance(context, bool) else context
+    if (sasl := settings.sasl) is not None:
+        made["sasl_mechanism"] = sasl.mechanism
+        if sasl.mechanism == "OAUTHBEARER":
+            made["sasl_oauth_token_provider"] = _Token(settings)
+        else:
+            made["sasl_plain_username"] = sasl.username
+            made["sasl_plain_password"] = reveal(sasl.password or "")
+    return made
