@@ -101,7 +101,7 @@ def _largest(values: F64, present: Bool | None, sizes: I64) -> tuple[I64, I64]:
     usable = np.broadcast_to((wanted > 0)[:, None], values.shape)
     if some_odd:
         usable = usable & ~odd
-    above = np.nonzero((values > threshold) & usable)
+    above = _where((values > threshold) & usable)
     left = wanted - np.bincount(above[0], minlength=len(values))
     chosen = [above, _first_of((values == threshold) & usable, left)]
     if some_odd:
@@ -117,10 +117,16 @@ def _first_of(candidates: Bool, wanted: I64) -> tuple[I64, I64]:
         candidates: (T, N); wanted: (T,)
         returns: two of (C,), lines and places.
     """
-    lines, places = np.nonzero(candidates)
+    lines, places = _where(candidates)
     rank = np.arange(len(lines)) - np.searchsorted(lines, np.arange(len(candidates)))[lines]
     kept = rank < wanted[lines]
     return lines[kept], places[kept]
+
+
+def _where(chosen: Bool) -> tuple[I64, I64]:
+    """Return lines and places of the few that are chosen; `nonzero` takes ten times as long."""
+    lines, places = np.divmod(np.flatnonzero(chosen), chosen.shape[1])
+    return lines, places
 
 
 def quantiles(
