@@ -105,12 +105,12 @@ def _extrapolated(windows: Windows, growth: F64, *, counter: bool, per_second: b
         last bit comes out too. Before 3.0 the cut at zero came before the test
         against the threshold.
     """
-    counts = windows.counts
+    intervals = windows.last - windows.first
     first_ms, last_ms = np.take(windows.times, windows.first), np.take(windows.times, windows.last)
     ends = windows.ends
     sampled = (last_ms - first_ms) / 1000
-    interval = sampled / (counts - 1)
-    threshold, half = interval * 1.1, interval / 2
+    interval = sampled / intervals
+    threshold, half = interval * 1.1, interval * 0.5
     to_start = (first_ms - (ends - windows.range_ms)) / 1000
     to_end = (ends - last_ms) / 1000
     np.copyto(to_end, half, where=to_end >= threshold)
@@ -127,7 +127,7 @@ def _extrapolated(windows: Windows, growth: F64, *, counter: bool, per_second: b
     if per_second:
         reach /= windows.range_ms / 1000
     growth *= reach
-    return growth, counts >= 2
+    return growth, intervals >= 1
 
 
 def _cut_at_zero(to_start: F64, first_values: F64, growth: F64, sampled: F64) -> F64:
