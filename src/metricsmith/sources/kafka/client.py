@@ -10,7 +10,8 @@ from __future__ import annotations
 import logging
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,6 +105,27 @@ class Client:
         """
         answers: list[Any] = self._manager.run(self._ask, questions)
         return answers
+
+    @contextmanager
+    def in_background(self) -> Iterator[None]:
+        """Have the loop run in a thread of its own: answers to `begin` come while others are worked on."""
+        self._net.start()
+        try:
+            yield
+        finally:
+            self._net.stop()
+
+    def begin(self, node: int, request: Any, limit_ms: int, done: Callable[[Any], None]) -> None:
+        """Have `done` called, in the thread of the loop, with the answer or a `Failure`."""
+
+        async def ask() -> None:
+            try:
+                answer = await self._manager.send(request, node_id=node, request_timeout_ms=limit_ms)
+            except Exception as error:
+                answer = _failure(node, error)
+            done(answer)
+
+        self._manager.call_soon(ask)
 
     def close(self) -> None:
         """Close all connections."""

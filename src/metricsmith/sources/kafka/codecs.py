@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import cramjam
 import numpy as np
@@ -76,7 +77,7 @@ def _zstd(packed: memoryview) -> bytes:
     return _into_scratch(cramjam.zstd.decompress_into, packed)
 
 
-def _into_scratch(unpack_into: Callable[[memoryview, U8], int], packed: memoryview) -> bytes:
+def _into_scratch(unpack_into: Callable[[Any, Any], int], packed: memoryview) -> bytes:
     # Memory of one's own that is large enough for all: the system gives of it what was written to.
     scratch: U8 | None = getattr(_local, "scratch", None)
     if scratch is None:

@@ -13,24 +13,18 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from kafka.errors import KafkaError
-from kafka.net import KafkaConnectionManager
-from kafka.protocol.consumer import FetchRequest
-
 from metricsmith.errors import InputError
-from metricsmith.sources.kafka.partitions import (
-    Leadership,
-    PartitionId,
-    bounds,
-    error_name,
-    leaderships,
-)
-from metricsmith.sources.kafka.records import Piece, next_offset
+from metricsmith.sources.kafka.admin import Partition, topology
+from metricsmith.sources.kafka.client import Client, Failure, error_text, reason_of
+from metricsmith.sources.kafka.codecs import MAX_BATCH_BYTES
+from metricsmith.sources.kafka.offsets import log_offsets
+from metricsmith.sources.kafka.records import next_offset
+
+from kafka.protocol.consumer import FetchRequest  # isort: skip
 
 OUT_OF_RANGE = 1
-MOST_BATCH_BYTES = 64 << 20
-_MOVED = {-1, 3, 5, 6, 9, 56, 74, 75, 78, 100}
-"""Errors that may pass: another leader, a leader that does not know yet."""
+_MAY_PASS = {-1, 3, 5, 6, 9, 56, 74, 75, 78, 100}
+"""Errors that may pass: another leader, a leader that does not know yet, a disk that is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,29 +43,37 @@ class FetchSettings:
 
 @dataclass(slots=True, eq=False)
 class Range:
-    """Offsets [at, end) of a partition that are still to be read.
+    """Offsets [at, end) of a partition that are still to be read; what was read may go beyond `end`.
 
     `skipped` counts offsets that were gone before they could be read; `failed` is
     the reason why the rest was given up.
     """
 
-    key: PartitionId
+    partition: Partition
     at: int
     end: int
-    number: int = 0
-    bytes_limit: int = 0
     skipped: int = 0
     failed: str = ""
+    _bytes_limit: int = field(default=0, repr=False)
     _first_trouble: float = field(default=0.0, repr=False)
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Topic and partition."""
+        return self.partition.topic, self.partition.number
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """What one answer held of a range, and the offset that was asked for."""
+    """What one answer held of a range, and the offset that was asked for.
+
+    `aborted` is empty unless read_committed.
+    """
 
     range: Range
     asked: int
-    piece: Piece
+    data: bytes
+    aborted: Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,6 @@ class _Answer:
     node: int
     ranges: Sequence[Range]
     value: Any
-    error: BaseException | None
 
 
 class LogReader:
@@ -87,14 +88,13 @@ class LogReader:
 
     def __init__(
         self,
-        manager: KafkaConnectionManager,
+        client: Client,
         settings: FetchSettings | None = None,
-        on_problem: Callable[[PartitionId, str], None] = lambda key, reason: None,
+        on_problem: Callable[[str, str], None] = lambda reason, message: None,
     ) -> None:
-        self._manager = manager
+        self._client = client
         self._settings = settings or FetchSettings()
         self._on_problem = on_problem
-        self._leaders: dict[PartitionId, Leadership] = {}
         self._waiting: dict[int, deque[Range]] = {}
         self._parked: list[Range] = []
         self._parked_until = 0.0
@@ -102,44 +102,42 @@ class LogReader:
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
 
     def read(
-        self,
-        ranges: Sequence[Range],
-        leaders: dict[PartitionId, Leadership],
-        stop: Callable[[], bool] = lambda: False,
+        self, ranges: Sequence[Range], stop: Callable[[], bool] = lambda: False
     ) -> Iterator[list[Chunk]]:
         """Yield what answers hold until all ranges are read or given up, or `stop` says so.
 
-        A range moves on as it is read: afterwards `at` is where it stopped.
+        A range moves on as it is read: afterwards `at` is where it stopped. The
+        client belongs to this for as long.
         """
-        self._leaders = dict(leaders)
         self._waiting, self._parked, self._under_way = {}, [], {}
         self._answers = SimpleQueue()
         for each in ranges:
             if each.at < each.end:
                 self._enqueue(each)
-        self._send()
-        while (self._busy() or self._parked or any(self._waiting.values())) and not stop():
-            if self._parked and (time.monotonic() >= self._parked_until or not self._busy()):
-                self._retry()
-            try:
-                answer = self._answers.get(timeout=self._settings.retry_s)
-            except Empty:
-                continue
-            self._under_way[answer.node] -= 1
-            chunks = self._take(answer)
+        with self._client.in_background():
             self._send()
-            if chunks:
-                yield chunks
+            while (self._busy() or self._parked) and not stop():
+                if self._parked and time.monotonic() >= self._parked_until:
+                    self._retry()
+                    self._send()
+                try:
+                    answer = self._answers.get(timeout=self._settings.retry_s)
+                except Empty:
+                    continue
+                self._under_way[answer.node] -= 1
+                chunks = self._take(answer)
+                self._send()
+                if chunks:
+                    yield chunks
 
     def _busy(self) -> bool:
         return any(self._under_way.values())
 
     def _enqueue(self, each: Range) -> None:
-        leadership = self._leaders.get(each.key)
-        if leadership is None or leadership.leader < 0:
-            self._trouble(each, "no_leader")
+        if each.partition.leader < 0:
+            self._trouble(each, "no_leader", f"{each.place} has no leader")
         else:
-            self._waiting.setdefault(leadership.leader, deque()).append(each)
+            self._waiting.setdefault(each.partition.leader, deque()).append(each)
 
     def _send(self) -> None:
         for node, waiting in self._waiting.items():
@@ -149,67 +147,68 @@ class LogReader:
                 self._ask(node, chosen)
 
     def _ask(self, node: int, ranges: Sequence[Range]) -> None:
-        request, limit_ms = self._request(ranges), self._settings.timeout_s * 1000
-
-        async def ask() -> Any:
-            return await self._manager.send(request, node_id=node, request_timeout_ms=limit_ms)
-
         answers = self._answers
-        future = self._manager.call_soon(ask)
-        future.add_callback(lambda value: answers.put(_Answer(node, ranges, value, None)))
-        future.add_errback(lambda error: answers.put(_Answer(node, ranges, None, error)))
+        self._client.begin(
+            node,
+            self._request(ranges),
+            round(self._settings.timeout_s * 1000),
+            lambda value: answers.put(_Answer(node, ranges, value)),
+        )
 
-    def _request(self, ranges: Sequence[Range]) -> Any:
+    def _request(self, ranges: Sequence[Range]) -> FetchRequest:
         settings, topic_type = self._settings, FetchRequest.FetchTopic
         share = max(1 << 14, min(settings.partition_bytes, settings.answer_bytes // len(ranges)))
-        topics: dict[str, list[Any]] = {}
+        topics: dict[tuple[str, str], list[Any]] = {}
         for each in ranges:
-            topics.setdefault(each.key.topic, []).append(
+            topics.setdefault((each.partition.topic, each.partition.topic_id), []).append(
                 topic_type.FetchPartition(
-                    partition=each.key.partition,
+                    partition=each.partition.number,
                     fetch_offset=each.at,
-                    partition_max_bytes=each.bytes_limit or share,
+                    partition_max_bytes=each._bytes_limit or share,
                     current_leader_epoch=-1,
                     last_fetched_epoch=-1,
                     log_start_offset=-1,
                 )
             )
-        ids = {each.key.topic: self._leaders[each.key].topic_id for each in ranges}
         return FetchRequest(
             max_wait_ms=settings.wait_ms,
             min_bytes=1,
-            max_bytes=max(settings.answer_bytes, *(each.bytes_limit for each in ranges), 0),
+            max_bytes=max(settings.answer_bytes, *(each._bytes_limit for each in ranges)),
             isolation_level=int(settings.read_committed),
             session_id=0,
             session_epoch=-1,
             rack_id="",
             forgotten_topics_data=[],
             topics=[
-                topic_type(topic=name, topic_id=ids[name], partitions=parts) for name, parts in topics.items()
+                topic_type(topic=name, topic_id=topic_id, partitions=parts)
+                for (name, topic_id), parts in topics.items()
             ],
         )
 
     def _take(self, answer: _Answer) -> list[Chunk]:
-        if answer.error is not None or answer.value.error_code:
-            reason = (
-                type(answer.error).__name__
-                if answer.error is not None
-                else error_name(answer.value.error_code)
-            )
+        value = answer.value
+        if isinstance(value, Failure) or value.error_code:
+            failure = value if isinstance(value, Failure) else _refusal(value.error_code, answer.node)
             for each in answer.ranges:
-                self._trouble(each, reason)
+                self._trouble(each, failure.reason, failure.message)
             return []
-        names = {self._leaders[each.key].topic_id: each.key.topic for each in answer.ranges}
-        asked = {each.key: each for each in answer.ranges}
-        chunks = []
-        for topic in answer.value.responses:
-            name = topic.topic or names.get(str(topic.topic_id), "")
+        # Answers name a topic by its id or, before version 13, by its name.
+        asked = {(each.partition.topic_id, each.partition.number): each for each in answer.ranges}
+        asked |= {each.place: each for each in answer.ranges}
+        chunks: list[Chunk] = []
+        answered: set[Range] = set()
+        for topic in value.responses:
             for partition in topic.partitions:
-                each = asked.pop(PartitionId(name, partition.partition_index), None)
-                if each is not None and (chunk := self._take_partition(each, partition)) is not None:
+                name = topic.topic or str(topic.topic_id)
+                found = asked.get((name, partition.partition_index))
+                if found is None or found in answered:
+                    continue
+                answered.add(found)
+                if (chunk := self._take_partition(found, partition)) is not None:
                     chunks.append(chunk)
-        for each in asked.values():
-            self._trouble(each, "not_answered")
+        for each in answer.ranges:
+            if each not in answered:
+                self._trouble(each, "broker_error", f"{each.place}: the answer is without it")
         return chunks
 
     def _take_partition(self, each: Range, answer: Any) -> Chunk | None:
@@ -217,104 +216,108 @@ class LogReader:
             self._follow_log_start(each)
             return None
         if answer.error_code:
-            name = error_name(answer.error_code)
-            if answer.error_code in _MOVED:
-                self._trouble(each, name)
+            failure = _refusal(answer.error_code, each.place)
+            if answer.error_code in _MAY_PASS:
+                self._trouble(each, failure.reason, failure.message)
             else:
-                self._give_up(each, name)
+                self._give_up(each, failure.reason, failure.message)
             return None
         each._first_trouble = 0.0
         data, asked = bytes(answer.records or b""), each.at
         try:
             following = next_offset(data)
-        except InputError:
-            self._give_up(each, "malformed")
+        except InputError as error:
+            self._give_up(each, "malformed", f"{each.place} at offset {asked}: {error}")
             return None
         if following is None:
-            self._ask_for_more(each, answer, data)
+            self._ask_for_more(each, data)
             return None
-        each.at, each.bytes_limit = max(following, asked + 1), 0
+        each.at, each._bytes_limit = max(following, asked + 1), 0
         if each.at < each.end:
             self._enqueue(each)
         aborted = [(one.producer_id, one.first_offset) for one in answer.aborted_transactions or ()]
-        return Chunk(each, asked, Piece(data, asked, aborted if self._settings.read_committed else ()))
+        return Chunk(each, asked, data, aborted if self._settings.read_committed else ())
 
-    def _ask_for_more(self, each: Range, answer: Any, data: bytes) -> None:
+    def _ask_for_more(self, each: Range, data: bytes) -> None:
         """Ask again for what did not fit. An answer's first partition gets a whole batch, the others wait."""
-        limit = (each.bytes_limit or self._settings.partition_bytes) * 8
-        if limit <= MOST_BATCH_BYTES:
-            each.bytes_limit = limit
+        limit = (each._bytes_limit or self._settings.partition_bytes) * 8
+        if limit <= MAX_BATCH_BYTES:
+            each._bytes_limit = limit
             self._enqueue(each)
         elif data:
-            self._give_up(each, "too_large")
+            self._give_up(
+                each, "too_large", f"{each.place} at offset {each.at}: a batch is beyond {limit} bytes"
+            )
         else:
             # The end of a compacted log may be a gap: nothing will ever come.
             each.at = each.end
 
     def _follow_log_start(self, each: Range) -> None:
-        leader = {each.key: self._leaders[each.key]}
-        found, problems = bounds(self._manager, leader, self._settings.read_committed)
-        if each.key in problems:
-            self._trouble(each, problems[each.key])
+        found = log_offsets(self._client, [each.partition], self._settings.read_committed)
+        if found.troubles:
+            self._trouble(each, found.troubles[0].reason, found.troubles[0].message)
             return
-        start = found[each.key].start
+        start = int(found.start[0])
         if start <= each.at:
-            self._give_up(each, "truncated")
+            self._give_up(each, "truncated", f"{each.place}: the log now ends before offset {each.at}")
             return
-        self._on_problem(each.key, "log_start_moved")
-        each.skipped += min(start, each.end) - each.at
-        each.at = min(start, each.end)
+        self._on_problem("log_start_moved", f"{each.place}: offsets {each.at} to {start} are gone")
+        start = min(start, each.end)
+        each.skipped += start - each.at
+        each.at = start
         if each.at < each.end:
             self._enqueue(each)
 
-    def _trouble(self, each: Range, reason: str) -> None:
+    def _trouble(self, each: Range, reason: str, message: str) -> None:
         """Read a range later, from whoever leads then, unless it has been in trouble for too long."""
         now = time.monotonic()
         each._first_trouble = each._first_trouble or now
-        self._on_problem(each.key, reason)
         if now - each._first_trouble > self._settings.patience_s:
-            self._give_up(each, reason)
+            self._give_up(each, reason, message)
             return
+        self._on_problem(reason, message)
         if not self._parked:
             self._parked_until = now + self._settings.retry_s
         self._parked.append(each)
 
-    def _give_up(self, each: Range, reason: str) -> None:
+    def _give_up(self, each: Range, reason: str, message: str) -> None:
         each.failed = reason
-        self._on_problem(each.key, f"gave_up_{reason}")
+        self._on_problem(reason, message)
 
     def _retry(self) -> None:
         """Ask who leads now, and put what was in trouble back; a topic that is no more is given up."""
-        time.sleep(max(0.0, self._parked_until - time.monotonic()))
         parked, self._parked = self._parked, []
-        try:
-            self._manager.run(self._manager.cluster.refresh_metadata)
-            leaders, gone = leaderships(self._manager, sorted({each.key.topic for each in parked}))
-        except KafkaError as error:
+        self._client.begin_round()
+        now = topology(self._client)
+        if isinstance(now, Failure):
             for each in parked:
-                self._trouble(each, type(error).__name__)
+                self._trouble(each, now.reason, now.message)
             return
+        found = {(each.topic, each.number): each for each in now.partitions}
         for each in parked:
-            now = leaders.get(each.key)
-            made_anew = now is not None and now.topic_id != self._leaders[each.key].topic_id
-            if gone.get(each.key.topic) == "unknown_topic" or made_anew:
-                self._give_up(each, "topic_deleted")
-            elif now is None:
-                self._trouble(each, gone.get(each.key.topic, "no_leader"))
-            else:
-                self._leaders[each.key] = now
+            there = found.get(each.place)
+            if there is not None and there.topic_id == each.partition.topic_id:
+                each.partition = there
                 self._enqueue(each)
+            elif there is None and each.partition.topic in now.unread_topics:
+                self._trouble(each, "leader_moved", f"{each.place} cannot be described")
+            else:
+                self._give_up(each, "topic_deleted", f"{each.place} was deleted while it was read")
+
+
+def _refusal(code: int, where: object) -> Failure:
+    return Failure(reason_of(code), f"{where}: {error_text(code)}")
 
 
 def _distinct(waiting: deque[Range], most: int) -> list[Range]:
     """Take the next ranges of distinct partitions: a request may name each once."""
-    chosen: dict[PartitionId, Range] = {}
+    chosen: dict[tuple[str, int], Range] = {}
     passed = []
     while waiting and len(chosen) < most:
         each = waiting.popleft()
-        if each.key in chosen:
+        if each.place in chosen:
             passed.append(each)
         else:
-            chosen[each.key] = each
+            chosen[each.place] = each
     waiting.extendleft(reversed(passed))
     return list(chosen.values())

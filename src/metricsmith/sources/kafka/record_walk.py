@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metricsmith.model.arrays import U8, Bool, I64
+from metricsmith.model.arrays import I64, U8, Bool
 
 LEAST_RECORD_BYTES = 7
 """Length, attributes, two deltas, key length, value length and the count of headers: a byte each."""

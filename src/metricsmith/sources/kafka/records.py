@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from metricsmith.errors import InputError, LimitExceeded
-from metricsmith.model.arrays import Bool, I64
+from metricsmith.model.arrays import I64, Bool
 from metricsmith.sources.kafka.codecs import unpack
 from metricsmith.sources.kafka.record_walk import PAD_BYTES, count_records
 from metricsmith.wire.crc32c import crc32c
