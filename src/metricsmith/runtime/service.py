@@ -18,6 +18,7 @@ from metricsmith.runtime.agent import Agent
 from metricsmith.runtime.engine_config import engine_config
 from metricsmith.runtime.http import HttpServer
 from metricsmith.runtime.logs import set_up_logging
+from metricsmith.store.memory import keep_freed
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Service:
         try:
             await self.agent.start(self._stop)
             tune_garbage_collection()
+            keep_freed()
             if self.agent.ready:
                 log.info(
                     "%s agent %s listens on http://%s:%d, data in %s",
