@@ -12,6 +12,7 @@ import numpy as np
 from metricsmith.model.labels import encode_labels
 from metricsmith.wire.remote_write_encode import encode_series_labels, encode_write_request
 
+GIVE_UP_S = 120.0
 HEADERS = {
     "Content-Encoding": "snappy",
     "Content-Type": "application/x-protobuf",
@@ -53,18 +54,28 @@ def bodies(
 
 
 def send(url: str, requests: Iterable[bytes]) -> float:
-    """Post bodies one after another over one connection; return the seconds it took."""
+    """Post bodies one after another over one connection; return the seconds it took.
+
+    A body that is refused for now is sent again, as senders of remote write do.
+    """
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=120)
     started = time.perf_counter()
     for body in requests:
-        connection.request("POST", "/api/v1/write", body, HEADERS)
-        answer = connection.getresponse()
-        text = answer.read()
-        if answer.status >= 300:
-            raise RuntimeError(f"{url}: {answer.status} {text[:300]!r}")
+        status, text = _posted(connection, body)
+        while status == 503 and time.perf_counter() - started < GIVE_UP_S:
+            time.sleep(0.1)
+            status, text = _posted(connection, body)
+        if status >= 300:
+            raise RuntimeError(f"{url}: {status} {text[:300]!r}")
     spent = time.perf_counter() - started
     connection.close()
     return spent
+
+
+def _posted(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, bytes]:
+    connection.request("POST", "/api/v1/write", body, HEADERS)
+    answer = connection.getresponse()
+    return answer.status, answer.read()
 
 
 def get(url: str, path: str, **parameters: str) -> bytes:
