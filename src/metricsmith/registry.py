@@ -13,6 +13,7 @@ from typing import Any
 BUILT_IN: dict[str, dict[str, str]] = {
     "sources": {
         "scrape": "metricsmith.sources.scrape:ScrapeSource",
+        "kafka": "metricsmith.sources.kafka.source:KafkaSource",
         "self": "metricsmith.sources.own:OwnMetricsSource",
     },
     "processors": {

@@ -79,6 +79,27 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "kind",
     ),
     _gauge("metricsmith_scrape_targets", "Targets that are scraped.", "source"),
+    # kafka
+    _counter(
+        "metricsmith_kafka_failures_total",
+        "What a kafka source could not read or keep, by part and reason.",
+        "source",
+        "part",
+        "reason",
+    ),
+    # logs of Kafka
+    _counter(
+        "metricsmith_kafka_scan_problems_total",
+        "Troubles while record logs were read, by reason.",
+        "source",
+        "reason",
+    ),
+    _counter(
+        "metricsmith_kafka_batches_refused_total",
+        "Record batches that could not be read, by reason.",
+        "source",
+        "reason",
+    ),
     # journal
     _counter("metricsmith_journal_commits_total", "Commits (one write and one fdatasync each)."),
     _counter("metricsmith_journal_written_bytes_total", "Bytes written to the journal.", unit="bytes"),

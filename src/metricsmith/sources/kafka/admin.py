@@ -77,6 +77,7 @@ class Topology:
     controller: int
     brokers: tuple[BrokerInfo, ...]
     partitions: tuple[Partition, ...]
+    internal_topics: frozenset[str]
     unread_topics: frozenset[str]
     troubles: tuple[Trouble, ...]
 
@@ -150,6 +151,7 @@ def topology(client: Client) -> Topology | Failure:
         answer.controller_id,
         tuple(sorted(brokers, key=lambda b: b.node_id)),
         tuple(partitions),
+        frozenset(t.name for t in answer.topics if t.is_internal),
         frozenset(unread),
         tuple(troubles),
     )

@@ -64,10 +64,13 @@ class History:
         """How many partitions or pairs there are."""
         return len(self._columns)
 
-    def record(self, time_ms: int, keys: Sequence[Key], offsets: I64) -> None:
+    def record(
+        self, time_ms: int, keys: Sequence[Key], offsets: I64, spacing_ms: float | None = None
+    ) -> None:
         """Add a reading; keys that it does not name are UNKNOWN at that time.
 
-        A clock that was set back takes the readings from later times with it.
+        Tables that are looked at together are given one spacing, the wider. A clock that
+        was set back takes the readings from later times with it.
         What does not fit within the bound is left out and counted in `refused`.
 
         Shapes:
@@ -81,9 +84,8 @@ class History:
         while self._readings and self._readings[-1].time_ms >= time_ms:
             self._forget(self._readings.pop())
         # The newest is replaced while it is too close to the one before it: the others stay.
-        if (
-            len(self._readings) > 1
-            and self._readings[-1].time_ms - self._readings[-2].time_ms < self._spacing()
+        if len(self._readings) > 1 and self._readings[-1].time_ms - self._readings[-2].time_ms < (
+            self.spacing_ms() if spacing_ms is None else spacing_ms
         ):
             self._forget(self._readings.pop())
         self._readings.append(_Reading(time_ms, row))
@@ -181,7 +183,8 @@ class History:
             found = self._columns[key] = len(self._columns)
         return found
 
-    def _spacing(self) -> float:
+    def spacing_ms(self) -> float:
+        """Return how far apart readings stand, so that the table stays within its bound."""
         readings = min(MAX_READINGS, max(MIN_READINGS, self._max_cells // max(1, len(self._columns))))
         return self._window_ms / readings
 

@@ -1,0 +1,138 @@
+"""The series of the `kafka` source: declared once, written as sheets, made into batches.
+
+Names and labels are those of kafka_exporter where it has the metric, so that dashboards made for it work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from metricsmith.model.arrays import U32
+from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.labels import encode_labels
+from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.model.series import SeriesTable
+
+_PARTITION = ("topic", "partition")
+_PAIR = ("consumergroup", "topic", "partition")
+_TOPIC_PAIR = ("consumergroup", "topic")
+
+METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
+    # the collection itself
+    "kafka_up": ("1 when the cluster answered in the last round, else 0.", ()),
+    "kafka_snapshot_age_seconds": ("Age of the oldest value shown, by part.", ("part",)),
+    "kafka_snapshot_old_items": (
+        "Partitions, groups or brokers whose last good values are shown.",
+        ("part",),
+    ),
+    # brokers
+    "kafka_brokers": ("Brokers of the cluster.", ()),
+    "kafka_broker_info": ("1; where a broker is.", ("id", "address", "rack")),
+    "kafka_controller_id": ("Id of the controller, -1 without one.", ()),
+    "kafka_broker_leaders": ("Partitions that a broker leads.", ("id",)),
+    "kafka_broker_preferred_leaders": ("Partitions that a broker should lead.", ("id",)),
+    "kafka_broker_replicas": ("Replicas that a broker has.", ("id",)),
+    # topics
+    "kafka_topic_partitions": ("Partitions of a topic.", ("topic",)),
+    "kafka_topic_partition_leader": ("Id of the leader, -1 without one.", _PARTITION),
+    "kafka_topic_partition_leader_is_preferred": ("1 when the first replica leads.", _PARTITION),
+    "kafka_topic_partition_replicas": ("Replicas.", _PARTITION),
+    "kafka_topic_partition_in_sync_replica": ("Replicas in sync.", _PARTITION),
+    "kafka_topic_partition_offline_replicas": ("Replicas on brokers or disks that are away.", _PARTITION),
+    "kafka_topic_partition_under_replicated_partition": ("1 with fewer in sync than there are.", _PARTITION),
+    "kafka_topic_partition_current_offset": ("Offset after the last record.", _PARTITION),
+    "kafka_topic_partition_oldest_offset": ("Offset of the first record.", _PARTITION),
+    "kafka_topic_partition_snapshot_age_seconds": ("Age of offsets that were not read now.", _PARTITION),
+    # groups
+    "kafka_consumergroup_info": (
+        "1; state, kind and coordinator.",
+        ("consumergroup", "state", "kind", "coordinator"),
+    ),
+    "kafka_consumergroup_members": ("Members of a group.", ("consumergroup",)),
+    "kafka_consumergroup_committed_partitions": ("Partitions with a commit.", ("consumergroup",)),
+    "kafka_consumergroup_snapshot_age_seconds": ("Age of values that were not read now.", ("consumergroup",)),
+    "kafka_consumergroup_current_offset": ("Committed offset.", _PAIR),
+    "kafka_consumergroup_current_offset_sum": ("Committed offsets of a topic, added up.", _TOPIC_PAIR),
+    "kafka_consumergroup_lag": ("Records between commit and end that are still there.", _PAIR),
+    "kafka_consumergroup_lag_sum": ("Lag of a topic's partitions, added up.", _TOPIC_PAIR),
+    "kafka_consumergroup_lag_seconds": ("Age of the next record to read, or a lower bound.", _PAIR),
+    "kafka_consumergroup_lag_seconds_at_least": ("1 when lag_seconds is a lower bound, else 0.", _PAIR),
+    "kafka_consumergroup_lag_state": ("1; why the lag is as it is.", (*_PAIR, "reason")),
+    "kafka_consumergroup_lag_trend": ("Change of the lag, records a second.", _PAIR),
+    "kafka_consumergroup_catch_up_seconds": ("Time until the lag is gone, +Inf for never.", _PAIR),
+    "kafka_consumergroup_catch_up_seconds_low": ("Lower end of its 95 % interval.", _PAIR),
+    "kafka_consumergroup_catch_up_seconds_high": ("Upper end of its 95 % interval.", _PAIR),
+    "kafka_consumergroup_topic_catch_up_seconds": ("The longest of a topic's partitions.", _TOPIC_PAIR),
+    "kafka_consumergroup_until_deleted_seconds": ("Until retention may delete unread records.", _PAIR),
+    # sizes on disk
+    "kafka_log_dir_size_bytes": ("Bytes of a replica on disk.", ("broker", "log_dir", *_PARTITION)),
+    "kafka_log_dir_total_bytes": ("Size of the volume.", ("broker", "log_dir")),
+    "kafka_log_dir_usable_bytes": ("Room left on the volume.", ("broker", "log_dir")),
+    "kafka_log_dir_snapshot_age_seconds": ("Age of sizes that were not read now.", ("broker",)),
+    # topic settings
+    "kafka_topic_retention_seconds": ("retention.ms, +Inf for ever.", ("topic",)),
+    "kafka_topic_retention_bytes": ("retention.bytes of a partition, +Inf without limit.", ("topic",)),
+    "kafka_topic_min_insync_replicas": ("min.insync.replicas.", ("topic",)),
+    "kafka_topic_cleanup_policy": ("1; cleanup.policy.", ("topic", "policy")),
+}
+"""Help and labels of each metric; all are gauges."""
+
+
+def _unit(name: str) -> str:
+    return next((unit for unit in ("seconds", "bytes") if name.endswith("_" + unit)), "")
+
+
+METADATA = {name: Metadata(MetricType.GAUGE, _unit(name), text) for name, (text, _) in METRICS.items()}
+
+
+class Sheet:
+    """Samples of one round, in the order written."""
+
+    def __init__(self) -> None:
+        self.keys: list[tuple[str, ...]] = []
+        self.values: list[float] = []
+
+    def put(self, name: str, value: float, *labels: str) -> None:
+        """Add a sample; label values are in the declared order."""
+        self.keys.append((name, *labels))
+        self.values.append(value)
+
+
+class SheetStream:
+    """Makes batches of one stream's sheets: the layout of the last one while no series comes or goes.
+
+    A series that is not on a sheet ended: it gets a marker until a batch with it was accepted.
+    """
+
+    def __init__(self, stream: str, series: SeriesTable, fixed: Mapping[str, str]) -> None:
+        self._stream, self._series, self._fixed = stream, series, dict(fixed)
+        self._keys: list[tuple[str, ...]] = []
+        self._ids: dict[tuple[str, ...], int] = {}
+        self._layout = Layout(np.empty(0, dtype=np.uint32), stream, METADATA)
+        self._alive = self._layout.ids
+
+    def batch(self, sheet: Sheet, now_ms: int) -> Batch:
+        """Return the batch of a sheet."""
+        if sheet.keys != self._keys:
+            self._ids = {key: self._ids.get(key) or self._intern(key) for key in sheet.keys}
+            ids = np.fromiter(self._ids.values(), dtype=np.uint32, count=len(self._ids))
+            self._keys, self._layout = sheet.keys, Layout(ids, self._stream, METADATA)
+        ids = self._layout.ids
+        value = np.array(sheet.values, dtype=np.float64)
+        gone: U32 = self._alive[:0] if self._alive is ids else self._alive[~np.isin(self._alive, ids)]
+        if not len(gone):
+            return Batch(self._layout, now_ms, value)
+        stale = np.repeat([False, True], [len(ids), len(gone)])
+        value = np.concatenate((value, np.full(len(gone), np.nan)))
+        return Batch(Layout(np.concatenate((ids, gone)), self._stream, METADATA), now_ms, value, stale)
+
+    def accepted(self) -> None:
+        """Note that the last batch was accepted."""
+        self._alive = self._layout.ids
+
+    def _intern(self, key: tuple[str, ...]) -> int:
+        name, *values = key
+        labels = dict(zip(METRICS[name][1], values, strict=True))
+        return self._series.intern(encode_labels({**self._fixed, **labels, "__name__": name}))

@@ -1,0 +1,144 @@
+"""Whether all that a group has left to read are transaction markers, which no consumer ever gets.
+
+A marker takes an offset, so a group that has read everything may stay one behind for ever. Who is a few
+offsets behind on a log that stands still is looked at: one small read per leading broker, remembered until
+the log or the commit moves.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+import numpy as np
+
+from metricsmith.model.arrays import I64, Bool
+from metricsmith.sources.kafka.admin import Partition, Trouble
+from metricsmith.sources.kafka.client import Client, Failure
+from metricsmith.sources.kafka.lag import Past
+
+from kafka.protocol.consumer import FetchRequest  # isort: skip
+
+MAX_MARKERS = 10
+MAX_ASKED = 500
+"""Most partitions looked at in a round; the others have their turn in the next."""
+READ_BYTES = 4096
+_HEADER = struct.Struct(">qiibIhi")
+_CONTROL = 1 << 5
+
+
+class ControlTails:
+    """Remembers what was found by topic, partition, commit and end."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, int, int, int], bool] = {}
+
+    def of(
+        self,
+        client: Client,
+        partitions: Sequence[Partition],
+        keys: Sequence[tuple[str, int]],
+        committed: I64,
+        start: I64,
+        end: I64,
+        past: Past,
+    ) -> tuple[Bool, list[Trouble]]:
+        """Return which pairs have transaction markers only left to read.
+
+        Shapes:
+            keys, committed, start, end: (S,) and `past` of the same pairs.
+            returns: (S,)
+        """
+        near = (committed >= start) & (committed < end) & (end - committed <= MAX_MARKERS)
+        if len(past.time_ms) < 2:
+            near[:] = False
+        else:
+            near &= (past.end[:, -2] == end) & (past.committed[:, -2] == committed)
+        rows = np.flatnonzero(near).tolist()
+        wanted = {row: (*keys[row], int(committed[row]), int(end[row])) for row in rows}
+        self._found = {spot: self._found[spot] for spot in wanted.values() if spot in self._found}
+        unknown = list(dict.fromkeys(s for s in wanted.values() if s not in self._found))[:MAX_ASKED]
+        troubles = self._look(client, partitions, unknown) if unknown else []
+        tail = np.zeros(len(keys), dtype=np.bool_)
+        for row, spot in wanted.items():
+            tail[row] = self._found.get(spot, False)
+        return tail, troubles
+
+    def _look(
+        self, client: Client, partitions: Sequence[Partition], spots: Sequence[tuple[str, int, int, int]]
+    ) -> list[Trouble]:
+        described = {(p.topic, p.number): p for p in partitions}
+        by_leader: dict[int, list[tuple[str, int, int, int]]] = {}
+        once: set[tuple[str, int]] = set()
+        for spot in spots:  # two commits on one partition: a request names it once
+            if spot[:2] not in once:
+                once.add(spot[:2])
+                by_leader.setdefault(described[spot[:2]].leader, []).append(spot)
+        answers = client.ask([(node, _fetch(described, at)) for node, at in by_leader.items()])
+        troubles: list[Trouble] = []
+        for at, answer in zip(by_leader.values(), answers, strict=True):
+            if isinstance(answer, Failure):
+                troubles.append(Trouble("tails", answer.reason, answer.message))
+                continue
+            records = {
+                (topic.topic or str(topic.topic_id), part.partition_index): bytes(part.records or b"")
+                for topic in answer.responses
+                for part in topic.partitions
+                if not part.error_code
+            }
+            for spot in at:
+                one = described[spot[:2]]
+                data = records.get((one.topic, one.number), records.get((one.topic_id, one.number)))
+                if data is not None:
+                    self._found[spot] = only_control(data, spot[2], spot[3])
+        return troubles
+
+
+def only_control(data: bytes, first: int, end: int) -> bool:
+    """Return whether record batches hold nothing but control records between two offsets.
+
+    False as well when the batches do not reach the end.
+    """
+    at = 0
+    while len(data) - at >= _HEADER.size:
+        base, length, _, magic, _, attributes, last_delta = _HEADER.unpack_from(data, at)
+        if magic < 2 or length < _HEADER.size - 12:
+            return False
+        if base + last_delta >= first and not attributes & _CONTROL:
+            return False
+        if base + last_delta >= end - 1:
+            return True
+        at += 12 + length
+    return False
+
+
+def _fetch(
+    described: dict[tuple[str, int], Partition], spots: Sequence[tuple[str, int, int, int]]
+) -> FetchRequest:
+    topic_type, part_type = FetchRequest.FetchTopic, FetchRequest.FetchTopic.FetchPartition
+    by_topic: dict[tuple[str, str], list[FetchRequest]] = {}
+    for topic, number, offset, _ in spots:
+        by_topic.setdefault((topic, described[topic, number].topic_id), []).append(
+            part_type(
+                partition=number,
+                fetch_offset=offset,
+                partition_max_bytes=READ_BYTES,
+                current_leader_epoch=-1,
+                last_fetched_epoch=-1,
+                log_start_offset=-1,
+            )
+        )
+    return FetchRequest(
+        max_wait_ms=0,
+        min_bytes=0,
+        max_bytes=READ_BYTES * len(spots),
+        isolation_level=0,
+        session_id=0,
+        session_epoch=-1,
+        rack_id="",
+        forgotten_topics_data=[],
+        topics=[
+            topic_type(topic=name, topic_id=topic_id, partitions=parts)
+            for (name, topic_id), parts in by_topic.items()
+        ],
+    )
