@@ -124,9 +124,7 @@ def test_pages_together_are_all_messages(history: History, size: int) -> None:
 @given(
     HISTORIES, st.sampled_from([1, 7, 60_000, 86_400_000]), st.sampled_from(["sum", "count", "last", "max"])
 )
-async def test_buckets_hold_what_lies_in_them(
-    api: Any, history: History, interval: int, func: str
-) -> None:
+async def test_buckets_hold_what_lies_in_them(api: Any, history: History, interval: int, func: str) -> None:
     from dataclasses import replace
 
     from metricsmith.api.app import create_app

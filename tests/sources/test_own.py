@@ -22,7 +22,8 @@ def test_every_own_sample_is_read_with_job_and_instance(source, context, recorde
     reading = recorder.read(batch)
     own = 'instance="agent-1", job="metricsmith"'
     assert reading[f'metricsmith_scrapes_total{{{own}, source="shop"}}'] == 3
-    assert reading[f'metricsmith_query_seconds_bucket{{{own}, kind="range", le="0.25", outcome="success"}}'] == 1
+    queries = f'{own}, kind="range", le="0.25", outcome="success"'
+    assert reading[f"metricsmith_query_seconds_bucket{{{queries}}}"] == 1
     assert reading[f"metricsmith_store_blocks{{{own}}}"] == 0
     assert (batch.time_ms, batch.layout.stream, batch.stale) == (1000, "self", None)
     assert batch.layout.metadata["metricsmith_scrapes_total"].type == "counter"

@@ -30,7 +30,12 @@ class ExpressionApi:
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
         return [
-            _operation("format_query", self._format, "Return an expression as canonical text, on several lines where it is long.", TEXT),
+            _operation(
+                "format_query",
+                self._format,
+                "Return an expression as canonical text, long ones on several lines.",
+                TEXT,
+            ),
             _operation("parse_query", self._parse, "Return the tree of an expression.", TREE),
             _operation(
                 "query_exemplars",

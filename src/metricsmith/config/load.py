@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
@@ -154,8 +153,13 @@ class _Checker:
     def _class(self, group: str, path: Path, item: Any) -> Any:
         name = item.get("type") if isinstance(item, dict) else None
         if isinstance(name, str):
-            with suppress(KeyError):
+            try:
                 return registry.load(group, name)
+            except KeyError:
+                pass
+            except ImportError as error:  # a part whose extra is not installed says which
+                self._problem((*path, "type"), f"got {brief(name)}: {error}")
+                return None
         known = registry.known(group)
         if not known:
             self._problem(path, f"no {group} can be configured in this version yet")

@@ -1,4 +1,4 @@
-"""Packs: the rules, dashboards and words that belong to one subject, as files that people can read and change."""
+"""Packs: rules, dashboards and words that belong to one subject, as files that people can read and change."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from metricsmith.promql.values import both
 
 Operation: TypeAlias = Callable[[Any, Any], Any]
 
+
 def _power(base: Any, exponent: Any) -> Any:
     found = np.power(base, exponent)
     # NumPy takes a square root instead, which is NaN for -Inf and -0 for -0.

@@ -14,9 +14,7 @@ from metricsmith.model.selection import Selection
 from metricsmith.promql import Engine, EngineConfig, evaluate, over_windows, to_api
 from metricsmith.promql.memory import MemorySeries
 
-UP = [
-    ({"__name__": "up", "job": job}, [0, 60_000], [1.0, value]) for job, value in (("a", 2.0), ("b", 3.5))
-]
+UP = [({"__name__": "up", "job": job}, [0, 60_000], [1.0, value]) for job, value in (("a", 2.0), ("b", 3.5))]
 
 
 @pytest.mark.parametrize(
