@@ -18,11 +18,12 @@ from metricsmith.sources.kafka.admin import Partition, topology
 from metricsmith.sources.kafka.client import Client, Failure, error_text, reason_of
 from metricsmith.sources.kafka.codecs import MAX_BATCH_BYTES
 from metricsmith.sources.kafka.offsets import log_offsets
-from metricsmith.sources.kafka.records import next_offset
+from metricsmith.sources.kafka.records import batch_starts, until
 
 from kafka.protocol.consumer import FetchRequest  # isort: skip
 
 OUT_OF_RANGE = 1
+LEAST_BYTES = 4 << 10
 _MAY_PASS = {-1, 3, 5, 6, 9, 56, 74, 75, 78, 100}
 """Errors that may pass: another leader, a leader that does not know yet, a disk that is replaced."""
 
@@ -43,7 +44,8 @@ class FetchSettings:
 
 @dataclass(slots=True, eq=False)
 class Range:
-    """Offsets [at, end) of a partition that are still to be read; what was read may go beyond `end`.
+    """Offsets [at, end) of a partition that are still to be read; `at` may end up beyond `end`:
+    what is read is whole batches.
 
     `skipped` counts offsets that were gone before they could be read; `failed` is
     the reason why the rest was given up.
@@ -95,6 +97,7 @@ class LogReader:
         self._client = client
         self._settings = settings or FetchSettings()
         self._on_problem = on_problem
+        self._limits: dict[tuple[str, int], int] = {}
         self._waiting: dict[int, deque[Range]] = {}
         self._parked: list[Range] = []
         self._parked_until = 0.0
@@ -157,14 +160,14 @@ class LogReader:
 
     def _request(self, ranges: Sequence[Range]) -> FetchRequest:
         settings, topic_type = self._settings, FetchRequest.FetchTopic
-        share = max(1 << 14, min(settings.partition_bytes, settings.answer_bytes // len(ranges)))
+        share = max(LEAST_BYTES, settings.answer_bytes // len(ranges))
         topics: dict[tuple[str, str], list[Any]] = {}
         for each in ranges:
             topics.setdefault((each.partition.topic, each.partition.topic_id), []).append(
                 topic_type.FetchPartition(
                     partition=each.partition.number,
                     fetch_offset=each.at,
-                    partition_max_bytes=each._bytes_limit or share,
+                    partition_max_bytes=each._bytes_limit or min(self._limit(each), share),
                     current_leader_epoch=-1,
                     last_fetched_epoch=-1,
                     log_start_offset=-1,
@@ -225,32 +228,39 @@ class LogReader:
         each._first_trouble = 0.0
         data, asked = bytes(answer.records or b""), each.at
         try:
-            following = next_offset(data)
+            size, following = until(data, each.end)
         except InputError as error:
             self._give_up(each, "malformed", f"{each.place} at offset {asked}: {error}")
             return None
         if following is None:
-            self._ask_for_more(each, data)
+            self._pass_gap(each, data)
             return None
-        each.at, each._bytes_limit = max(following, asked + 1), 0
+        self._limits[each.place] = self._limit(each)
+        each.at = max(following, asked + 1)
         if each.at < each.end:
             self._enqueue(each)
         aborted = [(one.producer_id, one.first_offset) for one in answer.aborted_transactions or ()]
-        return Chunk(each, asked, data, aborted if self._settings.read_committed else ())
+        return Chunk(each, asked, data[:size], aborted if self._settings.read_committed else ())
 
-    def _ask_for_more(self, each: Range, data: bytes) -> None:
-        """Ask again for what did not fit. An answer's first partition gets a whole batch, the others wait."""
-        limit = (each._bytes_limit or self._settings.partition_bytes) * 8
+    def _pass_gap(self, each: Range, data: bytes) -> None:
+        """Go on where an answer holds no whole batch before the range's end."""
+        if len(batch_starts(data)) > 1:
+            each.at = each.end  # compaction has left nothing in between
+            return
+        # An answer's first partition gets a whole batch however large; the others only what fits.
+        limit = self._limit(each) * 8
         if limit <= MAX_BATCH_BYTES:
-            each._bytes_limit = limit
+            self._limits[each.place] = each._bytes_limit = limit
             self._enqueue(each)
         elif data:
             self._give_up(
-                each, "too_large", f"{each.place} at offset {each.at}: a batch is beyond {limit} bytes"
+                each, "too_large", f"{each.place} at offset {each.at}: a batch of more than {limit} bytes"
             )
         else:
-            # The end of a compacted log may be a gap: nothing will ever come.
-            each.at = each.end
+            each.at = each.end  # nothing will ever come where compaction has removed the end of a log
+
+    def _limit(self, each: Range) -> int:
+        return max(each._bytes_limit, self._limits.get(each.place, self._settings.partition_bytes))
 
     def _follow_log_start(self, each: Range) -> None:
         found = log_offsets(self._client, [each.partition], self._settings.read_committed)

@@ -6,8 +6,10 @@ batches there are, the more of the work is done side by side.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -23,6 +25,7 @@ _BEFORE_CRC_DATA = 21
 _LEAST_LENGTH = HEADER_BYTES - _BEFORE_LENGTH
 _LEAST_OLD_LENGTH = 14
 _MAGIC_AT = 16
+_DELTA_AT = 23
 _CODEC_BITS, _TRANSACTIONAL, _CONTROL = 0x07, 0x10, 0x20
 _HEADER = np.dtype(
     [
@@ -81,20 +84,29 @@ class BatchCounts:
     refused: dict[str, int] = field(default_factory=dict)
 
 
-def next_offset(data: bytes) -> int | None:
-    """Return the offset behind the last whole batch, None when there is none.
+def until(data: bytes, end: int) -> tuple[int, int | None]:
+    """Return how many bytes whole batches that begin before an offset take, and the offset behind them.
+
+    None when there is no such batch.
 
     Raises:
         InputError: these bytes are not record batches.
     """
     starts = batch_starts(data)
-    if len(starts) < 2:
-        return None
-    at = starts[-2]
-    if data[at + _MAGIC_AT] < 2:
-        return int.from_bytes(data[at : at + 8], "big", signed=True) + 1
-    header = np.frombuffer(data, _HEADER, 1, at)[0]
-    return int(header["base_offset"]) + int(header["last_offset_delta"]) + 1
+    number = bisect_left(starts, end, 0, len(starts) - 1, key=partial(_base_offset, data))
+    if number == 0:
+        return 0, None
+    at = starts[number - 1]
+    delta = (
+        0
+        if data[at + _MAGIC_AT] < 2
+        else int.from_bytes(data[at + _DELTA_AT : at + _DELTA_AT + 4], "big", signed=True)
+    )
+    return starts[number], _base_offset(data, at) + delta + 1
+
+
+def _base_offset(data: bytes, at: int) -> int:
+    return int.from_bytes(data[at : at + 8], "big", signed=True)
 
 
 def batch_starts(data: bytes) -> list[int]:

@@ -1,0 +1,178 @@
+"""Windows at random offsets across a log, and what the batches in them say of all of it.
+
+A window is a short run of offsets at a random place; every batch that touches it is counted whole. A batch of
+n records is met from n + width - 1 places, so what it holds is divided by that: see `estimate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from metricsmith.sources.kafka.estimate import Windows
+from metricsmith.sources.kafka.fetch import LogReader, Range
+from metricsmith.sources.kafka.records import BatchCounts
+from metricsmith.sources.kafka.scan import Log, Meter
+
+STRATA = 4
+FIRST_PER_STRATUM = 2
+MOST_PER_STRATUM = 16
+WINDOWS_OF_SAMPLE = 32
+"""A window is as wide as would make so many windows of the wanted records, if batches were short."""
+
+
+@dataclass(slots=True, eq=False)
+class Window:
+    """Offsets [at, stop) of a log, and the sums of the batches that touch them, each over its chances."""
+
+    stratum: int
+    at: int
+    stop: int
+    records: float = 0.0
+    tombstones: float = 0.0
+    read: int = 0
+
+
+@dataclass(slots=True)
+class Sample:
+    """The windows of one partition's log from `start` to `end`.
+
+    A log that is not longer than the wanted records is one window, read whole.
+    """
+
+    start: int
+    end: int
+    wanted: int
+    rng: np.random.Generator
+    windows: list[Window] = field(default_factory=list)
+    records: int = 0
+    tombstones: int = 0
+    empty_values: int = 0
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the log is read."""
+        return self.end - self.start <= self.wanted
+
+    @property
+    def width(self) -> int:
+        """Offsets per window."""
+        return self.end - self.start if self.whole else max(1, self.wanted // WINDOWS_OF_SAMPLE)
+
+    def first_windows(self) -> list[Window]:
+        """Return the windows to begin with: two per stratum, so that strata can be seen to vary."""
+        if self.whole:
+            return self._kept([Window(0, self.start, self.end)])
+        return self._drawn(FIRST_PER_STRATUM)
+
+    def more_windows(self) -> list[Window]:
+        """Return as many more as the wanted number of records allows, going by what the first ones took."""
+        if self.whole or not self.windows:
+            return []
+        read = sum(window.read for window in self.windows)
+        cost = max(1.0, read / len(self.windows))
+        more = int((self.wanted - read) / cost) // STRATA
+        return self._drawn(min(more, MOST_PER_STRATUM - FIRST_PER_STRATUM))
+
+    def _drawn(self, each: int) -> list[Window]:
+        edges = self._edges()
+        windows = []
+        for stratum in np.repeat(np.arange(STRATA), max(0, each)).tolist():
+            at = int(self.rng.integers(edges[stratum], edges[stratum + 1]))
+            windows.append(Window(stratum, at, min(at + self.width, self.end)))
+        return self._kept(windows)
+
+    def _kept(self, windows: list[Window]) -> list[Window]:
+        self.windows.extend(windows)
+        return windows
+
+    def _edges(self) -> list[int]:
+        length = self.end - self.start
+        return [self.start + length * number // STRATA for number in range(STRATA + 1)]
+
+    def add(self, window: Window, counts: BatchCounts, which: np.ndarray) -> None:
+        """Count the batches of an answer: of those that touch the window, divided by their chances."""
+        read = int(counts.records[which].sum())
+        window.read += read
+        self.records += read
+        self.tombstones += int(counts.tombstones[which].sum())
+        self.empty_values += int(counts.empty_values[which].sum())
+        first, last = counts.first_offset[which], counts.last_offset[which]
+        if self.whole:
+            chances = np.ones(len(first))
+        else:
+            earliest = np.maximum(first - self.width + 1, self.start)
+            chances = np.maximum(np.minimum(last, self.end - 1) - earliest + 1, 1)
+        inside = (first < window.stop) & (last >= window.at)
+        window.records += float((counts.records[which] / chances)[inside].sum())
+        window.tombstones += float((counts.tombstones[which] / chances)[inside].sum())
+
+    def drop(self, window: Window) -> None:
+        """Forget a window that could not be read to its end."""
+        self.windows.remove(window)
+
+    def sizes(self) -> list[int]:
+        """Return the offsets of each stratum; one that is read whole counts as it is."""
+        edges = self._edges()
+        return [1] if self.whole else [b - a for a, b in pairwise(edges)]
+
+
+def joined(samples: Sequence[Sample]) -> Windows:
+    """Return the windows of several logs with strata of their own."""
+    chosen, records, strata, sizes = [], [], [], list[int]()
+    for sample in samples:
+        if not sample.windows:
+            continue
+        strata += [len(sizes) + window.stratum for window in sample.windows]
+        chosen += [window.tombstones for window in sample.windows]
+        records += [window.records for window in sample.windows]
+        sizes += sample.sizes()
+    return Windows(
+        np.array(chosen, np.float64),
+        np.array(records, np.float64),
+        np.array(strata, np.int64),
+        np.array(sizes, np.float64),
+    )
+
+
+def sample_logs(
+    reader: LogReader,
+    meter: Meter,
+    samples: Sequence[tuple[Log, Sample]],
+    progress: Callable[[int, int], None],
+) -> None:
+    """Read windows of all logs: a few of each, then as many more as each one's sample allows."""
+    done = 0
+    for draw in (Sample.first_windows, Sample.more_windows):
+        # All logs' first windows come before all logs' second ones, so that a budget is shared fairly.
+        drawn = [(log, sample, draw(sample)) for log, sample in samples if log.start < log.end]
+        rows = [
+            (Range(log.partition, window.at, window.stop), sample, window)
+            for number in range(max((len(windows) for *_, windows in drawn), default=0))
+            for log, sample, windows in drawn
+            for window in windows[number : number + 1]
+        ]
+        for read in _read(reader, meter, rows):
+            progress(done + read, done + len(rows))
+        done += len(rows)
+
+
+def _read(
+    reader: LogReader,
+    meter: Meter,
+    rows: Sequence[tuple[Range, Sample, Window]],
+) -> Iterator[int]:
+    """Read windows; yield how many are done."""
+    owner = {each: (sample, window) for each, sample, window in rows}
+    for chunks in reader.read(list(owner), meter.enough):
+        counts = meter.counts(chunks, [owner[chunk.range][0].start for chunk in chunks])
+        for number, chunk in enumerate(chunks):
+            sample, window = owner[chunk.range]
+            sample.add(window, counts, np.flatnonzero(counts.piece == number))
+        yield sum(each.at >= each.end for each in owner)
+    for each, (sample, window) in owner.items():
+        if each.failed or each.skipped or each.at < each.end:
+            sample.drop(window)
