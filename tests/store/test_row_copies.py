@@ -10,7 +10,7 @@ from metricsmith.store.row_copies import copy_rows
 
 
 @given(
-    lengths=st.lists(st.integers(0, 4), max_size=40) | st.integers(0, 4).flatmap(lambda n: st.just([n] * 9)),
+    lengths=st.lists(st.integers(0, 9), max_size=40) | st.integers(0, 4).flatmap(lambda n: st.just([n] * 9)),
     apart=st.integers(0, 2),
     data=st.data(),
 )

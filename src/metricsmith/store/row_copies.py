@@ -16,8 +16,8 @@ from metricsmith.store.ragged import flat_positions
 
 Samples: TypeAlias = np.ndarray[tuple[int], np.dtype[Any]]
 
-FEW_ROWS = 8
-"""With fewer rows of each length than this, they are copied sample by sample."""
+FEW_LENGTHS, FEW_SAMPLES = 4, 4_096
+"""With more lengths than these and fewer samples of each, rows are copied sample by sample."""
 
 
 def copy_rows(copies: Sequence[tuple[Samples, Samples]], begin: I64, to: I64, lengths: I64) -> None:
@@ -46,7 +46,7 @@ def _of_one_length(lengths: I64) -> Iterator[tuple[slice | I64, int | None]]:
         return
     order = np.argsort(lengths, kind="stable")
     cuts = np.flatnonzero(np.diff(lengths[order], prepend=-1, append=-1))
-    if FEW_ROWS * (len(cuts) - 1) > len(lengths):
+    if len(cuts) - 1 > max(FEW_LENGTHS, int(lengths.sum()) // FEW_SAMPLES):
         yield slice(None), None
         return
     for lo, hi in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
