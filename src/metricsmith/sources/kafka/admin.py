@@ -119,7 +119,10 @@ class LogDir:
 
 def topology(client: Client) -> Topology | Failure:
     """Return brokers and all topics; one request. The client learns the brokers' addresses by it."""
-    [answer] = client.ask([(None, MetadataRequest(topics=None, allow_auto_topic_creation=False))])
+    request = MetadataRequest(topics=None, allow_auto_topic_creation=False)
+    [answer] = client.ask([(None, request)])
+    if isinstance(answer, Failure) and answer.reason == "unreachable":  # another broker may well know
+        [answer] = client.ask([(None, request)])
     if isinstance(answer, Failure):
         return answer
     if not answer.brokers:

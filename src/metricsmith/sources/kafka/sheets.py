@@ -99,15 +99,27 @@ def _pairs(sheet: Sheet, view: View, configs: Mapping[str, Mapping[str, str]]) -
     for (name, topic, number), state in view.pairs.items():
         topics[name, topic].append(state)
         _pair(sheet, (name, topic, number), state, configs.get(topic, {}))
+    expected = _committed_partitions(view)
     for at, states in topics.items():
         committed = [state for state in states if state.committed != UNKNOWN]
-        if not committed:
+        if not committed or len(committed) < expected[at]:  # a sum over some of them would be wrong
             continue
         sheet.put("kafka_consumergroup_current_offset_sum", sum(s.committed for s in committed), *at)
         sheet.put("kafka_consumergroup_lag_sum", sum(float(s.verdict.lag[s.row]) for s in committed), *at)
         seconds = np.array([s.verdict.catch_up.seconds[s.row] for s in committed])
         [longest] = of_topic(seconds, np.zeros(len(seconds), dtype=np.int64), 1)
         _known(sheet, "kafka_consumergroup_topic_catch_up_seconds", float(longest), at)
+
+
+def _committed_partitions(view: View) -> Counter[tuple[str, str]]:
+    there = () if view.topology is None else view.topology.partitions
+    partitions = {(p.topic, p.number) for p in there}
+    return Counter(
+        (name, topic)
+        for name, commits in view.commits.items()
+        for topic, number in commits.offsets
+        if (topic, number) in partitions
+    )
 
 
 def _pair(sheet: Sheet, pair: PairKey, state: PairState, config: Mapping[str, str]) -> None:
