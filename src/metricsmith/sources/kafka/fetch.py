@@ -44,11 +44,10 @@ class FetchSettings:
 
 @dataclass(slots=True, eq=False)
 class Range:
-    """Offsets [at, end) of a partition that are still to be read; `at` may end up beyond `end`:
-    what is read is whole batches.
+    """Offsets [at, end) of a partition that are still to be read.
 
-    `skipped` counts offsets that were gone before they could be read; `failed` is
-    the reason why the rest was given up.
+    Batches are read whole, so `at` may end up beyond `end`. `skipped` counts offsets
+    that were gone before they could be read; `failed` is why the rest was given up.
     """
 
     partition: Partition
@@ -56,7 +55,8 @@ class Range:
     end: int
     skipped: int = 0
     failed: str = ""
-    _bytes_limit: int = field(default=0, repr=False)
+    _least_bytes: int = field(default=0, repr=False)
+    _asked_bytes: int = field(default=0, repr=False)
     _first_trouble: float = field(default=0.0, repr=False)
 
     @property
@@ -97,7 +97,7 @@ class LogReader:
         self._client = client
         self._settings = settings or FetchSettings()
         self._on_problem = on_problem
-        self._limits: dict[tuple[str, int], int] = {}
+        self._usual_bytes: dict[tuple[str, int], int] = {}
         self._waiting: dict[int, deque[Range]] = {}
         self._parked: list[Range] = []
         self._parked_until = 0.0
@@ -145,9 +145,27 @@ class LogReader:
     def _send(self) -> None:
         for node, waiting in self._waiting.items():
             while waiting and (free := self._settings.requests_per_broker - self._under_way.get(node, 0)) > 0:
-                chosen = _distinct(waiting, -(-len(waiting) // free))
+                chosen = self._choose(waiting, -(-len(waiting) // free))
                 self._under_way[node] = self._under_way.get(node, 0) + 1
                 self._ask(node, chosen)
+
+    def _choose(self, waiting: deque[Range], most: int) -> list[Range]:
+        """Take the next ranges: of distinct partitions, and as many as an answer has room for.
+
+        So who gets nothing knows that it has asked for too little.
+        """
+        chosen: dict[tuple[str, int], Range] = {}
+        passed: list[Range] = []
+        room = self._settings.answer_bytes
+        while waiting and len(chosen) < most and (room > 0 or not chosen):
+            each = waiting.popleft()
+            if each.place in chosen or (chosen and each._least_bytes > room):
+                passed.append(each)
+            else:
+                chosen[each.place] = each
+                room -= each._least_bytes or LEAST_BYTES
+        waiting.extendleft(reversed(passed))
+        return list(chosen.values())
 
     def _ask(self, node: int, ranges: Sequence[Range]) -> None:
         answers = self._answers
@@ -160,14 +178,18 @@ class LogReader:
 
     def _request(self, ranges: Sequence[Range]) -> FetchRequest:
         settings, topic_type = self._settings, FetchRequest.FetchTopic
-        share = max(LEAST_BYTES, settings.answer_bytes // len(ranges))
+        share = settings.answer_bytes - sum(each._least_bytes for each in ranges)
+        share = max(LEAST_BYTES, share // max(1, sum(not each._least_bytes for each in ranges)))
+        for each in ranges:
+            usual = self._usual_bytes.get(each.place, settings.partition_bytes)
+            each._asked_bytes = each._least_bytes or min(usual, share)
         topics: dict[tuple[str, str], list[Any]] = {}
         for each in ranges:
             topics.setdefault((each.partition.topic, each.partition.topic_id), []).append(
                 topic_type.FetchPartition(
                     partition=each.partition.number,
                     fetch_offset=each.at,
-                    partition_max_bytes=each._bytes_limit or min(self._limit(each), share),
+                    partition_max_bytes=each._asked_bytes,
                     current_leader_epoch=-1,
                     last_fetched_epoch=-1,
                     log_start_offset=-1,
@@ -176,7 +198,7 @@ class LogReader:
         return FetchRequest(
             max_wait_ms=settings.wait_ms,
             min_bytes=1,
-            max_bytes=max(settings.answer_bytes, *(each._bytes_limit for each in ranges)),
+            max_bytes=max(settings.answer_bytes, ranges[0]._asked_bytes),
             isolation_level=int(settings.read_committed),
             session_id=0,
             session_epoch=-1,
@@ -235,7 +257,8 @@ class LogReader:
         if following is None:
             self._pass_gap(each, data)
             return None
-        self._limits[each.place] = self._limit(each)
+        if each._least_bytes:
+            self._usual_bytes[each.place], each._least_bytes = each._asked_bytes, 0
         each.at = max(following, asked + 1)
         if each.at < each.end:
             self._enqueue(each)
@@ -248,9 +271,9 @@ class LogReader:
             each.at = each.end  # compaction has left nothing in between
             return
         # An answer's first partition gets a whole batch however large; the others only what fits.
-        limit = self._limit(each) * 8
+        limit = each._asked_bytes * 8
         if limit <= MAX_BATCH_BYTES:
-            self._limits[each.place] = each._bytes_limit = limit
+            each._least_bytes = limit
             self._enqueue(each)
         elif data:
             self._give_up(
@@ -258,9 +281,6 @@ class LogReader:
             )
         else:
             each.at = each.end  # nothing will ever come where compaction has removed the end of a log
-
-    def _limit(self, each: Range) -> int:
-        return max(each._bytes_limit, self._limits.get(each.place, self._settings.partition_bytes))
 
     def _follow_log_start(self, each: Range) -> None:
         found = log_offsets(self._client, [each.partition], self._settings.read_committed)
@@ -317,17 +337,3 @@ class LogReader:
 
 def _refusal(code: int, where: object) -> Failure:
     return Failure(reason_of(code), f"{where}: {error_text(code)}")
-
-
-def _distinct(waiting: deque[Range], most: int) -> list[Range]:
-    """Take the next ranges of distinct partitions: a request may name each once."""
-    chosen: dict[tuple[str, int], Range] = {}
-    passed = []
-    while waiting and len(chosen) < most:
-        each = waiting.popleft()
-        if each.place in chosen:
-            passed.append(each)
-        else:
-            chosen[each.place] = each
-    waiting.extendleft(reversed(passed))
-    return list(chosen.values())

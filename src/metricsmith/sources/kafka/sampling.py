@@ -75,14 +75,20 @@ class Sample:
         read = sum(window.read for window in self.windows)
         cost = max(1.0, read / len(self.windows))
         more = int((self.wanted - read) / cost) // STRATA
-        return self._drawn(min(more, MOST_PER_STRATUM - FIRST_PER_STRATUM))
+        return self._drawn(max(0, min(more, MOST_PER_STRATUM - FIRST_PER_STRATUM)))
 
     def _drawn(self, each: int) -> list[Window]:
-        edges = self._edges()
+        """Return new windows, `each` per stratum, one in each of as many parts of the stratum.
+
+        So they lie apart; that they vary less for it is left out of the interval.
+        """
         windows = []
-        for stratum in np.repeat(np.arange(STRATA), max(0, each)).tolist():
-            at = int(self.rng.integers(edges[stratum], edges[stratum + 1]))
-            windows.append(Window(stratum, at, min(at + self.width, self.end)))
+        length = self.end - self.start
+        for part in range(STRATA * each):
+            first = self.start + length * part // (STRATA * each)
+            behind = self.start + length * (part + 1) // (STRATA * each)
+            at = int(self.rng.integers(first, max(behind, first + 1)))
+            windows.append(Window(part // each, at, min(at + self.width, self.end)))
         return self._kept(windows)
 
     def _kept(self, windows: list[Window]) -> list[Window]:
