@@ -9,11 +9,13 @@ import pytest
 
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
+from metricsmith.model.state import MemoryState
 from metricsmith.promql import EngineConfig
 from metricsmith.promql.memory import GrowingSeries
 from metricsmith.rules.alerting import Alerting
 from metricsmith.rules.files import read_rule_text
 from metricsmith.rules.model import AlertState, Group, Notification
+from metricsmith.rules.remembered import changes, restore
 from metricsmith.rules.round import RunningGroup
 from metricsmith.rules.templates import Expander
 from metricsmith.runtime.rule_engine import RuleEngine
@@ -27,16 +29,30 @@ class Simulation:
         self.group, self.now_ms = group, 1_699_999_200_000
         self.data, self._table = GrowingSeries(), SeriesTable()
         self._engine = RuleEngine(self.data, config)
-        expander = Expander(failed=lambda error: pytest.fail(str(error)))
-        self.running = RunningGroup(group, self._engine, self.data, self._table, FakeClock(), expander)
+        self.running = self._run(group)
 
     @classmethod
     def of(cls, text: str, config: EngineConfig | None = None) -> Simulation:
         """Make one of the only group of a rule file."""
-        found = read_rule_text(dedent(text), "r.yml", RuleEngine(), 60_000)
-        assert not found.problems, found.problems
-        (group,) = found.groups
-        return cls(group, config)
+        return cls(_group(text), config)
+
+    def change(self, text: str, *, restart: bool) -> None:
+        """Go over to the only group of another rule file, at a reload or over a restart."""
+        former, self.running = self.running, self._run(_group(text))
+        if not restart:
+            self.running.take_over(former)
+            return
+        state = MemoryState()
+        for rule in former.rules:
+            if isinstance(rule.work, Alerting):
+                state.commit(*changes(rule.identity, rule.work, self.now_ms))
+        for rule in self.running.rules:
+            if isinstance(rule.work, Alerting):
+                assert restore(rule.identity, rule.work, state) == 0
+
+    def _run(self, group: Group) -> RunningGroup:
+        expander = Expander(failed=lambda error: pytest.fail(str(error)))
+        return RunningGroup(group, self._engine, self.data, self._table, FakeClock(), expander)
 
     def round(self, values: Mapping[str, float], **labels: str) -> list[Notification]:
         """Let an interval go by, with a sample of each metric at its end."""
@@ -68,6 +84,13 @@ class Simulation:
         works = [rule.work for rule in self.running.rules if isinstance(rule.work, Alerting)]
         alerts = [alert for work in works for alert in work.alerts.values()]
         return {a.labels["alertname"]: a.value for a in alerts if a.state is AlertState.FIRING}
+
+
+def _group(text: str) -> Group:
+    found = read_rule_text(dedent(text), "r.yml", RuleEngine(), 60_000)
+    assert not found.problems, found.problems
+    (group,) = found.groups
+    return group
 
 
 @pytest.fixture(scope="session")

@@ -41,10 +41,16 @@ class _Held:
 
 
 class Alerting:
-    """The alerts of one rule, by the key of their labels; its state in memory."""
+    """The alerts of one rule, by the key of their labels; its state in memory.
 
-    def __init__(self, group: Group, rule: AlertingRule, no_data: NoData, expand: Expand) -> None:
-        self.rule = rule
+    `asked` tells apart what rules look at: a series that only another expression
+    had looked at is not missed when the rule changes.
+    """
+
+    def __init__(
+        self, group: Group, rule: AlertingRule, no_data: NoData, expand: Expand, asked: str = ""
+    ) -> None:
+        self.rule, self.asked = rule, asked
         self.no_data = rule.no_data or no_data
         self.alerts: dict[bytes, Alert] = {}
         self.seen = SeenSeries()
@@ -163,7 +169,11 @@ class Alerting:
 
     def take_over(self, former: Alerting) -> None:
         """Go on with the alerts of a rule that this one replaces; what it had not yet saved goes along."""
-        self.alerts, self.seen = former.alerts, former.seen
+        self.alerts = former.alerts
+        if former.asked == self.asked:
+            self.seen = former.seen
+        else:
+            self.seen.replace(former.seen)
         self._changed |= former.take_changed()
 
     def _missing(
@@ -178,6 +188,7 @@ class Alerting:
             alert.source: alert.value
             for alert in self.alerts.values()
             if alert.active
+            and alert.asked == self.asked
             and not alert.keep_firing_since_ms  # it was seen to be over: it is not kept any longer
             and alert.source not in holding
             and alert.source not in with_data
@@ -205,6 +216,9 @@ class Alerting:
             fresh = True
         else:
             fresh = alert.value != one.value or alert.source != one.source or self._lively
+        if alert.asked != self.asked:
+            alert.asked = self.asked
+            self._changed.add(one.key)
         if alert.no_data != one.without_data:
             alert.no_data_since_ms = now_ms if one.without_data else 0
             self._changed.add(one.key)

@@ -109,7 +109,8 @@ class Alert:
     """One alert: a label set for which a rule's expression holds, or held.
 
     `labels` are complete (with `alertname`) and identify it; `source` is the
-    key, without name, of the series that it is about. 0 is a time that has not
+    key, without name, of the series that it is about, and `asked` tells by what
+    expression that was found (`remembered.question`). 0 is a time that has not
     come; `no_data_since_ms` is when the series was first found without samples.
 
     Units:
@@ -121,6 +122,7 @@ class Alert:
     value: float
     active_at_ms: int
     source: bytes = b""
+    asked: str = ""
     state: AlertState = AlertState.PENDING
     fired_at_ms: int = 0
     resolved_at_ms: int = 0

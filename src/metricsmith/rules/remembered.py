@@ -17,7 +17,7 @@ import orjson
 from metricsmith.contracts import State
 from metricsmith.model.labels import decode_labels, encode_labels
 from metricsmith.rules.alerting import Alerting
-from metricsmith.rules.model import Alert, AlertState, Group
+from metricsmith.rules.model import Alert, AlertState, Engine, Group
 
 
 def rule_identities(group: Group) -> list[str]:
@@ -42,6 +42,11 @@ def rule_identities(group: Group) -> list[str]:
     return identities
 
 
+def question(engine: Engine, expr: str) -> str:
+    """Return what tells expressions apart by the series that they look at: thresholds make no difference."""
+    return _digest((engine.with_data(expr) or expr).encode())
+
+
 def changes(identity: str, rule: Alerting, now_ms: int) -> tuple[dict[str, bytes], list[str]]:
     """Return entries to keep and keys to forget, for what has changed in a rule since this was asked last.
 
@@ -62,7 +67,7 @@ def changes(identity: str, rule: Alerting, now_ms: int) -> tuple[dict[str, bytes
         if last_ms is None:
             delete.append(entry)
         else:
-            put[entry] = orjson.dumps({"labels": decode_labels(key), "last_ms": last_ms})
+            put[entry] = orjson.dumps({"labels": decode_labels(key), "last_ms": last_ms, "asked": rule.asked})
     if rule.is_waiting():
         put[f"evaluated/{identity}"] = orjson.dumps(now_ms)
     return put, delete
@@ -81,7 +86,11 @@ def restore(identity: str, rule: Alerting, state: State) -> int:
     for _, value in state.items(f"seen/{identity}/"):
         try:
             found = orjson.loads(value)
-            rule.seen.restore(encode_labels(found["labels"]), int(found["last_ms"]))
+            key = encode_labels(found["labels"])
+            if found["asked"] == rule.asked:
+                rule.seen.restore(key, int(found["last_ms"]))
+            else:
+                rule.seen.drop(key)
         except (ValueError, KeyError, TypeError, AttributeError):
             damaged += 1
     return damaged
@@ -121,6 +130,7 @@ def _plain(alert: Alert) -> dict[str, Any]:
         "labels": alert.labels,
         "annotations": alert.annotations,
         "source": decode_labels(alert.source),
+        "asked": alert.asked,
         "value": repr(alert.value),
         "state": alert.state.value,
         **{name: getattr(alert, name) for name in _TIMES},
@@ -133,6 +143,7 @@ def _alert(plain: Mapping[str, Any]) -> Alert:
         annotations=dict(plain["annotations"]),
         value=float(plain["value"]),
         source=encode_labels(plain["source"]),
+        asked=str(plain["asked"]),
         state=AlertState(plain["state"]),
         **{name: int(plain[name]) for name in _TIMES},
     )

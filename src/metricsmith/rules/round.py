@@ -16,7 +16,7 @@ from metricsmith.rules.alerting import Alerting, Expand
 from metricsmith.rules.model import Answer, Engine, Group, NoData, Notification, RecordingRule, Rule
 from metricsmith.rules.overlay import Overlay
 from metricsmith.rules.recording import Recording
-from metricsmith.rules.remembered import rule_identities
+from metricsmith.rules.remembered import question, rule_identities
 
 NOTHING_MATCHED_ROUNDS = 5
 """A threshold on a metric that is not there for that many rounds is most likely misspelt."""
@@ -78,7 +78,7 @@ class RunningGroup:
     ) -> None:
         self.group = group
         self.rules = [
-            RunningRule(_work(group, rule, no_data, expand), identity)
+            RunningRule(_work(group, rule, no_data, expand, engine), identity)
             for rule, identity in zip(group.rules, rule_identities(group), strict=True)
         ]
         self.last_evaluation_ms = 0
@@ -200,7 +200,7 @@ class RunningGroup:
         return Batch(self._layout, time_ms, values, stale)
 
 
-def _work(group: Group, rule: Rule, no_data: NoData, expand: Expand) -> Recording | Alerting:
+def _work(group: Group, rule: Rule, no_data: NoData, expand: Expand, engine: Engine) -> Recording | Alerting:
     if isinstance(rule, RecordingRule):
         return Recording(group, rule)
-    return Alerting(group, rule, no_data, expand)
+    return Alerting(group, rule, no_data, expand, question(engine, rule.expr))

@@ -52,6 +52,14 @@ class SeenSeries:
         """Remember a series from before a restart."""
         self._series[key] = _Series(last_ms, last_ms)
 
+    def drop(self, key: bytes) -> None:
+        """Have a series from before a restart forgotten: the rule does not look at it any more."""
+        self._changed.add(key)
+
+    def replace(self, former: SeenSeries) -> None:
+        """Have all forgotten that a rule had seen which looked at something else."""
+        self._changed |= former._changed | former._series.keys()
+
     def take_changed(self) -> dict[bytes, int | None]:
         """Return the time of the last data of each series that must be written down; None: forget it."""
         changed, self._changed = self._changed, set()
