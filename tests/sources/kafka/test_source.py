@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -383,6 +386,17 @@ def test_ways_to_connect(kafka: real.Cluster, protocol: real.Protocol) -> None:
     config = Connection.model_validate(settings)
     assert real.PASSWORD not in repr(config)
     client = Client(config)
+    assert client.brokers() == [1]
+    client.close()
+
+
+def test_a_token_is_read_from_its_file(kafka: real.Cluster, tmp_path: Path) -> None:
+    parts = ({"alg": "none"}, {"sub": real.USER, "iat": time.time(), "exp": time.time() + 3600})
+    texts = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    (tmp_path / "token").write_text(".".join(texts) + ".\n")
+    sasl = {"mechanism": "OAUTHBEARER", "token": f"file:{tmp_path / 'token'}"}
+    settings = {"bootstrap_servers": kafka.bootstrap("SASL_PLAINTEXT"), "sasl": sasl}
+    client = Client(Connection.model_validate(settings))
     assert client.brokers() == [1]
     client.close()
 

@@ -51,7 +51,7 @@ class CatchUp:
 def trend(time_ms: I64, values: F64) -> Trend:
     """Return Theil–Sen slopes (the median over all pairs) with Kendall's distribution-free interval.
 
-    One reading in three may be an outlier without moving the median far. Readings
+    One reading in four may be an outlier without moving the median far. Readings
     are treated as independent: for a lag that wanders, the true interval is wider.
 
     Shapes:

@@ -121,7 +121,10 @@ class KafkaConfig(Connection):
         description="End offsets as these consumers see them: all, or up to the last stable offset.",
     )
     max_partitions: int = Field(
-        100_000, ge=1, le=1_000_000, description="Most partitions; a cluster with more is not read."
+        100_000,
+        ge=1,
+        le=1_000_000,
+        description="Most partitions; those above, by topic, are left out and counted.",
     )
     max_groups: int = Field(
         10_000, ge=1, le=1_000_000, description="Most groups; those above, by name, are left out and counted."

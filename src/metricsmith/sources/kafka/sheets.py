@@ -20,12 +20,17 @@ def cluster_sheet(view: View, configs: Mapping[str, Mapping[str, str]]) -> Sheet
     sheet = Sheet()
     sheet.put("kafka_up", float(view.up))
     if view.topology is not None:
-        _age(sheet, "metadata", view.time_ms, [view.topology_ms])
+        _age(sheet, "metadata", view.time_ms, [view.topology_ms], _round_ms(view))
         _topology(sheet, view.topology)
     _offsets(sheet, view)
     _groups(sheet, view)
     _pairs(sheet, view, configs)
     return sheet
+
+
+def _round_ms(view: View) -> int:
+    """How much older than the ends of logs, which are read last, something of the same round may be."""
+    return view.time_ms - view.topology_ms if view.up else 0
 
 
 def _age(sheet: Sheet, part: str, now_ms: int, times: Iterable[int], limit_ms: int = 0) -> None:
@@ -72,8 +77,7 @@ def _offsets(sheet: Sheet, view: View) -> None:
 
 
 def _groups(sheet: Sheet, view: View) -> None:
-    # Groups are read a little before the ends of logs, in the same round.
-    behind = view.time_ms - view.topology_ms if view.up else 0
+    behind = _round_ms(view)
     times = {name: _oldest(view, name) for name in view.groups}
     _age(sheet, "groups", view.time_ms, times.values(), behind)
     for name, (_, group) in view.groups.items():
