@@ -24,13 +24,15 @@ from kafka.protocol.consumer import FetchRequest  # isort: skip
 
 OUT_OF_RANGE = 1
 LEAST_BYTES = 4 << 10
+MOST_HELD_BYTES = 64 << 20
+"""Answers of many brokers are smaller: all of them may wait to be counted."""
 _MAY_PASS = {-1, 3, 5, 6, 9, 56, 74, 75, 78, 100}
 """Errors that may pass: another leader, a leader that does not know yet, a disk that is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchSettings:
-    """How much is asked for at a time, and how long a partition may be silent."""
+    """How much is asked for at a time, and how long a partition may be in trouble before it is given up."""
 
     read_committed: bool = False
     answer_bytes: int = 8 << 20
@@ -97,6 +99,7 @@ class LogReader:
         self._client = client
         self._settings = settings or FetchSettings()
         self._on_problem = on_problem
+        self._answer_bytes = self._settings.answer_bytes
         self._usual_bytes: dict[tuple[str, int], int] = {}
         self._waiting: dict[int, deque[Range]] = {}
         self._parked: list[Range] = []
@@ -114,6 +117,8 @@ class LogReader:
         """
         self._waiting, self._parked, self._under_way = {}, [], {}
         self._answers = SimpleQueue()
+        answers = self._settings.requests_per_broker * len({each.partition.leader for each in ranges})
+        self._answer_bytes = min(self._settings.answer_bytes, MOST_HELD_BYTES // max(1, answers))
         for each in ranges:
             if each.at < each.end:
                 self._enqueue(each)
@@ -156,7 +161,7 @@ class LogReader:
         """
         chosen: dict[tuple[str, int], Range] = {}
         passed: list[Range] = []
-        room = self._settings.answer_bytes
+        room = self._answer_bytes
         while waiting and len(chosen) < most and (room > 0 or not chosen):
             each = waiting.popleft()
             if each.place in chosen or (chosen and each._least_bytes > room):
@@ -178,7 +183,7 @@ class LogReader:
 
     def _request(self, ranges: Sequence[Range]) -> FetchRequest:
         settings, topic_type = self._settings, FetchRequest.FetchTopic
-        share = settings.answer_bytes - sum(each._least_bytes for each in ranges)
+        share = self._answer_bytes - sum(each._least_bytes for each in ranges)
         share = max(LEAST_BYTES, share // max(1, sum(not each._least_bytes for each in ranges)))
         for each in ranges:
             usual = self._usual_bytes.get(each.place, settings.partition_bytes)
@@ -198,7 +203,7 @@ class LogReader:
         return FetchRequest(
             max_wait_ms=settings.wait_ms,
             min_bytes=1,
-            max_bytes=max(settings.answer_bytes, ranges[0]._asked_bytes),
+            max_bytes=max(self._answer_bytes, ranges[0]._asked_bytes),
             isolation_level=int(settings.read_committed),
             session_id=0,
             session_epoch=-1,
