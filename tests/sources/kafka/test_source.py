@@ -348,6 +348,30 @@ async def test_the_source_emits_what_is_there_and_marks_what_has_gone(
     await asyncio.wait_for(task, LIMIT_S)
 
 
+async def test_an_answer_that_nobody_thought_of_ends_nothing(
+    kafka: real.Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = Observer.read
+    rounds = iter([True])
+
+    def strange(observer: Observer, client: Client) -> None:
+        if next(rounds, False):
+            raise TypeError("strange")
+        reading(observer, client)
+
+    monkeypatch.setattr(Observer, "read", strange)
+    telemetry, stop = Telemetry(), asyncio.Event()
+    config = KafkaConfig(bootstrap_servers=kafka.bootstrap(), interval="100ms", configs_interval="0")
+    source = KafkaSource(config, Context("k", SeriesTable(), telemetry, SystemClock()))
+
+    async def emit(batch: Batch) -> None:
+        if batch.layout.stream == "kafka/k/cluster":
+            stop.set()
+
+    await asyncio.wait_for(source.run(emit, stop), LIMIT_S)
+    assert telemetry.value("metricsmith_source_failures_total", source="k", reason="defect") == 1
+
+
 async def test_a_cluster_that_is_away_is_down_and_counted() -> None:
     telemetry, stop = Telemetry(), asyncio.Event()
     table = SeriesTable()

@@ -27,6 +27,8 @@ TOPIC_RESOURCE = 2
 CONFIG_KEYS = ("cleanup.policy", "retention.ms", "retention.bytes", "min.insync.replicas")
 CONSUMER_TYPES = {"", "classic", "consumer", "streams"}
 """Group types that commit offsets; a share group has another kind of lag."""
+CONSUMER_PROTOCOLS = {"", "consumer", "streams"}
+"""Not those of Connect workers and schema registries, which have no offsets."""
 _SCHEMAS = "metricsmith.sources.kafka.schemas"
 
 
@@ -179,7 +181,11 @@ def groups(client: Client, brokers: Sequence[int], limit: int, wants: Any) -> Gr
             answered.add(node)
             for each in answer.groups:
                 kind = (each.group_type or "").lower()
-                if kind in CONSUMER_TYPES and each.protocol_type in ("", "consumer") and wants(each.group_id):
+                if (
+                    kind in CONSUMER_TYPES
+                    and each.protocol_type in CONSUMER_PROTOCOLS
+                    and wants(each.group_id)
+                ):
                     found[each.group_id] = Group(
                         each.group_id, node, each.group_state or "", each.protocol_type, kind or "classic"
                     )

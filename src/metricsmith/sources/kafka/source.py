@@ -117,10 +117,25 @@ class KafkaSource:
 
     def _read(self, due: Sequence[_Part]) -> list[Sheet | None]:
         client = self._connected()
-        sheets = [part.read(client) for part in due]
+        sheets = [self._read_part(part, client) for part in due]
         if client is not None and not self._observer.view.up:
             self._disconnect()  # the addresses may have changed: begin with the bootstrap servers again
         return sheets
+
+    def _read_part(self, part: _Part, client: Client | None) -> Sheet | None:
+        try:
+            return part.read(client)
+        except Exception as error:  # an answer that nobody thought of must not end the source for good
+            log.debug("%s: defect", self._context.name, exc_info=True)
+            self._context.telemetry.problem(
+                log,
+                "metricsmith_source_failures_total",
+                f"{self._context.name}: defect in a round: {type(error).__name__}: {error}",
+                level=logging.ERROR,
+                source=self._context.name,
+                reason="defect",
+            )
+            return None
 
     def _connected(self) -> Client | None:
         try:
