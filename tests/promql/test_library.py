@@ -91,9 +91,9 @@ def test_the_options_are_those_of_the_engine() -> None:
     [
         ("up +", {"time": 0}, "parse error"),
         (b"up", {"time": 0}, "got an expression of type bytes, wanted text"),
-        ("up", {}, "got as times none, wanted either time, or start, end and step"),
-        ("up", {"start": 0, "end": 1}, "got as times start, end, wanted either time, or"),
-        ("up", {"time": 0, "start": 0, "end": 1, "step": 1}, "got as times time, start, end, step"),
+        ("up", {}, "got no time, wanted either time, or start, end and step"),
+        ("up", {"start": 0, "end": 1}, "got start, end, wanted either time, or"),
+        ("up", {"time": 0, "start": 0, "end": 1, "step": 1}, "got time, start, end, step"),
         ("up", {"time": 1.5}, "time: got 1.5, wanted whole milliseconds"),
         ("up", {"time": True}, "time: got True, wanted whole milliseconds"),
         ("up", {"time": "now"}, "time: got 'now', wanted whole milliseconds"),

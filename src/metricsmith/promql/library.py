@@ -106,8 +106,8 @@ def _ask(expr: str, series: Iterable[Series], times: tuple[int | None, ...], con
         raise ExecutionError(f"got an expression of type {type(expr).__name__}, wanted text")
     given = {name: _whole(name, t) for name, t in zip(_TIMES, times, strict=True) if t is not None}
     if given.keys() not in ({"time"}, {"start", "end", "step"}):
-        got = ", ".join(given) or "none"
-        raise ExecutionError(f"got as times {got}, wanted either time, or start, end and step")
+        got = ", ".join(given) or "no time"
+        raise ExecutionError(f"got {got}, wanted either time, or start, end and step")
     engine = Engine(MemorySeries(series), config)
     if "time" in given:
         return engine.instant(expr, given["time"])
