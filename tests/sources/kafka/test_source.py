@@ -296,6 +296,22 @@ def test_the_cost_grows_with_brokers_not_with_groups_or_partitions(
     assert asked == [6] * 12, "metadata, groups, their description, commits, starts, ends"
 
 
+def test_limits_leave_out_and_say_so(admin: KafkaAdminClient, watch: Callable[..., Watch]) -> None:
+    create(admin, "lag-limit", partitions=2)
+    create(admin, "lag-limit-more", partitions=5)
+    for group in range(3):
+        commit(admin, f"lag-limit-{group}", "lag-limit", 0)
+    watching = watch("lag-limit.*", max_partitions=4, max_groups=1)
+    samples = watching.round()
+    partitions = {key[1]: value for key, value in samples.items() if key[0] == "kafka_topic_partitions"}
+    assert partitions == {"lag-limit": 2}, "a topic whole or not at all"
+    assert [key[1] for key in samples if key[0] == "kafka_consumergroup_members"] == ["lag-limit-0"]
+    assert [(t.part, t.reason) for t in watching.observer.view.troubles] == [
+        ("metadata", "limit"),
+        ("groups", "limit"),
+    ]
+
+
 def test_internal_topics_only_when_asked_for(watch: Callable[..., Watch]) -> None:
     key = ("kafka_topic_partitions", "__consumer_offsets")
     assert key not in watch(".*").round()

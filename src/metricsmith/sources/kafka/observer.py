@@ -125,14 +125,17 @@ class Observer:
                 ) and self._config.topics.wants(each.topic)
             if verdicts[each.topic]:
                 kept.append(each)
-        if len(kept) > self._config.max_partitions:
-            left_out = len(kept) - self._config.max_partitions
-            message = (
-                f"got {len(kept)} partitions, {left_out} are left out; raise max_partitions or narrow topics"
-            )
-            self.view.troubles.append(Trouble("metadata", "limit", message))
-            kept = kept[: self._config.max_partitions]
-        return replace(told, partitions=tuple(kept))
+        return replace(told, partitions=tuple(self._within_limit(kept)))
+
+    def _within_limit(self, kept: list[Partition]) -> list[Partition]:
+        cut = self._config.max_partitions
+        if len(kept) <= cut:
+            return kept
+        while cut and kept[cut - 1].topic == kept[cut].topic:  # of a topic all partitions or none
+            cut -= 1
+        message = f"got {len(kept)} partitions, {len(kept) - cut} are left out; raise max_partitions"
+        self.view.troubles.append(Trouble("metadata", "limit", f"{message} or narrow topics"))
+        return kept[:cut]
 
     def _read_groups(self, client: Client) -> None:
         view, config = self.view, self._config
