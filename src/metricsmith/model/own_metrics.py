@@ -87,13 +87,6 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "part",
         "reason",
     ),
-    # logs of Kafka
-    _counter(
-        "metricsmith_kafka_scan_problems_total",
-        "Troubles while record logs were read, by reason.",
-        "source",
-        "reason",
-    ),
     _counter(
         "metricsmith_kafka_batches_refused_total",
         "Record batches that could not be read, by reason.",

@@ -25,8 +25,6 @@ from metricsmith.sources.kafka.tombstones import TombstoneScan
 from metricsmith.testing import kafka as real
 from metricsmith.testing.clock import FakeClock
 
-PROBLEMS = "metricsmith_kafka_scan_problems_total"
-
 
 @dataclass
 class Bench:
@@ -65,7 +63,8 @@ class Bench:
         return TombstoneScan(self.client, self.context, rng=np.random.default_rng(1), **settings)
 
     def problems(self, reason: str) -> float:
-        return self.context.telemetry.value(PROBLEMS, source="kafka", reason=reason)
+        labels = {"source": "kafka", "part": "tombstones", "reason": reason}
+        return self.context.telemetry.value("metricsmith_kafka_failures_total", **labels)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ LEAST_RECORD_BYTES = 7
 SIDE_BY_SIDE = 160
 """From this many batches on, a step over all of them is faster than a loop over each (measured)."""
 PAD_BYTES = 64
-"""Zeros behind the last payload: no field of a record that lies within reads beyond them."""
+"""Zeros behind the last payload: no field of a record, and no batch header, is read beyond them."""
 _AT_ONCE = 1 << 16
 _VARINT_BYTES = 5
 

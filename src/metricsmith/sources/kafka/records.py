@@ -145,7 +145,7 @@ def count_batches(pieces: Sequence[Piece], check_crc: bool = True) -> BatchCount
     owner = np.repeat(np.arange(len(pieces)), sizes)
     begin = _joined([b[:-1] for b in bounds]) + before[owner]
     end = _joined([b[1:] for b in bounds]) + before[owner]
-    data = b"".join([*(piece.data for piece in pieces), bytes(HEADER_BYTES)])
+    data = b"".join([*(piece.data for piece in pieces), bytes(PAD_BYTES)])
     rows = np.frombuffer(data, np.uint8)[begin[:, None] + np.arange(HEADER_BYTES)]
     headers = np.ascontiguousarray(rows).view(_HEADER).reshape(-1)
     return _Reading(pieces, data, owner, begin, end, headers).counts(check_crc)
@@ -253,7 +253,7 @@ class _Reading:
         first, stop = self.begin[chosen] + HEADER_BYTES, self.end[chosen]
         packed = np.flatnonzero(codec)
         if not len(packed):
-            return self.data + bytes(PAD_BYTES), first, stop, chosen
+            return self.data, first, stop, chosen
         parts, size = [self.data], len(self.data)
         keep = np.ones(len(chosen), np.bool_)
         view = memoryview(self.data)

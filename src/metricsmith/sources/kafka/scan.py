@@ -103,8 +103,9 @@ class Meter:
         """Count a trouble."""
         self._context.telemetry.problem(
             log,
-            "metricsmith_kafka_scan_problems_total",
+            "metricsmith_kafka_failures_total",
             f"{self._context.name}: {message}",
             source=self._context.name,
+            part="tombstones",
             reason=reason,
         )
