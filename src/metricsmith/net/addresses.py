@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field
 
-URL_WANTED = "wanted a URL such as http://127.0.0.1:3000/metrics"
+METRICS_URL = "http://127.0.0.1:3000/metrics"
 _USER = re.compile(r"[^/]*@")
 
 
@@ -17,16 +17,17 @@ def _got(target: str) -> str:
     return f'got "{_USER.sub("", target.partition("?")[0])[:200]}"'
 
 
-def check_http_url(value: str) -> str:
+def check_http_url(value: str, example: str = METRICS_URL) -> str:
     """Return a URL of http or https without user and password; a ValueError says what is wrong with it."""
+    wanted = f"wanted a URL such as {example}"
     try:
         parts = urlsplit(value)
     except ValueError:  # brackets that hold no IPv6 address
-        raise ValueError(f"{_got(value)}, {URL_WANTED}") from None
+        raise ValueError(f"{_got(value)}, {wanted}") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("got a URL with a user or password in it, wanted basic_auth")
     if parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, value)):
-        raise ValueError(f"{_got(value)}, {URL_WANTED}")
+        raise ValueError(f"{_got(value)}, {wanted}")
     _check_port(parts, value)
     return value
 

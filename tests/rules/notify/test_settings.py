@@ -50,6 +50,11 @@ alerts:
         ("webhook_url: 'https://HUSH /x'", "a URL such as https"),
         ("notify: ['nosuch://HUSH/x']", "an address that Apprise knows"),
         ("alertmanagers: [{timeout: 5s}]", "wanted url, urls or file_sd"),
+        ("alertmanagers: [{url: 'am:9093'}]", 'got "am:9093", wanted a URL such as http://127.0.0.1:9093'),
+        (
+            "alertmanagers: [{urls: ['am:9093']}]",
+            'urls[0]: got "am:9093", wanted a URL such as http://127.0.0.1:9093',
+        ),
         ("alertmanagers: [{url: 'http://u:HUSH@am:9093'}]", "wanted basic_auth"),
         (
             "alertmanagers: [{url: 'http://a', basic_auth: {}, authorization: {credentials: HUSH}}]",

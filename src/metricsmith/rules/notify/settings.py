@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -9,12 +10,13 @@ from pydantic import AfterValidator, Field, SecretStr, field_validator, model_va
 
 from metricsmith.contracts import PartConfig
 from metricsmith.model.settings_types import DurationMs
-from metricsmith.net.addresses import HttpUrl
+from metricsmith.net.addresses import check_http_url
 from metricsmith.net.settings import Access
 from metricsmith.net.target_files import FileDiscovery
 from metricsmith.rules.notify.apprise_urls import check_apprise_url
 
 DAY_MS = 86_400_000
+ALERTMANAGER_URL = "http://127.0.0.1:9093"
 ALERTMANAGER_HINT = "an Alertmanager takes no webhooks: name it under `alerts.alertmanagers`"
 _FROM_FILE = "file:"
 
@@ -55,13 +57,16 @@ def _apprise_url(secret: SecretStr) -> SecretStr:
 
 WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
 AppriseUrl = Annotated[SecretStr, AfterValidator(_apprise_url)]
+AlertmanagerUrl = Annotated[
+    str, Field(max_length=2000), AfterValidator(partial(check_http_url, example=ALERTMANAGER_URL))
+]
 
 
 class AlertmanagerConfig(Access):
     """One or more Alertmanagers that are reached in the same way. Each of them is told of every alert."""
 
-    url: HttpUrl | None = Field(None, description="Address of one, such as http://127.0.0.1:9093.")
-    urls: tuple[HttpUrl, ...] = Field((), max_length=100, description="Addresses of several.")
+    url: AlertmanagerUrl | None = Field(None, description=f"Address of one, such as {ALERTMANAGER_URL}.")
+    urls: tuple[AlertmanagerUrl, ...] = Field((), max_length=100, description="Addresses of several.")
     file_sd: FileDiscovery | None = Field(None, description="Addresses from files, as Prometheus' file_sd.")
     scheme: Literal["http", "https"] = Field("http", description="Scheme of those given as HOST:PORT.")
     path_prefix: str = Field(
