@@ -35,6 +35,8 @@ Problems = Callable[..., list[str]]
         ("alerts: {rules: [{name: a, metric: b, operator: '>', threshold: hi}]}", "wanted a number"),
         ("logging: {format: jsn}", 'got "jsn", wanted one of text, json (did you mean "json"?)'),
         ("logging: {level: inf}", '(did you mean "info"?)'),
+        ("alerts: {rules: [{name: a, metric: b, threshold: 1, operator: =>}]}", '(did you mean ">="?)'),
+        ("alerts: {rules: [{name: a, metric: b, threshold: 1, operator: =!}]}", '(did you mean "!="?)'),
         ("server: {metrics: {prefix: a-b}}", "text that matches ^[a-zA-Z0-9_:]*$"),
         ("sinks: [{type: oci}]", "sinks[0]: no sinks can be configured in this version yet"),
         ("sinks: [7]", "sinks[0]: no sinks can be configured in this version yet"),

@@ -53,8 +53,14 @@ _PROMETHEUS_KEYS = {
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """Return a hint that names the nearest known word; empty when none is near."""
-    near = difflib.get_close_matches(word, known, 1)
+    """Return a hint that names the nearest known word; empty when none is near.
+
+    >>> nearest("scrap", ["scrape", "push"]), nearest("=>", [">", ">=", "=="])
+    ('did you mean "scrape"?', 'did you mean ">="?')
+    """
+    # The same characters in another order: in words of two, too few agree for the ratio to see it.
+    near = [other for other in known if sorted(other) == sorted(word)]
+    near += difflib.get_close_matches(word, known, 1)
     return f'did you mean "{near[0]}"?' if near else ""
 
 
