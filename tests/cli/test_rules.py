@@ -86,7 +86,18 @@ def test_expand_prints_what_prometheus_reads(metricsmith: Run, tmp_path: Path, b
     )
     ended = metricsmith("rules", "expand", str(file))
     rule = {"alert": "A", "expr": "up == 0", "for": "5m", "labels": {"team": "x"}}
-    assert yaml.safe_load(ended.stdout) == {"groups": [{"name": "a", "rules": [rule]}]}
+    assert yaml.safe_load(ended.stdout) == {"groups": [{"name": "a", "interval": "1m", "rules": [rule]}]}
     assert ended.stderr == f"note: {file}:1: A: no_data is left out, Prometheus has no such field\n"
     refused = metricsmith("rules", "expand", str(bad))
     assert (refused.returncode, refused.stdout, refused.stderr.count("error: /")) == (3, "", 3)
+
+
+def test_expand_writes_out_for_the_interval_of_the_agent(metricsmith: Run, tmp_path: Path) -> None:
+    file = tmp_path / "r.yml"
+    file.write_text("groups: [{name: a, rules: [{anomaly: queue, expr: depth}]}]")
+    ended = metricsmith("rules", "expand", "--interval", "15s", str(file))
+    (group,) = yaml.safe_load(ended.stdout)["groups"]
+    assert group["interval"] == "15s"
+    assert ">= 1440" in ended.stdout, "a quarter of a day is 1440 values, not 360"
+    wrong = metricsmith("rules", "expand", "--interval", "15", str(file))
+    assert (wrong.returncode, wrong.stdout) == (2, "")

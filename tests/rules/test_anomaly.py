@@ -235,7 +235,7 @@ def test_whatever_the_fields_are_the_rules_are_good_ones(expr: str, window_s: in
     text = anomaly("1m", expr=expr, window=f"{window_s}s", min_history=None, **fields)
     found = read_rule_text(text, "r.yml", RuleEngine(), 60_000)
     assert found.problems == ()
-    written = format_groups(found.groups, 60_000)
+    written = format_groups(found.groups)
     again = read_rule_text(written, "r.yml", RuleEngine(), 60_000)
     assert (again.problems, again.notes) == ((), ()) and len(again.groups[0].rules) > 5
 
@@ -260,7 +260,7 @@ def test_promtool_takes_the_rules_and_finds_the_same_band(
     for value in values:
         site.round({"x": value})
     assert site.firing() == {"a": 160}
-    (tmp_path / "r.yml").write_text(format_groups([site.group], 60_000))
+    (tmp_path / "r.yml").write_text(format_groups([site.group]))
     wanted = {what: site.value(f"a:anomaly_{what}") for what in ("lower", "upper", "center", "score")}
     ours = [
         {

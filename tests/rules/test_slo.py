@@ -224,7 +224,7 @@ def test_names_with_quotes_are_taken(simulation: Any) -> None:
 
 def test_prometheus_takes_them_and_its_alert_fires(promtool: Path, tmp_path: Path) -> None:
     (group,) = read(interval="1m").groups
-    (tmp_path / "r.yml").write_text(format_groups([group], 60_000))
+    (tmp_path / "r.yml").write_text(format_groups([group]))
     labels = {"slo": "shop", "severity": "page"}
     summary = "shop uses up its error budget: 10% of the events fail"
     case = {

@@ -148,7 +148,7 @@ def test_prometheus_reads_what_they_become(
     odd = rules("name: a, metric: http.requests, threshold: -.inf, operator: '!='")
     groups = [_renamed(make(text).group, i) for i, text in enumerate([*published, odd])]
     file = tmp_path / "r.yml"
-    file.write_text(format_groups(groups, 60_000))
+    file.write_text(format_groups(groups))
     said = subprocess.run([promtool, "check", "rules", file], capture_output=True, text=True, check=True)
     assert "SUCCESS: 6 rules found" in said.stdout
 

@@ -13,9 +13,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, http_address, post_json
 from metricsmith.cli.exits import Exit
-from metricsmith.cli.times import read_time
+from metricsmith.cli.times import read_interval, read_time
 from metricsmith.config import load_file
-from metricsmith.model.duration import parse_duration
 from metricsmith.rules.files import read_text
 from metricsmith.rules.model import AlertingRule, Group, RecordingRule
 from metricsmith.rules.ruleset import load_rules
@@ -68,7 +67,7 @@ def backfill(
     groups = _groups(files)
     order: dict[str, Any] = {"end_ms": end_ms}
     if interval is not None:
-        order["interval_ms"] = _interval(interval)
+        order["interval_ms"] = read_interval(interval)
     address = _address(url, config)
     total = _Total()
     console = Console(stderr=True, highlight=False)
@@ -124,16 +123,6 @@ def _groups(files: Sequence[str]) -> list[Group]:
         typer.echo(f"error: got no recording rules in {', '.join(files)}, wanted some", err=True)
         raise typer.Exit(Exit.FAILURE)
     return groups
-
-
-def _interval(text: str) -> int:
-    try:
-        interval_ms = parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--interval: {error}") from None
-    if interval_ms <= 0:
-        raise typer.BadParameter(f'--interval: got "{text}", wanted a duration above 0 such as 1m')
-    return interval_ms
 
 
 def _address(url: str | None, config: str | None) -> str:

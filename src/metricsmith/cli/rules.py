@@ -12,6 +12,7 @@ import typer
 from metricsmith.cli.backfill import backfill
 from metricsmith.cli.exits import Exit
 from metricsmith.cli.rule_tests import test
+from metricsmith.cli.times import read_interval
 from metricsmith.errors import Problem
 from metricsmith.rules.files import RuleFile
 from metricsmith.rules.lint import conventions
@@ -50,9 +51,12 @@ def check(
 @app.command("expand")
 def expand(
     file: Annotated[str, typer.Argument(metavar="FILE", help="Rule file.")],
+    interval: Annotated[
+        str, typer.Option(metavar="DURATION", help="Of groups that set none: `rules.interval` of the agent.")
+    ] = "1m",
 ) -> None:
     """Print a rule file as Prometheus reads it, short forms such as anomalies written out."""
-    found = _load([file])
+    found = _load([file], read_interval(interval))
     if found.problems:
         _print_problems(found.problems)
         raise typer.Exit(Exit.BAD_CONFIG)
@@ -61,11 +65,11 @@ def expand(
             if isinstance(rule, AlertingRule) and rule.no_data is not None:
                 message = f"{rule.name}: no_data is left out, Prometheus has no such field"
                 typer.echo(f"note: {Problem('', message, rule.origin.file, rule.origin.line)}", err=True)
-    typer.echo(format_groups(found.groups, DEFAULT_INTERVAL_MS), nl=False)
+    typer.echo(format_groups(found.groups), nl=False)
 
 
-def _load(files: Sequence[str]) -> RuleSet:
-    found = load_rules(files, RuleEngine(), default_interval_ms=DEFAULT_INTERVAL_MS)
+def _load(files: Sequence[str], interval_ms: int = DEFAULT_INTERVAL_MS) -> RuleSet:
+    found = load_rules(files, RuleEngine(), default_interval_ms=interval_ms)
     if not found.files and not found.missing:
         return RuleSet((), (Problem("", f"got no file that matches {', '.join(files)}, wanted rule files"),))
     return found

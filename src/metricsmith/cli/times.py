@@ -27,3 +27,18 @@ def read_time(text: str, now: float, option: str) -> float:
     except ValueError:
         message = f'{option}: got "{text}", wanted RFC 3339, Unix seconds, now, or -10m'
         raise typer.BadParameter(message) from None
+
+
+def read_interval(text: str) -> int:
+    """Return milliseconds of the option `--interval`.
+
+    Raises:
+        typer.BadParameter: it is no duration, or 0.
+    """
+    try:
+        interval_ms = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--interval: {error}") from None
+    if interval_ms <= 0:
+        raise typer.BadParameter(f'--interval: got "{text}", wanted a duration above 0 such as 1m')
+    return interval_ms

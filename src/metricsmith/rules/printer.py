@@ -23,20 +23,18 @@ def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def format_groups(groups: Iterable[Group], default_interval_ms: int) -> str:
+def format_groups(groups: Iterable[Group]) -> str:
     """Return groups as YAML that Prometheus and its tools read; `no_data` is left out.
 
-    Intervals equal to the default are left out, too. Group labels, which
-    Prometheus knows since version 3, stand in each rule.
+    Each group has its interval: Prometheus' own default may be another. Group
+    labels, which Prometheus knows since version 3, stand in each rule.
     """
-    plain = {"groups": [_group(group, default_interval_ms) for group in groups]}
+    plain = {"groups": [_group(group) for group in groups]}
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=200)
 
 
-def _group(group: Group, default_interval_ms: int) -> dict[str, Any]:
-    done: dict[str, Any] = {"name": group.name}
-    if group.interval_ms != default_interval_ms:
-        done["interval"] = format_duration(group.interval_ms)
+def _group(group: Group) -> dict[str, Any]:
+    done: dict[str, Any] = {"name": group.name, "interval": format_duration(group.interval_ms)}
     if group.query_offset_ms:
         done["query_offset"] = format_duration(group.query_offset_ms)
     if group.limit:
