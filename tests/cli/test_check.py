@@ -26,3 +26,26 @@ def test_storage_that_cannot_be_run_yet_is_noted_by_check_and_refused_by_run(tmp
         3,
         f'error: {file}:4: storage.type: "influxdb" cannot be used by this version, wanted embedded\n',
     )
+
+
+def test_mistakes_in_rule_files_are_mistakes_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "rules").mkdir()
+    bad = tmp_path / "rules" / "bad.yml"
+    bad.write_text("groups:\n- name: a\n  rules: [{record: b, expr: sum(c}, {alert: d, exp: up}]\n")
+    file = tmp_path / "m.yaml"
+    file.write_text("rules: {files: [rules/*.yml, none.yml]}\n")
+    checked = metricsmith("check-config", str(file))
+    assert (checked.returncode, checked.stdout) == (3, "")
+    alone = metricsmith("rules", "check", str(bad), str(tmp_path / "none.yml"))
+    errors = [line for line in alone.stderr.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 4
+    assert sorted(checked.stderr.splitlines()) == sorted(errors)
+
+
+def test_rules_are_checked_for_the_interval_that_they_will_have(tmp_path: Path) -> None:
+    (tmp_path / "r.yml").write_text("groups: [{name: a, rules: [{anomaly: b, expr: c, window: 30m}]}]")
+    file = tmp_path / "m.yaml"
+    file.write_text("rules: {files: [r.yml], interval: 5m}\n")
+    checked = metricsmith("check-config", str(file))
+    assert checked.returncode == 3
+    assert "wanted at least 50m" in checked.stderr

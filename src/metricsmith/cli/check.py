@@ -1,4 +1,4 @@
-"""`metricsmith check-config`: every mistake of a configuration, with file, line and hint."""
+"""`metricsmith check-config`: every mistake of a configuration and its rule files, with line and hint."""
 
 from __future__ import annotations
 
@@ -8,13 +8,19 @@ from typing import Annotated
 import typer
 
 from metricsmith.config import load_file
+from metricsmith.errors import ConfigError
+from metricsmith.runtime.rule_engine import RuleEngine
+from metricsmith.runtime.rules import configured_files
 
 
 def check_config(
     file: Annotated[Path, typer.Argument(help="Configuration file, YAML.")],
 ) -> None:
-    """Check a configuration file and print every mistake in it."""
+    """Check a configuration file and print every mistake in it, and in the rule files that it names."""
     configuration = load_file(file)
+    rules = configured_files(configuration, RuleEngine())
+    if rules.problems:
+        raise ConfigError(rules.problems)
     counts = ", ".join(_count(len(configuration.of(g)), g) for g in ("sources", "processors", "sinks"))
     mode = configuration.settings.service.type.value
     for note in configuration.notes:

@@ -13,7 +13,7 @@ from metricsmith.config.settings import Settings
 from metricsmith.errors import Problem
 from metricsmith.model.rules import GroupView
 from metricsmith.rules.manager import Equipment, RuleManager, RuleOptions
-from metricsmith.rules.model import Group, NoData, Origin, RecordingRule
+from metricsmith.rules.model import Engine, Group, NoData, Origin, RecordingRule
 from metricsmith.rules.ruleset import RuleSet, Signature, load_rules, signature
 from metricsmith.rules.thresholds import threshold_group
 from metricsmith.runtime.rule_backfill import RuleBackfill
@@ -76,13 +76,7 @@ class AgentRules:
     async def _read(self, configuration: Configuration) -> None:
         settings, base = configuration.settings, _base(configuration)
         self._signature = await asyncio.to_thread(signature, settings.rules.files, base)
-        found = await asyncio.to_thread(
-            load_rules,
-            settings.rules.files,
-            self._equipment.engine,
-            default_interval_ms=settings.rules.interval,
-            base=base,
-        )
+        found = await asyncio.to_thread(configured_files, configuration, self._equipment.engine)
         self._set = found.keeping(self._set)
         self._tell(found.problems)
         groups = [*self._set.groups, *configured_groups(configuration)]
@@ -120,6 +114,12 @@ class AgentRules:
         if await asyncio.to_thread(signature, files, _base(configuration)) != self._signature:
             await self._read(configuration)
             log.info("rule files have changed: %d groups of rules", len(self._set.groups))
+
+
+def configured_files(configuration: Configuration, engine: Engine) -> RuleSet:
+    """Return what the rule files hold that a configuration names."""
+    rules = configuration.settings.rules
+    return load_rules(rules.files, engine, default_interval_ms=rules.interval, base=_base(configuration))
 
 
 def configured_groups(configuration: Configuration) -> tuple[Group, ...]:
