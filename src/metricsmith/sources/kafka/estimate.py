@@ -14,6 +14,9 @@ import numpy as np
 
 from metricsmith.model.arrays import F64, I64
 
+MOST_WORTH = 8
+"""Independent records that one window counts for at most: with it, 8 windows of a log in which a tenth of
+the batches hold most tombstones still cover the truth (simulated)."""
 _Z = NormalDist().inv_cdf(0.975)
 _T_975 = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 
@@ -84,8 +87,9 @@ def _variance(windows: Windows, ratio: float, count: I64, factor: F64, total: fl
 
 def _interval(ratio: float, variance: float, freedom: float, met: int) -> tuple[float, float]:
     spread = ratio * (1 - ratio)
-    # Windows that are all alike may all have missed a cluster: then a window is worth one record.
-    size = spread / variance if spread > 0 and variance > spread * 1e-12 else float(met)
+    # Windows that agree may all have missed a cluster, so each is worth only so much.
+    most = met * (MOST_WORTH if spread > 0 else 1)
+    size = most if variance * most <= spread else spread / variance
     size *= (_Z / t_quantile(freedom)) ** 2
     middle = (ratio + _Z**2 / (2 * size)) / (1 + _Z**2 / size)
     half = _Z / (1 + _Z**2 / size) * math.sqrt(spread / size + _Z**2 / (4 * size**2))

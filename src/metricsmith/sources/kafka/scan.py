@@ -62,6 +62,7 @@ class Meter:
         self._context, self._budget = context, budget
         self._check_crc, self._cancelled = check_crc, cancelled
         self._records = self._bytes = 0
+        self._spent = False
         self._deadline = context.clock.monotonic() + budget.seconds
 
     def counts(self, chunks: Sequence[Chunk], from_offsets: Sequence[int]) -> BatchCounts:
@@ -86,7 +87,7 @@ class Meter:
 
     def enough(self) -> bool:
         """Return whether the check must end."""
-        if self._cancelled():
+        if self._spent or self._cancelled():
             return True
         spent = (
             ("records", self._records >= self._budget.records),
@@ -95,6 +96,7 @@ class Meter:
         )
         for name, over in spent:
             if over:
+                self._spent = True
                 self.problem("budget", f"the check of tombstones has used up its budget of {name}")
                 return True
         return False
