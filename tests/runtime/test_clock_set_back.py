@@ -41,6 +41,7 @@ async def write_and_crash(folder: Path) -> None:
     await one.sources.stop()
     await one.journal.close()
     one.store.close(flush=False)
+    one.state.close()
 
 
 def dropped(one: Agent) -> tuple[float, float]:

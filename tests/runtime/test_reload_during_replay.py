@@ -31,6 +31,7 @@ async def test_reload_waits_until_the_replay_is_over(tmp_path: Path) -> None:
     await first.sources.stop()
     await first.journal.close()
     first.store.close(flush=False)
+    first.state.close()
 
     service = Service(load_file(file, {}))
     reloading = asyncio.create_task(service.reload())
