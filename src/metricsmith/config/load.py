@@ -15,6 +15,7 @@ from metricsmith.config import environment as env
 from metricsmith.config.notes import notes
 from metricsmith.config.settings import LATER_STORES, Mode, Settings
 from metricsmith.errors import ConfigError, Problem
+from metricsmith.model.file_kinds import CONFIGURATION, refuse_other_kinds
 from metricsmith.model.wording import brief, mistakes, nearest, one_of
 from metricsmith.model.yaml_lines import Document, Origins, Path, read_yaml
 
@@ -73,6 +74,7 @@ def load_text(text: str, file: str = "", environment: Mapping[str, str] | None =
     """Return the configuration in a YAML text; `file` is its name in messages."""
     environment = os.environ if environment is None else environment
     document = read_yaml(text, file, environment)
+    refuse_other_kinds(document, CONFIGURATION)
     if not isinstance(document.data, dict):
         raise ConfigError(
             [Problem("", f"got {brief(document.data)}, wanted sections such as service:", file, 1)]

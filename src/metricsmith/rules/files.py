@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from metricsmith.errors import ConfigError, ParseError, Problem, QueryError, TemplateError, line_and_column
+from metricsmith.model.file_kinds import RULE_FILE, refuse_other_kinds
 from metricsmith.model.wording import brief, mistakes, nearest, one_of
 from metricsmith.model.yaml_lines import MAX_BYTES, Document, Path, read_yaml
 from metricsmith.rules.kinds import KINDS, SINGLE
@@ -62,6 +63,7 @@ def read_rule_text(text: str, name: str, engine: Engine, default_interval_ms: in
     """Return the groups and mistakes in a YAML text; `name` stands for it in messages and keys."""
     try:
         document = read_yaml(text, name, {}, as_written=True)
+        refuse_other_kinds(document, RULE_FILE)
     except ConfigError as error:
         return RuleFile(name, problems=error.problems)
     reader = _Reader(document, text, name, engine, default_interval_ms)

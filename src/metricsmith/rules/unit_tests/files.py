@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from metricsmith.errors import ConfigError, Problem
+from metricsmith.model.file_kinds import TEST_FILE, refuse_other_kinds
 from metricsmith.model.wording import brief, mistakes, one_of
 from metricsmith.model.yaml_lines import Origins, read_yaml
 from metricsmith.rules.files import read_text
@@ -36,6 +37,7 @@ def read_test_file(name: str, engine: Engine) -> TestFile:
         ConfigError: it cannot be read, or has mistakes, or its rule files have.
     """
     document = read_yaml(read_text(name), name, {}, as_written=True)
+    refuse_other_kinds(document, TEST_FILE)
     problems = list(document.problems)
     if not isinstance(document.data, dict):
         message = (
