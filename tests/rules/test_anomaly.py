@@ -24,7 +24,7 @@ ALL = [*METHODS, "seasonal"]
 
 
 def anomaly(interval: str = "10m", **fields: Any) -> str:
-    rule = {"anomaly": "a", "expr": "x", "window": "5h", "min_history": "2h", **fields}
+    rule = {"anomaly": "a", "expr": "x", "window": "5h", "min_history": "2h", "for": "0s", **fields}
     return yaml.safe_dump({"groups": [{"name": "g", "interval": interval, "rules": [rule]}]})
 
 
@@ -54,6 +54,21 @@ def test_no_band_before_there_is_history_then_one_around_the_values(
     assert site.firing() == {}
     site.round({"x": 50})
     assert site.firing() == {"a": 50} and site.value("a:anomaly_score") < -4
+
+
+def test_what_lasts_one_round_is_told_only_when_asked_for(
+    simulation: Any, noise: np.random.Generator
+) -> None:
+    for fields, at_once in (({"for": None}, {}), ({"for": "0s"}, {"a": 150})):
+        site = simulation.of(anomaly(**fields))
+        for value in noise.normal(100, 5, 30):
+            site.round({"x": value})
+        site.round({"x": 150})
+        assert site.firing() == at_once
+        site.round({"x": 150})
+        assert site.firing() == {"a": 150}
+        site.round({"x": 100})
+        assert site.firing() == {}
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -27,6 +27,7 @@ groups:
         window: 1s
         min_history: 500ms
         min_deviation: 5
+        for: 0s
         keep_firing_for: 1m
         labels: {severity: page}
       - {slo: jobs, objective: 99, errors: failed_total, total: jobs_total}

@@ -28,6 +28,8 @@ METHODS: dict[str, Callable[[Band], Iterator[Named]]] = {
 }
 SENSITIVITY = 4.0
 """Not 3: of a thousand usual values three lie outside of that, which is an alarm every few hours."""
+FOR_MS = 600_000
+"""Not 0: single values outside of a band are nearly all false alarms where values jump by themselves."""
 LEAST_VALUES = 10
 """A spread of fewer values means nothing."""
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]{0,199}", re.ASCII)
@@ -73,7 +75,12 @@ class AnomalyConfig(PartConfig):
         allow_inf_nan=False,
         description="Closer to the centre, in the values' unit, is never wrong.",
     )
-    for_: DurationMs = Field(0, alias="for", ge=0, description="How long it must last before it fires.")
+    for_: DurationMs = Field(
+        FOR_MS,
+        alias="for",
+        ge=0,
+        description="How long it must last before it fires; 0s tells single values too, and cries wolf.",
+    )
     keep_firing_for: DurationMs = Field(
         0, ge=0, description="How long it goes on after the values are usual."
     )
