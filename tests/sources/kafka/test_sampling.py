@@ -46,7 +46,7 @@ def test_samples_are_right_on_average_and_their_intervals_nearly_always(compacte
     log, rng = Log(compacted), np.random.default_rng(wanted)
     truth = log.tombstones.sum() / log.records.sum()
     found: list[Estimate] = []
-    for _ in range(300):
+    for _ in range(150):
         # Four partitions, as a topic has them.
         each = estimate(joined([log.sample(wanted, rng) for _ in range(4)]))
         assert each is not None
