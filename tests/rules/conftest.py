@@ -48,7 +48,7 @@ class Simulation:
                 state.commit(*changes(rule.identity, rule.work, self.now_ms))
         for rule in self.running.rules:
             if isinstance(rule.work, Alerting):
-                assert restore(rule.identity, rule.work, state) == 0
+                assert restore(rule.identity, rule.work, state) == []
 
     def _run(self, group: Group) -> RunningGroup:
         expander = Expander(failed=lambda error: pytest.fail(str(error)))

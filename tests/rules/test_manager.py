@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 from prometheus_client import generate_latest
 
@@ -22,7 +23,7 @@ from metricsmith.model.telemetry import Telemetry
 from metricsmith.promql.memory import MemorySeries
 from metricsmith.rules.loop import offset_ms
 from metricsmith.rules.manager import Equipment, RuleManager, RuleOptions
-from metricsmith.rules.model import AlertingRule, Answer, Group, Notification, RecordingRule, Rule
+from metricsmith.rules.model import AlertingRule, Answer, Group, NoData, Notification, RecordingRule, Rule
 from metricsmith.testing.clock import FakeClock
 
 UP = encode_labels({"job": "a"})
@@ -395,4 +396,50 @@ async def test_damaged_state_is_counted_and_the_rest_is_used(caplog: pytest.LogC
     await after.update(group(DEEP))
     assert after.telemetry.value("metricsmith_rule_state_damaged_total") == 2
     assert len(after.alerts()) == 1
+    assert not {f"alert/{identity}/0", f"seen/{identity}/0"} & {key for key, _ in after.state.items()}
+    await after.manager.stop()
+
+
+async def test_damaged_state_that_cannot_be_removed_stops_no_group() -> None:
+    state = FullState()
+    before = World(state)
+    before.engine.results["deep"] = 1.0
+    await run_until(before, 1, DEEP)
+    (identity,) = {key.split("/")[1] for key, _ in state.items()}
+    state.commit({f"alert/{identity}/0": b"{}"})
+    state.full = True
+    after = World(state, before.clock.now_ms())
+    await after.update(group(DEEP))
+    assert len(after.alerts()) == 1
+    assert after.telemetry.value("metricsmith_rule_commit_failures_total", part="state") == 1
+    state.full = False
+    await after.manager.stop()
+
+
+async def test_state_of_a_version_that_did_not_note_what_was_asked_is_read() -> None:
+    before = World()
+    before.engine.results["deep"] = 1.0
+    await run_until(before, 1, replace(DEEP, for_ms=0, no_data=NoData.FIRE))
+    older = {key: orjson.loads(value) for key, value in before.state.items()}
+    asked = [value.pop("asked") for value in older.values() if isinstance(value, dict)]
+    assert len(asked) == 2, "an alert, and a series to be missed"
+    before.state.commit({key: orjson.dumps(value) for key, value in older.items()})
+    after = World(before.state, before.clock.now_ms())
+    await after.update(group(replace(DEEP, for_ms=0, no_data=NoData.FIRE)))
+    await after.rounds(2)  # without data: it is missed
+    assert after.telemetry.value("metricsmith_rule_state_damaged_total") == 0
+    assert [state for state, _ in after.alerts()] == ["firing"]
+    await after.manager.stop()
+
+
+async def test_after_a_kill_alerts_that_do_not_hold_any_more_end_in_the_series() -> None:
+    before = World()
+    before.engine.results["deep"] = 1.0
+    await run_until(before, 2, DEEP)
+    (_, shown) = before.kept[-1]
+    after = World(before.state, before.kept[-1][0] + 1)
+    after.engine.results["data of deep"] = 1.0
+    await after.update(group(DEEP))
+    await after.rounds()
+    assert after.kept == [(after.kept[0][0], dict.fromkeys(shown))]
     await after.manager.stop()

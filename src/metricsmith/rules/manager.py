@@ -162,22 +162,28 @@ class RuleManager:
         self._around.telemetry.problem(log, name, message)
 
     def _restore(self, running: RunningGroup, had: set[str]) -> None:
-        state, damaged = self._around.state, 0
+        state, damaged = self._around.state, list[str]()
         try:
             for rule in running.rules:
                 if isinstance(rule.work, Alerting) and rule.identity not in had:
                     damaged += remembered.restore(rule.identity, rule.work, state)
                     rule.resumed_from_ms = remembered.evaluated_ms(rule.identity, state)
+                    # What does not hold any more is ended by the first round, as if there had been no stop.
+                    rule.written, _ = rule.work.series()
         except StoreError as error:
             log.error("rule group %s begins without saved alerts: %s", running.group.key, error)
-            damaged += 1
+            self._tell_damaged(running, 1)
         if damaged:
-            self._around.telemetry.problem(
-                log,
-                "metricsmith_rule_state_damaged_total",
-                f"rule group {running.group.key}: {damaged} saved alerts or series could not be read",
-                amount=damaged,
-            )
+            self._tell_damaged(running, len(damaged))
+            self._remove(damaged, "state that could not be read")
+
+    def _tell_damaged(self, running: RunningGroup, count: int) -> None:
+        self._around.telemetry.problem(
+            log,
+            "metricsmith_rule_state_damaged_total",
+            f"rule group {running.group.key}: {count} saved alerts or series could not be read",
+            amount=count,
+        )
 
     def _start(self, running: RunningGroup, former: GroupLoop | None, not_before_ms: int) -> None:
         around = self._around
@@ -191,17 +197,25 @@ class RuleManager:
 
     def _forget(self) -> None:
         """Remove the state of rules that are gone."""
-        state = self._around.state
+        what = "the state of rules that are gone"
         known = [rule.identity for loop in self._loops.values() for rule in loop.running.rules]
         try:
-            gone = remembered.forgotten(state, known)
-            if gone:
-                state.commit({}, gone)
+            gone = remembered.forgotten(self._around.state, known)
+        except StoreError as error:
+            self._not_removed(what, error)
+        else:
+            self._remove(gone, what)
+
+    def _remove(self, keys: Sequence[str], what: str) -> None:
+        try:
+            if keys:
+                self._around.state.commit({}, keys)
         except (JournalError, StoreError) as error:
-            message = f"the state of rules that are gone was not removed: {error}"
-            self._around.telemetry.problem(
-                log, "metricsmith_rule_commit_failures_total", message, part="state"
-            )
+            self._not_removed(what, error)
+
+    def _not_removed(self, what: str, error: Exception) -> None:
+        name, message = "metricsmith_rule_commit_failures_total", f"{what} was not removed: {error}"
+        self._around.telemetry.problem(log, name, message, part="state")
 
     def _end(self, loop: GroupLoop) -> None:
         """Forget a group that is gone; its series end unless another group goes on with them."""

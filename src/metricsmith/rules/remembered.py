@@ -2,7 +2,8 @@
 
 Keys are `alert/RULE/ALERT` and `seen/RULE/SERIES`, where RULE is the rule's identity and the last part a
 digest of the label key; and `evaluated/RULE`, the last evaluation at which an alert of the rule waited.
-Values are JSON. What an evaluation finds anew each time (value and annotations) is written along, but
+Values are JSON; an entry without `asked`, of an older version, is taken to be about the rule as it is.
+What an evaluation finds anew each time (value and annotations) is written along, but
 does not make an entry change.
 """
 
@@ -73,26 +74,28 @@ def changes(identity: str, rule: Alerting, now_ms: int) -> tuple[dict[str, bytes
     return put, delete
 
 
-def restore(identity: str, rule: Alerting, state: State) -> int:
-    """Give a rule the alerts and series that it had; return how many entries could not be read."""
-    damaged = 0
-    for _, value in state.items(f"alert/{identity}/"):
+def restore(identity: str, rule: Alerting, state: State) -> list[str]:
+    """Give a rule the alerts and series that it had; return the keys of entries that cannot be read."""
+    damaged = []
+    for entry, value in state.items(f"alert/{identity}/"):
         try:
-            alert = _alert(orjson.loads(value))
-        except (ValueError, KeyError, TypeError, AttributeError):
-            damaged += 1
+            alert = _alert(orjson.loads(value), rule.asked)
+        except _UNREADABLE:
+            damaged.append(entry)
             continue
         rule.alerts[encode_labels(alert.labels)] = alert
-    for _, value in state.items(f"seen/{identity}/"):
+    for entry, value in state.items(f"seen/{identity}/"):
         try:
             found = orjson.loads(value)
-            key = encode_labels(found["labels"])
-            if found["asked"] == rule.asked:
-                rule.seen.restore(key, int(found["last_ms"]))
-            else:
-                rule.seen.drop(key)
-        except (ValueError, KeyError, TypeError, AttributeError):
-            damaged += 1
+            key, last_ms = encode_labels(found["labels"]), int(found["last_ms"])
+            asked = str(found.get("asked", rule.asked))
+        except _UNREADABLE:
+            damaged.append(entry)
+            continue
+        if asked == rule.asked:
+            rule.seen.restore(key, last_ms)
+        else:
+            rule.seen.drop(key)
     return damaged
 
 
@@ -109,6 +112,9 @@ def forgotten(state: State, identities: Sequence[str]) -> list[str]:
     known = set(identities)
     kinds = ("alert/", "seen/", "evaluated/")
     return [key for kind in kinds for key, _ in state.items(kind) if key.split("/")[1] not in known]
+
+
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 
 
 def _digest(data: bytes) -> str:
@@ -137,13 +143,13 @@ def _plain(alert: Alert) -> dict[str, Any]:
     }
 
 
-def _alert(plain: Mapping[str, Any]) -> Alert:
+def _alert(plain: Mapping[str, Any], asked: str) -> Alert:
     return Alert(
         labels=dict(plain["labels"]),
         annotations=dict(plain["annotations"]),
         value=float(plain["value"]),
         source=encode_labels(plain["source"]),
-        asked=str(plain["asked"]),
+        asked=str(plain.get("asked", asked)),
         state=AlertState(plain["state"]),
         **{name: int(plain[name]) for name in _TIMES},
     )
