@@ -163,6 +163,15 @@ def test_expression_that_begins_with_minus_needs_two_dashes(
     assert state["asked"][0][1]["query"] == expression
 
 
+@pytest.mark.parametrize("options", [("--strat", "-5m"), ("--strat=-5m",)])
+def test_unknown_option_is_told_with_those_near_it(metricsmith: Any, options: tuple[str, ...]) -> None:
+    done = metricsmith("query", "up", *options)
+    assert done.returncode == 2
+    said = " ".join(done.stderr.replace("│", " ").split())
+    assert "No such option: --strat" in said and "--start" in said
+    assert "put --" not in said
+
+
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [

@@ -45,13 +45,15 @@ class QueryCommand(TyperCommand):
         """
         own = {name for parameter in self.params for name in parameter.opts}
         own |= set(self.get_help_option_names(ctx))
+        valued = own - {"--json", "--explain"}
         before = ""
         for arg in args:
-            if arg == "--":
-                break
+            unknown = arg.startswith("--") and arg.partition("=")[0] not in own
+            if arg == "--" or (unknown and before not in valued):
+                break  # an option that is none is told by the parser, with those near it
             # After an option stands its value, such as --start -10m.
             looks_like_option = arg.startswith("-") and not arg.startswith("--") and arg not in own
-            if looks_like_option and before not in own - {"--json", "--explain"}:
+            if looks_like_option and before not in valued:
                 raise typer.BadParameter(
                     f"got {arg!r}, which reads as an option; "
                     f"put -- before an expression that begins with -: metricsmith query -- {arg!r}"
