@@ -11,6 +11,12 @@ from metricsmith.cli.client import http_address
 from metricsmith.testing.services import free_port
 
 
+def test_run_says_where_its_file_goes(metricsmith: Any) -> None:
+    done = metricsmith("run", "m.yaml")
+    assert done.returncode == 2
+    assert "metricsmith run -c m.yaml" in " ".join(done.stderr.replace("│", " ").split())
+
+
 def test_version_and_help_name_the_exit_codes(metricsmith: Any) -> None:
     shown = {metricsmith(how).stdout for how in ("version", "--version", "-V")}
     assert len(shown) == 1

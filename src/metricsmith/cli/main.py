@@ -23,7 +23,8 @@ app = typer.Typer(
     "5 agent not reached.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
+# What is left over is taken, so that the command can say where a file goes.
+app.command("run", context_settings={"allow_extra_args": True})(run.run)
 app.command("demo")(demo.demo)
 app.command("demo-shop")(demo.demo_shop)
 app.command("loadgen")(demo.loadgen)

@@ -18,12 +18,16 @@ log = logging.getLogger("metricsmith")
 
 
 def run(
+    context: typer.Context,
     config: Annotated[
         Path | None,
         typer.Option("--config", "-c", help="Configuration file; else METRICSMITH_CONFIG, else defaults."),
     ] = None,
 ) -> None:
     """Run the agent; Ctrl-C and SIGTERM stop it in order, SIGHUP reloads the configuration."""
+    if context.args:
+        wanted = f"wanted the configuration behind -c: metricsmith run -c {context.args[0]}"
+        raise typer.BadParameter(f'got "{context.args[0]}", {wanted}')
     import uvloop
 
     from metricsmith.runtime.logs import set_up_logging
