@@ -69,6 +69,18 @@ def test_a_wrong_pattern_is_refused(metricsmith: Run, tests: Path) -> None:
     ended = metricsmith("rules", "test", "--run", "(", str(tests))
     assert ended.returncode == 2
     assert "RE2" in ended.stderr
+    assert "got regular expression '('," in ended.stderr
+
+
+def test_files_are_named_by_globs_too(metricsmith: Run, tests: Path) -> None:
+    for name in ("b.test.yml", "a.test.yml"):
+        (tests.parent / name).write_text(TESTS.split("- name: bad")[0])
+    ended = metricsmith("rules", "test", f"{tests.parent}/*.test.yml", f"{tests.parent}/a.test.yml")
+    assert ended.returncode == 0
+    assert ended.stdout.splitlines() == [f"{tests.parent}/{x}.test.yml: SUCCESS: 1 test" for x in "ab"]
+    nothing = metricsmith("rules", "test", f"{tests.parent}/none/*.yml")
+    assert nothing.returncode == 3
+    assert nothing.stderr == f"error: {tests.parent}/none/*.yml: cannot be read: not a file\n"
 
 
 def test_differences_line_by_line(metricsmith: Run, tests: Path) -> None:

@@ -15,6 +15,7 @@ from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.matchers import compile_anchored
 from metricsmith.promql import EngineConfig
 from metricsmith.rules.model import NoData
+from metricsmith.rules.ruleset import matching
 from metricsmith.rules.unit_tests.files import read_test_file
 from metricsmith.rules.unit_tests.run import Failure, run_tests
 from metricsmith.runtime.rule_bench import RuleBench
@@ -32,7 +33,7 @@ class _Outcome:
 
 
 def test(
-    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of tests.")],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Files of tests, or globs.")],
     run: Annotated[
         list[str] | None,
         typer.Option(metavar="REGEX", help="Only tests whose name matches, anywhere; may be repeated."),
@@ -53,7 +54,7 @@ def test(
     chosen = _chosen(run or [])
     config = EngineConfig(closed_windows=closed_windows)
     outcomes = []
-    for file in files:
+    for file in _named(files):
         outcomes.append(_run(file, config, no_data, chosen))
         if not as_json:
             _print(outcomes[-1], diff)
@@ -65,12 +66,17 @@ def test(
         raise typer.Exit(Exit.BAD_CONFIG)
 
 
+def _named(patterns: list[str]) -> list[str]:
+    """Return the files that are meant, each once; what matches nothing stays, to be told as a mistake."""
+    return list(dict.fromkeys(name for pattern in patterns for name in ([*matching(pattern)] or [pattern])))
+
+
 def _chosen(patterns: list[str]) -> Callable[[str], bool]:
     try:
-        compiled = [compile_anchored(f".*(?:{pattern}).*") for pattern in patterns]
+        compiled = [compile_anchored(pattern) for pattern in patterns]
     except ValueError as error:
         raise typer.BadParameter(f"--run: {error}") from None
-    return lambda name: not compiled or any(pattern.fullmatch(name) for pattern in compiled)
+    return lambda name: not compiled or any(pattern.search(name) for pattern in compiled)
 
 
 def _run(file: str, config: EngineConfig, no_data: NoData, chosen: Callable[[str], bool]) -> _Outcome:

@@ -85,7 +85,7 @@ def _names(patterns: Iterable[str], base: Path | None) -> tuple[list[str], list[
     names: dict[str, None] = {}
     missing: list[Problem] = []
     for pattern in patterns:
-        found = list(_expand(pattern, base or Path()))
+        found = list(matching(pattern, base))
         if not found and not glob.has_magic(pattern):
             missing.append(Problem("", "got no such file, wanted a rule file", _place(pattern, base)))
         names.update(dict.fromkeys(found))
@@ -102,7 +102,8 @@ def read_files(
     return RuleSet(files, tuple(missing))
 
 
-def _expand(pattern: str, base: Path) -> Iterator[str]:
+def matching(pattern: str, base: Path | None = None) -> Iterator[str]:
+    """Yield the files that a name or a glob stands for, sorted."""
     place = _place(pattern, base)
     if not glob.has_magic(pattern):
         if os.path.lexists(place):
