@@ -83,7 +83,10 @@ def test_wrong_usage_exits_2_without_traceback(metricsmith: Any, arguments: tupl
     ("given", "wanted"),
     [
         ("127.0.0.1:3000", "http://127.0.0.1:3000"),
-        ("localhost", "http://localhost"),
+        ("localhost", "http://localhost:9480"),
+        ("[::1]", "http://[::1]:9480"),
+        ("agent:/metrics", "http://agent:9480/metrics"),
+        ("http://localhost", "http://localhost"),
         ("http://127.0.0.1:3000/", "http://127.0.0.1:3000"),
         ("https://metrics.example/agent", "https://metrics.example/agent"),
         ("[::1]:9480", "http://[::1]:9480"),
@@ -91,6 +94,10 @@ def test_wrong_usage_exits_2_without_traceback(metricsmith: Any, arguments: tupl
 )
 def test_addresses_need_no_scheme(given: str, wanted: str) -> None:
     assert http_address(given) == wanted
+
+
+def test_a_bare_host_is_at_the_port_of_the_program_that_is_asked() -> None:
+    assert http_address("shop", 3000) == "http://shop:3000"
 
 
 def test_loadgen_without_a_shop_is_one_clear_line(metricsmith: Any) -> None:

@@ -150,6 +150,17 @@ def test_another_program_at_the_address_exits_5(metricsmith: Any, api: Api, code
     assert f"{url} does not speak the Prometheus API; check --url" in done.stderr
 
 
+def test_a_path_too_many_and_https_for_http_exit_5_with_a_hint(metricsmith: Any, api: Api) -> None:
+    url, state = api
+    state["code"], state["answer"] = 404, {"status": "error", "errorType": "not_found", "error": "nothing"}
+    done = metricsmith("query", "up", "--url", f"{url}/graph")
+    assert done.returncode == 5
+    assert "check --url" in done.stderr and "is the path /graph one too many?" in done.stderr
+    done = metricsmith("query", "up", "--url", url.replace("http:", "https:"))
+    assert done.returncode == 5
+    assert f"it speaks http, not https; set --url {url}\n" in done.stderr
+
+
 @pytest.mark.parametrize("expression", ["-up", "-1 * up", "-http_requests_total"])
 def test_expression_that_begins_with_minus_needs_two_dashes(
     metricsmith: Any, api: Api, expression: str

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from http import HTTPStatus
 from typing import Any
 
 import typer
 
 from metricsmith.errors import ExecutionError, MetricsmithError
 
-DEFAULT_URL = "http://127.0.0.1:9480"
+AGENT_PORT = 9480
+DEFAULT_URL = f"http://127.0.0.1:{AGENT_PORT}"
 URL_VARIABLE = "METRICSMITH_URL"
 MAX_ANSWER_BYTES = 512 << 20
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+"""What OpenSSL calls an answer that is not TLS, by its versions."""
 TIMEOUT_S = 130
 """A little more than the agent's own default for a query, so that its answer wins."""
 
@@ -24,24 +29,30 @@ class Unreachable(MetricsmithError):
     """No agent answers at the address."""
 
 
-def http_address(text: str) -> str:
-    """Return the address of a server as a URL without trailing slash; without a scheme it is http.
+def http_address(text: str, port: int = AGENT_PORT) -> str:
+    """Return the address of a server as a URL without trailing slash.
+
+    Without a scheme it is http, at `port` unless it has one: a bare host
+    means the program that is asked for, not whatever listens at port 80.
 
     Raises:
         typer.BadParameter: not an address.
 
-    >>> http_address("127.0.0.1:9480"), http_address("https://metrics.example/agent/")
+    >>> http_address("127.0.0.1"), http_address("https://metrics.example/agent/")
     ('http://127.0.0.1:9480', 'https://metrics.example/agent')
     """
-    url = text if "://" in text else f"http://{text}"
+    has_scheme = "://" in text
+    url = text if has_scheme else f"http://{text}"
     wanted = f'got "{text}", wanted an address such as {DEFAULT_URL}'
     try:
         parts = urllib.parse.urlsplit(url)
-        parts.port  # noqa: B018 a wrong port raises when it is looked at
+        bare = parts.port is None and not has_scheme  # a wrong port raises when it is looked at
     except ValueError:
         raise typer.BadParameter(wanted) from None
     if parts.scheme not in ("http", "https") or not parts.hostname or any(c.isspace() for c in text):
         raise typer.BadParameter(wanted)
+    if bare:
+        url = parts._replace(netloc=f"{parts.netloc.removesuffix(':')}:{port}").geturl()
     return url.rstrip("/")
 
 
@@ -94,6 +105,9 @@ def _document(url: str, request: urllib.request.Request) -> dict[str, Any]:
         raise _stranger(url, "no JSON") from None
     except OSError as error:
         reason = getattr(error, "reason", error)
+        if isinstance(reason, ssl.SSLError) and reason.reason in _NO_TLS:
+            plain = url.replace("https:", "http:", 1)
+            raise Unreachable(f"{url}: it speaks http, not https; set --url {plain}") from None
         raise Unreachable(
             f"no agent answers at {url}: {reason} "
             "(start one with `metricsmith run` or `metricsmith demo`, or set --url)"
@@ -106,11 +120,14 @@ def _document(url: str, request: urllib.request.Request) -> dict[str, Any]:
 def _refusal(url: str, error: urllib.error.HTTPError) -> MetricsmithError:
     try:
         document = json.loads(error.read(100_000))
-        if document["status"] == "error":
+        # No endpoint that commands ask answers so itself: the path before it is one too many.
+        if document["status"] == "error" and error.code != HTTPStatus.NOT_FOUND:
             return ExecutionError(str(document["error"]))
     except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         pass  # not the API's form of an error
-    return _stranger(url, f"HTTP {error.code} {error.reason}")
+    path = urllib.parse.urlsplit(url).path
+    got = f"HTTP {error.code} {error.reason}"
+    return _stranger(url, f"{got}; is the path {path} one too many?" if path else got)
 
 
 def _stranger(url: str, got: str) -> Unreachable:

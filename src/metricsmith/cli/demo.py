@@ -12,6 +12,8 @@ from metricsmith.cli.client import http_address
 from metricsmith.cli.exits import Exit
 from metricsmith.model.duration import parse_duration
 
+SHOP_PORT = 3000
+
 
 def seconds(text: str) -> float:
     """Return the seconds of a duration option.
@@ -30,7 +32,7 @@ def seconds(text: str) -> float:
 
 def demo_shop(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = 3000,
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="Port; 0 takes a free one.")] = SHOP_PORT,
     chaos: Annotated[
         bool, typer.Option("--chaos", metavar="", help="Add latency, errors and restarts.")
     ] = False,
@@ -63,7 +65,7 @@ def loadgen(
     from metricsmith.demo.progress import load_with_progress
     from metricsmith.demo.signals import stop_on_signal
 
-    limit_s, address = seconds(duration), http_address(url)
+    limit_s, address = seconds(duration), http_address(url, SHOP_PORT)
     if not 0 < rate <= MAX_RATE:
         raise typer.BadParameter(f"--rate: got {rate:g}, wanted above 0 and at most {MAX_RATE:g}")
 
