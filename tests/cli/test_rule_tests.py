@@ -57,12 +57,25 @@ def test_windows_may_be_closed(metricsmith: Run, tests: Path) -> None:
     assert "1 not as expected" in ended.stdout
 
 
-@pytest.mark.parametrize(("pattern", "code"), [("^good$", 0), ("oo", 0), ("b.d", 1), ("none", 0)])
+@pytest.mark.parametrize(("pattern", "code"), [("^good$", 0), ("oo", 0), ("b.d", 1)])
 def test_tests_are_chosen_by_name(metricsmith: Run, tests: Path, pattern: str, code: int) -> None:
     ended = metricsmith("rules", "test", "--run", pattern, str(tests))
     assert ended.returncode == code
-    count = "0 tests" if pattern == "none" else "1 test"
-    assert ended.stdout.rstrip().endswith(count)
+    assert ended.stdout.rstrip().endswith("1 test")
+
+
+def test_no_test_that_is_chosen_is_no_success(metricsmith: Run, tests: Path) -> None:
+    ended = metricsmith("rules", "test", "--run", "none", str(tests))
+    assert (ended.returncode, ended.stdout) == (1, f"{tests}: no tests run\n")
+    assert ended.stderr == "error: got no test whose name matches none, wanted one\n"
+    assert metricsmith("rules", "test", "--run", "none", "--run", "good", str(tests)).returncode == 0
+
+
+def test_values_that_cannot_be_read_are_a_mistake_of_the_file(metricsmith: Run, tests: Path) -> None:
+    tests.write_text(TESTS.replace("1+1x5", "1 two"))
+    ended = metricsmith("rules", "test", str(tests))
+    assert (ended.returncode, ended.stdout) == (3, f"{tests}: FAILED: cannot be run\n")
+    assert [line.split(": ")[1] for line in ended.stderr.splitlines()] == [f"{tests}:4", f"{tests}:8"]
 
 
 def test_a_wrong_pattern_is_refused(metricsmith: Run, tests: Path) -> None:

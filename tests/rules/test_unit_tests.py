@@ -133,11 +133,6 @@ def test_nan_is_as_expected_where_nan_is_expected(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tests", "wanted"),
     [
-        ("- {input_series: [{series: x, values: '{{schema:1}}'}]}", "native histograms are not supported"),
-        (
-            "- {input_series: [{series: x, values: 1 two}]}",
-            "tests.yml:3: x: got `two`, wanted a value such as",
-        ),
         ("- {input_series: [{series: 'x{i=~\"a\"}', values: 1}]}", "wanted labels with their values"),
         ("- {alert_rule_test: [{alertname: A, eval_time: 5y}]}", "wanted at most 1000000"),
     ],
@@ -153,6 +148,14 @@ def test_what_a_test_cannot_be_run_with(tmp_path: Path, tests: str, wanted: str)
         ("tests: [{alert_rule_test: [{eval_time: 5}]}]", 'tests[0].alert_rule_test[0].eval_time: got "5"'),
         ("tests: [{alert_rule_tests: []}]", 'unknown key (did you mean "alert_rule_test"?)'),
         ("tests: [{promql_expr_test: [{expr: x, exp_samples: [{histogram: x}]}]}]", "native histograms"),
+        (
+            "tests: [{input_series: [{series: x, values: '{{schema:1}}'}]}]",
+            "native histograms are not supported",
+        ),
+        (
+            "tests: [{input_series: [{series: x, values: 1 two}]}]",
+            "tests[0].input_series[0].values: got `two`, wanted a value such as",
+        ),
         ("tests: [{start_timestamp: soon}]", "Unix seconds, or a time such as 2026-11-21T10:00:00Z"),
         ("rule_files: [none.yml]", "none.yml: got no such file, wanted a rule file"),
         ("- tests", "got a list, wanted a mapping with one of rule_files,"),

@@ -50,7 +50,7 @@ def test(
     ] = NoData.KEEP,
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the outcome as JSON.")] = False,
 ) -> None:
-    """Run tests in the format of `promtool test rules`; exit code 1 when one fails, 3 for bad files."""
+    """Run tests as `promtool test rules` does; exit code 1 when one fails or none is run, 3 for bad files."""
     chosen = _chosen(run or [])
     config = EngineConfig(closed_windows=closed_windows)
     outcomes = []
@@ -64,6 +64,9 @@ def test(
         raise typer.Exit(Exit.FAILURE)
     if any(outcome.problems for outcome in outcomes):
         raise typer.Exit(Exit.BAD_CONFIG)
+    if run and not any(outcome.tests for outcome in outcomes):
+        typer.echo(f"error: got no test whose name matches {' or '.join(run)}, wanted one", err=True)
+        raise typer.Exit(Exit.FAILURE)
 
 
 def _named(patterns: list[str]) -> list[str]:
@@ -99,8 +102,10 @@ def _print(outcome: _Outcome, diff: bool) -> None:
         typer.echo(f"{outcome.file}: FAILED: cannot be run")
     elif outcome.failures:
         typer.echo(f"{outcome.file}: FAILED: {len(outcome.failures)} not as expected, in {count}")
-    else:
+    elif outcome.tests:
         typer.echo(f"{outcome.file}: SUCCESS: {count}")
+    else:
+        typer.echo(f"{outcome.file}: no tests run")
 
 
 def _lines(failure: Failure, diff: bool) -> list[str]:

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from metricsmith.contracts import PartConfig
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.rules.schema import Expr, Labels, Name
+from metricsmith.wire.series_notation import parse_values
 
 DEFAULT_INTERVAL_MS = 60_000
 MAX_ITEMS = 10_000
@@ -41,6 +42,11 @@ def _timestamp(value: Any) -> int:
     except ValueError:
         raise ValueError("Unix seconds, or a time such as 2026-11-21T10:00:00Z") from None
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _notation(text: str) -> str:
+    parse_values(text)  # told with all other mistakes, before any test is run
+    return text
 
 
 def _default_when_zero(value: int) -> int:
@@ -102,7 +108,7 @@ class SeriesConfig(_Config):
     series: Annotated[str, Field(min_length=1, max_length=100_000)] = Field(
         description='Such as `up{job="a"}`.'
     )
-    values: Annotated[str, Field(max_length=MAX_VALUES_TEXT)] = Field(
+    values: Annotated[str, Field(max_length=MAX_VALUES_TEXT), AfterValidator(_notation)] = Field(
         "", description="Such as `1 2+3x4 _ stale`, one value for each interval."
     )
 
