@@ -34,6 +34,7 @@ def test_alerts_outlast_kills_of_both(agent_program: Make, start_alertmanager: A
         (first,) = eventually(lambda: alerts(server))
         assert first["labels"] == {"alertname": "deep", "severity": "warning", "service": "a", "dc": "a"}
         assert first["annotations"] == {"message": "too deep"}
+        assert first["generatorURL"].startswith(f"{agent.url}/graph?")
         agent.kill()
         agent.start()
         agent.push({"depth": 8}, service="a")

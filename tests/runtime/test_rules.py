@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from metricsmith.config import load_text
+from metricsmith.runtime.rules import external_url
 from metricsmith.testing.programs import AgentProgram, eventually
 
 Make = Callable[..., AgentProgram]
@@ -56,3 +61,19 @@ def test_what_rules_record_can_be_queried_and_alerts_fire(agent_program: Make) -
     assert agent.own("metricsmith_rule_evaluation_failures_total") == 0
     assert agent.stop() == 0
     assert "Traceback" not in agent.log.text()
+
+
+@pytest.mark.parametrize(
+    ("listen", "url"),
+    [
+        ("127.0.0.1:9480", "http://127.0.0.1:9480"),
+        ("[::1]:80", "http://[::1]:80"),
+        (":9480", f"http://{socket.gethostname()}:9480"),
+        ("[::]:9480", f"http://{socket.gethostname()}:9480"),
+    ],
+)
+def test_links_lead_to_where_the_agent_listens(listen: str, url: str) -> None:
+    assert external_url(load_text(f"server: {{listen: '{listen}'}}", "", {}).settings) == url
+    set_ = "https://m.example/x"
+    text = f"server: {{listen: '{listen}'}}\nrules: {{external_url: '{set_}'}}"
+    assert external_url(load_text(text, "", {}).settings) == set_

@@ -172,7 +172,10 @@ class RuleSettings(PartConfig):
         default_factory=dict, max_length=100, description="Labels that every alert that is sent has."
     )
     external_url: str = Field(
-        "", max_length=2000, description="Address of this agent as people reach it, for links in alerts."
+        "",
+        max_length=2000,
+        description="Address of this agent as people reach it, for links in alerts; default that of"
+        " `server.listen`.",
     )
 
 

@@ -28,7 +28,7 @@ from metricsmith.rules.notify.notifier import Notifier
 from metricsmith.runtime.engine_config import engine_config
 from metricsmith.runtime.pipeline import Pipeline
 from metricsmith.runtime.rule_engine import RuleEngine
-from metricsmith.runtime.rules import AgentRules
+from metricsmith.runtime.rules import AgentRules, external_url
 from metricsmith.runtime.sources import SourceRunner, build
 from metricsmith.runtime.state import StateFile
 
@@ -121,9 +121,11 @@ class Agent:
             self.sources.supersede_all()
         self.configuration = new
         self.config_ms = self.clock.now_ms()
-        rules = new.settings.rules
+        settings = new.settings
         self.notifier.update(
-            new.settings.alerts, external_labels=rules.external_labels, external_url=rules.external_url
+            settings.alerts,
+            external_labels=settings.rules.external_labels,
+            external_url=external_url(settings),
         )
         return await self.rules.reload(new)
 
@@ -179,7 +181,7 @@ class Agent:
             # In the state of the rules: what is to be told is kept in one commit with their alerts.
             Context("alerts", self.series, self.telemetry, self.clock, self.state.of("rules")),
             external_labels=settings.rules.external_labels,
-            external_url=settings.rules.external_url,
+            external_url=external_url(settings),
             workers=settings.performance.worker_count,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -136,6 +137,19 @@ def configured_groups(configuration: Configuration) -> tuple[Group, ...]:
     return (threshold_group(rules, places, interval_ms),)
 
 
+def external_url(settings: Settings) -> str:
+    """Return the address of the agent as people reach it; where none is set, that on which it listens.
+
+    One that listens everywhere is reached under the name of its machine, as Prometheus assumes.
+    """
+    if settings.rules.external_url:
+        return settings.rules.external_url
+    host, port = settings.server.address()
+    if host in ("0.0.0.0", "::"):
+        host = socket.gethostname()
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 def _options(settings: Settings) -> RuleOptions:
     rules = settings.rules
     return RuleOptions(
@@ -144,7 +158,7 @@ def _options(settings: Settings) -> RuleOptions:
         outage_tolerance_ms=rules.outage_tolerance,
         concurrency=rules.concurrency,
         external_labels=rules.external_labels,
-        external_url=rules.external_url,
+        external_url=external_url(settings),
     )
 
 
