@@ -36,8 +36,11 @@ def metricsmith() -> Run:
 
 @pytest.fixture
 def api() -> Iterator[tuple[str, dict[str, Any]]]:
-    """A server that answers queries with what a test puts in, knows `names`, remembers what it was asked."""
-    state: dict[str, Any] = {"code": 200, "answer": {}, "asked": [], "names": []}
+    """A server that answers queries with what a test puts in, and remembers what it was asked.
+
+    It knows the metrics `names`, of which each has the `labels` with their values.
+    """
+    state: dict[str, Any] = {"code": 200, "answer": {}, "asked": [], "names": [], "labels": {}}
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -46,8 +49,12 @@ def api() -> Iterator[tuple[str, dict[str, Any]]]:
             self._send(state["code"], state["answer"])
 
         def do_GET(self) -> None:
-            assert self.path == "/api/v1/label/__name__/values"
-            self._send(200, {"status": "success", "data": state["names"]})
+            path, _, query = self.path.partition("?")
+            state["asked"].append((path, dict(urllib.parse.parse_qsl(query))))
+            labels = state["labels"]
+            answers = {f"/api/v1/label/{label}/values": values for label, values in labels.items()}
+            answers |= {"/api/v1/label/__name__/values": state["names"], "/api/v1/labels": [*labels]}
+            self._send(200, {"status": "success", "data": answers[path]})
 
         def _send(self, code: int, answer: Any) -> None:
             body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()

@@ -87,7 +87,16 @@ def test_names_that_are_no_identifiers_print_as_promql(metricsmith: Any, api: Ap
         ("http_request_total", "no metric is named http_request_total; did you mean http_requests_total?"),
         ("sum(rate(requests[5m]))", "did you mean http_requests_total?"),
         ("quite_different", "no metric is named quite_different"),
-        ('up{job="none"}', "no data at that time"),
+        ('up{job="shop",env="test"}', "no data at that time (nothing matches)"),
+        ('up{job!="shop",team=""}', "no data at that time (nothing matches)"),
+        ('sum(up{jb="shop"})', "no data: up has no label jb; did you mean job?\n"),
+        ('up{job="shp"}', 'no data: up has no job="shp"; did you mean shop?\n'),
+        ('up{job=~"sh|x"}', 'no data: up has no job=~"sh|x"'),
+        (
+            'up{job="shp"} + up{job="shp",ev="test"}',
+            "did you mean shop?; up has no label ev; did you mean env?",
+        ),
+        ('up{many="x"}', "no data at that time (nothing matches)"),
         ("rate(up[1m])", "need two samples"),
     ],
 )
@@ -97,6 +106,8 @@ def test_empty_answer_says_why(
 ) -> None:
     url, state = api
     state["names"] = ["up", "http_requests_total"]
+    state["labels"] = {"__name__": ["up"], "job": ["shop", "db"], "env": ["test", "live"]}
+    state["labels"]["many"] = [f"v{number}" for number in range(1000)]
     state["answer"] = {"status": "success", "data": {"resultType": "vector", "result": []}}
     done = metricsmith("query", expression, "--url", url, *options)
     assert (done.returncode, done.stdout) == (0, "")
@@ -172,6 +183,18 @@ def test_expression_that_begins_with_minus_needs_two_dashes(
     assert f"-- '{expression}'" in " ".join(done.stderr.replace("│", " ").split())
     assert metricsmith("query", "--url", url, "--", expression).returncode == 0
     assert state["asked"][0][1]["query"] == expression
+
+
+def test_lookups_for_a_hint_are_few_and_none_are_made_for_json(metricsmith: Any, api: Api) -> None:
+    url, state = api
+    state["names"], state["labels"] = ["up"], {f"l{number}": ["a"] for number in range(9)}
+    state["answer"] = {"status": "success", "data": {"resultType": "vector", "result": []}}
+    selectors = "up{" + ",".join(f'l{number}="a"' for number in range(9)) + "}"
+    assert metricsmith("query", " + ".join([selectors] * 9), "--url", url, "--json").returncode == 0
+    assert len(state["asked"]) == 1
+    assert "nothing matches" in metricsmith("query", " + ".join([selectors] * 9), "--url", url).stderr
+    assert len(state["asked"]) == 1 + 1 + 1 + 3 * (1 + 3)
+    assert state["asked"][-1][1] == {"match[]": '{__name__="up"}', "limit": "1000"}
 
 
 @pytest.mark.parametrize("options", [("--strat", "-5m"), ("--strat=-5m",)])

@@ -14,6 +14,8 @@ from typing import Any
 import typer
 
 from metricsmith.errors import ExecutionError, MetricsmithError
+from metricsmith.model.labels import NAME_LABEL
+from metricsmith.model.matchers import Matcher, MatchOp
 
 AGENT_PORT = 9480
 DEFAULT_URL = f"http://127.0.0.1:{AGENT_PORT}"
@@ -90,8 +92,27 @@ def metric_names(url: str) -> list[str]:
         Unreachable: nobody answers, or something else than an agent does.
         ExecutionError: the agent refuses.
     """
-    # Prometheus answers this path to GET only.
-    names: list[str] = _document(url, urllib.request.Request(f"{url}/api/v1/label/__name__/values"))["data"]
+    return _names(url, "/api/v1/label/__name__/values", {})
+
+
+def label_names(url: str, metric: str, limit: int) -> list[str]:
+    """Return the first labels that series of a metric have, and raise as `metric_names` does."""
+    return _names(url, "/api/v1/labels", _of(metric, limit))
+
+
+def label_values(url: str, label: str, metric: str, limit: int) -> list[str]:
+    """Return the first values of a label in series of a metric, and raise as `metric_names` does."""
+    return _names(url, f"/api/v1/label/{urllib.parse.quote(label, safe='')}/values", _of(metric, limit))
+
+
+def _of(metric: str, limit: int) -> dict[str, str]:
+    return {"match[]": f"{{{Matcher(NAME_LABEL, MatchOp.EQ, metric)}}}", "limit": str(limit)}
+
+
+def _names(url: str, path: str, parameters: dict[str, str]) -> list[str]:
+    # Prometheus answers some of these paths to GET only.
+    asked = f"{url}{path}?{urllib.parse.urlencode(parameters)}" if parameters else f"{url}{path}"
+    names: list[str] = _document(url, urllib.request.Request(asked))["data"]
     return names
 
 

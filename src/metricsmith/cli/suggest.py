@@ -1,17 +1,24 @@
-"""Why an answer is empty: a name that no metric has, and the names that are near it."""
+"""Why an answer is empty: a metric, a label or a value that is not there, and what is near it."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from metricsmith.cli.client import Unreachable, metric_names
+from metricsmith.cli.client import Unreachable, label_names, label_values, metric_names
 from metricsmith.errors import QueryError
+from metricsmith.model.labels import NAME_LABEL
+from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.promql.ast import MatrixSelector, VectorSelector
 from metricsmith.promql.parser import parse
 from metricsmith.promql.walk import preorder
 
 MAX_NEAR = 3
+MAX_SELECTORS = 3
+MAX_MATCHERS = 3
+"""Of each selector: a hint takes at most 3 * (1 + 3) lookups."""
+MAX_NAMES = 1000
+"""In the answer to one lookup; where there are more, none is said to be absent."""
 
 
 def explain_nothing(url: str, expression: str, *, remarked: bool) -> str:
@@ -30,6 +37,9 @@ def explain_nothing(url: str, expression: str, *, remarked: bool) -> str:
         return "no data: " + "; ".join(_near(unknown, known))
     if remarked:
         return "no data"
+    absent = _absent_labels(url, [node for node in nodes if isinstance(node, VectorSelector)])
+    if absent:
+        return "no data: " + "; ".join(absent)
     if any(isinstance(node, MatrixSelector) for node in nodes):
         return "no data at that time (most functions of a range such as [1m] need two samples in it)"
     return "no data at that time (nothing matches)"
@@ -37,8 +47,38 @@ def explain_nothing(url: str, expression: str, *, remarked: bool) -> str:
 
 def _near(unknown: list[str], known: list[str]) -> Iterator[str]:
     for name in unknown:
-        near = difflib.get_close_matches(name, known, MAX_NEAR)
-        # A part of a name is what people remember: `requests` for `http_requests_total`.
-        near += [other for other in known if name.lower() in other.lower() and other not in near]
-        hint = f"; did you mean {' or '.join(near[:MAX_NEAR])}?" if near else ""
-        yield f"no metric is named {name}{hint}"
+        yield f"no metric is named {name}{_did_you_mean(name, known)}"
+
+
+def _did_you_mean(word: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, known, MAX_NEAR)
+    # A part of a name is what people remember: `requests` for `http_requests_total`.
+    near += [other for other in known if word.lower() in other.lower() and other not in near]
+    return f"; did you mean {' or '.join(near[:MAX_NEAR])}?" if near else ""
+
+
+def _absent_labels(url: str, selectors: Sequence[VectorSelector]) -> list[str]:
+    """Return what selectors ask for that no series of their metric has."""
+    try:
+        found = [text for node in selectors[:MAX_SELECTORS] if node.name for text in _absent(url, node)]
+    except (QueryError, Unreachable):
+        return []
+    return list(dict.fromkeys(found))
+
+
+def _absent(url: str, selector: VectorSelector) -> Iterator[str]:
+    asked = [matcher for matcher in selector.matchers if _needs_a_value(matcher)][:MAX_MATCHERS]
+    labels = label_names(url, selector.name, MAX_NAMES) if asked else []
+    for matcher in asked if len(labels) < MAX_NAMES else ():
+        if matcher.name not in labels:
+            known = [label for label in labels if label != NAME_LABEL]
+            yield f"{selector.name} has no label {matcher.name}{_did_you_mean(matcher.name, known)}"
+            continue
+        values = label_values(url, matcher.name, selector.name, MAX_NAMES)
+        if len(values) < MAX_NAMES and not any(map(matcher.matches, values)):
+            yield f"{selector.name} has no {matcher}{_did_you_mean(matcher.value, values)}"
+
+
+def _needs_a_value(matcher: Matcher) -> bool:
+    positive = matcher.op in (MatchOp.EQ, MatchOp.RE)
+    return matcher.name != NAME_LABEL and positive and not matcher.matches("")
