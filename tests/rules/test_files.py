@@ -89,7 +89,7 @@ def test_what_is_expanded_is_read_again_as_the_same_and_by_promtool(tmp_path: Pa
     text = FULL.replace("query_offset: 1m\n", "\n").replace("no_data: fire", "")
     found = read(text)
     written = tmp_path / "rules.yml"
-    written.write_text(format_groups(found.groups, 60_000))
+    written.write_text(format_groups(found.groups))
     again = read_rule_file(str(written), ENGINE, 60_000)
     merged = [
         replace(rule, labels={**group.labels, **rule.labels})
@@ -175,6 +175,10 @@ def test_a_mistake_is_told_and_the_other_rules_go_on(rule: str, wanted: str) -> 
         (
             "groups:\n- name: a\n- name: a",
             'r.yml:3: groups[1].name: a second group is called "a", wanted distinct names (the first',
+        ),
+        (
+            "groups:\n- name: a\n  limit: -1\n- name: a",
+            'r.yml:4: groups[1].name: a second group is called "a", wanted distinct names (the first',
         ),
         ("groups:\n- name: a\n  name: b", 'r.yml:3: groups[0].name: duplicate key "name"'),
         ("groups: [", "r.yml:2: not YAML"),

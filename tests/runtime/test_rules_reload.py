@@ -49,6 +49,7 @@ def test_a_bad_file_keeps_its_rules_and_the_others_are_taken(agent_program: Make
     (warning,) = agent.get("/status")["warnings"]
     assert "parse error" in warning
     assert "parse error" in agent.log.text()
+    assert "mistakes keep the rules that they had" in agent.log.text()
     eventually(lambda: agent.value("one") == 11)
     at = eventually(lambda: groups(agent)["b"]["lastEvaluation"])
     eventually(lambda: groups(agent)["b"]["lastEvaluation"] > at)
@@ -57,6 +58,15 @@ def test_a_bad_file_keeps_its_rules_and_the_others_are_taken(agent_program: Make
     assert agent.post("/-/reload", None).status == 200
     eventually(lambda: agent.value("two") == 22)
     assert agent.get("/status")["warnings"] == []
+
+
+def test_at_the_first_start_a_bad_file_gives_its_good_rules(agent_program: Make) -> None:
+    agent = agent_program(SECTION)
+    write_rules(agent, "a", "{record: one, expr: '1'}, {record: two, expr: '2 +'}")
+    agent.start()
+    eventually(lambda: agent.query("one"))
+    assert "mistakes give only those of their rules that have none" in agent.log.text()
+    assert "that they had" not in agent.log.text()
 
 
 def test_files_that_change_on_disk_are_read_without_being_told(agent_program: Make) -> None:

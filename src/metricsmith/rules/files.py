@@ -98,16 +98,22 @@ class _Reader:
         for index, item in enumerate(file.groups):
             path: Path = ("groups", index)
             config = self._validate(GroupConfig, item, path)
-            if config is None:
+            if self._is_second(item, path, lines) or config is None:
                 self._look_into(item, path)
-                continue
-            if config.name in lines:
-                message = f'a second group is called "{config.name}", wanted distinct names'
-                self._problem((*path, "name"), message, f"the first is on line {lines[config.name]}")
-                self._look_into(item, path)
-                continue
-            lines[config.name] = self.origins.line(path)
-            yield self._group(config, path)
+            else:
+                yield self._group(config, path)
+
+    def _is_second(self, item: Any, path: Path, lines: dict[str, int]) -> bool:
+        """Return whether a group before it, good or bad, has its name, which is a mistake."""
+        name = item.get("name") if isinstance(item, dict) else None
+        if not isinstance(name, str) or not name:
+            return False
+        if name not in lines:
+            lines[name] = self.origins.line(path)
+            return False
+        message = f'a second group is called "{name}", wanted distinct names'
+        self._problem((*path, "name"), message, f"the first is on line {lines[name]}")
+        return True
 
     def _look_into(self, item: Any, path: Path) -> None:
         """Find the mistakes in the rules of a group that is refused."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -78,8 +78,8 @@ class AgentRules:
         settings, base = configuration.settings, _base(configuration)
         self._signature = await asyncio.to_thread(signature, settings.rules.files, base)
         found = await asyncio.to_thread(configured_files, configuration, self._equipment.engine)
+        self._tell(found.problems, {file.name for file in self._set.files})
         self._set = found.keeping(self._set)
-        self._tell(found.problems)
         groups = [*self._set.groups, *configured_groups(configuration)]
         if not settings.alerts.enabled:
             groups = [group for group in map(_recording_only, groups) if group.rules]
@@ -91,13 +91,17 @@ class AgentRules:
             forget=not found.problems and settings.alerts.enabled,
         )
 
-    def _tell(self, problems: Sequence[Problem]) -> None:
+    def _tell(self, problems: Sequence[Problem], known: Set[str]) -> None:
+        """Count and log mistakes; `known` are the files that were there before."""
         telemetry = self._equipment.telemetry
         telemetry.count("metricsmith_rule_reloads_total", result="failure" if problems else "success")
         telemetry.set("metricsmith_rule_problems", len(problems))
-        if problems:
-            listed = "\n  ".join(map(str, problems))
-            log.error("rule files with mistakes keep the rules that they had:\n  %s", listed)
+        for what, told in (
+            ("keep the rules that they had", [p for p in problems if p.file in known]),
+            ("give only those of their rules that have none", [p for p in problems if p.file not in known]),
+        ):
+            if told:
+                log.error("rule files with mistakes %s:\n  %s", what, "\n  ".join(map(str, told)))
 
     async def _watch_forever(self) -> None:
         while True:
