@@ -36,9 +36,9 @@ class Simulation:
         """Make one of the only group of a rule file."""
         return cls(_group(text), config)
 
-    def change(self, text: str, *, restart: bool) -> None:
-        """Go over to the only group of another rule file, at a reload or over a restart."""
-        former, self.running = self.running, self._run(_group(text))
+    def change(self, to: str | Group, *, restart: bool) -> None:
+        """Go over to another group, or the only one of a rule file, at a reload or over a restart."""
+        former, self.running = self.running, self._run(_group(to) if isinstance(to, str) else to)
         if not restart:
             self.running.take_over(former)
             return

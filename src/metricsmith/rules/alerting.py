@@ -85,9 +85,9 @@ class Alerting:
         ]
         held += [self._found(source, source, value, now_ms, True) for source, value in missing.items()]
         refuse_same([one.key for one in held])
-        self._held = {one.source: one for one in held}
         for one in held:
             self._hold(one, now_ms)
+        self._held = {one.source: one for one in held}
         here = {one.key for one in held}
         for key in list(self.alerts):
             self._advance(key, key in here, now_ms)
@@ -124,7 +124,7 @@ class Alerting:
             ends = until if alert.active else alert.resolved_at_ms
             yield Notification(
                 self.rule, alert.labels, alert.annotations, alert.value, not alert.active,
-                alert.fired_at_ms, ends, now_ms, alert.no_data,
+                alert.fired_at_ms, ends, now_ms, alert.no_data, alert.threshold,
             )  # fmt: skip
 
     def series(self) -> tuple[list[bytes], F64]:
@@ -215,7 +215,8 @@ class Alerting:
             self._changed.add(one.key)
             fresh = True
         else:
-            fresh = alert.value != one.value or alert.source != one.source or self._lively
+            first = one.source not in self._held  # after a change of the rule, for one
+            fresh = first or alert.value != one.value or alert.source != one.source or self._lively
         if alert.asked != self.asked:
             alert.asked = self.asked
             self._changed.add(one.key)
@@ -224,6 +225,9 @@ class Alerting:
             self._changed.add(one.key)
         alert.value, alert.source = one.value, one.source
         if fresh:
+            if alert.threshold != self.rule.threshold:
+                alert.threshold = self.rule.threshold
+                self._changed.add(one.key)
             alert.annotations = {
                 name: self._expand(text, one.plain, one.value, now_ms)
                 for name, text in self.rule.annotations.items()

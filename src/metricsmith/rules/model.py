@@ -110,8 +110,9 @@ class Alert:
 
     `labels` are complete (with `alertname`) and identify it; `source` is the
     key, without name, of the series that it is about, and `asked` tells by what
-    expression that was found (`remembered.question`). 0 is a time that has not
-    come; `no_data_since_ms` is when the series was first found without samples.
+    expression that was found (`remembered.question`). `threshold`, like the
+    annotations, is of the rule as it was when it last held. 0 is a time that has
+    not come; `no_data_since_ms` is when the series was first found without samples.
 
     Units:
         Times in milliseconds since the Unix epoch.
@@ -123,6 +124,7 @@ class Alert:
     active_at_ms: int
     source: bytes = b""
     asked: str = ""
+    threshold: float | None = None
     state: AlertState = AlertState.PENDING
     fired_at_ms: int = 0
     resolved_at_ms: int = 0
@@ -158,6 +160,7 @@ class Notification:
     ends_at_ms: int
     sent_at_ms: int
     no_data: bool = False
+    threshold: float | None = None
 
 
 class Outbox(Protocol):

@@ -2,9 +2,9 @@
 
 Keys are `alert/RULE/ALERT` and `seen/RULE/SERIES`, where RULE is the rule's identity and the last part a
 digest of the label key; and `evaluated/RULE`, the last evaluation at which an alert of the rule waited.
-Values are JSON; an entry without `asked`, of an older version, is taken to be about the rule as it is.
-What an evaluation finds anew each time (value and annotations) is written along, but
-does not make an entry change.
+Values are JSON; one without `asked` or `threshold`, of an older version, is taken to be about the rule
+as it is. What an evaluation finds anew each time (value and annotations) is written along, but does not
+make an entry change.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def restore(identity: str, rule: Alerting, state: State) -> list[str]:
     damaged = []
     for entry, value in state.items(f"alert/{identity}/"):
         try:
-            alert = _alert(orjson.loads(value), rule.asked)
+            alert = _alert(orjson.loads(value), rule)
         except _UNREADABLE:
             damaged.append(entry)
             continue
@@ -137,19 +137,22 @@ def _plain(alert: Alert) -> dict[str, Any]:
         "annotations": alert.annotations,
         "source": decode_labels(alert.source),
         "asked": alert.asked,
+        "threshold": alert.threshold,
         "value": repr(alert.value),
         "state": alert.state.value,
         **{name: getattr(alert, name) for name in _TIMES},
     }
 
 
-def _alert(plain: Mapping[str, Any], asked: str) -> Alert:
+def _alert(plain: Mapping[str, Any], rule: Alerting) -> Alert:
+    threshold = plain.get("threshold", rule.rule.threshold)
     return Alert(
         labels=dict(plain["labels"]),
         annotations=dict(plain["annotations"]),
         value=float(plain["value"]),
         source=encode_labels(plain["source"]),
-        asked=str(plain.get("asked", asked)),
+        asked=str(plain.get("asked", rule.asked)),
+        threshold=None if threshold is None else float(threshold),
         state=AlertState(plain["state"]),
         **{name: int(plain[name]) for name in _TIMES},
     )

@@ -198,6 +198,7 @@ def alert(clock: FakeClock) -> Tell:
             now_ms if starts_ms is None else starts_ms,
             now_ms if resolved else now_ms + 240_000,
             now_ms,
+            threshold=threshold,
         )
 
     return make

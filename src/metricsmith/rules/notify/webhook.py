@@ -66,7 +66,7 @@ class Webhook:
 
 def alert_fields(told: Notification) -> dict[str, Any]:
     """Return an alert as webhooks are told of it; only one that has ended has a `status`."""
-    labels, threshold = told.labels, told.rule.threshold
+    labels, threshold = told.labels, told.threshold
     fields = {
         "name": labels.get("alertname", told.rule.name),
         "service": labels.get("service", ""),
