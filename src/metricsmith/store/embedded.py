@@ -31,6 +31,7 @@ from metricsmith.store.head import Head
 from metricsmith.store.head_pieces import ALWAYS
 from metricsmith.store.index import SeriesIndex
 from metricsmith.store.key_lists import KeyLists
+from metricsmith.store.memory import give_back
 from metricsmith.store.merge import merge
 from metricsmith.store.pieces import samples_in
 from metricsmith.store.settings import EmbeddedConfig
@@ -142,7 +143,7 @@ class EmbeddedStore:
         steady_ms = self._steady.now_ms()
         if self._retention is None and abs(now_ms - self._retention_at_ms) >= RETENTION_EVERY_MS:
             self._retention_at_ms = now_ms
-            self._retention = self._thread.submit(self._blocks.apply_retention, steady_ms)
+            self._retention = self._thread.submit(self._tidy_up, steady_ms)
 
     def close(self, flush: bool = True) -> None:
         """Wait for background work, flush the head unless told not to, release the directory."""
@@ -151,6 +152,11 @@ class EmbeddedStore:
         if self._retention is not None:
             self._end_retention(self._retention)
         self._blocks.close()
+
+    def _tidy_up(self, steady_ms: int) -> None:
+        """Delete blocks that are too old; and what queries have freed goes back, where no flush comes."""
+        self._blocks.apply_retention(steady_ms)
+        give_back()
 
     def _end_retention(self, ended: Future[None]) -> None:
         self._retention = None

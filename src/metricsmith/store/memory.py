@@ -18,7 +18,7 @@ _set_option = getattr(_libc, "mallopt", None)
 
 
 def keep_freed() -> None:
-    """Have freed memory kept until `give_back`, up to `KEPT_BYTES` at the end of each heap.
+    """Have freed memory kept until `give_back` (each minute, and after a flush), up to `KEPT_BYTES` per heap.
 
     Otherwise a query gets the memory of its arrays page by page from the system
     and returns it at the end, again and again: a fifth of the time of a query
