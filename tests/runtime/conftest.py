@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,3 +86,16 @@ def small_disk() -> Iterator[Callable[..., SmallDisk]]:
     for folder in reversed(mounted):
         # Lazily: the agent may still run when the test has failed.
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.fixture
+def end_tasks() -> Callable[[], Awaitable[None]]:
+    """A function that ends all that runs beside the test in its event loop, as a kill does."""
+
+    async def end() -> None:
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    return end

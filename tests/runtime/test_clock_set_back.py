@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.runtime.agent import Agent
 from metricsmith.testing.clock import FakeClock
+
+EndTasks = Callable[[], Awaitable[None]]
 
 NOW = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -25,7 +28,7 @@ def agent(folder: Path, now_ms: int) -> Agent:
     return Agent(load_text(text, "", {}), FakeClock(now_ms))
 
 
-async def write_and_crash(folder: Path) -> None:
+async def write_and_crash(folder: Path, end_tasks: EndTasks) -> None:
     """Have samples acknowledged, then end without a flush."""
     one = agent(folder, NOW)
     await one.start(asyncio.Event())
@@ -39,6 +42,7 @@ async def write_and_crash(folder: Path) -> None:
     assert one.telemetry.value(ACCEPTED, source="test") == SAMPLES
     assert dropped(one) == (1, 1)
     await one.sources.stop()
+    await end_tasks()
     await one.journal.close()
     one.store.close(flush=False)
     one.state.close()
@@ -54,9 +58,9 @@ def dropped(one: Agent) -> tuple[float, float]:
 
 @pytest.mark.parametrize("days", [-365, -1, 1, 365])
 async def test_accepted_samples_are_readable_after_a_restart_with_a_wrong_clock(
-    tmp_path: Path, days: int
+    tmp_path: Path, end_tasks: EndTasks, days: int
 ) -> None:
-    await write_and_crash(tmp_path)
+    await write_and_crash(tmp_path, end_tasks)
     again = agent(tmp_path, NOW + days * DAY_MS)
     await again.start(asyncio.Event())
     found = again.store.select([Matcher("__name__", MatchOp.EQ, "foo")], 0, 1 << 62)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from metricsmith.runtime.service import Service
 BATCHES = 400
 
 
-async def test_reload_waits_until_the_replay_is_over(tmp_path: Path) -> None:
+async def test_reload_waits_until_the_replay_is_over(
+    tmp_path: Path, end_tasks: Callable[[], Awaitable[None]]
+) -> None:
     file = tmp_path / "metricsmith.yaml"
     file.write_text(f'server: {{listen: "127.0.0.1:0"}}\nstorage: {{path: "{tmp_path}/data"}}\n')
     first = Agent(load_file(file, {}))
@@ -29,6 +32,7 @@ async def test_reload_waits_until_the_replay_is_over(tmp_path: Path) -> None:
         await emit(Batch(Layout(ids), start_ms + number, np.array([float(number)])))
     # As after a kill: the journal is there, the head is not.
     await first.sources.stop()
+    await end_tasks()
     await first.journal.close()
     first.store.close(flush=False)
     first.state.close()
