@@ -120,18 +120,45 @@ class Processor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a sink is given at once: batches of the journal, in its order.
+
+    `sequences` has the journal's number of each batch; the parts of one that
+    was split have the same. Who sends again sends the same numbers.
+    """
+
+    sequences: Sequence[int]
+    batches: Sequence[Batch]
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return sum(len(batch) for batch in self.batches)
+
+
 class Sink(Protocol):
-    """Ships batches somewhere else."""
+    """Ships batches somewhere else. Filters, batching, retry, back-off and quarantine are the engine's.
+
+    A sink whose constructor fails leaves nothing open; `close` is called once, last.
+    """
 
     Config: ClassVar[type[BaseModel]]
+    max_age_ms: ClassVar[int | None]
+    """Older samples are refused there anyway: they are counted and not sent. None for no such bound."""
 
-    async def send(self, batch: Batch) -> None:
-        """Deliver a batch: returning means delivered.
+    async def send(self, delivery: Delivery) -> None:
+        """Deliver samples: returning means delivered. Never called twice at once for one series.
 
         Raises:
-            RetryLater: the destination is away; the same batch is sent again.
-            Rejected: the named series go to quarantine, the others are delivered.
+            RetryLater: the destination is away; the same samples are sent again.
+            TooLarge: the destination wants less at once; halves are sent.
+            Rejected: the named series, or all when none is named, are refused for good. The others are
+                delivered where some are named.
         """
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
         ...
 
 

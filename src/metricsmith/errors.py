@@ -26,6 +26,7 @@
     ├── TemplateError            a template of a rule does not parse, or fails; carries the position
     └── DeliveryError
         ├── RetryLater           the destination is away; the cursor stays
+        ├── TooLarge             the destination wants less at once
         └── Rejected             the destination refuses these samples for good
 
 Every message says what was got, what was wanted and, where one exists, a hint.
@@ -230,6 +231,10 @@ class RetryLater(DeliveryError):
     def __init__(self, message: str, after_s: float | None = None, reason: str = "unavailable") -> None:
         self.after_s, self.reason = after_s, reason
         super().__init__(message)
+
+
+class TooLarge(DeliveryError):
+    """The destination refuses that much at once; smaller pieces may be taken."""
 
 
 class Rejected(DeliveryError):
