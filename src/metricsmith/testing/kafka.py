@@ -96,14 +96,14 @@ def java() -> Path:
 
 
 @cache
-def jars() -> Path:
-    """Return the folder of Kafka's jars.
+def jars(home: Path | None = None) -> Path:
+    """Return the folder of Kafka's jars: of an installation, by default that which `KAFKA_HOME` names.
 
     Raises:
-        ServiceMissing: neither fetched by the set-up nor named by `KAFKA_HOME`.
+        ServiceMissing: neither there nor fetched by the set-up.
     """
-    home = os.environ.get("KAFKA_HOME")
-    folder = Path(home) / "libs" if home else SERVICES.parents[2] / "kafka" / "libs"
+    named = home or os.environ.get("KAFKA_HOME")
+    folder = Path(named) / "libs" if named else SERVICES.parents[2] / "kafka" / "libs"
     if not any(folder.glob("kafka_2.1*.jar")):
         raise ServiceMissing(f"Kafka's jars are not in {folder}; run `make services`, or set KAFKA_HOME")
     return folder
@@ -115,6 +115,7 @@ class Broker:
 
     node_id: int
     folder: Path
+    libs: Path
     ports: Mapping[str, int]
     heap: str
     flags: tuple[str, ...] = ()
@@ -154,13 +155,14 @@ class Broker:
                     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                     "-Dorg.slf4j.simpleLogger.showDateTime=true",
                     "-cp",
-                    f"{jars()}/*",
+                    f"{self.libs}/*",
                     main,
                     *arguments,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is for us: we end the brokers in order
             )
 
     def start(self) -> None:
@@ -229,30 +231,35 @@ def cluster(
     settings: Mapping[str, str] | None = None,
     heap: str = "256m",
     flags: tuple[str, ...] | None = None,
+    home: Path | None = None,
 ) -> Iterator[Cluster]:
     """Run a cluster until the block ends.
 
     `protocols` names the listeners beside PLAINTEXT. SASL listeners take `USER` with `PASSWORD` by PLAIN and
     SCRAM, and any unsecured token by OAUTHBEARER; TLS listeners ask for a client certificate without
-    insisting. `settings` are laid over the brokers' own; `flags` are for the JVM.
+    insisting. `settings` are laid over the brokers' own; `flags` are for the JVM; `home` is an installation
+    of Kafka, as in `jars`.
 
     Raises:
         ServiceMissing: no Java, no jars, or no openssl for TLS listeners.
         RuntimeError: a broker did not start; with the end of its log.
     """
-    java(), jars()
+    java()
+    libs = jars(home)
     folder.mkdir(parents=True, exist_ok=True)
     names = tuple(dict.fromkeys((*PLAIN, *protocols)))
     certificates = (
         Certificates.make(folder / "certificates") if any("SSL" in name for name in names) else None
     )
     if flags is None:
-        flags = (f"-XX:SharedArchiveFile={_archive()}",) if _archive().exists() else ()
+        archive = _archive(libs)
+        flags = (f"-XX:SharedArchiveFile={archive}",) if archive.exists() else ()
     ports = iter(_free_ports(brokers * (len(names) + 1)))
     nodes = tuple(
         Broker(
             node_id,
             folder / f"broker-{node_id}",
+            libs,
             {name: next(ports) for name in ("CONTROLLER", *names)},
             heap,
             flags,
@@ -276,13 +283,14 @@ def cluster(
 
 def archive_classes(folder: Path) -> None:
     """Keep beside the jars what the JVM makes of Kafka's classes: brokers start in half the time."""
-    _archive().unlink(missing_ok=True)
-    with cluster(folder, flags=(f"-XX:ArchiveClassesAtExit={_archive()}",)) as made:
+    archive = _archive(jars())
+    archive.unlink(missing_ok=True)
+    with cluster(folder, flags=(f"-XX:ArchiveClassesAtExit={archive}",)) as made:
         made.brokers[0].stop()
 
 
-def _archive() -> Path:
-    return jars().parent / "classes.jsa"
+def _archive(libs: Path) -> Path:
+    return libs.parent / "classes.jsa"
 
 
 def _properties(
