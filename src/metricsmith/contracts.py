@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
@@ -24,6 +24,7 @@ from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
 from metricsmith.model.series import SeriesTable
+from metricsmith.model.settings_types import DurationMs
 from metricsmith.model.state import MemoryState
 from metricsmith.model.targets import PoolStatus
 from metricsmith.model.telemetry import Telemetry
@@ -136,15 +137,44 @@ class Delivery:
         return sum(len(batch) for batch in self.batches)
 
 
+class SinkConfig(PartConfig):
+    """Base of the settings of all sinks: what the delivery engine does for each."""
+
+    batch_size: int | None = Field(
+        None, ge=1, le=1_000_000, description="Most samples sent at once; default `performance.batch_size`."
+    )
+    flush_interval: DurationMs | None = Field(
+        None,
+        ge=0,
+        le=3_600_000,
+        description="Longest wait for a full batch, 0 for none; default `performance.flush_interval`.",
+    )
+    worker_count: int | None = Field(
+        None, ge=1, le=64, description="Concurrent sends; default `performance.worker_count`."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SinkTraits:
+    """What the delivery engine must know of a kind of sink.
+
+    `max_age_ms`: older samples are refused there anyway; they are counted and
+    not sent. `whole`: batches are neither split nor sent side by side, and
+    each is sent again under its own number.
+    """
+
+    max_age_ms: int | None = None
+    whole: bool = False
+
+
 class Sink(Protocol):
     """Ships batches somewhere else. Filters, batching, retry, back-off and quarantine are the engine's.
 
     A sink whose constructor fails leaves nothing open; `close` is called once, last.
     """
 
-    Config: ClassVar[type[BaseModel]]
-    max_age_ms: ClassVar[int | None]
-    """Older samples are refused there anyway: they are counted and not sent. None for no such bound."""
+    Config: ClassVar[type[SinkConfig]]
+    traits: ClassVar[SinkTraits]
 
     async def send(self, delivery: Delivery) -> None:
         """Deliver samples: returning means delivered. Never called twice at once for one series.

@@ -98,3 +98,13 @@ class Batch:
             returns: (P,)
         """
         return np.zeros(len(self.value), dtype=np.bool_) if self.stale is None else self.stale
+
+    def take(self, layout: Layout, index: I64) -> Batch:
+        """Return the samples at some places, as those of another layout.
+
+        Shapes:
+            layout: of N series. index: (N,) places in this batch.
+        """
+        time_ms = self.time_ms if isinstance(self.time_ms, int) else self.time_ms[index]
+        stale = None if self.stale is None else self.stale[index]
+        return Batch(layout, time_ms, self.value[index], stale)
