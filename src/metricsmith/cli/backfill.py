@@ -5,21 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, http_address, post_json
 from metricsmith.cli.exits import Exit
 from metricsmith.cli.times import read_interval, read_time
-from metricsmith.config import load_file
-from metricsmith.rules.files import read_text
 from metricsmith.rules.model import AlertingRule, Group, RecordingRule
-from metricsmith.rules.ruleset import load_rules
-from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
-from metricsmith.runtime.rule_engine import RuleEngine
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 _PATH = "/api/v1/rules/backfill"
 
@@ -58,6 +54,11 @@ def backfill(
 
     Groups are done one after the other, in the order of the files. Doing it again changes nothing.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from metricsmith.rules.files import read_text
+
     now = time.time()
     start_ms, end_ms = (
         round(read_time(text, now, option) * 1000) for text, option in ((start, "--start"), (end, "--end"))
@@ -109,6 +110,10 @@ def _show(done: dict[str, Any], group: Group, total: _Total, bar: Progress) -> N
 
 def _groups(files: Sequence[str]) -> list[Group]:
     """Return the groups that record; alerting rules are told to be left out."""
+    from metricsmith.rules.ruleset import load_rules
+    from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
+    from metricsmith.runtime.rule_engine import RuleEngine
+
     found = load_rules(files, RuleEngine(), default_interval_ms=DEFAULT_INTERVAL_MS)
     for problem in found.problems:
         typer.echo(f"error: {problem}", err=True)
@@ -128,6 +133,8 @@ def _groups(files: Sequence[str]) -> list[Group]:
 def _address(url: str | None, config: str | None) -> str:
     if url is not None or config is None:
         return http_address(url or DEFAULT_URL)
+    from metricsmith.config import load_file
+
     host, port = load_file(config).settings.server.address()
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return http_address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")

@@ -7,16 +7,17 @@ from typing import Annotated
 
 import typer
 
-from metricsmith.config import load_file
 from metricsmith.errors import ConfigError
-from metricsmith.runtime.rule_engine import RuleEngine
-from metricsmith.runtime.rules import configured_files
 
 
 def check_config(
     file: Annotated[Path, typer.Argument(help="Configuration file, YAML.")],
 ) -> None:
     """Check a configuration file and print every mistake in it, and in the rule files that it names."""
+    from metricsmith.config import load_file
+    from metricsmith.runtime.rule_engine import RuleEngine
+    from metricsmith.runtime.rules import configured_files
+
     configuration = load_file(file)
     rules = configured_files(configuration, RuleEngine())
     if rules.problems:

@@ -14,7 +14,6 @@ from typer.core import TyperCommand
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, call, http_address
 from metricsmith.cli.explain import EXPLAIN, print_explanation
 from metricsmith.cli.plot import print_plot
-from metricsmith.cli.suggest import explain_nothing
 from metricsmith.cli.table import in_order, print_table
 from metricsmith.cli.times import read_time
 from metricsmith.model.duration import parse_duration
@@ -119,7 +118,7 @@ def _instant(url: str, expression: str, time_s: float, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(data))
     elif not data["result"]:
-        typer.echo(explain_nothing(url, expression, remarked=remarked), err=True)
+        _print_why_nothing(url, expression, remarked)
     else:
         print_table(_rows(expression, data), ("series", "value"))
 
@@ -129,9 +128,15 @@ def _range(url: str, expression: str, start_s: float, end_s: float, step_s: floa
     if as_json:
         typer.echo(json.dumps(data))
     elif not data["result"]:
-        typer.echo(explain_nothing(url, expression, remarked=remarked), err=True)
+        _print_why_nothing(url, expression, remarked)
     else:
         print_plot(expression, data["result"], start_s, end_s, step_s)
+
+
+def _print_why_nothing(url: str, expression: str, remarked: bool) -> None:
+    from metricsmith.cli.suggest import explain_nothing
+
+    typer.echo(explain_nothing(url, expression, remarked=remarked), err=True)
 
 
 def _moment(expression: str, time_s: float) -> dict[str, str]:

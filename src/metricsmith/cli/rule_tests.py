@@ -6,20 +6,18 @@ import difflib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metricsmith.cli.exits import Exit
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.matchers import compile_anchored
-from metricsmith.promql import EngineConfig
 from metricsmith.rules.model import NoData
-from metricsmith.rules.ruleset import matching
-from metricsmith.rules.unit_tests.files import read_test_file
-from metricsmith.rules.unit_tests.run import Failure, run_tests
-from metricsmith.runtime.rule_bench import RuleBench
-from metricsmith.runtime.rule_engine import RuleEngine
+
+if TYPE_CHECKING:
+    from metricsmith.promql import EngineConfig
+    from metricsmith.rules.unit_tests.run import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,8 @@ def test(
     as_json: Annotated[bool, typer.Option("--json", metavar="", help="Print the outcome as JSON.")] = False,
 ) -> None:
     """Run tests as `promtool test rules` does; exit code 1 when one fails or none is run, 3 for bad files."""
+    from metricsmith.promql import EngineConfig
+
     chosen = _chosen(run or [])
     config = EngineConfig(closed_windows=closed_windows)
     outcomes = []
@@ -71,6 +71,8 @@ def test(
 
 def _named(patterns: list[str]) -> list[str]:
     """Return the files that are meant, each once; what matches nothing stays, to be told as a mistake."""
+    from metricsmith.rules.ruleset import matching
+
     return list(dict.fromkeys(name for pattern in patterns for name in ([*matching(pattern)] or [pattern])))
 
 
@@ -83,6 +85,11 @@ def _chosen(patterns: list[str]) -> Callable[[str], bool]:
 
 
 def _run(file: str, config: EngineConfig, no_data: NoData, chosen: Callable[[str], bool]) -> _Outcome:
+    from metricsmith.rules.unit_tests.files import read_test_file
+    from metricsmith.rules.unit_tests.run import run_tests
+    from metricsmith.runtime.rule_bench import RuleBench
+    from metricsmith.runtime.rule_engine import RuleEngine
+
     try:
         read = read_test_file(file, RuleEngine())
     except ConfigError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,13 +14,11 @@ from metricsmith.cli.exits import Exit
 from metricsmith.cli.rule_tests import test
 from metricsmith.cli.times import read_interval
 from metricsmith.errors import Problem
-from metricsmith.rules.files import RuleFile
-from metricsmith.rules.lint import conventions
 from metricsmith.rules.model import AlertingRule
-from metricsmith.rules.printer import format_groups
-from metricsmith.rules.ruleset import RuleSet, load_rules
-from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
-from metricsmith.runtime.rule_engine import RuleEngine
+
+if TYPE_CHECKING:
+    from metricsmith.rules.files import RuleFile
+    from metricsmith.rules.ruleset import RuleSet
 
 app = typer.Typer(no_args_is_help=True, help="Check rule files, test them, and write them out.")
 app.command("test")(test)
@@ -56,6 +54,8 @@ def expand(
     ] = "1m",
 ) -> None:
     """Print a rule file as Prometheus reads it, short forms such as anomalies written out."""
+    from metricsmith.rules.printer import format_groups
+
     found = _load([file], read_interval(interval))
     if found.problems:
         _print_problems(found.problems)
@@ -68,20 +68,30 @@ def expand(
     typer.echo(format_groups(found.groups), nl=False)
 
 
-def _load(files: Sequence[str], interval_ms: int = DEFAULT_INTERVAL_MS) -> RuleSet:
-    found = load_rules(files, RuleEngine(), default_interval_ms=interval_ms)
+def _load(files: Sequence[str], interval_ms: int | None = None) -> RuleSet:
+    from metricsmith.rules.ruleset import RuleSet, load_rules
+    from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
+    from metricsmith.runtime.rule_engine import RuleEngine
+
+    found = load_rules(files, RuleEngine(), default_interval_ms=interval_ms or DEFAULT_INTERVAL_MS)
     if not found.files and not found.missing:
         return RuleSet((), (Problem("", f"got no file that matches {', '.join(files)}, wanted rule files"),))
     return found
 
 
 def _print(file: RuleFile) -> None:
-    for note in (*file.notes, *conventions(file.groups)):
+    for note in _notes(file):
         typer.echo(f"note: {note}", err=True)
     _print_problems(file.problems)
     if not file.problems:
         count = sum(len(group.rules) for group in file.groups)
         typer.echo(f"{file.name}: SUCCESS: {count} {'rule' if count == 1 else 'rules'} found")
+
+
+def _notes(file: RuleFile) -> list[Problem]:
+    from metricsmith.rules.lint import conventions
+
+    return [*file.notes, *conventions(file.groups)]
 
 
 def _print_problems(problems: Sequence[Problem]) -> None:
@@ -95,7 +105,7 @@ def _summary(file: RuleFile) -> dict[str, Any]:
         "groups": len(file.groups),
         "rules": sum(len(group.rules) for group in file.groups),
         "problems": [asdict(problem) for problem in file.problems],
-        "notes": [asdict(note) for note in (*file.notes, *conventions(file.groups))],
+        "notes": [asdict(note) for note in _notes(file)],
     }
 
 

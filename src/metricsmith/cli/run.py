@@ -11,9 +11,6 @@ from typing import Annotated
 
 import typer
 
-from metricsmith.config import load_file
-from metricsmith.config.environment import config_path
-
 log = logging.getLogger("metricsmith")
 
 
@@ -30,6 +27,8 @@ def run(
         raise typer.BadParameter(f'got "{context.args[0]}", {wanted}')
     import uvloop
 
+    from metricsmith.config import load_file
+    from metricsmith.config.environment import config_path
     from metricsmith.runtime.logs import set_up_logging
     from metricsmith.runtime.service import Service
 

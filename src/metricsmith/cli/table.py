@@ -9,8 +9,6 @@ from typing import Any
 
 from metricsmith.errors import QueryError
 from metricsmith.model.labels import format_labels
-from metricsmith.promql.ast import Aggregation, Call, Paren
-from metricsmith.promql.parser import parse
 
 BOUNDS = ("le", "quantile")
 """Labels whose values are numbers: `le="10"` comes after `le="2"`."""
@@ -51,6 +49,9 @@ def sort_key(labels: Mapping[str, str]) -> tuple[str, list[float]]:
 
 
 def _orders(expression: str) -> bool:
+    from metricsmith.promql.ast import Aggregation, Call, Paren
+    from metricsmith.promql.parser import parse
+
     try:
         root = parse(expression)
     except QueryError:

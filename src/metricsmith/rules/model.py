@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from metricsmith.contracts import Selectable
-from metricsmith.model.arrays import F64
+if TYPE_CHECKING:  # the command line asks for `NoData` at its start, and numpy takes long to load
+    from metricsmith.contracts import Selectable
+    from metricsmith.model.arrays import F64
 
 
 class NoData(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -107,14 +108,14 @@ class State:
         return self._depth
 
 
-class Expression:
+class Expression(ABC):
     """Something with a value. `final` is what the pipeline hands over, as last argument."""
 
     __slots__ = ()
 
+    @abstractmethod
     def value(self, state: State, final: tuple[Value, ...] = ()) -> Value:
         """Return the value."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,14 +212,14 @@ class Pipeline(Expression):
         return found
 
 
-class Node:
+class Node(ABC):
     """Something that writes."""
 
     __slots__ = ()
 
+    @abstractmethod
     def run(self, state: State) -> None:
         """Write to the state."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
