@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metricsmith.model.labels import NAME_LABEL, format_labels
-from metricsmith.promql.parser import parse_selector
+from metricsmith.syntax.selector import parse_selector
 
 
 @pytest.mark.parametrize(

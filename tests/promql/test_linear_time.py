@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from metricsmith.errors import ParseError
-from metricsmith.promql.lexer import MAX_TOKENS
 from metricsmith.promql.parser import parse
 from metricsmith.promql.pretty import pretty_expr
 from metricsmith.promql.printer import format_expr
-from metricsmith.promql.selectors import MAX_MATCHERS
-from metricsmith.promql.tokens import MAX_DEPTH, MAX_TEXT
+from metricsmith.syntax.lexer import MAX_TOKENS
+from metricsmith.syntax.selector import MAX_MATCHERS
+from metricsmith.syntax.tokens import MAX_DEPTH, MAX_TEXT
 
 SHAPES: dict[str, Callable[[int], str]] = {
     "a long sum": lambda n: "+".join(["x"] * n),

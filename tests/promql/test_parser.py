@@ -23,11 +23,11 @@ from metricsmith.promql.ast import (
     Unary,
     VectorSelector,
 )
-from metricsmith.promql.lexer import END, ERROR, MAX_TOKENS, tokenize
-from metricsmith.promql.parser import parse, parse_selector
+from metricsmith.promql.parser import parse
 from metricsmith.promql.printer import format_expr
-from metricsmith.promql.tokens import MAX_DEPTH, MAX_TEXT
 from metricsmith.promql.walk import fold, preorder
+from metricsmith.syntax.lexer import END, ERROR, MAX_TOKENS, tokenize
+from metricsmith.syntax.tokens import MAX_DEPTH, MAX_TEXT
 
 
 def bracketed(expr: Expr) -> str:
@@ -223,13 +223,6 @@ def test_modifiers_stand_where_they_mean_something(text: str, error: str) -> Non
 )
 def test_modifiers_are_printed_as_they_are_read(text: str) -> None:
     assert format_expr(parse(text)) == text
-
-
-def test_a_lone_selector_is_read_for_match_parameters() -> None:
-    assert parse_selector('x{a="b"}').matchers == (name("x"), Matcher("a", MatchOp.EQ, "b"))
-    for text in ("", "{}", "5", "x + 1", "x[5m]", "x offset 5m", "x{", '{a=~".*"}'):
-        with pytest.raises(ParseError):
-            parse_selector(text)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from metricsmith.api.errors import ApiError, bad_parameter
 from metricsmith.api.params import Params
 from metricsmith.errors import ParseError
 from metricsmith.model.matchers import Matcher
-from metricsmith.promql.parser import parse_selector
+from metricsmith.syntax.selector import parse_selector
 
 MAX_SELECTORS = 100
 

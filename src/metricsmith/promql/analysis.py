@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from metricsmith.model.progress import Progress, StepReport
+from metricsmith.model.query_result import Result
 from metricsmith.promql.plan import Plan
-from metricsmith.promql.progress import Progress, StepReport
-from metricsmith.promql.result import Result
 
 _NOT_RUN = StepReport(0, 0, 0, 0, 0.0)
 

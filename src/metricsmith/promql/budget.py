@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from metricsmith.errors import QueryLimitExceeded, QueryTimeout
 from metricsmith.model.clock import Clock
-from metricsmith.promql.progress import Progress
+from metricsmith.model.progress import Progress
 
 MAX_LABEL_BYTES = 256 << 20
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 from metricsmith.errors import ParseError
-from metricsmith.model.labels import NAME_LABEL
 from metricsmith.promql.ast import (
     Aggregation,
     Binary,
@@ -26,8 +25,8 @@ from metricsmith.promql.ast import (
     VectorSelector,
 )
 from metricsmith.promql.functions import AGGREGATIONS, FUNCTIONS, Function
-from metricsmith.promql.hints import did_you_mean
-from metricsmith.promql.lexer import MODIFIER_WORDS, OPERATOR_WORDS
+from metricsmith.syntax.hints import did_you_mean
+from metricsmith.syntax.lexer import MODIFIER_WORDS, OPERATOR_WORDS
 
 COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
 SET_OPERATORS = frozenset({"and", "or", "unless"})
@@ -58,16 +57,6 @@ class Checker:
     def fail(self, message: str, position: int) -> NoReturn:
         """Raise the error for a position in the text."""
         raise ParseError(message, self._text, position)
-
-    def selector(self, node: VectorSelector, *, may_match_all: bool = False) -> None:
-        """Refuse selectors that would match every series by accident, or that name the metric twice."""
-        for matcher in node.matchers[1:] if node.name else ():
-            if matcher.name == NAME_LABEL:
-                names = f'"{node.name}" or "{matcher.value}"'
-                self.fail(f"metric name must not be set twice: {names}", node.span.start)
-        if not may_match_all and all(matcher.matches("") for matcher in node.matchers):
-            what = "vector selector must contain at least one non-empty matcher"
-            self.fail(f'{what}; add a metric name, or a matcher such as job!=""', node.span.start)
 
     def range_of(self, inner: Expr, bracket: int) -> VectorSelector:
         """Return the selector that a range may follow: one without modifiers."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from metricsmith.promql.ast import Binary, Call, Expr, NumberLiteral, Paren, Span, Unary
-from metricsmith.promql.tokens import Tokens
+from metricsmith.syntax.tokens import Tokens
 
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "%": 2, "^": 3}
 _SIGN_PRECEDENCE = 2
@@ -38,6 +38,12 @@ def negated(number: NumberLiteral, start: int) -> NumberLiteral:
     return NumberLiteral(value, Span(start, number.span.end), number.is_duration)
 
 
+def number_literal(tokens: Tokens) -> NumberLiteral | None:
+    """Return a number or duration literal and go on, if the current token is one."""
+    found = tokens.number()
+    return found and NumberLiteral(found.value, Span(found.start, found.end), found.is_duration)
+
+
 def _arithmetic(tokens: Tokens, lowest: int, context: str) -> Expr:
     tokens.deepen(tokens.current.start)
     left = _signed(tokens, context, power=True)
@@ -67,7 +73,7 @@ def _signed(tokens: Tokens, context: str, *, power: bool) -> Expr:
 
 def _atom(tokens: Tokens, context: str) -> Expr:
     start, word = tokens.current.start, tokens.word()
-    number = tokens.number()
+    number = number_literal(tokens)
     if number is not None:
         if not abs(number.value) <= _MAX_SECONDS:
             what = f"duration out of range, got {number.value:g} seconds"

@@ -10,6 +10,8 @@ import numpy as np
 
 from metricsmith.errors import ExecutionError, QueryLimitExceeded, WrongQueryType
 from metricsmith.model.clock import Clock, SystemClock
+from metricsmith.model.progress import Progress
+from metricsmith.model.query_result import Result
 from metricsmith.promql.analysis import Analysis
 from metricsmith.promql.ast import Expr, MatrixSelector, Paren, StringLiteral, Subquery, Unary
 from metricsmith.promql.budget import Budget
@@ -17,10 +19,8 @@ from metricsmith.promql.execute import execute
 from metricsmith.promql.parser import parse
 from metricsmith.promql.plan import Plan
 from metricsmith.promql.planner import PlanSettings, plan_query
-from metricsmith.promql.progress import Progress
 from metricsmith.promql.raw import raw_samples
 from metricsmith.promql.remarks import Annotations
-from metricsmith.promql.result import Result
 from metricsmith.promql.series_labels import label_order, merge_same_labels
 from metricsmith.promql.values import Grid, QueryTimes, RangeVector, Scalar, String, Value, Vector, narrow
 

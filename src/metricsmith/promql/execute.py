@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from metricsmith.model.progress import StepReport
 from metricsmith.model.sample_groups import without_markers
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
 from metricsmith.promql.aggregations import AGGREGATIONS, remark_on_parameter
@@ -31,7 +32,6 @@ from metricsmith.promql.plan import (
     Text,
     Windows,
 )
-from metricsmith.promql.progress import StepReport
 from metricsmith.promql.reduce_windows import REDUCED_IN_PIECES, Unmade, reduce_windows
 from metricsmith.promql.remarks import Annotations, CallRemarks
 from metricsmith.promql.series_labels import refuse_same_labels, without_names

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metricsmith.errors import ExecutionError
+from metricsmith.model.query_result import Result
 from metricsmith.promql.engine import Engine, EngineConfig
 from metricsmith.promql.memory import MemorySeries
-from metricsmith.promql.result import Result, to_api
+from metricsmith.promql.result import to_api
 from metricsmith.promql.series_input import Series
 from metricsmith.promql.values import MAX_TIME_MS
 

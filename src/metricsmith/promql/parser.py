@@ -15,7 +15,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, NamedTuple, cast
 
-from metricsmith.promql import lexer
 from metricsmith.promql.ast import (
     Aggregation,
     Binary,
@@ -28,15 +27,16 @@ from metricsmith.promql.ast import (
     StringLiteral,
     Unary,
     ValueType,
-    VectorSelector,
 )
 from metricsmith.promql.check import Checker, Typed
-from metricsmith.promql.durations import negated
+from metricsmith.promql.durations import negated, number_literal
 from metricsmith.promql.functions import AGGREGATIONS
-from metricsmith.promql.hints import did_you_mean
-from metricsmith.promql.lexer import Token
-from metricsmith.promql.selectors import METRIC_KINDS, modified, selector
-from metricsmith.promql.tokens import Tokens
+from metricsmith.promql.selectors import modified, selector
+from metricsmith.syntax import lexer
+from metricsmith.syntax.hints import did_you_mean
+from metricsmith.syntax.lexer import Token
+from metricsmith.syntax.selector import METRIC_KINDS
+from metricsmith.syntax.tokens import Tokens
 
 PRECEDENCE = {
     "or": 1,
@@ -70,21 +70,6 @@ def parse(text: str, *, experimental: bool = True) -> Expr:
     """
     parser = _Parser(Tokens(text), Checker(text, experimental=experimental))
     return parser.query()
-
-
-def parse_selector(text: str, *, may_match_all: bool = False) -> VectorSelector:
-    """Return a lone instant selector without modifiers, as `match[]` parameters hold it.
-
-    Raises:
-        ParseError: anything else; also a selector that matches series without
-            any of its labels, unless it `may_match_all`.
-    """
-    tokens = Tokens(text)
-    node = selector(tokens)
-    if tokens.current.kind != lexer.END:
-        tokens.unexpected(expected="end of input")
-    Checker(text, experimental=True).selector(node, may_match_all=may_match_all)
-    return node
 
 
 class _Pending(NamedTuple):
@@ -201,7 +186,7 @@ class _Parser:
         tokens = self._tokens
         tokens.advance()
         sign = tokens.advance() if tokens.current.kind in ("+", "-") else None
-        number = tokens.number()
+        number = number_literal(tokens)
         if number is None:
             tokens.unexpected("fill modifier", "number")
         tokens.expect(")", "fill modifier", '")"')
@@ -237,7 +222,7 @@ class _Parser:
         if token.kind == lexer.STRING:
             value = tokens.string("")
             return Typed(StringLiteral(value, Span(token.start, token.end)), ValueType.STRING)
-        number = tokens.number()
+        number = number_literal(tokens)
         if number is not None:
             return Typed(number, ValueType.SCALAR)
         if token.kind in AGGREGATIONS and tokens.following().kind in ("(", "by", "without"):
@@ -247,7 +232,6 @@ class _Parser:
         if token.kind not in METRIC_KINDS and token.kind != "{":
             tokens.unexpected(expected="expression")
         node = selector(tokens)
-        self._checker.selector(node)
         return Typed(node, ValueType.INSTANT)
 
     def _parenthesis(self) -> Typed:
@@ -313,4 +297,4 @@ class _Parser:
         # These matchers only restrict the labels that info() adds, so they may match everything.
         if self._tokens.current.kind != "{":
             self._tokens.unexpected('call to "info"', "label selectors only")
-        return Typed(selector(self._tokens), ValueType.INSTANT)
+        return Typed(selector(self._tokens, may_match_all=True), ValueType.INSTANT)

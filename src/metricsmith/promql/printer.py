@@ -12,7 +12,6 @@ from typing import TypeAlias
 
 from metricsmith.model.duration import format_duration, parse_duration
 from metricsmith.model.matchers import Matcher
-from metricsmith.promql import lexer
 from metricsmith.promql.ast import (
     Aggregation,
     At,
@@ -29,7 +28,8 @@ from metricsmith.promql.ast import (
     VectorSelector,
 )
 from metricsmith.promql.result import plain_number
-from metricsmith.promql.selectors import METRIC_KINDS
+from metricsmith.syntax import lexer
+from metricsmith.syntax.selector import METRIC_KINDS
 
 Parts: TypeAlias = "list[str | Expr]"
 """Text, and the nodes between it."""

@@ -5,9 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal, cast, get_args
 
-from metricsmith.model.labels import NAME_LABEL
-from metricsmith.model.matchers import Matcher, MatchOp
-from metricsmith.promql import lexer
 from metricsmith.promql.ast import (
     At,
     Expr,
@@ -19,75 +16,20 @@ from metricsmith.promql.ast import (
     VectorSelector,
 )
 from metricsmith.promql.check import Checker, Typed
-from metricsmith.promql.durations import offset_duration, positive_duration
-from metricsmith.promql.tokens import Tokens
+from metricsmith.promql.durations import number_literal, offset_duration, positive_duration
+from metricsmith.syntax.selector import read_selector
+from metricsmith.syntax.tokens import Tokens
 
-METRIC_KINDS = (lexer.KEYWORDS - {"atan2", "on", "ignoring", "group_left", "group_right", "bool"}) | {
-    lexer.IDENTIFIER,
-    lexer.METRIC_IDENTIFIER,
-}
-"""Kinds of tokens that can be a metric name where an operand is expected."""
-
-MAX_MATCHERS = 128
-"""How many matchers a selector may have: a store holds each against every series, whatever the time."""
-
-_MATCH_OPS = {op.value: op for op in MatchOp}
 _MAX_TIMESTAMP_MS = 2**63
 _MAX_TIMESTAMP_S = _MAX_TIMESTAMP_MS // 1000
 _EXTENSIONS = get_args(Extension)
 
 
-def selector(tokens: Tokens) -> VectorSelector:
-    """Return the selector that must stand here, without modifiers and not yet checked.
-
-    `{"name"}` is the same selector as `name`; the matcher of the name comes first.
-    """
-    start = tokens.current.start
-    names: list[str] = []
-    matchers: list[Matcher] = []
-    if tokens.current.kind in METRIC_KINDS:
-        names.append(tokens.advance().text)
-    if not names or tokens.current.kind == "{":
-        quoted, matchers = _braces(tokens)
-        names += quoted
-    by_label = any(matcher.name == NAME_LABEL for matcher in matchers)
-    bare = tokens.text[start] != "{"
-    name = names[0] if bare or (len(names) == 1 and not by_label) else ""
-    by_name = [Matcher(NAME_LABEL, MatchOp.EQ, each) for each in names]
-    return VectorSelector(name, (*by_name, *matchers), Span(start, tokens.last_end))
-
-
-def _braces(tokens: Tokens) -> tuple[list[str], list[Matcher]]:
-    tokens.expect("{", "", "")
-    names: list[str] = []
-    matchers: list[Matcher] = []
-    while not tokens.accept("}"):
-        if len(names) + len(matchers) == MAX_MATCHERS:
-            what = f"selector has more than {MAX_MATCHERS} matchers"
-            tokens.fail(f"{what}; one regular expression may name many values", tokens.current.start)
-        _matcher(tokens, names, matchers)
-        if tokens.current.kind != "}" and not tokens.accept(","):
-            tokens.unexpected("label matching", '"," or "}"')
-    return names, matchers
-
-
-def _matcher(tokens: Tokens, names: list[str], matchers: list[Matcher]) -> None:
-    start = tokens.current.start
-    if tokens.current.kind == lexer.STRING:
-        label = tokens.string("label matching")
-        if tokens.current.kind in ("}", ","):
-            names.append(label)
-            return
-    else:
-        label = tokens.expect(lexer.IDENTIFIER, "label matching", 'identifier or "}"').text
-    if tokens.current.kind not in _MATCH_OPS:
-        tokens.unexpected("label matching", "label matching operator")
-    op = _MATCH_OPS[tokens.advance().kind]
-    value = tokens.string("label matching")
-    try:
-        matchers.append(Matcher(label, op, value))
-    except ValueError as error:
-        tokens.fail(f"error parsing regexp: {error}", start)
+def selector(tokens: Tokens, *, may_match_all: bool = False) -> VectorSelector:
+    """Return the selector that must stand here, without modifiers."""
+    found = read_selector(tokens)
+    found.refuse_accidents(tokens.text, may_match_all=may_match_all)
+    return VectorSelector(found.name, found.matchers, Span(found.start, found.end))
 
 
 def modified(tokens: Tokens, checker: Checker, operand: Typed) -> Typed:
@@ -164,7 +106,7 @@ def _timestamp(tokens: Tokens) -> At:
     sign = -1.0 if tokens.current.kind == "-" else 1.0
     if tokens.current.kind in ("+", "-"):
         tokens.advance()
-    number = tokens.number()
+    number = number_literal(tokens)
     if number is None:
         tokens.unexpected("@", "timestamp, start() or end()", ("start", "end"))
     time_ms = sign * number.value * 1000

@@ -10,7 +10,7 @@ import pyarrow as pa
 from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64, I64
 from metricsmith.model.labels import NAME_LABEL, decode_labels
-from metricsmith.promql.result import Result
+from metricsmith.model.query_result import Result
 
 _SAMPLE_COLUMNS = ("time_ms", "value")
 

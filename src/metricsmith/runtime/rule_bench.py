@@ -8,8 +8,8 @@ from metricsmith.errors import ExecutionError
 from metricsmith.model.matchers import MatchOp
 from metricsmith.promql import EngineConfig
 from metricsmith.promql.memory import GrowingSeries
-from metricsmith.promql.parser import parse_selector
 from metricsmith.runtime.rule_engine import RuleEngine
+from metricsmith.syntax.selector import parse_selector
 
 
 class RuleBench:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from metricsmith.errors import QueryError
 from metricsmith.model.duration import parse_duration
-from metricsmith.promql.parser import parse_selector
+from metricsmith.syntax.selector import parse_selector
 from metricsmith.wire.series_notation import expand
 
 _SAMPLES = re.compile(r"samples every (\S+)(?: from (\S+))?")

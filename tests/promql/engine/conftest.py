@@ -8,7 +8,7 @@ import pytest
 from metricsmith.model.labels import decode_labels, format_labels
 from metricsmith.promql import Engine, EngineConfig
 from metricsmith.promql.memory import STALE, MemorySeries
-from metricsmith.promql.parser import parse_selector
+from metricsmith.syntax.selector import parse_selector
 
 MINUTE_MS = 60_000
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metricsmith.model.clock import SystemClock
+from metricsmith.model.progress import Progress
 from metricsmith.promql import aggregate
 from metricsmith.promql.aggregate import REDUCTIONS, group_series, reduce_groups
 from metricsmith.promql.budget import Budget
-from metricsmith.promql.progress import Progress
 from metricsmith.promql.rank import quantiles, select_extreme
 from metricsmith.promql.values import Scalar, Vector
 

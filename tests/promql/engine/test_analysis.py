@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from metricsmith.errors import QueryCancelled, QueryLimitExceeded
+from metricsmith.model.progress import Progress
 from metricsmith.promql import Engine, EngineConfig
 from metricsmith.promql.memory import MemorySeries
-from metricsmith.promql.progress import Progress
 
 UP = [({"__name__": "up"}, [0], [1.0])]
 

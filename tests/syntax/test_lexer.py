@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.promql import lexer
-from metricsmith.promql.lexer import tokenize
-from metricsmith.promql.literals import LiteralError, duration_value, number_value, string_value
+from metricsmith.syntax import lexer
+from metricsmith.syntax.lexer import tokenize
+from metricsmith.syntax.literals import LiteralError, duration_value, number_value, string_value
 
 
 @pytest.mark.parametrize(

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from metricsmith.errors import ParseError
-from metricsmith.promql import lexer
-from metricsmith.promql.ast import NumberLiteral, Span
-from metricsmith.promql.hints import did_you_mean
-from metricsmith.promql.lexer import Token
-from metricsmith.promql.literals import LiteralError, duration_value, number_value, string_value
+from metricsmith.syntax import lexer
+from metricsmith.syntax.hints import did_you_mean
+from metricsmith.syntax.lexer import Token
+from metricsmith.syntax.literals import LiteralError, duration_value, number_value, string_value
 
 MAX_TEXT = 1_000_000
 """Longest query text, in characters."""
 
 MAX_DEPTH = 128
 """How deep brackets, signs and right-hand sides may nest; left-associative chains are not limited."""
+
+
+class Number(NamedTuple):
+    """The value of a number or duration literal, in seconds where it is one, and its place."""
+
+    value: float
+    start: int
+    end: int
+    is_duration: bool
 
 
 class Tokens:
@@ -83,7 +91,7 @@ class Tokens:
         token = self.current
         return token.text.lower() if token.kind in _WORD_KINDS else ""
 
-    def number(self) -> NumberLiteral | None:
+    def number(self) -> Number | None:
         """Return a number or duration literal and go on, if the current token is one."""
         token = self.current
         if token.kind not in (lexer.NUMBER, lexer.DURATION):
@@ -93,7 +101,7 @@ class Tokens:
         except LiteralError as error:
             self.fail(str(error), token.start)
         self.advance()
-        return NumberLiteral(value, Span(token.start, token.end), token.kind == lexer.DURATION)
+        return Number(value, token.start, token.end, token.kind == lexer.DURATION)
 
     def string(self, context: str) -> str:
         """Return the value of the string token that must stand here, and go on."""

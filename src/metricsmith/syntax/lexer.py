@@ -11,7 +11,6 @@ import re
 from typing import NamedTuple
 
 from metricsmith.errors import line_and_column
-from metricsmith.promql.functions import AGGREGATIONS
 
 IDENTIFIER = "identifier"
 METRIC_IDENTIFIER = "metric identifier"
@@ -23,7 +22,11 @@ ERROR = "error"
 
 OPERATOR_WORDS = frozenset({"and", "or", "unless", "atan2"})
 MODIFIER_WORDS = frozenset({"offset", "by", "without", "on", "ignoring", "group_left", "group_right", "bool"})
-KEYWORDS = OPERATOR_WORDS | MODIFIER_WORDS | AGGREGATIONS.keys()
+AGGREGATION_WORDS = frozenset(
+    {"sum", "avg", "count", "min", "max", "group", "stddev", "stdvar", "topk", "bottomk", "quantile"}
+    | {"count_values", "limitk", "limit_ratio"}
+)
+KEYWORDS = OPERATOR_WORDS | MODIFIER_WORDS | AGGREGATION_WORDS
 
 
 class Token(NamedTuple):
@@ -40,7 +43,7 @@ class Token(NamedTuple):
 
     def __str__(self) -> str:
         """Name the token as Prometheus does in `unexpected …`."""
-        if self.kind in AGGREGATIONS:
+        if self.kind in AGGREGATION_WORDS:
             return f"<aggr:{self.text}>"
         if self.kind in MODIFIER_WORDS:
             return f"<{self.text}>"
