@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from metricsmith.api.jsonout import query_answer
 from metricsmith.model.labels import decode_labels, encode_labels
-from metricsmith.promql.result import Result, format_value
+from metricsmith.model.query_result import Result
+from metricsmith.promql.result import format_value
 
 SERIES, STEPS = 1_000, 1_440
 ROUNDS = 3

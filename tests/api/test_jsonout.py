@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from metricsmith.api.jsonout import CHUNK_BYTES, labels_text, object_list, query_answer, value_texts
 from metricsmith.model.labels import decode_labels, encode_labels
+from metricsmith.model.query_result import Result
 from metricsmith.model.selection import RaggedGroup
-from metricsmith.promql.result import Result
 
 FLOATS = st.one_of(
     st.floats(),

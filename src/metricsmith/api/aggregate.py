@@ -33,8 +33,8 @@ from metricsmith.api.schemas import BUCKETS
 from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.duration import format_duration
 from metricsmith.model.labels import NAME_LABEL, decode_labels, escape_value
-from metricsmith.promql.progress import Progress
-from metricsmith.promql.result import Result
+from metricsmith.model.progress import Progress
+from metricsmith.model.query_result import Result
 from metricsmith.wire.messages import SERVICE, format_timestamp, json_value
 
 DEFAULT_RANGE_MS = 3_600_000

@@ -22,7 +22,7 @@ from metricsmith.api.prometheus import (
 from metricsmith.api.queries import Queries
 from metricsmith.api.routes import DURATION, TIME, Operation, Parameter
 from metricsmith.api.schemas import EXPLAIN
-from metricsmith.promql.progress import Progress
+from metricsmith.model.progress import Progress
 
 
 class ExplainApi:

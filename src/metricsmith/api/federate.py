@@ -20,9 +20,9 @@ from metricsmith.api.selectors import read_selectors
 from metricsmith.model.arrays import F64, I64
 from metricsmith.model.labels import PAIR, VALUE
 from metricsmith.model.matchers import Matcher
+from metricsmith.model.progress import Progress
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
 from metricsmith.promql.budget import Budget
-from metricsmith.promql.progress import Progress
 from metricsmith.wire.exposition import Wanted, negotiate
 from metricsmith.wire.exposition.writer import write_exposition
 

@@ -13,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 from metricsmith.api.json_points import PLAIN_BELOW, PLAIN_FROM, rows_of_samples, rows_of_steps, time_text
 from metricsmith.model.arrays import F64
 from metricsmith.model.labels import PAIR, VALUE, decode_labels
-from metricsmith.promql.result import Result, format_value, plain_number
+from metricsmith.model.query_result import Result
+from metricsmith.promql.result import format_value, plain_number
 
 CHUNK_BYTES = 256 << 10
 _TO_ESCAPE = re.compile(rb'["\\\x00-\x1f]')

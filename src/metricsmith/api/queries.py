@@ -21,7 +21,7 @@ from metricsmith.errors import (
     QueryTimeout,
     WrongQueryType,
 )
-from metricsmith.promql.progress import Progress
+from metricsmith.model.progress import Progress
 
 log = logging.getLogger(__name__)
 

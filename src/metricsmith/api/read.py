@@ -18,9 +18,9 @@ from metricsmith.api.params import MAX_TIME_MS, MIN_TIME_MS
 from metricsmith.api.queries import Queries
 from metricsmith.api.routes import Body, Operation
 from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.model.progress import Progress
 from metricsmith.model.selection import Selection
 from metricsmith.promql.budget import Budget
-from metricsmith.promql.progress import Progress
 from metricsmith.promql.series_labels import label_order
 from metricsmith.wire.remote_read import (
     MAX_REQUEST_BYTES,

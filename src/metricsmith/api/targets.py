@@ -22,9 +22,9 @@ from metricsmith.api.workers import Workers
 from metricsmith.model.duration import format_duration
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.metadata import SAMPLE_SUFFIXES, Metadata
+from metricsmith.model.progress import Progress
 from metricsmith.model.targets import PoolStatus, TargetStatus
 from metricsmith.promql.budget import Budget
-from metricsmith.promql.progress import Progress
 
 RECENT_MS = 300_000
 """A target has the metrics that it had so long ago."""

@@ -9,12 +9,12 @@ from metricsmith.errors import ExecutionError
 from metricsmith.model.clock import Clock
 from metricsmith.model.labels import NAME_LABEL
 from metricsmith.model.matchers import MatchOp
+from metricsmith.model.progress import Progress
 from metricsmith.promql import Engine, EngineConfig
 from metricsmith.promql.ast import Expr, MatrixSelector, Paren, StringLiteral, Subquery, VectorSelector
 from metricsmith.promql.memory import MemorySeries
 from metricsmith.promql.parser import parse
 from metricsmith.promql.printer import format_expr
-from metricsmith.promql.progress import Progress
 from metricsmith.promql.unfiltered import unfiltered
 from metricsmith.promql.walk import preorder
 from metricsmith.rules.model import Answer
