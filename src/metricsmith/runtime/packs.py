@@ -1,0 +1,83 @@
+"""The recording rules of a pack, evaluated once over series at hand: the arithmetic of one-shot commands.
+
+An agent, a Prometheus and this function read the same file, so a figure is made in one way only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeAlias
+
+from metricsmith.errors import ConfigError
+from metricsmith.model.labels import NAME_LABEL, decode_labels
+from metricsmith.packs import rule_file
+from metricsmith.promql import EngineConfig
+from metricsmith.promql.memory import GrowingSeries
+from metricsmith.promql.series_input import Series, read_series
+from metricsmith.rules.files import read_rule_file
+from metricsmith.rules.model import Group, RecordingRule
+from metricsmith.rules.recording import Recording
+from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
+from metricsmith.runtime.rule_engine import RuleEngine
+
+Recorded: TypeAlias = dict[str, list[tuple[Mapping[str, str], float]]]
+"""By name of a recorded metric: labels without the name, and the value, of each of its series."""
+
+
+def evaluate_pack(
+    pack: str,
+    series: Iterable[Series],
+    time_ms: int,
+    *,
+    overrides: Sequence[Path] = (),
+    limits: EngineConfig | None = None,
+) -> Recorded:
+    """Return what the recording rules of a pack give at one time; a metric without series is left out.
+
+    Each rule sees what those before it recorded. `overrides` are rule files that
+    come first, such as one with weights. Alerts are left out.
+
+    Units:
+        Milliseconds for `time_ms` and the samples.
+    Raises:
+        KeyError: no such pack.
+        ConfigError: an override has mistakes.
+        QueryError: a rule fails on these series.
+        TypeError, ValueError: a series is malformed.
+
+    >>> partitions = [
+    ...     ({"__name__": "kafka_log_dir_size_bytes", "topic": "orders", "partition": p}, [0], [size])
+    ...     for p, size in (("0", 50), ("1", 150))
+    ... ]
+    >>> evaluate_pack("kafka", partitions, 0)["kafka_topic_balance_score"]
+    [({'kind': 'bytes', 'topic': 'orders'}, 50.0)]
+    """
+    store, recorded = GrowingSeries(), Recorded()
+    for key, (times, values) in read_series(series).items():
+        for sample_ms, value in zip(times.tolist(), values.tolist(), strict=True):
+            store.append(key, sample_ms, value)
+    engine = RuleEngine(store, limits)
+    for group in (*_read(overrides), *_pack_groups(pack)):
+        for rule in group.rules:
+            if not isinstance(rule, RecordingRule):
+                continue
+            keys, values = Recording(group, rule).record(engine.instant(rule.expr, time_ms))
+            for key, value in zip(keys, values.tolist(), strict=True):
+                store.append(key, time_ms, value)
+                labels = decode_labels(key)
+                recorded.setdefault(labels.pop(NAME_LABEL), []).append((labels, value))
+    return recorded
+
+
+@lru_cache
+def _pack_groups(pack: str) -> tuple[Group, ...]:
+    return _read([rule_file(pack)])
+
+
+def _read(files: Sequence[Path]) -> tuple[Group, ...]:
+    read = [read_rule_file(str(file), RuleEngine(), DEFAULT_INTERVAL_MS) for file in files]
+    if problems := [problem for file in read for problem in file.problems]:
+        raise ConfigError(problems)
+    return tuple(group for file in read for group in file.groups)
