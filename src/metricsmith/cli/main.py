@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from metricsmith import __version__
-from metricsmith.cli import check, demo, query, rules, run
+from metricsmith.cli import check, demo, kafka, query, rules, run
 from metricsmith.cli.client import Unreachable
 from metricsmith.cli.exits import Exit
 from metricsmith.errors import ConfigError, MetricsmithError, QueryError
@@ -20,7 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Collect, keep and query the metrics that do not exist yet.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 bad configuration, 4 query refused, "
-    "5 agent not reached.",
+    "5 agent or broker not reached.",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # What is left over is taken, so that the command can say where a file goes.
@@ -31,6 +31,7 @@ app.command("loadgen")(demo.loadgen)
 app.command("check-config")(check.check_config)
 app.command("query", cls=query.QueryCommand, epilog=query.EXAMPLES)(query.query)
 app.add_typer(rules.app, name="rules")
+app.add_typer(kafka.app, name="kafka")
 
 
 @app.command("version")
