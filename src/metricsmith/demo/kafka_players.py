@@ -1,0 +1,156 @@
+"""Producers and consumers of the demo's Kafka, each in a thread of its own, at bounded rates."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from metricsmith.demo.kafka_story import GROUPS, TOPICS, Group, Topic
+from metricsmith.sources.kafka.client import CLIENT_ID
+
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer  # isort: skip - after the client, which tells how to install it
+from kafka.structs import OffsetAndMetadata, TopicPartition  # isort: skip
+
+TICK_S = 0.1
+POLL_MS = 100
+JOIN_LIMIT_S = 5.0
+FEW_BYTES = 2048
+"""Batches and fetches are small, so that a slow group moves on all its partitions by turns."""
+
+
+class Players:
+    """The threads; `failure` is what ended one of them before its time."""
+
+    def __init__(self, bootstrap: str) -> None:
+        self.failure: Exception | None = None
+        self._bootstrap, self._stop = bootstrap, threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def prepare(self) -> None:
+        """Make the topics and write what is there before the story begins."""
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters is in `failure`
+        made = {
+            topic.name: {
+                "num_partitions": topic.partitions,
+                "replication_factor": 1,
+                "configs": topic.settings,
+            }
+            for topic in TOPICS
+        }
+        with KafkaAdminClient(bootstrap_servers=self._bootstrap) as admin:
+            admin.create_topics(made, wait_for_metadata=True)
+        with self._producer() as producer:
+            chance = random.Random(0)
+            for topic in TOPICS:
+                _write(producer, topic, chance, range(topic.before))
+
+    def start(self) -> None:
+        """Start to write, and the groups."""
+        self._spawn("producer", self._produce)
+        for group in GROUPS:
+            self._spawn(f"group {group.name}", lambda group=group: self._consume(group))  # type: ignore[misc]
+
+    def stop(self) -> None:
+        """End all threads."""
+        self._stop.set()
+        deadline = time.monotonic() + JOIN_LIMIT_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _spawn(self, name: str, play: Callable[[], None]) -> None:
+        def run() -> None:
+            try:
+                play()
+            except Exception as error:
+                self.failure = self.failure or error
+
+        self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+        self._threads[-1].start()
+
+    def _ticks(self, limit_s: float = float("inf")) -> Iterator[float]:
+        """Yield the time since the first tick, until the story or its time is over."""
+        began = time.monotonic()
+        while (elapsed := time.monotonic() - began) < limit_s and not self._stop.is_set():
+            yield elapsed
+            self._stop.wait(TICK_S)
+
+    @contextlib.contextmanager
+    def _producer(self) -> Iterator[Any]:
+        producer = KafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            client_id=f"{CLIENT_ID}-demo",
+            linger_ms=5,
+            batch_size=FEW_BYTES,
+        )
+        try:
+            yield producer
+        finally:
+            producer.close(timeout=JOIN_LIMIT_S)
+
+    def _produce(self) -> None:
+        chance = random.Random(1)
+        written = {topic.name: topic.before for topic in TOPICS}
+        with self._producer() as producer:
+            for elapsed in self._ticks():
+                for topic in TOPICS:
+                    due = topic.before + int(elapsed * topic.rate)
+                    _write(producer, topic, chance, range(written[topic.name], due))
+                    written[topic.name] = due
+
+    def _consume(self, group: Group) -> None:
+        consumer = KafkaConsumer(
+            group.topic,
+            bootstrap_servers=self._bootstrap,
+            client_id=group.name,
+            group_id=group.name,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest" if group.behind else "latest",
+            max_partition_fetch_bytes=FEW_BYTES,
+        )
+        try:
+            self._read(consumer, group)
+            if not group.leaves and not self._stop.is_set():
+                self._hang(consumer)
+        finally:
+            consumer.close(autocommit=False)
+
+    def _read(self, consumer: Any, group: Group) -> None:
+        read = 0
+        for elapsed in self._ticks(group.ends_s):
+            due = int((elapsed + TICK_S) * group.rate) - read
+            found = consumer.poll(timeout_ms=POLL_MS, max_records=due) if due > 0 else {}
+            read += sum(len(records) for records in found.values())
+            if found:
+                consumer.commit()
+            elif group.behind and consumer.assignment():
+                _go_back(consumer, group.behind)
+
+    def _hang(self, consumer: Any) -> None:
+        """Stay a member and read nothing, as a program does whose work never ends."""
+        consumer.pause(*consumer.assignment())
+        for _ in self._ticks():
+            consumer.poll(timeout_ms=POLL_MS)
+
+
+def _write(producer: Any, topic: Topic, chance: random.Random, numbers: range) -> None:
+    for number in numbers:
+        key, value = topic.record(chance, number)
+        producer.send(topic.name, key=key, value=value)
+    producer.flush()
+
+
+def _go_back(consumer: Any, records: int) -> None:
+    """Seek and commit so many records before the end, over all partitions together."""
+    ends: dict[TopicPartition, int] = consumer.end_offsets(consumer.assignment())
+    if any(end > consumer.position(partition) for partition, end in ends.items()):
+        return
+    each = records // len(ends)
+    back = {partition: max(0, end - each) for partition, end in ends.items()}
+    for partition, offset in back.items():
+        consumer.seek(partition, offset)
+    consumer.commit({partition: OffsetAndMetadata(offset, "", -1) for partition, offset in back.items()})

@@ -1,0 +1,122 @@
+"""What the agent says of the demo's consumer groups: each change as it comes, and a table at the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import aiohttp
+from rich.console import Console
+from rich.table import Table
+
+from metricsmith.demo.kafka_story import GROUPS
+from metricsmith.sources.kafka.lag import REASONS, Reason
+
+ASK_EVERY_S = 1.0
+SURE_AFTER = 3
+"""A verdict is told when so many answers in a row agree: a steady group is between two now and then."""
+
+STATES = "count by (consumergroup, reason) (kafka_consumergroup_lag_state)"
+LAG = "sum by (consumergroup) (kafka_consumergroup_lag)"
+CATCH_UP = "max by (consumergroup) (kafka_consumergroup_topic_catch_up_seconds)"
+Labels = tuple[str, ...]
+Answer = dict[Labels, float]
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What most partitions of a group are said to be, and since when."""
+
+    reason: Reason
+    since_s: float
+    agreeing: int = 1
+
+
+class Watcher:
+    """Asks the agent at `url`, tells the console what changes, and remembers since when."""
+
+    def __init__(self, console: Console, url: str) -> None:
+        self._console, self._url = console, url
+        self._told: dict[str, Verdict] = {}
+        self._seen: dict[str, Verdict] = {}
+
+    async def watch(self, limit_s: float | None, stop: asyncio.Event, failed: Callable[[], None]) -> None:
+        """Tell changes until the time is over or `stop` is set; `failed` raises what ended a player."""
+        loop = asyncio.get_running_loop()
+        ends = float("inf") if limit_s is None else loop.time() + limit_s
+        async with aiohttp.ClientSession(f"{self._url}/") as session:
+            while not stop.is_set() and loop.time() < ends:
+                failed()
+                states, lags = await _ask(session, STATES), await _ask(session, LAG)
+                self._hear(_reasons(states), lags)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), min(ASK_EVERY_S, max(0.0, ends - loop.time())))
+
+    async def print_end(self) -> None:
+        """Print a table of all groups, and how to ask for the same again."""
+        async with aiohttp.ClientSession(f"{self._url}/") as session:
+            lags, catch_up = await _ask(session, LAG), await _ask(session, CATCH_UP)
+        table = Table("group", "the agent says", "since", "unread", "caught up in", box=None, pad_edge=False)
+        for group in GROUPS:
+            told = self._told.get(group.name)
+            table.add_row(
+                group.name,
+                *("-", "-") if told is None else (told.reason, _clock(told.since_s)),
+                _count(lags.get((group.name,))),
+                _seconds(catch_up.get((group.name,))),
+            )
+        self._console.print()
+        self._console.print(table)
+
+    def _hear(self, reasons: Mapping[str, Reason], lags: Answer) -> None:
+        for group, reason in reasons.items():
+            seen = self._seen.get(group)
+            if seen is None or seen.reason is not reason:
+                seen = self._seen[group] = Verdict(reason, time.time(), 0)
+            seen.agreeing += 1
+            told = self._told.get(group)
+            if seen.agreeing >= SURE_AFTER and (told is None or told.reason is not reason):
+                self._told[group] = seen
+                unread = _count(lags.get((group,)))
+                self._console.print(f"{_clock(seen.since_s)}  {group}: {reason}, {unread} unread")
+
+
+def _reasons(states: Answer) -> dict[str, Reason]:
+    """What most partitions of each group are; those that nothing can be said of yet do not count."""
+    counts: defaultdict[str, Counter[Reason]] = defaultdict(Counter)
+    for (group, reason), partitions in sorted(
+        states.items(), key=lambda each: REASONS.index(Reason(each[0][1]))
+    ):
+        if reason not in (Reason.INSUFFICIENT_HISTORY, Reason.NO_COMMIT):
+            counts[group][Reason(reason)] += int(partitions)
+    return {group: found.most_common(1)[0][0] for group, found in counts.items()}
+
+
+async def _ask(session: aiohttp.ClientSession, expression: str) -> Answer:
+    """Return values by label values, in the order of the labels' names; nothing if there is no answer."""
+    async with session.post("api/v1/query", data={"query": expression}) as response:
+        answer = await response.json()
+    if answer.get("status") != "success":
+        return {}
+    return {
+        tuple(value for _, value in sorted(each["metric"].items())): float(each["value"][1])
+        for each in answer["data"]["result"]
+    }
+
+
+def _clock(time_s: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(time_s))
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def _seconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return "never" if value == float("inf") else f"{value:,.0f} s"

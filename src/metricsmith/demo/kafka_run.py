@@ -1,0 +1,132 @@
+"""The demo of Kafka: a broker, those who write and read, and an agent, until the time is over or Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from metricsmith.demo.kafka_players import Players
+from metricsmith.demo.kafka_report import Watcher
+from metricsmith.demo.kafka_story import GROUPS, STALLED_AFTER_S, TOPICS
+from metricsmith.demo.programs import (
+    DemoError,
+    command,
+    other_port,
+    program,
+    run_until,
+    until_ready,
+    url_option,
+    write_config,
+)
+from metricsmith.demo.signals import stop_on_signal
+from metricsmith.packs import pack_names, rule_file
+from metricsmith.runtime.http import listen
+from metricsmith.testing import kafka as real
+from metricsmith.testing.services import ServiceMissing
+
+BROKER_SETTINGS = {"offsets.topic.num.partitions": "1"}
+
+CONFIG = """\
+service: {{type: standalone, name: kafka-demo}}
+server: {{listen: "127.0.0.1:{port}"}}
+storage: {{type: embedded, path: {data}}}
+{rules}sources:
+  - type: kafka
+    name: kafka
+    instance: demo
+    bootstrap_servers: {bootstrap}
+    # As short as they go, so that nobody waits; the defaults suit real clusters.
+    interval: 1s
+    log_dirs_interval: 5s
+    configs_interval: 10s
+    history_window: 2m
+    stalled_after: {stalled_after}s
+"""
+
+
+async def run_kafka_demo(limit_s: float | None, port: int, kafka_home: Path | None) -> None:
+    """Run the demo until its time is over or a signal comes, then print what the agent says.
+
+    Raises:
+        ListenError: another program uses the port.
+        DemoError: no Java or no Kafka; a program did not start, or ended by itself.
+    """
+    console = Console(highlight=False)
+    stop = stop_on_signal()
+    # Now, for later the agent of another demo would answer in the place of ours.
+    listen("127.0.0.1", port, other_port(port, "kafka demo", "kafka-demo")).close()
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metricsmith-kafka-")))
+        console.print("starting Kafka …")
+        cluster = await asyncio.to_thread(_start_broker, stack, folder / "kafka", kafka_home)
+        bootstrap = cluster.bootstrap()
+        players = Players(bootstrap)
+        stack.callback(players.stop)
+        if not stop.is_set():
+            await asyncio.to_thread(players.prepare)
+        config = write_config(folder, _config(folder, port, bootstrap))
+        async with program("run", "-c", str(config)) as agent:
+            url = f"http://127.0.0.1:{port}"
+            await until_ready(agent, url, stop)
+            if not stop.is_set():
+                players.start()
+                _introduce(console, bootstrap, config, url, limit_s)
+                watcher = Watcher(console, url)
+                watching = watcher.watch(limit_s, stop, lambda: _look(cluster, players))
+                await run_until(watching, {"agent": agent.wait()})
+                await watcher.print_end()
+
+
+def _start_broker(stack: contextlib.ExitStack, folder: Path, home: Path | None) -> real.Cluster:
+    try:
+        return stack.enter_context(real.cluster(folder, settings=BROKER_SETTINGS, home=home))
+    except ServiceMissing as missing:
+        raise DemoError(
+            f"{missing} (in a clone of the sources: `make kafka-demo` fetches Java and Kafka; else unpack a"
+            " kafka_2.13-*.tgz of https://kafka.apache.org/downloads and name it by --kafka-home)"
+        ) from None
+    except RuntimeError as error:
+        raise DemoError(str(error)) from None
+
+
+def _look(cluster: real.Cluster, players: Players) -> None:
+    (broker,) = cluster.brokers
+    if broker.process is not None and broker.process.poll() is not None:
+        raise DemoError(f"Kafka ended by itself; its log ends: {broker.log_tail()}")
+    if players.failure is not None:
+        raise DemoError(f"the story ended early: {type(players.failure).__name__}: {players.failure}")
+
+
+def _config(folder: Path, port: int, bootstrap: str) -> str:
+    files = [str(rule_file("kafka"))] if "kafka" in pack_names() else []
+    return CONFIG.format(
+        port=port,
+        data=json.dumps(str(folder / "data")),
+        rules=f"rules: {{files: {json.dumps(files)}, interval: 5s}}\n" if files else "",
+        bootstrap=bootstrap,
+        stalled_after=STALLED_AFTER_S,
+    )
+
+
+def _introduce(console: Console, bootstrap: str, config: Path, url: str, limit_s: float | None) -> None:
+    def line(title: str, text: str) -> None:
+        console.print(f"{title:<10}{text}", soft_wrap=True)
+
+    line("kafka", bootstrap)
+    line("agent", url)
+    line("config", str(config))
+    for number, topic in enumerate(TOPICS):
+        line("" if number else "topics", f"{topic.name:<13}{topic.partitions} partitions; {topic.words}")
+    for number, group in enumerate(GROUPS):
+        line("" if number else "groups", f"{group.name:<13}{group.words}: expect {group.expected}")
+    metricsmith = command()
+    line("try", f"{metricsmith} kafka lag --bootstrap {bootstrap}")
+    line("", f"{metricsmith} kafka tombstones --bootstrap {bootstrap} --exact")
+    line("", f"{metricsmith} query{url_option(url)} 'kafka_consumergroup_lag_state{{reason=\"stalled\"}}'")
+    ends = "Ctrl-C ends all." if limit_s is None else f"Ends by itself after {limit_s:g} s."
+    console.print(f"{ends} What the agent says, as it changes:", soft_wrap=True)
