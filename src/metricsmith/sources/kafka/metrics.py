@@ -71,6 +71,21 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "kafka_log_dir_total_bytes": ("Size of the volume.", ("broker", "log_dir")),
     "kafka_log_dir_usable_bytes": ("Room left on the volume.", ("broker", "log_dir")),
     "kafka_log_dir_snapshot_age_seconds": ("Age of sizes that were not read now.", ("broker",)),
+    # tombstones, as the last check found them
+    **{
+        f"{place}_{name}": (text, labels)
+        for place, labels in (("kafka_topic", ("topic",)), ("kafka_topic_partition", _PARTITION))
+        for name, text in (
+            ("tombstones", "Records without a value among those that were read."),
+            ("empty_values", "Records with a value of no bytes among those that were read; no tombstones."),
+            ("tombstone_check_records", "Records that were read."),
+            ("tombstone_ratio_percent", "Tombstones in percent of the records, of the whole log."),
+            ("tombstone_interval_low_percent", "Lower end of its interval: sure, or 95 % when sampled."),
+            ("tombstone_interval_high_percent", "Upper end of its interval."),
+            ("tombstone_coverage", "Part of the log that was read, 0 to 1."),
+            ("tombstone_check_timestamp_seconds", "Unix time of the check."),
+        )
+    },
     # topic settings
     "kafka_topic_retention_seconds": ("retention.ms, +Inf for ever.", ("topic",)),
     "kafka_topic_retention_bytes": ("retention.bytes of a partition, +Inf without limit.", ("topic",)),

@@ -91,6 +91,11 @@ class Observer:
         self._ends.save(self._state)
         self._committed.save(self._state)
 
+    def topics(self) -> dict[str, str]:
+        """Return the ids of the topics that are looked at, by name."""
+        topology = self.view.topology
+        return {} if topology is None else {p.topic: p.topic_id for p in topology.partitions}
+
     def away(self, trouble: Trouble) -> None:
         """Note that the cluster cannot be reached: what is known grows older."""
         self.view.time_ms, self.view.up, self.view.troubles = self._now(), False, [trouble]

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_va
 
 from metricsmith.contracts import PartConfig
 from metricsmith.model.matchers import compile_anchored
-from metricsmith.model.settings_types import DurationMs
+from metricsmith.model.settings_types import DurationMs, SizeBytes
 from metricsmith.net.settings import Tls
 
 HOUR_MS, DAY_MS = 3_600_000, 86_400_000
@@ -85,6 +85,35 @@ class Connection(PartConfig):
         return ("SASL_" if self.sasl else "") + ("SSL" if self.tls is not None else "PLAINTEXT")
 
 
+Isolation = Literal["read_uncommitted", "read_committed"]
+
+
+def _mode(value: Any) -> Any:
+    return "off" if value is False else value  # YAML takes a bare `off` for false
+
+
+class TombstoneSettings(PartConfig):
+    """Checks of tombstones: record batches are read from the logs, by a connection of its own."""
+
+    mode: Annotated[Literal["sampled", "exact", "off"], BeforeValidator(_mode)] = Field(
+        "sampled",
+        description="Windows across each log, whole logs (only what is new at each check), or nothing.",
+    )
+    topics: Filter = Field(Filter(), description="Topics to check, of those that are looked at.")
+    interval: DurationMs = Field(HOUR_MS, ge=100, le=7 * DAY_MS, description="Time between checks.")
+    sample_size: int = Field(
+        1000, ge=1, le=10_000_000, description="Records to read of each partition, about; for `sampled`."
+    )
+    max_records: int = Field(
+        100_000_000, ge=1, le=1 << 62, description="Most records that a check reads, of all topics together."
+    )
+    max_bytes: SizeBytes = Field(1 << 30, ge=1, le=1 << 62, description="Most bytes that a check reads.")
+    max_duration: DurationMs = Field(600_000, ge=100, le=DAY_MS, description="Longest time of a check.")
+    isolation_level: Isolation = Field(
+        "read_uncommitted", description="Whether records of aborted and open transactions count."
+    )
+
+
 class KafkaConfig(Connection):
     """Settings of a `kafka` source: topics, groups, offsets, lag."""
 
@@ -104,6 +133,7 @@ class KafkaConfig(Connection):
     configs_interval: DurationMs = Field(
         600_000, ge=0, le=DAY_MS, description="Time between readings of topic configurations; 0 is never."
     )
+    tombstones: TombstoneSettings = Field(TombstoneSettings(), description="Checks of tombstones.")
     history_window: DurationMs = Field(
         HOUR_MS, ge=1000, le=7 * DAY_MS, description="How far back lag is looked at for trends and times."
     )
@@ -116,7 +146,7 @@ class KafkaConfig(Connection):
         le=DAY_MS,
         description="How long the last good value of what cannot be read is shown, with its age.",
     )
-    isolation_level: Literal["read_uncommitted", "read_committed"] = Field(
+    isolation_level: Isolation = Field(
         "read_uncommitted",
         description="End offsets as these consumers see them: all, or up to the last stable offset.",
     )

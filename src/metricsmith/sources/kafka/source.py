@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,92 +13,119 @@ from typing import Any, ClassVar
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import DiskFull, JournalError, StoreError
 from metricsmith.model.schedule import Schedule
-from metricsmith.sources.kafka import admin
-from metricsmith.sources.kafka.admin import LogDir, Trouble
+from metricsmith.sources.kafka.admin import Trouble
 from metricsmith.sources.kafka.client import Client, KafkaUnavailable
 from metricsmith.sources.kafka.metrics import Sheet, SheetStream
 from metricsmith.sources.kafka.observer import Observer
+from metricsmith.sources.kafka.parts import ClusterPart, ConfigsPart, LogDirsPart, Part
 from metricsmith.sources.kafka.settings import KafkaConfig
-from metricsmith.sources.kafka.sheets import cluster_sheet, configs_sheet, log_dirs_sheet
+from metricsmith.sources.kafka.tombstone_part import TombstonePart
 
 log = logging.getLogger(__name__)
 
-SAVE_EVERY_MS = 60_000
+STOP_LIMIT_S = 0.9
 
 
 @dataclass(slots=True)
-class _Part:
-    """One kind of reading: its interval and when it is due."""
+class _Slot:
+    """A part, its stream, and when it is shown and read.
 
-    read: Callable[[Client | None], Sheet | None]
+    It is shown more often than it is read: a query looks back for five minutes only.
+    """
+
+    part: Part
     stream: SheetStream
-    schedule: Schedule
-    due_ms: int
+    shown: Schedule
+    show_ms: int
+    reading: Schedule
+    read_ms: int
+
+    def show_due(self, now_ms: int) -> bool:
+        return _due(self.shown, self.show_ms, now_ms)
+
+    def read_due(self, now_ms: int) -> bool:
+        return _due(self.reading, self.read_ms, now_ms)
+
+
+def _due(schedule: Schedule, due_ms: int, now_ms: int) -> bool:
+    return due_ms <= now_ms or due_ms - now_ms > 2 * schedule.interval_ms  # the clock was set back
 
 
 class KafkaSource:
-    """Topics, groups, offsets, lag with a verdict, sizes on disk and topic settings of one cluster."""
+    """Topics, groups, offsets, lag with a verdict, sizes on disk, settings and tombstones of one cluster."""
 
     Config: ClassVar[type[KafkaConfig]] = KafkaConfig
 
     def __init__(self, config: KafkaConfig, context: Context) -> None:
         self._config, self._context = config, context
-        self._observer = Observer(config, context.state, context.clock.now_ms)
+        now_ms = context.clock.now_ms
+        self._observer = Observer(config, context.state, now_ms)
         self._client: Client | None = None
-        self._configs: dict[str, Mapping[str, str]] = {}
-        self._sizes: dict[int, tuple[int, Sequence[LogDir]]] = {}
-        self._saved_ms = 0
+        configs = ConfigsPart(config, self._observer, self._trouble)
+        self._tombstones = TombstonePart(config, self._observer, context)
+        self._parts: tuple[Part, ...] = (
+            # Before the others, which take the topics from it.
+            ClusterPart(config, self._observer, configs, self._trouble),
+            configs,
+            LogDirsPart(config, self._observer, self._trouble, now_ms),
+            self._tombstones,
+        )
 
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Read and emit each part on its interval until `stop` is set."""
         clock, loop = self._context.clock, asyncio.get_running_loop()
         # One thread: the client is for one at a time, and a slow broker must not take the agent's threads.
         worker = ThreadPoolExecutor(1, thread_name_prefix=f"kafka-{self._context.name}")
+        stopped = asyncio.ensure_future(stop.wait())
         try:
             await loop.run_in_executor(worker, self._restore)
-            parts = self._parts(clock.now_ms())
+            slots = self._slots(clock.now_ms())
             while not stop.is_set():
-                due = [part for part in parts if part.due_ms <= clock.now_ms()]
+                due = [slot for slot in slots if slot.show_due(clock.now_ms())]
                 if due:
-                    sheets = await loop.run_in_executor(worker, self._read, due)
-                    for part, sheet in zip(due, sheets, strict=True):
+                    reading = loop.run_in_executor(worker, self._read, due)
+                    await _first(reading, stopped)
+                    if not reading.done():  # a broker that is silent now is not waited for
+                        await asyncio.wait({reading}, timeout=STOP_LIMIT_S)
+                        break
+                    for slot, sheet in zip(due, reading.result(), strict=True):
                         if sheet is not None:
-                            await self._emit(emit, part, sheet)
-                        part.due_ms, _ = part.schedule.following(part.due_ms, clock.now_ms())
-                wait_ms = min(part.due_ms for part in parts) - clock.now_ms()
-                await _sleep(clock.sleep(max(0, wait_ms) / 1000), stop)
+                            await self._emit(emit, slot, sheet)
+                        slot.show_ms, _ = slot.shown.following(slot.show_ms, clock.now_ms())
+                wait_ms = min(slot.show_ms for slot in slots) - clock.now_ms()
+                sleep = asyncio.ensure_future(clock.sleep(max(0, wait_ms) / 1000))
+                await _first(sleep, stopped)
+                sleep.cancel()
         finally:
+            stopped.cancel()
             worker.submit(self._close)
             worker.shutdown(wait=False)
+            await asyncio.to_thread(self._tombstones.stop, STOP_LIMIT_S)
 
-    def _parts(self, now_ms: int) -> list[_Part]:
+    def _slots(self, now_ms: int) -> list[_Slot]:
         config, name = self._config, self._context.name
         fixed = {
             **config.labels,
             "job": name,
             "instance": config.instance or config.bootstrap_servers[0],
         }
-        kinds = (
-            # Before the others, which take the topics from it.
-            ("cluster", config.interval, self._read_cluster),
-            ("configs", config.configs_interval, self._read_configs),
-            ("log_dirs", config.log_dirs_interval, self._read_sizes),
-        )
         return [
-            _Part(
-                read,
-                SheetStream(f"kafka/{name}/{kind}", self._context.series, fixed),
-                Schedule(interval),
+            _Slot(
+                part,
+                SheetStream(f"kafka/{name}/{part.kind}", self._context.series, fixed),
+                Schedule(min(config.interval, part.interval_ms)),
+                now_ms,
+                Schedule(part.interval_ms),
                 now_ms,
             )
-            for kind, interval, read in kinds
-            if interval
+            for part in self._parts
+            if part.interval_ms
         ]
 
-    async def _emit(self, emit: Emit, part: _Part, sheet: Sheet) -> None:
+    async def _emit(self, emit: Emit, slot: _Slot, sheet: Sheet) -> None:
         try:
-            await emit(part.stream.batch(sheet, self._context.clock.now_ms()))
-            part.stream.accepted()
+            await emit(slot.stream.batch(sheet, self._context.clock.now_ms()))
+            slot.stream.accepted()
         except JournalError as error:  # the samples themselves are counted where they were refused
             reason = "disk_full" if isinstance(error, DiskFull) else "journal_error"
             self._context.telemetry.problem(
@@ -115,16 +142,19 @@ class KafkaSource:
         if bad := self._observer.restore():
             self._trouble([Trouble("history", "unreadable", f"{bad} saved readings cannot be used")])
 
-    def _read(self, due: Sequence[_Part]) -> list[Sheet | None]:
+    def _read(self, due: Sequence[_Slot]) -> list[Sheet | None]:
         client = self._connected()
-        sheets = [self._read_part(part, client) for part in due]
+        sheets = [self._read_slot(slot, client) for slot in due]
         if client is not None and not self._observer.view.up:
             self._disconnect()  # the addresses may have changed: begin with the bootstrap servers again
         return sheets
 
-    def _read_part(self, part: _Part, client: Client | None) -> Sheet | None:
+    def _read_slot(self, slot: _Slot, client: Client | None) -> Sheet | None:
+        now_ms = self._context.clock.now_ms()
         try:
-            return part.read(client)
+            if client is not None and slot.read_due(now_ms) and slot.part.read(client):
+                slot.read_ms, _ = slot.reading.following(slot.read_ms, now_ms)
+            return slot.part.sheet()
         except Exception as error:  # an answer that nobody thought of must not end the source for good
             log.debug("%s: defect", self._context.name, exc_info=True)
             self._context.telemetry.problem(
@@ -148,44 +178,6 @@ class KafkaSource:
         self._client.begin_round()
         return self._client
 
-    def _read_cluster(self, client: Client | None) -> Sheet:
-        if client is not None:
-            self._observer.read(client)
-            self._trouble(self._observer.view.troubles)
-            self._save()
-        return cluster_sheet(self._observer.view, self._configs)
-
-    def _read_sizes(self, client: Client | None) -> Sheet | None:
-        now_ms = self._context.clock.now_ms()
-        if client is not None:
-            found, troubles = admin.log_dirs(client, client.brokers())
-            self._trouble(troubles)
-            self._sizes |= {node: (now_ms, directories) for node, directories in found.items()}
-        oldest = now_ms - self._config.keep_for
-        self._sizes = {node: each for node, each in self._sizes.items() if each[0] >= oldest}
-        return log_dirs_sheet(self._sizes, self._topics(), now_ms)
-
-    def _read_configs(self, client: Client | None) -> Sheet | None:
-        if client is not None:
-            found, troubles = admin.topic_configs(client, sorted(self._topics()))
-            self._trouble(troubles)
-            self._configs = {name: self._configs.get(name, {}) for name in self._topics()} | found
-        return configs_sheet(self._configs)
-
-    def _topics(self) -> set[str]:
-        topology = self._observer.view.topology
-        return set() if topology is None else {p.topic for p in topology.partitions}
-
-    def _save(self) -> None:
-        now_ms = self._context.clock.now_ms()
-        if abs(now_ms - self._saved_ms) < SAVE_EVERY_MS:
-            return
-        try:
-            self._observer.save()
-            self._saved_ms = now_ms
-        except (DiskFull, StoreError) as error:
-            self._trouble([Trouble("history", "not_saved", str(error))])
-
     def _trouble(self, troubles: Iterable[Trouble]) -> None:
         for each in troubles:
             self._context.telemetry.problem(
@@ -208,9 +200,6 @@ class KafkaSource:
         self._disconnect()
 
 
-async def _sleep(sleep: Coroutine[Any, Any, None], stop: asyncio.Event) -> None:
-    """Wait for a sleep, or for `stop` to be set."""
-    tasks: set[asyncio.Future[Any]] = {asyncio.ensure_future(sleep), asyncio.ensure_future(stop.wait())}
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
-        task.cancel()
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    """Return when one of them is done."""
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)

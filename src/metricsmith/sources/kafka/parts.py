@@ -1,0 +1,118 @@
+"""What the source reads: one class per subject, each with its own interval.
+
+A part asks brokers when it is due and says at any time what is known; all are called from one thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from metricsmith.errors import DiskFull, StoreError
+from metricsmith.sources.kafka import admin
+from metricsmith.sources.kafka.admin import LogDir, Trouble
+from metricsmith.sources.kafka.client import Client
+from metricsmith.sources.kafka.metrics import Sheet
+from metricsmith.sources.kafka.observer import Observer
+from metricsmith.sources.kafka.settings import KafkaConfig
+from metricsmith.sources.kafka.sheets import cluster_sheet, configs_sheet, log_dirs_sheet
+
+Report: TypeAlias = Callable[[Iterable[Trouble]], None]
+SAVE_EVERY_MS = 60_000
+
+
+class Part(Protocol):
+    """One subject: `kind` names its stream, `interval_ms` is the time between readings."""
+
+    kind: str
+    interval_ms: int
+
+    def read(self, client: Client) -> bool:
+        """Ask the brokers; return whether that could be done, else it is tried again in the next round."""
+        ...
+
+    def sheet(self) -> Sheet | None:
+        """Return what is known, read now or before; None when there is nothing to say yet."""
+        ...
+
+
+class ClusterPart:
+    """Topics, groups, offsets, lag; the history behind them is made durable now and then."""
+
+    kind = "cluster"
+
+    def __init__(self, config: KafkaConfig, observer: Observer, configs: ConfigsPart, report: Report) -> None:
+        self.interval_ms = config.interval
+        self._observer, self._configs, self._report = observer, configs, report
+        self._saved_ms = 0
+
+    def read(self, client: Client) -> bool:
+        """Read all of it, and save the history when it is time."""
+        self._observer.read(client)
+        self._report(self._observer.view.troubles)
+        now_ms = self._observer.view.time_ms
+        if abs(now_ms - self._saved_ms) >= SAVE_EVERY_MS:
+            try:
+                self._observer.save()
+                self._saved_ms = now_ms
+            except (DiskFull, StoreError) as error:
+                self._report([Trouble("history", "not_saved", str(error))])
+        return True
+
+    def sheet(self) -> Sheet:
+        """Return brokers, topics, groups, offsets and lag."""
+        return cluster_sheet(self._observer.view, self._configs.known)
+
+
+class ConfigsPart:
+    """Settings of topics; `known` has them by topic."""
+
+    kind = "configs"
+
+    def __init__(self, config: KafkaConfig, observer: Observer, report: Report) -> None:
+        self.interval_ms = config.configs_interval
+        self._observer, self._report = observer, report
+        self.known: dict[str, Mapping[str, str]] = {}
+
+    def read(self, client: Client) -> bool:
+        """Read those of all topics; a topic that does not tell keeps its last ones."""
+        topics = self._observer.topics()
+        if not topics:
+            return False
+        found, troubles = admin.topic_configs(client, sorted(topics))
+        self._report(troubles)
+        self.known = {name: self.known.get(name, {}) for name in topics} | found
+        return True
+
+    def sheet(self) -> Sheet:
+        """Return the settings of topics that are still there."""
+        there = self._observer.topics()
+        return configs_sheet({topic: each for topic, each in self.known.items() if topic in there})
+
+
+class LogDirsPart:
+    """Sizes on disk, by broker; one that is away keeps its last ones for a while."""
+
+    kind = "log_dirs"
+
+    def __init__(
+        self, config: KafkaConfig, observer: Observer, report: Report, clock_ms: Callable[[], int]
+    ) -> None:
+        self.interval_ms, self._keep_ms = config.log_dirs_interval, config.keep_for
+        self._observer, self._report, self._now = observer, report, clock_ms
+        self._sizes: dict[int, tuple[int, Sequence[LogDir]]] = {}
+
+    def read(self, client: Client) -> bool:
+        """Ask every broker."""
+        found, troubles = admin.log_dirs(client, client.brokers())
+        self._report(troubles)
+        now_ms = self._now()
+        self._sizes |= {node: (now_ms, directories) for node, directories in found.items()}
+        return True
+
+    def sheet(self) -> Sheet:
+        """Return the sizes, with their age where they are not new."""
+        now_ms = self._now()
+        oldest = now_ms - self._keep_ms - self.interval_ms
+        self._sizes = {node: each for node, each in self._sizes.items() if each[0] >= oldest}
+        return log_dirs_sheet(self._sizes, set(self._observer.topics()), now_ms)

@@ -1,0 +1,73 @@
+"""Ways into a cluster, and settings that cannot work."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from metricsmith.sources.kafka.client import Client, KafkaUnavailable
+from metricsmith.sources.kafka.settings import Connection, KafkaConfig
+from metricsmith.testing import kafka as real
+
+
+@pytest.mark.parametrize("protocol", ["SASL_SSL", "SASL_PLAINTEXT", "SSL"])
+def test_ways_to_connect(kafka: real.Cluster, protocol: real.Protocol) -> None:
+    assert kafka.certificates is not None
+    sasl = {"mechanism": "SCRAM-SHA-512", "username": real.USER, "password": real.PASSWORD}
+    tls = {
+        "ca_file": str(kafka.certificates.authority),
+        "cert_file": str(kafka.certificates.client),
+        "key_file": str(kafka.certificates.client_key),
+    }
+    settings = {
+        "bootstrap_servers": kafka.bootstrap(protocol),
+        **({"tls": tls} if "SSL" in protocol.split("_") else {}),
+        **({"sasl": sasl} if "SASL" in protocol else {}),
+    }
+    config = Connection.model_validate(settings)
+    assert real.PASSWORD not in repr(config)
+    client = Client(config)
+    assert client.brokers() == [1]
+    client.close()
+
+
+def test_a_token_is_read_from_its_file(kafka: real.Cluster, tmp_path: Path) -> None:
+    parts = ({"alg": "none"}, {"sub": real.USER, "iat": time.time(), "exp": time.time() + 3600})
+    texts = (base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    (tmp_path / "token").write_text(".".join(texts) + ".\n")
+    sasl = {"mechanism": "OAUTHBEARER", "token": f"file:{tmp_path / 'token'}"}
+    settings = {"bootstrap_servers": kafka.bootstrap("SASL_PLAINTEXT"), "sasl": sasl}
+    client = Client(Connection.model_validate(settings))
+    assert client.brokers() == [1]
+    client.close()
+
+
+def test_a_wrong_password_is_told_without_it(kafka: real.Cluster) -> None:
+    sasl = {"mechanism": "PLAIN", "username": real.USER, "password": "wrong-secret"}
+    settings = {"bootstrap_servers": kafka.bootstrap("SASL_PLAINTEXT"), "sasl": sasl, "timeout": "500ms"}
+    with pytest.raises(KafkaUnavailable, match="credentials") as caught:
+        Client(Connection.model_validate(settings))
+    assert "wrong-secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"sasl": {"mechanism": "PLAIN", "username": "u"}},
+        {"sasl": {"mechanism": "OAUTHBEARER", "username": "u", "password": "p"}},
+        {"topics": {"include": "("}},
+        {"topics": {"include": "(?=a)"}},
+        {"bootstrap_servers": ""},
+        {"bootstrap_servers": "http://kafka:9092"},
+        {"tls": {"server_name": "kafka"}},
+    ],
+)
+def test_settings_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        KafkaConfig.model_validate(wrong)
