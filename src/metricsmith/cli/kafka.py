@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metricsmith.cli.kafka_demo import demo
 from metricsmith.cli.kafka_options import (
     SAMPLE_VARIABLE,
     Asked,
@@ -24,6 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     help="Look at a Kafka cluster: topics, lag, tombstones. Needs no agent, joins no group, commits nothing.",
 )
+app.command("demo")(demo)
 
 Group = Annotated[
     str | None, typer.Option(metavar="REGEX", help="Groups to look at; matches the whole name.")
