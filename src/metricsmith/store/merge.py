@@ -68,6 +68,8 @@ def merge(pieces: Sequence[Piece], start_ms: int, end_ms: int, lists: KeyLists) 
         return Selection([], [])
     if (alone := _of_one_series(inside)) is not None:
         return _selection([alone], EMPTY, lists)
+    if (matrices := _of_different_series(inside)) is not None:
+        return _selection(*_regroup(matrices, EMPTY), lists)
     entries = _entries(inside)
     overlapping, ragged = _kinds(inside, entries)
     matrices = _joined(inside, entries, np.flatnonzero(~(overlapping | ragged)))
@@ -92,6 +94,20 @@ def _of_one_series(pieces: list[Piece]) -> MatrixPiece | None:
         np.concatenate([p.values for p in parts], axis=1),
     )
     return MatrixPiece(series, times, values, joined_stale([(p.stale, len(p.times)) for p in parts]))
+
+
+def _of_different_series(pieces: list[Piece]) -> list[MatrixPiece] | None:
+    """Return the pieces if nothing is to be joined: the last minutes of many targets, for one."""
+    matrices = [p for p in pieces if isinstance(p, MatrixPiece)]
+    if len(matrices) < len(pieces):
+        return None
+    series = np.sort(np.concatenate([m.series for m in matrices]))
+    if bool((series[1:] == series[:-1]).any()):
+        return None
+    return [
+        m if m.values.flags.c_contiguous else MatrixPiece(m.series, m.times, m.values.copy(), m.stale)
+        for m in matrices
+    ]
 
 
 def _cut(piece: Piece, start_ms: int, end_ms: int) -> Piece | None:
@@ -263,6 +279,8 @@ def _regroup(matrices: list[MatrixPiece], flat: RaggedPiece) -> tuple[list[Matri
     group = group_equal(times, offsets)
     members = np.array([len(m.series) for m in matrices] + [1] * len(flat.series))
     shared = _worth_a_matrix(group, members, np.diff(offsets))
+    if not shared.any():
+        return [], appended([*map(as_ragged, matrices), flat])
     of_matrix, of_flat = group[: len(matrices)], group[len(matrices) :]
     grouped = []
     for number in np.unique(group[shared]):
