@@ -20,6 +20,7 @@ from metricsmith.model.wording import brief, mistakes, nearest, one_of
 from metricsmith.model.yaml_lines import Document, Origins, Path, read_yaml
 
 MAX_NAME = 200
+MAX_OWN_PROCESSORS = 100
 _GROUPS = ("sources", "processors", "sinks")
 _OF_EVERY_PART = ("type", "name")
 _OWN_SOURCE = "self"
@@ -27,12 +28,16 @@ _OWN_SOURCE = "self"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One configured source, processor or sink: equal parts need no restart at a reload."""
+    """One configured source, processor or sink: equal parts need no restart at a reload.
+
+    `processors` are those of a sink, for what it is sent alone.
+    """
 
     group: str
     type: str
     name: str
     config: BaseModel
+    processors: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +149,24 @@ class _Checker:
         if cls is None:
             return None
         values = {key: value for key, value in item.items() if key != "type"}
+        own = self._own_processors(path, values.pop("processors", None)) if group == "sinks" else ()
         name = values.get("name", item["type"])
         if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
             self._problem((*path, "name"), f"got {brief(name)}, wanted text of 1 to {MAX_NAME} characters")
         if "name" not in cls.Config.model_fields:
             values.pop("name", None)
         config = self._validate(cls.Config, values, path)
-        return None if config is None else Part(group, item["type"], str(name), config)
+        return None if config is None else Part(group, item["type"], str(name), config, own)
+
+    def _own_processors(self, path: Path, items: Any) -> tuple[Part, ...]:
+        if items is None:
+            return ()
+        if not isinstance(items, list) or len(items) > MAX_OWN_PROCESSORS:
+            wanted = f"wanted a list of at most {MAX_OWN_PROCESSORS} processors"
+            self._problem((*path, "processors"), f"got {brief(items)}, {wanted}")
+            return ()
+        found = [self._part("processors", (*path, "processors", i), item) for i, item in enumerate(items)]
+        return tuple(part for part in found if part is not None)
 
     def _class(self, group: str, path: Path, item: Any) -> Any:
         name = item.get("type") if isinstance(item, dict) else None

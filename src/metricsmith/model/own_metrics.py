@@ -107,6 +107,17 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     ),
     _seconds("metricsmith_journal_commit_seconds", "Time of one commit."),
     _gauge("metricsmith_journal_size_bytes", "Bytes of all journal segments.", unit="bytes"),
+    # sinks
+    _counter("metricsmith_sink_samples_total", "Samples delivered.", "sink"),
+    _counter("metricsmith_sink_retries_total", "Sends that failed and are tried again.", "sink", "reason"),
+    _counter(
+        "metricsmith_sink_dropped_samples_total",
+        "Samples that a sink did not get: refused, too old, expired.",
+        "sink",
+        "reason",
+    ),
+    _gauge("metricsmith_sink_behind_batches", "Batches of the journal that wait for a sink.", "sink"),
+    _seconds("metricsmith_sink_send_seconds", "Time of one send.", "sink"),
     # store
     _counter("metricsmith_store_samples_total", "Samples applied to the store."),
     _counter("metricsmith_store_flushes_total", "Flushes of the head to blocks.", "result"),
@@ -114,6 +125,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _counter("metricsmith_store_blocks_deleted_total", "Blocks deleted, by reason.", "reason"),
     _counter(
         "metricsmith_store_blocks_set_aside_total", "Damaged or stray blocks set aside, by reason.", "reason"
+    ),
+    _counter(
+        "metricsmith_store_server_failures_total",
+        "Requests that failed to the server that keeps the samples (`storage.type`), by reason.",
+        "reason",
     ),
     _seconds("metricsmith_store_flush_seconds", "Time of one flush, in the background."),
     _gauge("metricsmith_store_head_bytes", "Memory of the head's samples.", unit="bytes"),

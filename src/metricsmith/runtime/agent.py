@@ -29,6 +29,7 @@ from metricsmith.runtime.engine_config import engine_config
 from metricsmith.runtime.pipeline import Pipeline
 from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.runtime.rules import AgentRules, external_url
+from metricsmith.runtime.sinks import SinkRunner
 from metricsmith.runtime.sources import SourceRunner, build
 from metricsmith.runtime.state import StateFile
 
@@ -73,6 +74,8 @@ class Agent:
         self.journal.set_cursor("store", self.store.cursor())
         self.pipeline = Pipeline(self.journal, self.store, self.telemetry)
         self.sources = SourceRunner(self.pipeline, self.context)
+        quarantine = Path(configuration.settings.storage.path) / "quarantine"
+        self.sinks = SinkRunner(self.journal, quarantine, self.context)
         self.rule_engine = RuleEngine(self.store, engine_config(configuration.settings.query), self.clock)
         self.notifier = self._make_notifier()
         self.rules = AgentRules(self._rule_equipment())
@@ -95,6 +98,7 @@ class Agent:
             return
         not_before_ms = self._rules_begin_ms()
         self.pipeline.processors = self._make_processors(self.configuration)
+        await self.sinks.update(self.configuration)
         self.sources.update(source_parts(self.configuration))
         self._notifying = asyncio.create_task(self.notifier.run(self._end_notifying), name="notify")
         await self.rules.start(self.configuration, not_before_ms)
@@ -115,6 +119,7 @@ class Agent:
             raise ConfigError(problems)
         changed = new.of("processors") != self.configuration.of("processors")
         processors = self._make_processors(new) if changed else self.pipeline.processors
+        await self.sinks.update(new)
         self.sources.update(source_parts(new))
         if changed:
             self.pipeline.processors = processors
@@ -130,7 +135,7 @@ class Agent:
         return await self.rules.reload(new)
 
     async def stop(self) -> None:
-        """Stop rules and sources, commit what they handed over, flush the store."""
+        """Stop rules and sources, commit and deliver what they handed over, flush the store."""
         self.ready = False
         self.rule_engine.cancel()
         await self.rules.stop()
@@ -141,6 +146,7 @@ class Agent:
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
+        await self.sinks.stop()
         await self.journal.close()
         await asyncio.to_thread(self.store.close)
         self.state.close()

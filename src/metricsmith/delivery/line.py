@@ -1,0 +1,321 @@
+"""The way to one sink: takes from the journal in order, sends until it is taken, remembers what was done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from metricsmith.contracts import Context, Delivery, Processor, Sink
+from metricsmith.delivery.pieces import Cutter, halves, newer, of_series
+from metricsmith.delivery.reading import Intake, Reader
+from metricsmith.errors import DeliveryError, JournalError, Rejected, RetryLater, TooLarge
+from metricsmith.model.batch import Batch
+from metricsmith.model.duration import format_duration
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
+CLOSE_LIMIT_S = 2.0
+DEFECTS = 3
+"""So many times in a row a sink may fail in a way nobody thought of, before the samples are set aside."""
+SEARCHES = 64
+"""So many sends may go into finding the bad part of a delivery that was refused whole."""
+
+
+class Quarantine(Protocol):
+    """Where samples go that a destination refuses."""
+
+    def put(self, sink: str, delivery: Delivery, reason: str) -> int:
+        """Set samples aside for people to look at; return how many there was room for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How a sink is served.
+
+    Units:
+        batch_size: samples. flush_s: seconds.
+    """
+
+    batch_size: int
+    flush_s: float
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class SinkStatus:
+    """How a sink is, for people and pages. `behind` counts batches of the journal."""
+
+    name: str
+    kind: str
+    state: str  # "ok", "retrying", "stopped"
+    behind: int
+    delivered_samples: int
+    dropped_samples: int
+    last_success_ms: int | None
+    last_error: str
+
+
+class Line:
+    """One sink, its place in the journal, and the task that serves it."""
+
+    def __init__(
+        self,
+        kind: str,
+        sink: Sink,
+        reader: Reader,
+        end: Callable[[], int],
+        context: Context,
+        limits: Limits,
+        quarantine: Quarantine,
+        processors: Sequence[Processor] = (),
+    ) -> None:
+        """`end` gives the journal's next number; the context's name is the sink's."""
+        self._kind, self._sink, self._end = kind, sink, end
+        self._context, self._limits, self._quarantine = context, limits, quarantine
+        self._processors = processors
+        self._intake = Intake(reader, context.clock)
+        self._cutter = Cutter()
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._retrying = 0
+        self._delivered = self._dropped = 0
+        self._last_success_ms: int | None = None
+        self._last_error = ""
+        context.telemetry.watch("metricsmith_sink_behind_batches", self._behind, sink=context.name)
+
+    def start(self) -> None:
+        """Begin to serve. Called in the event loop."""
+        self._task = asyncio.create_task(self._run(), name=f"sink {self._context.name}")
+
+    def status(self) -> SinkStatus:
+        """Return how it is. Called from any thread."""
+        stopped = self._task is None or self._task.done()
+        state = "stopped" if stopped else "retrying" if self._retrying else "ok"
+        return SinkStatus(
+            self._context.name,
+            self._kind,
+            state,
+            self._behind(),
+            self._delivered,
+            self._dropped,
+            self._last_success_ms,
+            self._last_error,
+        )
+
+    async def stop(self) -> None:
+        """Deliver what waits if that is soon done, and end; the rest is delivered after the next start."""
+        self._stopping.set()
+        if self._task is not None:
+            await asyncio.wait([self._task], timeout=CLOSE_LIMIT_S)
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        with suppress(JournalError):  # logged by the journal; some is sent again
+            await self._intake.close()
+        await self._sink.close()
+        self._context.telemetry.forget("metricsmith_sink_behind_batches", sink=self._context.name)
+
+    def _behind(self) -> int:
+        return max(0, self._end() - self._intake.position)
+
+    async def _run(self) -> None:
+        limits = self._limits
+        most = limits.batch_size * (1 if self._sink.traits.whole else limits.workers)
+        with suppress(_Stopped):
+            while (taken := await self._unless_stopping(self._take(most))) is not None:
+                await self._serve(taken)
+            while self._behind():  # what is committed and waits for a full batch
+                await self._serve(await self._intake.take(most, 1, 0))
+
+    async def _take(self, most: int) -> Delivery:
+        while True:
+            try:
+                return await self._intake.take(most, self._limits.batch_size, self._limits.flush_s)
+            except JournalError:  # the cursor could not be written: logged by the journal, and tried again
+                await self._context.clock.sleep(FIRST_WAIT_S)
+
+    async def _serve(self, taken: Delivery) -> None:
+        delivery = self._processed(taken)
+        if delivery.batches:
+            await self._send_all(delivery)
+        with suppress(JournalError):  # logged by the journal; the cursor is written with the next
+            await self._intake.done(taken)
+
+    def _processed(self, taken: Delivery) -> Delivery:
+        if not self._processors:
+            return taken
+        kept: list[tuple[int, Batch]] = []
+        for sequence, batch in zip(taken.sequences, taken.batches, strict=True):
+            try:
+                left = self._process(batch)
+            except Exception as error:  # a defect: it must not stop what comes after
+                log.debug("%s: defect in a processor", self._context.name, exc_info=True)
+                reason = f"defect in a processor: {type(error).__name__}: {error}"
+                self._set_aside(Delivery([sequence], [batch]), reason)
+                continue
+            if left is not None:
+                kept.append((sequence, left))
+        return Delivery([sequence for sequence, _ in kept], [batch for _, batch in kept])
+
+    def _process(self, batch: Batch) -> Batch | None:
+        left: Batch | None = batch
+        for processor in self._processors:
+            left = None if left is None else processor.process(left)
+        return left
+
+    async def _send_all(self, delivery: Delivery) -> None:
+        """Send side by side what has no series in common, and the rest in order."""
+        limits = self._limits
+        if self._sink.traits.whole:
+            await self._deliver(delivery, 0)
+            return
+        workers = min(limits.workers, -(-len(delivery) // limits.batch_size))
+        sending = [self._in_order(shard) for shard in self._cutter.shards(delivery, workers)]
+        # All have ended before one's end is told: nothing of this delivery is under way when the next begins.
+        for outcome in await asyncio.gather(*sending, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+
+    async def _in_order(self, delivery: Delivery) -> None:
+        for piece in self._cutter.sized(delivery, self._limits.batch_size):
+            await self._deliver(piece, SEARCHES)
+
+    async def _deliver(self, delivery: Delivery, searches: int) -> int:
+        """Send until it is taken or set aside; return how many searches for bad parts are left."""
+        try:
+            await self._until_answered(delivery)
+        except TooLarge as error:
+            if len(delivery) < 2 or self._sink.traits.whole:
+                self._set_aside(delivery, f"too large: {error}")
+                return searches
+        except Rejected as error:
+            if error.series:
+                self._count_delivered(of_series(delivery, error.series, among=False))
+                self._set_aside(of_series(delivery, error.series, among=True), error.reason)
+                return searches
+            if len(delivery) < 2 or not searches:
+                self._set_aside(delivery, error.reason)
+                return searches
+            searches -= 1
+        else:
+            return searches
+        for half in halves(delivery):
+            searches = await self._deliver(half, searches)
+        return searches
+
+    async def _until_answered(self, delivery: Delivery) -> None:
+        """Send until it is taken, or too old to be.
+
+        Raises:
+            TooLarge, Rejected: it is refused for good.
+            _Stopped: the end came first.
+        """
+        failures = defects = 0
+        try:
+            while (delivery := self._young(delivery)).batches:
+                try:
+                    return await self._attempt(delivery)
+                except RetryLater as error:
+                    failure = error
+                except DeliveryError:
+                    raise
+                except Exception as error:  # a defect: what brings it out must not stop the rest
+                    log.debug("%s: defect", self._context.name, exc_info=True)
+                    defects += 1
+                    failure = RetryLater(f"defect: {type(error).__name__}: {error}", reason="defect")
+                    if defects == DEFECTS:
+                        raise Rejected(str(failure)) from error
+                self._retrying += not failures
+                failures += 1
+                await self._failed(failure, failures)
+        finally:
+            self._retrying -= bool(failures)
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        telemetry, name, clock = self._context.telemetry, self._context.name, self._context.clock
+        began = clock.monotonic()
+        try:
+            await self._sink.send(delivery)
+        finally:
+            telemetry.observe("metricsmith_sink_send_seconds", clock.monotonic() - began, sink=name)
+        self._count_delivered(delivery)
+
+    def _young(self, delivery: Delivery) -> Delivery:
+        max_age_ms = self._sink.traits.max_age_ms
+        if max_age_ms is None:
+            return delivery
+        left = newer(delivery, self._context.clock.now_ms() - max_age_ms)
+        if too_old := len(delivery) - len(left):
+            self._drop(too_old, "too_old", f"older than {format_duration(max_age_ms)}")
+        return left
+
+    async def _failed(self, error: RetryLater, failures: int) -> None:
+        """Tell of a failure and wait before the next attempt.
+
+        Raises:
+            _Stopped: the end came first.
+        """
+        longest_s = min(FIRST_WAIT_S * 2.0 ** min(failures - 1, 20), LONGEST_WAIT_S)
+        wait_s = max(random.uniform(longest_s / 2, longest_s), error.after_s or 0.0)
+        self._last_error = str(error)
+        self._context.telemetry.problem(
+            log,
+            "metricsmith_sink_retries_total",
+            f"{self._context.name}: {error}; tried again in {wait_s:.1f}s",
+            sink=self._context.name,
+            reason=error.reason,
+        )
+        if await self._unless_stopping(self._slept(wait_s)) is None:
+            raise _Stopped
+
+    async def _slept(self, wait_s: float) -> bool:
+        await self._context.clock.sleep(wait_s)
+        return True
+
+    async def _unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what comes of some work, or None once the end has come; then the work is cancelled."""
+        task, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            return task.result() if task.done() else None
+        finally:
+            for each in (task, stopping):
+                each.cancel()
+            await asyncio.gather(task, stopping, return_exceptions=True)
+
+    def _count_delivered(self, delivery: Delivery) -> None:
+        samples = len(delivery)
+        self._delivered += samples
+        self._last_success_ms, self._last_error = self._context.clock.now_ms(), ""
+        self._context.telemetry.count("metricsmith_sink_samples_total", samples, sink=self._context.name)
+
+    def _set_aside(self, delivery: Delivery, reason: str) -> None:
+        samples = len(delivery)
+        kept = self._quarantine.put(self._context.name, delivery, reason)
+        self._last_error = f"refused: {reason}"
+        self._drop(kept, "quarantined", f"refused for good and set aside: {reason}")
+        self._drop(samples - kept, "quarantine_full", f"refused for good, and no room to keep them: {reason}")
+
+    def _drop(self, samples: int, reason: str, why: str) -> None:
+        if not samples:
+            return
+        self._dropped += samples
+        self._context.telemetry.problem(
+            log,
+            "metricsmith_sink_dropped_samples_total",
+            f"{self._context.name}: {samples} samples not delivered: {why}",
+            amount=samples,
+            sink=self._context.name,
+            reason=reason,
+        )
+
+
+class _Stopped(Exception):
+    """The end came before the samples were delivered; they are sent after the next start."""

@@ -1,0 +1,103 @@
+"""Runs sinks: each a line of delivery with a cursor of its own in the journal."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import xxhash
+
+from metricsmith.config.load import Configuration, Part
+from metricsmith.config.settings import PerformanceSettings
+from metricsmith.contracts import Context, SinkConfig
+from metricsmith.delivery.line import Limits, Line, SinkStatus
+from metricsmith.delivery.quarantine import Quarantine
+from metricsmith.journal import Journal
+from metricsmith.runtime.sources import build
+
+DEFAULT_BATCH = 5000
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    part: Part
+    limits: Limits
+
+
+class SinkRunner:
+    """Keeps exactly the given sinks served."""
+
+    def __init__(self, journal: Journal, folder: Path, context: Callable[[str], Context]) -> None:
+        """`folder` is for what destinations refuse."""
+        whole = context("sinks")
+        self._journal, self._context = journal, context
+        self._quarantine = Quarantine(folder, whole.series, whole.clock)
+        self._running: dict[str, tuple[_Wanted, Line]] = {}
+
+    def statuses(self) -> list[SinkStatus]:
+        """Return how each sink is, by name; from any thread."""
+        return [line.status() for _, (_, line) in sorted(self._running.items())]
+
+    async def update(self, configuration: Configuration) -> None:
+        """Start what is new, stop what has gone, restart what changed, leave the rest alone.
+
+        All new sinks are built before any is stopped: one that cannot be built
+        leaves everything as it was.
+        """
+        performance = configuration.settings.performance
+        wanted = {
+            part.name: _Wanted(part, _limits(part.config, performance)) for part in configuration.of("sinks")
+        }
+        changed = [w for name, w in wanted.items() if self._running.get(name, (None,))[0] != w]
+        built = [(each, build(each.part, self._context(each.part.name))) for each in changed]
+        ending = [name for name, (old, _) in self._running.items() if wanted.get(name) != old]
+        await asyncio.gather(*(self._running.pop(name)[1].stop() for name in ending))
+        for each, sink in built:
+            part = each.part
+            context = self._context(part.name)
+            processors = [build(own, self._context(f"{part.name}/{own.name}")) for own in part.processors]
+            reader = self._journal.reader(reader_name(part.name))
+            line = Line(
+                part.type,
+                sink,
+                reader,
+                lambda: self._journal.next_sequence,
+                context,
+                each.limits,
+                self._quarantine,
+                processors,
+            )
+            self._running[part.name] = each, line
+            line.start()
+
+    async def stop(self) -> None:
+        """Deliver what is soon delivered, and end all."""
+        await asyncio.gather(*(line.stop() for _, line in self._running.values()))
+        self._running.clear()
+
+
+def reader_name(sink: str) -> str:
+    """Return the name of a sink's cursor: readable, and another for each sink.
+
+    >>> reader_name("oci"), reader_name("a b")
+    ('sink.oci', 'sink.a_b.42886bd9')
+    """
+    readable = _NOT_IN_NAMES.sub("_", sink)[:80]
+    return f"sink.{readable}" + ("" if readable == sink else f".{xxhash.xxh32_hexdigest(sink)}")
+
+
+def _limits(config: object, performance: PerformanceSettings) -> Limits:
+    assert isinstance(config, SinkConfig)
+    return Limits(
+        _first(config.batch_size, performance.batch_size, DEFAULT_BATCH),
+        _first(config.flush_interval, performance.flush_interval) / 1000,
+        _first(config.worker_count, performance.worker_count),
+    )
+
+
+def _first(*values: int | None) -> int:
+    return next(value for value in values if value is not None)

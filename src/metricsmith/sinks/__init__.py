@@ -1,0 +1,1 @@
+"""Where samples are shipped to."""
