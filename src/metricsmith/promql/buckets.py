@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -11,18 +9,13 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.model.bucket_quantile import BUCKET_LABEL, bucket_bound
 from metricsmith.model.labels import PAIR, decode_labels
 from metricsmith.model.series_keys import SeriesKeys, derive
 from metricsmith.promql.remarks import CallRemarks, bad_bucket
 from metricsmith.promql.series_labels import merge_same_labels, number_groups, signatures, without_names
 from metricsmith.promql.values import Vector, narrow
 from metricsmith.promql.windows import CHUNK_VALUES
-
-BUCKET_LABEL = "le"
-_DIGITS = r"\d+(?:_\d+)*"
-_NUMBER = re.compile(
-    rf"[+-]?(?:(?:{_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})(?:e[+-]?{_DIGITS})?|inf|infinity)", re.I | re.ASCII
-)
 
 OfBuckets: TypeAlias = Callable[..., F64]
 """Called with upper bounds (B,) ascending, counts (B, T), and what is known of each step, (T,) each.
@@ -68,22 +61,12 @@ def over_buckets(
 
 def _histograms(keys: Sequence[bytes]) -> tuple[F64, I64, SeriesKeys, list[I64]]:
     """Return upper bounds, which series have one, and the histograms: names and rows, bounds ascending."""
-    limits = np.array([_upper_bound(key) for key in keys])
+    limits = np.array([bucket_bound(_bound_text(key)) for key in keys])
     usable = np.flatnonzero(~np.isnan(limits))
     numbers, groups = number_groups(_histogram_key(keys[i]) for i in usable.tolist())
     order = np.lexsort((limits[usable], numbers))
     rows = np.split(usable[order], np.searchsorted(numbers[order], np.arange(1, len(groups))))
     return limits, usable, SeriesKeys(groups), rows[: len(groups)]
-
-
-def with_equal_bounds_merged(limits: F64, counts: F64) -> tuple[F64, F64]:
-    """Return bounds and counts, those of equal bounds (`1` and `1.0`) added up.
-
-    Shapes:
-        limits: (B,) ascending, counts: (B, T)
-    """
-    upper, starts = np.unique(limits, return_index=True)
-    return upper, np.add.reduceat(counts, starts, axis=0)
 
 
 def _with_equal_buckets(rows: list[I64], limits: F64, steps: int) -> Iterator[list[int]]:
@@ -100,20 +83,6 @@ def _with_equal_buckets(rows: list[I64], limits: F64, steps: int) -> Iterator[li
 def _histogram_key(key: bytes) -> bytes:
     # The name tells two histograms apart, although the result does not show it.
     return key.partition(PAIR)[0] + signatures([key], (BUCKET_LABEL,), keep=False)[0]
-
-
-def _upper_bound(key: bytes) -> float:
-    """Return the bucket's upper bound, NaN where there is no such number.
-
-    Source:
-        Go `strconv.ParseFloat`, but for hexadecimal numbers, which nobody writes:
-        what is too large is no number rather than infinite.
-    """
-    text = _bound_text(key)
-    if not _NUMBER.fullmatch(text):
-        return math.nan
-    bound = float(text)
-    return math.nan if math.isinf(bound) and text[-1].isdigit() else bound
 
 
 def _bound_text(key: bytes) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from metricsmith.model.arrays import F64
-from metricsmith.promql.buckets import BucketRemarks, over_buckets, with_equal_bounds_merged
+from metricsmith.model.bucket_quantile import with_equal_bounds_merged
+from metricsmith.promql.buckets import BucketRemarks, over_buckets
 from metricsmith.promql.remarks import CallRemarks
 from metricsmith.promql.values import Scalar, Vector
 

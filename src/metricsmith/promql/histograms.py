@@ -8,13 +8,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
-from metricsmith.promql.buckets import BucketRemarks, over_buckets, with_equal_bounds_merged
+from metricsmith.model.bucket_quantile import (
+    SMALL_DELTA,
+    bucket_quantile,
+    have_quantiles,
+    monotonic,
+    outside_quantile,
+    with_equal_bounds_merged,
+)
+from metricsmith.promql.buckets import BucketRemarks, over_buckets
 from metricsmith.promql.budget import Budget
 from metricsmith.promql.remarks import CallRemarks, Forced, bad_quantiles, general
 from metricsmith.promql.series_labels import merge_same_labels, replace_labels
 from metricsmith.promql.values import Scalar, Vector, narrow
-
-SMALL_DELTA = 1e-12
 
 
 def histogram_quantile(quantile: Scalar, buckets: Vector, times: I64, remarks: CallRemarks) -> Vector:
@@ -69,38 +75,12 @@ class _Quantile:
             limits: (B,) ascending, counts: (B, T), quantile, times: (T,); returns: (T,)
         """
         upper, counts = with_equal_bounds_merged(limits, counts)
-        outside = np.select([quantile < 0, quantile > 1], [-np.inf, np.inf], np.nan)
-        inside = (quantile >= 0) & (quantile <= 1)
-        if upper[-1] != np.inf or len(upper) < 2:
-            return np.where(inside, np.nan, outside)
-        found, counts = counts, _monotonic(counts)
-        _remark_on_falls(self.remarks, times, upper, found, counts, inside)
-        total = counts[-1]
-        rank = quantile * total
-        bucket = _first_reaching(counts[:-1], rank)
-        below = np.maximum(bucket - 1, 0)
-        steps = np.arange(counts.shape[1])
-        before = np.where(bucket > 0, counts[below, steps], 0.0)
-        start = np.where(bucket > 0, upper[below], 0.0)
-        share = (rank - before) / (counts[bucket, steps] - before)
-        result = start + (upper[bucket] - start) * share
-        result = np.where((bucket == 0) & (upper[0] <= 0), upper[0], result)
-        result = np.where(bucket == len(upper) - 1, upper[-2], result)
-        return np.where(inside & (total != 0), result, outside)
-
-
-def _monotonic(counts: F64) -> F64:
-    """Return cumulative counts that never fall; differences as small as rounding errors are levelled.
-
-    Shapes:
-        counts: (B, T)
-    """
-    result = counts.copy()
-    for row in range(1, len(result)):
-        before, here = result[row - 1], result[row]
-        close = np.abs(before - here) <= SMALL_DELTA * (np.abs(before) + np.abs(here))
-        here[:] = np.where(close | (here < before), before, here)
-    return result
+        if not have_quantiles(upper):
+            return outside_quantile(quantile)
+        level = monotonic(counts)
+        asked = (quantile >= 0) & (quantile <= 1)
+        _remark_on_falls(self.remarks, times, upper, counts, level, asked)
+        return bucket_quantile(upper, level, quantile)
 
 
 def _remark_on_falls(
@@ -123,10 +103,3 @@ def _remark_on_falls(
             float(bounds[0]), float(bounds[-1]), greatest, samples, int(fell_at.min()), int(fell_at.max())
         )
         remarks.call.inform_forced(forced, remarks.argument)
-
-
-def _first_reaching(counts: F64, rank: F64) -> I64:
-    """Return the first bucket whose count reaches the rank; one past the last when none does."""
-    reached = counts >= rank
-    found: I64 = np.where(reached.any(axis=0), reached.argmax(axis=0), len(counts))
-    return found
