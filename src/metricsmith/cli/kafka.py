@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Look at a Kafka cluster: topics, lag, tombstones. Needs no agent, joins no group, commits nothing.",
+    help="Look at a Kafka cluster, without an agent; no group is joined and nothing is committed.",
 )
 app.command("demo")(demo)
 
@@ -32,6 +32,16 @@ Group = Annotated[
 ]
 Partitions = Annotated[
     bool, typer.Option("--partitions", "-p", metavar="", help="Show each partition, not topics alone.")
+]
+
+Sample = Annotated[
+    int,
+    typer.Option(
+        metavar="NUMBER",
+        min=1,
+        envvar=SAMPLE_VARIABLE,
+        help="Records that a sample reads of each partition, about.",
+    ),
 ]
 
 
@@ -64,7 +74,7 @@ def topics(
         nonlocal before
         if before is None and span_s:
             before = session.observe(span_s, progress, readings=2)[0]
-        now = session.read(configs=True, log_dirs=True)
+        now = session.read(sizes=True)
         rows = topic_rows(now, before)
         before = now
         return Answer(topic_json(rows), topic_table(rows), _remarks(session, asked))
@@ -124,15 +134,7 @@ def tombstones(
     exact: Annotated[
         bool, typer.Option("--exact", metavar="", help="Read whole logs, in place of a sample.")
     ] = False,
-    sample_size: Annotated[
-        int,
-        typer.Option(
-            metavar="NUMBER",
-            min=1,
-            envvar=SAMPLE_VARIABLE,
-            help="Records that a sample reads of each partition, about.",
-        ),
-    ] = 1000,
+    sample_size: Sample = 1000,
     limit: Annotated[
         str, typer.Option(metavar="DURATION", help="Longest time; what is read by then is told.")
     ] = "10m",
@@ -153,6 +155,75 @@ def tombstones(
 
     doing = "reading logs" if exact else "reading samples"
     show(KafkaSession(with_groups(asked.config, "")), read, asked.as_json, asked.watch_s, doing)
+
+
+@app.command(
+    "balance",
+    cls=KafkaCommand,
+    epilog=_examples("balance --bootstrap kafka-0:9092", "balance --observe 1m --json"),
+)
+@with_shared
+def balance(
+    asked: Asked,
+    observe: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long to watch message rates; 0s leaves them out.")
+    ] = "10s",
+) -> None:
+    """Show how evenly partitions and brokers are loaded: 100 is evenly, 0 is all on few."""
+    from metricsmith.cli.kafka_tables import balance_table
+    from metricsmith.runtime.kafka_scores import balance_json, balance_rows
+    from metricsmith.runtime.kafka_session import KafkaSession, Snapshot
+
+    span_s = seconds(observe, "--observe")
+    seen: list[Snapshot] = []
+
+    def read(session: KafkaSession, progress: Progress) -> Answer:
+        seen[:] = [*seen[-1:], *session.observe(0 if seen else span_s, progress, readings=2, sizes=True)]
+        rows = balance_rows(seen)
+        return Answer(balance_json(rows), balance_table(rows), _remarks(session, asked))
+
+    config = with_groups(asked.config, "")
+    show(KafkaSession(config), read, asked.as_json, asked.watch_s, "watching rates")
+
+
+@app.command(
+    "health",
+    cls=KafkaCommand,
+    epilog=_examples("health --bootstrap kafka-0:9092", "health --watch 30s", "health --json"),
+)
+@with_shared
+def health(
+    asked: Asked,
+    group: Group = None,
+    observe: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long to watch commits and ends.")
+    ] = "10s",
+    sample_size: Sample = 1000,
+) -> None:
+    """Show the health score of the cluster, 0 to 100, what it is made of, and who lowers it.
+
+    Tombstones are sampled first, at the first reading only when it is watched.
+    """
+    from metricsmith.cli.kafka_tables import health_table
+    from metricsmith.runtime.kafka_scores import health as evaluate
+    from metricsmith.runtime.kafka_scores import health_json
+    from metricsmith.runtime.kafka_session import KafkaSession, Snapshot
+    from metricsmith.sources.kafka.scan import Budget
+    from metricsmith.sources.kafka.tombstone_counts import TombstoneCount
+
+    span_s = seconds(observe, "--observe")
+    seen: list[Snapshot] = []
+    counts: list[TombstoneCount] = []
+
+    def read(session: KafkaSession, progress: Progress) -> Answer:
+        if not seen:
+            counts[:] = session.tombstones("sampled", Budget(sample_size=sample_size), progress)
+        seen[:] = [*seen[-1:], *session.observe(0 if seen else span_s, progress, sizes=True)]
+        found = evaluate([*seen[:-1], seen[-1].with_tombstones(counts)])
+        return Answer(health_json(found), health_table(found), _remarks(session, asked))
+
+    config = with_groups(asked.config, group)
+    show(KafkaSession(config), read, asked.as_json, asked.watch_s, "looking at the cluster")
 
 
 def _remarks(session: KafkaSession, asked: Asked) -> list[str]:

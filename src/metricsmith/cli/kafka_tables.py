@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -14,12 +15,14 @@ from metricsmith.model.settings_types import format_size
 
 if TYPE_CHECKING:
     from metricsmith.runtime.kafka_reports import LagRow, TopicRow
+    from metricsmith.runtime.kafka_scores import BalanceRow, Health
     from metricsmith.sources.kafka.tombstone_counts import TombstoneCount
 
 BAR_WIDTH = 10
 UNKNOWN = "?"
 NEVER = "never"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+SCORE_STYLES = ((80.0, "green"), (50.0, "yellow"), (-math.inf, "red"))
 _REASON_STYLES = {
     "lost": "bold red",
     "stalled": "red",
@@ -107,6 +110,8 @@ def _retention(row: TopicRow) -> str:
     seconds, size = row.retention_seconds, row.retention_bytes
     if seconds is None and size is None:
         return UNKNOWN
+    if "delete" not in (row.cleanup_policy or "delete"):
+        return "-"  # compaction alone keeps the last record of each key, whatever its age
     limits = [] if seconds is None or math.isinf(seconds) else [duration(seconds)]
     if size is not None and math.isfinite(size):
         limits.append(format_size(size))
@@ -167,6 +172,47 @@ def tombstone_table(counts: Sequence[TombstoneCount], partitions: bool) -> Table
     return table
 
 
+def balance_table(rows: Sequence[BalanceRow]) -> Table:
+    """Return scores of brokers and topics; the bar is the score."""
+    table = _table("topic", "*of", "score", "|")
+    for row in rows:
+        table.add_row(
+            Text("(brokers)", style="dim") if row.topic is None else row.topic,
+            row.kind,
+            f"{row.score:.1f}",
+            _score_bar(row.score),
+        )
+    return table
+
+
+def health_table(found: Health) -> Group:
+    """Return the score, its components, and the worst topics and groups."""
+    whole = _table("*", "score", "|", "*")
+    sure = UNKNOWN if found.confidence is None else f"{found.confidence:.3g}"
+    whole.add_row("cluster", _score(found.score), _score_bar(found.score), f"confidence {sure}", style="bold")
+    parts = _table("component", "score", "|", "weight", "input")
+    for one in found.components:
+        given = UNKNOWN if one.input is None else f"{one.input:,.5g}"
+        weight = UNKNOWN if one.weight is None else f"{one.weight:g}"
+        parts.add_row(one.name, _score(one.score), _score_bar(one.score), weight, given)
+    worst = _table("worst", "*", "score", "|")
+    for scope, name, score in found.worst:
+        worst.add_row(scope, name, _score(score), _score_bar(score))
+    whole.show_header = False
+    return Group(whole, "", parts, "", worst) if found.worst else Group(whole, "", parts)
+
+
+def _score(score: float | None) -> str:
+    return UNKNOWN if score is None else f"{score:.1f}"
+
+
+def _score_bar(score: float | None) -> Text:
+    if score is None:
+        return bar(None)
+    style = next(style for least, style in SCORE_STYLES if score >= least)
+    return bar(score / 100, style)
+
+
 def _interval(one: TombstoneCount) -> str:
     if one.interval_low is None or one.interval_high is None:
         return UNKNOWN
@@ -192,14 +238,3 @@ def _table(*columns: str) -> Table:
         else:
             table.add_column(column, justify="right", no_wrap=True)
     return table
-
-
-def joined(words: Iterable[str], most: int = 5) -> str:
-    """Return words for a message, the first of many.
-
-    >>> joined(["a", "b", "c"], 2)
-    'a, b and 1 more'
-    """
-    words = list(words)
-    more = f" and {len(words) - most} more" if len(words) > most else ""
-    return ", ".join(words[:most]) + more

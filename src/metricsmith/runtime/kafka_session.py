@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -13,15 +13,16 @@ from metricsmith.contracts import Context
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
-from metricsmith.sources.kafka import admin
+from metricsmith.promql.series_input import Series
 from metricsmith.sources.kafka.admin import Trouble
 from metricsmith.sources.kafka.client import Client, KafkaUnavailable
-from metricsmith.sources.kafka.metrics import Sheet
+from metricsmith.sources.kafka.metrics import METRICS, Sheet
 from metricsmith.sources.kafka.observer import Observer
+from metricsmith.sources.kafka.parts import ClusterPart, ConfigsPart, LogDirsPart
 from metricsmith.sources.kafka.scan import Budget
 from metricsmith.sources.kafka.settings import KafkaConfig
-from metricsmith.sources.kafka.sheets import cluster_sheet, configs_sheet, log_dirs_sheet
 from metricsmith.sources.kafka.tombstone_counts import Mode, TombstoneCount
+from metricsmith.sources.kafka.tombstone_part import tombstones_sheet
 from metricsmith.sources.kafka.tombstones import TombstoneScan
 
 Progress = Callable[[float, float], None]
@@ -43,6 +44,17 @@ class Snapshot:
         """Yield label values and value of each sample of a metric."""
         return ((key[1:], value) for key, value in self.values.items() if key[0] == name)
 
+    def series(self, wanted: Container[tuple[str, ...]]) -> Iterator[Series]:
+        """Yield the wanted samples as series for the rules of a pack."""
+        for key, value in self.values.items():
+            if key in wanted:
+                named = dict(zip(METRICS[key[0]][1], key[1:], strict=True))
+                yield {"__name__": key[0], **named}, [self.time_ms], [value]
+
+    def with_tombstones(self, counts: Sequence[TombstoneCount]) -> Snapshot:
+        """Return the snapshot with the results of a check."""
+        return Snapshot(self.time_ms, {**self.values, **_values([tombstones_sheet(counts)])})
+
 
 class KafkaSession:
     """A connection to one cluster that reads when asked; readings add up to a history while it lasts.
@@ -53,10 +65,13 @@ class KafkaSession:
     def __init__(self, config: KafkaConfig) -> None:
         self._config = config
         self._context = Context("kafka", SeriesTable(), Telemetry(), SystemClock())
-        self._observer = Observer(config, self._context.state, self._context.clock.now_ms)
         self._client: Client | None = None
-        self._configs: Mapping[str, Mapping[str, str]] = {}
         self._remarks: dict[str, None] = {}
+        now_ms = self._context.clock.now_ms
+        self._observer = observer = Observer(config, self._context.state, now_ms)
+        self._configs = ConfigsPart(config, observer, self._trouble)
+        self._cluster = ClusterPart(config, observer, self._configs, self._trouble)
+        self._log_dirs = LogDirsPart(config, observer, self._trouble, now_ms)
 
     def take_remarks(self) -> list[str]:
         """Return the troubles since the last call, each once."""
@@ -65,35 +80,30 @@ class KafkaSession:
 
     def topics(self) -> frozenset[str]:
         """Return the topics that the last reading looked at."""
-        topology = self._observer.view.topology
-        return frozenset() if topology is None else frozenset(p.topic for p in topology.partitions)
+        return frozenset(self._observer.topics())
 
-    def read(self, configs: bool = False, log_dirs: bool = False) -> Snapshot:
-        """Return what is true now; on request with topic settings and sizes on disk.
+    def read(self, sizes: bool = False) -> Snapshot:
+        """Return what is true now; with `sizes` also topic settings and sizes on disk.
 
         Raises:
             KafkaUnavailable: no broker answers.
             OSError, ValueError: certificates or secrets cannot be read.
         """
         client = self._connected()
-        self._observer.read(client)
+        self._cluster.read(client)
         view = self._observer.view
-        self._trouble(view.troubles)
         if not view.up:
             self.close()
             raise KafkaUnavailable("; ".join(trouble.message for trouble in view.troubles))
-        if configs:
-            self._configs, troubles = admin.topic_configs(client, sorted(self.topics()))
-            self._trouble(troubles)
-        sheets = [cluster_sheet(view, self._configs), configs_sheet(self._configs)]
-        if log_dirs:
-            sizes, troubles = admin.log_dirs(client, client.brokers())
-            self._trouble(troubles)
-            now = {node: (view.time_ms, directories) for node, directories in sizes.items()}
-            sheets.append(log_dirs_sheet(now, set(self.topics()), view.time_ms))
+        if sizes:
+            self._configs.read(client)
+            self._log_dirs.read(client)
+        sheets = [self._cluster.sheet(), self._configs.sheet(), self._log_dirs.sheet()]
         return Snapshot(view.time_ms, _values(sheets))
 
-    def observe(self, seconds: float, progress: Progress, readings: int = READINGS) -> list[Snapshot]:
+    def observe(
+        self, seconds: float, progress: Progress, readings: int = READINGS, sizes: bool = False
+    ) -> list[Snapshot]:
         """Return readings spread over a time, the first at once; with 0 seconds there is one.
 
         Raises:
@@ -103,7 +113,7 @@ class KafkaSession:
         spacing = max(LEAST_SPACING_S, seconds / (readings - 1))
         read = []
         for number in count(1):
-            read.append(self.read())
+            read.append(self.read(sizes))
             elapsed = time.monotonic() - begin
             if elapsed >= seconds:
                 break
