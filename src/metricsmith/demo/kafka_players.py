@@ -18,7 +18,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition  # isort: skip
 
 TICK_S = 0.1
 POLL_MS = 100
-JOIN_LIMIT_S = 5.0
+CLOSE_LIMIT_S, JOIN_LIMIT_S = 1.0, 5.0
 FEW_BYTES = 2048
 """Batches and fetches are small, so that a slow group moves on all its partitions by turns."""
 
@@ -90,7 +90,7 @@ class Players:
         try:
             yield producer
         finally:
-            producer.close(timeout=JOIN_LIMIT_S)
+            producer.close(timeout=CLOSE_LIMIT_S)
 
     def _produce(self) -> None:
         chance = random.Random(1)

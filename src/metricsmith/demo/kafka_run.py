@@ -44,6 +44,7 @@ storage: {{type: embedded, path: {data}}}
     interval: 1s
     log_dirs_interval: 5s
     configs_interval: 10s
+    tombstones: {{mode: exact, interval: 5s}}
     history_window: 2m
     stalled_after: {stalled_after}s
 """
@@ -67,12 +68,11 @@ async def run_kafka_demo(limit_s: float | None, port: int, kafka_home: Path | No
         bootstrap = cluster.bootstrap()
         players = Players(bootstrap)
         stack.callback(players.stop)
-        if not stop.is_set():
-            await asyncio.to_thread(players.prepare)
         config = write_config(folder, _config(folder, port, bootstrap))
         async with program("run", "-c", str(config)) as agent:
             url = f"http://127.0.0.1:{port}"
-            await until_ready(agent, url, stop)
+            preparing = asyncio.to_thread(players.prepare)
+            await asyncio.gather(until_ready(agent, url, stop), preparing)
             if not stop.is_set():
                 players.start()
                 _introduce(console, bootstrap, config, url, limit_s)
@@ -87,8 +87,8 @@ def _start_broker(stack: contextlib.ExitStack, folder: Path, home: Path | None) 
         return stack.enter_context(real.cluster(folder, settings=BROKER_SETTINGS, home=home))
     except ServiceMissing as missing:
         raise DemoError(
-            f"{missing} (in a clone of the sources: `make kafka-demo` fetches Java and Kafka; else unpack a"
-            " kafka_2.13-*.tgz of https://kafka.apache.org/downloads and name it by --kafka-home)"
+            f"{missing}; or unpack a kafka_2.13-*.tgz from https://kafka.apache.org/downloads and name its"
+            " folder by --kafka-home"
         ) from None
     except RuntimeError as error:
         raise DemoError(str(error)) from None

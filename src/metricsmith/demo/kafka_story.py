@@ -11,9 +11,9 @@ from metricsmith.sources.kafka.lag import Reason
 Record = tuple[bytes, bytes | None]
 """Key and value; a value of None is a tombstone."""
 
-BACKLOG = 12_000
-STUCK_AFTER_S = 3.0
-STALLED_AFTER_S = 8
+BACKLOG = 6000
+STUCK_AFTER_S = 2.0
+STALLED_AFTER_S = 6
 """The agent calls a group stalled when it has not committed for so long; short, so that nobody waits."""
 
 
@@ -71,18 +71,18 @@ def _session(chance: random.Random, number: int) -> Record:
 
 TOPICS = (
     Topic("orders", 3, _order, "keys spread evenly", 60, BACKLOG),
-    Topic("clicks", 6, _click, "four of five with one key: one partition has nearly all", 60, 3000),
+    Topic("clicks", 6, _click, "four of five with one key: one partition has nearly all", 60, 1000),
     Topic(
         "customers",
         2,
         _customer,
         "compacted; three of ten delete a customer",
         20,
-        3000,
+        1000,
         {"cleanup.policy": "compact", "segment.ms": "20000", "min.cleanable.dirty.ratio": "0.1"},
     ),
     Topic(
-        "sessions", 2, _session, "not compacted; six of ten are tombstones, which nothing removes", 20, 3000
+        "sessions", 2, _session, "not compacted; six of ten are tombstones, which nothing removes", 20, 1000
     ),
 )
 
@@ -95,7 +95,7 @@ GROUPS = (
         "orders",
         Reason.SHRINKING,
         "builds its index anew, again and again",
-        180,
+        120,
         behind=BACKLOG,
     ),
     Group("billing", "orders", Reason.STALLED, "hangs on a record, still a member", ends_s=STUCK_AFTER_S),
