@@ -1,0 +1,149 @@
+"""`metricsmith kafka demo` as a newcomer runs it: the groups come out as told, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from metricsmith.demo.kafka_run import run_kafka_demo
+from metricsmith.demo.programs import DemoError
+from metricsmith.testing import kafka as real
+from metricsmith.testing.programs import eventually
+from metricsmith.testing.services import ServiceMissing, free_port
+
+STATES = "count by (consumergroup, reason) (kafka_consumergroup_lag_state)"
+
+
+class Demo:
+    """A demo that runs, and the processes that it started."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.port = free_port()
+        command = [sys.executable, "-m", "metricsmith", "kafka", "demo", "--port", str(self.port), *options]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=os.environ | {"COLUMNS": "80", "TMPDIR": str(folder)},
+        )
+        self.children: set[psutil.Process] = set()
+
+    def children_are(self, count: int) -> bool:
+        self.children |= set(psutil.Process(self.process.pid).children(recursive=True))
+        return len([child for child in self.children if child.is_running()]) == count
+
+    def ask(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        assert self.process.poll() is None, self.process.communicate()[0]
+        query = urllib.parse.urlencode({"query": expression})
+        try:
+            with urllib.request.urlopen(
+                f"http://127.0.0.1:{self.port}/api/v1/query?{query}", timeout=5
+            ) as answer:
+                result = json.loads(answer.read())["data"]["result"]
+        except OSError:
+            return []
+        return [(each["metric"], float(each["value"][1])) for each in result]
+
+    def reasons(self, group: str) -> set[str]:
+        return {labels["reason"] for labels, _ in self.ask(STATES) if labels["consumergroup"] == group}
+
+    def end(self) -> tuple[int, str]:
+        """Return exit code and output once it has ended; nobody may live on."""
+        text, _ = self.process.communicate(timeout=40)
+        left = [child for child in self.children if child.is_running()]
+        assert not left, f"left behind: {left}"
+        return self.process.returncode, text
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    try:
+        real.java(), real.jars()
+    except ServiceMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+    made: list[Demo] = []
+
+    def make(*options: str) -> Demo:
+        made.append(Demo(tmp_path, *options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.process.poll() is None:
+            one.children_are(0)
+            one.process.kill()
+        for process in one.children:  # they hold its output open
+            if process.is_running():
+                process.kill()
+        one.process.communicate()
+
+
+def test_groups_come_out_as_the_story_tells(demo: Callable[..., Demo], tmp_path: Path) -> None:
+    running = demo()
+    # In the order in which they become clear; of several partitions one may be between two reasons.
+    expected = {
+        "shipping": "caught_up",
+        "analytics": "growing",
+        "search-index": "shrinking",
+        "billing": "stalled",
+    }
+    for group, reason in expected.items():
+        eventually(lambda group=group, reason=reason: reason in running.reasons(group))  # type: ignore[misc]
+    ((_, lag),) = running.ask('sum(kafka_consumergroup_lag{consumergroup="billing"})')
+    assert lag > 100
+    assert running.children_are(2), "Kafka and agent"
+    running.process.send_signal(signal.SIGINT)
+    code, text = running.end()
+    assert code == 0, text
+    assert "Traceback" not in text
+    assert re.search(r"^billing +(growing|stalled) +\d\d:\d\d:\d\d +[\d,]+ +\S+ *$", text, re.MULTILINE)
+    assert re.search(r"^\d\d:\d\d:\d\d  shipping: caught_up, \d+ unread$", text, re.MULTILINE)
+    assert "kafka lag --bootstrap 127.0.0.1:" in text
+    assert f"query --url http://127.0.0.1:{running.port} " in text
+    assert list(tmp_path.iterdir()) == [], "its data is gone"
+
+
+@pytest.mark.soak
+def test_kafka_that_dies_ends_the_demo_and_is_named(demo: Callable[..., Demo], tmp_path: Path) -> None:
+    running = demo("--for", "1m")
+    eventually(lambda: running.ask("kafka_up"))
+    assert running.children_are(2)
+    (broker,) = (child for child in running.children if "java" in child.name())
+    broker.kill()
+    code, text = running.end()
+    assert code == 1
+    assert "error: Kafka ended by itself; its log ends:" in text
+    assert "Traceback" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_signal_during_the_start_ends_what_has_started(demo: Callable[..., Demo], tmp_path: Path) -> None:
+    running = demo()
+    eventually(lambda: running.children_are(1))
+    running.process.send_signal(signal.SIGTERM)
+    code, text = running.end()
+    assert code == 0, text
+    assert "Traceback" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_folder_without_kafka_is_told_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(DemoError) as told:
+        await run_kafka_demo(1.0, free_port(), tmp_path)
+    assert str(told.value).startswith(f"Kafka's jars are not in {tmp_path}/libs; run `make services`")
+    assert "--kafka-home" in str(told.value)
