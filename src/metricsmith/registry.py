@@ -14,10 +14,13 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "sources": {
         "scrape": "metricsmith.sources.scrape:ScrapeSource",
         "kafka": "metricsmith.sources.kafka.source:KafkaSource",
+        "exec": "metricsmith.sources.exec.source:ExecSource",
         "self": "metricsmith.sources.own:OwnMetricsSource",
     },
     "processors": {
         "relabel": "metricsmith.process.relabel:RelabelProcessor",
+        "filter": "metricsmith.process.filter:FilterProcessor",
+        "rename": "metricsmith.process.rename:RenameProcessor",
     },
     "stores": {
         "embedded": "metricsmith.store.embedded:EmbeddedStore",
