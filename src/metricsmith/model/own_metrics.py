@@ -93,6 +93,28 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "source",
         "reason",
     ),
+    # exec
+    _counter("metricsmith_exec_documents_total", "Documents of integrations.", "source", "integration"),
+    _counter(
+        "metricsmith_exec_failures_total",
+        "Runs of integrations that did not end well, and other failures, by reason.",
+        "source",
+        "integration",
+        "reason",
+    ),
+    _counter(
+        "metricsmith_exec_problems_total",
+        "What was left out of the output of integrations, by reason.",
+        "source",
+        "integration",
+        "reason",
+    ),
+    _counter(
+        "metricsmith_exec_stderr_lines_total",
+        "Lines that integrations wrote to standard error.",
+        "source",
+        "integration",
+    ),
     # journal
     _counter("metricsmith_journal_commits_total", "Commits (one write and one fdatasync each)."),
     _counter("metricsmith_journal_written_bytes_total", "Bytes written to the journal.", unit="bytes"),

@@ -1,0 +1,1 @@
+"""Runs executables that print documents of New Relic's integration protocol."""

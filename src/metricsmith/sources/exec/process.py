@@ -1,0 +1,204 @@
+"""One run of an executable: its output line by line, an end for it whatever it does."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+
+from metricsmith.model.clock import Clock
+from metricsmith.sources.exec.lines import Line, LineSplitter
+
+CHUNK_BYTES = 1 << 16
+MAX_STDERR_LINE = 4096
+TERM_GRACE_S = 0.7
+"""Between the request to end and the kill: all of it must fit into the time that a source has to stop."""
+PIPE_GRACE_S = 1.0
+"""How long children may go on writing when the process that was started has ended."""
+
+
+class End(StrEnum):
+    """Why a run is over."""
+
+    DONE = "done"
+    EXIT_CODE = "exit_code"
+    NOT_STARTED = "not_started"
+    TIMEOUT = "timeout"
+    FLOOD = "flood"
+    STOPPED = "stopped"
+
+
+KILLED = frozenset((End.TIMEOUT, End.FLOOD))
+"""Ends after which the next run waits longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What is run, and within which bounds; `max_lines` and `max_output` are for a time of `window_ms`."""
+
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    folder: str | None
+    timeout_ms: int | None
+    window_ms: int
+    max_line: int
+    max_lines: int
+    max_output: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended; `detail` is for people."""
+
+    end: End
+    detail: str = ""
+
+
+OnLine = Callable[[Line], Awaitable[bool]]
+
+
+class Run:
+    """One run. `on_line` says of each line whether it is a sign of life; `on_error_line` gets stderr's."""
+
+    def __init__(
+        self, command: Command, clock: Clock, on_line: OnLine, on_error_line: Callable[[Line], None]
+    ) -> None:
+        self._command, self._clock = command, clock
+        self._on_line, self._on_error_line = on_line, on_error_line
+        self._alive_at = clock.monotonic()
+        self._window_at, self._lines, self._bytes = self._alive_at, 0, 0
+        self._all_read = False
+
+    async def finish(self, stop: asyncio.Event) -> Outcome:
+        """Start the process and return when it and all that it started are gone."""
+        command = self._command
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command.arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                cwd=command.folder,
+                env=dict(command.environment),
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+            return Outcome(End.NOT_STARTED, reason)
+        reading = asyncio.ensure_future(self._read(process))
+        watching = asyncio.ensure_future(self._silence())
+        stopping = asyncio.ensure_future(stop.wait())
+        tasks = (reading, watching, stopping)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                return reading.result()
+            if stopping.done():
+                return Outcome(End.STOPPED)
+            return Outcome(End.TIMEOUT, f"no document or heartbeat for {_seconds(command.timeout_ms)}")
+        finally:
+            for task in tasks:
+                task.cancel()
+            if not self._all_read:
+                await _end_group(process)
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, process: asyncio.subprocess.Process) -> Outcome:
+        assert process.stdout is not None and process.stderr is not None
+        output = asyncio.ensure_future(self._read_output(process.stdout))
+        errors = asyncio.ensure_future(self._read_errors(process.stderr))
+        ended = asyncio.ensure_future(process.wait())
+        try:
+            await asyncio.wait((output, ended), return_when=asyncio.FIRST_COMPLETED)
+            if output.done() and not output.result():
+                return Outcome(End.FLOOD, self._flood())
+            code = await ended
+            # What is in the pipes is read to its end; children that hold them open get a moment.
+            _, open_pipes = await asyncio.wait((output, errors), timeout=PIPE_GRACE_S)
+            self._all_read = not open_pipes
+            if output.done() and not output.result():
+                return Outcome(End.FLOOD, self._flood())
+        finally:
+            for task in (output, errors, ended):
+                task.cancel()
+            await asyncio.gather(output, errors, ended, return_exceptions=True)
+        if code == 0:
+            return Outcome(End.DONE)
+        how = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+        return Outcome(End.EXIT_CODE, how)
+
+    async def _read_output(self, stream: asyncio.StreamReader) -> bool:
+        """Read all lines; return False as soon as they are too many."""
+        splitter = LineSplitter(self._command.max_line)
+        while data := await stream.read(CHUNK_BYTES):
+            if not self._within_bounds(size=len(data)):
+                return False
+            for line in splitter.feed(data):
+                if not self._within_bounds(lines=1):
+                    return False
+                await self._take(line)
+        for line in splitter.finish():
+            await self._take(line)
+        return True
+
+    async def _take(self, line: Line) -> None:
+        if await self._on_line(line):
+            self._alive_at = self._clock.monotonic()
+
+    async def _read_errors(self, stream: asyncio.StreamReader) -> None:
+        splitter = LineSplitter(MAX_STDERR_LINE)
+        while data := await stream.read(CHUNK_BYTES):
+            for line in splitter.feed(data):
+                self._on_error_line(line)
+        for line in splitter.finish():
+            self._on_error_line(line)
+
+    def _within_bounds(self, lines: int = 0, size: int = 0) -> bool:
+        now = self._clock.monotonic()
+        if (now - self._window_at) * 1000 >= self._command.window_ms:
+            self._window_at, self._lines, self._bytes = now, 0, 0
+        self._lines += lines
+        self._bytes += size
+        return self._lines <= self._command.max_lines and self._bytes <= self._command.max_output
+
+    def _flood(self) -> str:
+        within = _seconds(self._command.window_ms)
+        return f"{self._lines} lines and {self._bytes} bytes of output within {within}"
+
+    async def _silence(self) -> None:
+        """Return when there was no sign of life for too long."""
+        if self._command.timeout_ms is None:
+            await asyncio.Event().wait()
+            return
+        while (left := self._alive_at + self._command.timeout_ms / 1000 - self._clock.monotonic()) > 0:
+            await self._clock.sleep(left)
+
+
+async def _end_group(process: asyncio.subprocess.Process) -> None:
+    """End the process and everything in its group: asked first, then killed."""
+    if process.returncode is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), TERM_GRACE_S)
+    # Children that outlive their parent are in the group, whose number is not given anew while they live.
+    _signal_group(process.pid, signal.SIGKILL)
+    with suppress(TimeoutError):
+        await asyncio.wait_for(process.wait(), TERM_GRACE_S)
+    transport = getattr(process, "_transport", None)  # pipes that a stray child holds open are closed here
+    if transport is not None:
+        transport.close()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(
+        ProcessLookupError, PermissionError
+    ):  # it is gone, or another user's, who was asked by sudo
+        os.killpg(group, number)
+
+
+def _seconds(duration_ms: int | None) -> str:
+    return f"{(duration_ms or 0) / 1000:g} s"

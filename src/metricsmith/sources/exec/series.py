@@ -1,0 +1,189 @@
+"""Documents to series: names, labels, limits."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from metricsmith.model.labels import encode_labels
+from metricsmith.model.matchers import compile_anchored
+from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.sources.exec import names
+from metricsmith.sources.exec.memory import Memory
+from metricsmith.sources.exec.settings import ExecConfig, Integration
+from metricsmith.sources.exec.values import points
+from metricsmith.wire.ohi.document import Attributes, Dataset, Document, Entity, Metric, Sample, Scalar
+
+INVENTORY = "integration_inventory_info"
+
+
+@dataclass(slots=True)
+class Rows:
+    """Samples of one document. `problems` counts what was left out, by reason; `told` has an example of each.
+
+    Shapes:
+        keys, values, times: one per sample; a series is named at most once per time.
+    """
+
+    stream: str
+    keys: list[bytes] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
+    times: list[int] = field(default_factory=list)
+    metadata: dict[str, Metadata] = field(default_factory=dict)
+    problems: Counter[str] = field(default_factory=Counter)
+    told: dict[str, str] = field(default_factory=dict)
+    events: int = 0
+
+    def problem(self, reason: str, message: str) -> None:
+        """Count something that was left out."""
+        self.problems[reason] += 1
+        self.told.setdefault(reason, message)
+
+
+class Converter:
+    """Turns the documents of one integration into rows, and remembers what counters and rates need."""
+
+    def __init__(self, name: str, integration: Integration, config: ExecConfig) -> None:
+        self._name, self._integration, self._config = name, integration, config
+        self._not_labels = compile_anchored(config.not_labels)
+        self._series, self._values = Memory(config.max_series), Memory(config.max_series)
+        labels = {f"label_{names.snake(k)}": v for k, v in integration.labels.items()}
+        tags = {f"tags_{names.snake(k)}": v for k, v in integration.tags.items()}
+        self._always = {**labels, **tags, "integration": name}
+
+    def rows(self, document: Document, now_ms: int) -> Rows:
+        """Return the samples of a document."""
+        self._series.turn(now_ms)
+        self._values.turn(now_ms)
+        entities = sorted({d.entity.key for d in document.datasets})
+        rows = Rows("\n".join([self._name, *entities]))
+        for oddity in document.oddities:
+            rows.problem(oddity.reason, oddity.message)
+        for dataset in document.datasets:
+            rows.events += len(dataset.events)
+            self._dataset(dataset, rows, now_ms)
+        self._without_repetitions(rows)
+        return rows
+
+    def _dataset(self, dataset: Dataset, rows: Rows, now_ms: int) -> None:
+        about = _entity_labels(dataset.entity)
+        for sample in dataset.samples:
+            self._sample(sample, about, rows, now_ms)
+        for metric in dataset.metrics:
+            self._metric(metric, {**dataset.entity.metadata, **metric.attributes}, about, rows, now_ms)
+        for item, fields in dataset.inventory.items():
+            named = {"item": item, "inventory_source": self._integration.inventory_source}
+            labels = self._labels(fields, {**about, **named}, rows)
+            rows.metadata[INVENTORY] = Metadata(MetricType.INFO, "", "Inventory of integrations; always 1.")
+            self._add(rows, INVENTORY, labels, 1.0, now_ms)
+
+    def _sample(self, sample: Sample, about: Mapping[str, str], rows: Rows, now_ms: int) -> None:
+        """Numbers become gauges, texts their labels; a time in a text is a number all the same."""
+        texts, numbers = {}, {}
+        for name, value in sample.fields.items():
+            if not isinstance(value, str):
+                numbers[name] = float(value)
+            elif self._not_labels.fullmatch(name) is None:
+                texts[name] = value
+            elif (number := _number(value)) is not None:
+                numbers[name] = number
+            else:
+                rows.problems["not_label"] += 1
+        labels = self._labels(texts, about, rows)
+        for name, number in numbers.items():
+            family = names.sample_metric(sample.event_type, name)
+            rows.metadata.setdefault(family, Metadata(MetricType.GAUGE, "", f"{sample.event_type} {name}"))
+            self._add(rows, family, labels, number, now_ms)
+
+    def _metric(
+        self, metric: Metric, attributes: Attributes, about: Mapping[str, str], rows: Rows, now_ms: int
+    ) -> None:
+        kept = {n: v for n, v in attributes.items() if self._not_labels.fullmatch(n) is None}
+        rows.problems["not_label"] += len(attributes) - len(kept)
+        labels = self._labels(kept, about, rows)
+        time_ms = now_ms if metric.time_ms is None else metric.time_ms
+        key = encode_labels({**labels, "__name__": metric.name, "type": metric.kind})
+        remembered = self._values.get(key)
+        if remembered is None:
+            self._too_many(rows, metric.name)
+            return
+        found, refusal = points(metric, remembered, time_ms)
+        if refusal:
+            rows.problem(refusal, f"{metric.name} of type {metric.kind}: {refusal.replace('_', ' ')}")
+        for point in found:
+            rows.metadata.setdefault(point.family, Metadata(point.type, "", metric.name))
+            self._add(rows, point.name, {**labels, **point.labels}, point.value, time_ms)
+
+    def _labels(self, attributes: Attributes, about: Mapping[str, str], rows: Rows) -> dict[str, str]:
+        """Return the labels of a sample: attributes win over the entity, what the file says over both."""
+        found: dict[str, str] = {}
+        for name, value in attributes.items():
+            label, text = names.label(name), _shown(value)
+            if label in found:
+                rows.problem("label_collision", f"attribute {name[:100]!r}: {label} is there twice")
+            elif len(text.encode()) > self._config.max_label_length:
+                limit = self._config.max_label_length
+                rows.problem("label_too_long", f"attribute {name[:100]!r}: wanted at most {limit} bytes")
+            elif len(found) >= self._config.max_labels:
+                limit = self._config.max_labels
+                rows.problem("too_many_labels", f"got {len(attributes)} attributes, wanted at most {limit}")
+            else:
+                found[label] = text
+        return {**about, **found, **self._always}
+
+    def _add(self, rows: Rows, name: str, labels: Mapping[str, str], value: float, time_ms: int) -> None:
+        key = encode_labels({**labels, "__name__": name})
+        if self._series.get(key) is None:
+            self._too_many(rows, name)
+            return
+        rows.keys.append(key)
+        rows.values.append(value)
+        rows.times.append(time_ms)
+
+    def _too_many(self, rows: Rows, name: str) -> None:
+        limit = self._config.max_series
+        rows.problem("too_many_series", f"{name[:100]}: got more than {limit} series within an hour")
+
+    def _without_repetitions(self, rows: Rows) -> None:
+        seen: set[tuple[bytes, int]] = set()
+        kept: list[int] = []
+        for index, sample in enumerate(zip(rows.keys, rows.times, strict=True)):
+            if sample in seen:
+                name = sample[0].partition(b"\xff")[0].decode()
+                rows.problem(
+                    "duplicate", f"{name} comes twice with the same labels; an attribute must differ"
+                )
+            else:
+                seen.add(sample)
+                kept.append(index)
+        if len(kept) < len(rows.keys):
+            rows.keys = [rows.keys[i] for i in kept]
+            rows.values = [rows.values[i] for i in kept]
+            rows.times = [rows.times[i] for i in kept]
+
+
+def _entity_labels(entity: Entity) -> dict[str, str]:
+    if not entity.name:
+        return {}
+    found = {f"entity_{names.snake(k)}": v for k, v in entity.id_attributes}
+    if entity.display_name:
+        found["entity_display_name"] = entity.display_name
+    return {**found, "entity_name": entity.name, "entity_type": entity.type}
+
+
+def _shown(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 2**53 else repr(value)
+    return value
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
