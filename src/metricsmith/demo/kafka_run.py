@@ -45,7 +45,7 @@ storage: {{type: embedded, path: {data}}}
     log_dirs_interval: 5s
     configs_interval: 10s
     tombstones: {{mode: exact, interval: 5s}}
-    history_window: 2m
+    history_window: 1m
     stalled_after: {stalled_after}s
 """
 
