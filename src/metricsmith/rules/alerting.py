@@ -128,7 +128,13 @@ class Alerting:
             )  # fmt: skip
 
     def series(self) -> tuple[list[bytes], F64]:
-        """Return keys and values of `ALERTS` and `ALERTS_FOR_STATE`, for what is pending or firing."""
+        """Return keys and values of `ALERTS` and `ALERTS_FOR_STATE`, for what is pending or firing.
+
+        Shapes:
+            returns: S keys, (S,) values: all 1 of `ALERTS`, then since when.
+        Units:
+            Since when in whole seconds since the Unix epoch, as in Prometheus.
+        """
         active = {key: alert for key, alert in self.alerts.items() if alert.active}
         self._keys = {key: self._keys.get(key) or _series_keys(alert.labels) for key, alert in active.items()}
         states = [alert.state is AlertState.FIRING for alert in active.values()]

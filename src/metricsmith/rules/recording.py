@@ -23,6 +23,8 @@ class Recording:
     def record(self, answer: Answer) -> tuple[list[bytes], F64]:
         """Return the keys to write, and a value for each.
 
+        Shapes:
+            returns: S keys, (S,) values, in the order of the answer.
         Raises:
             ExecutionError: two series would be written under one key, or there are more than the limit.
         """

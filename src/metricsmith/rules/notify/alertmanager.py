@@ -57,7 +57,12 @@ class Alertmanager:
             yield Entry(self.name, slot, told.sent_at_ms, until_ms, 1, payload_of(alert))
 
     async def send(self, payloads: Sequence[bytes], idempotency_key: str) -> None:
-        """Post alerts. Of a batch that is refused, those that are guilty are found by halving it."""
+        """Post alerts. Of a batch that is refused, those that are guilty are found by halving it.
+
+        Raises:
+            RetryLater: nobody answers, or too busily; nothing is known to be delivered.
+            Rejected: of the alerts at these positions, or of all; the others are delivered.
+        """
         refused: dict[int, str] = {}
         pieces = [range(len(payloads))]
         while pieces:

@@ -58,6 +58,9 @@ class AppriseService:
 
         Apprise says only whether it went well, so that every failure is one
         that may pass.
+
+        Raises:
+            RetryLater: it did not go well, or not in time.
         """
         try:
             async with asyncio.timeout(self._settings.timeout / 1000):

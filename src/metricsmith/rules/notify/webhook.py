@@ -47,7 +47,12 @@ class Webhook:
             yield Entry(self.name, digest(payload), at_ms, at_ms + DAY_MS, len(group), payload)
 
     async def send(self, payloads: Sequence[bytes], idempotency_key: str) -> None:
-        """Post the one payload of a batch."""
+        """Post the one payload of a batch.
+
+        Raises:
+            RetryLater: nobody answers, or the file with the address cannot be read now.
+            Rejected: the answer says that it would be no different later.
+        """
         try:
             url = reveal(self._url)
         except (OSError, ValueError):

@@ -17,6 +17,7 @@ from metricsmith.errors import InputError
 from metricsmith.sources.kafka.admin import Partition, topology
 from metricsmith.sources.kafka.client import Client, Failure, error_text, reason_of
 from metricsmith.sources.kafka.codecs import MAX_BATCH_BYTES
+from metricsmith.sources.kafka.fetch_request import fetch_request
 from metricsmith.sources.kafka.offsets import log_offsets
 from metricsmith.sources.kafka.records import batch_starts, until
 
@@ -182,37 +183,16 @@ class LogReader:
         )
 
     def _request(self, ranges: Sequence[Range]) -> FetchRequest:
-        settings, topic_type = self._settings, FetchRequest.FetchTopic
         share = self._answer_bytes - sum(each._least_bytes for each in ranges)
         share = max(LEAST_BYTES, share // max(1, sum(not each._least_bytes for each in ranges)))
         for each in ranges:
-            usual = self._usual_bytes.get(each.place, settings.partition_bytes)
+            usual = self._usual_bytes.get(each.place, self._settings.partition_bytes)
             each._asked_bytes = each._least_bytes or min(usual, share)
-        topics: dict[tuple[str, str], list[Any]] = {}
-        for each in ranges:
-            topics.setdefault((each.partition.topic, each.partition.topic_id), []).append(
-                topic_type.FetchPartition(
-                    partition=each.partition.number,
-                    fetch_offset=each.at,
-                    partition_max_bytes=each._asked_bytes,
-                    current_leader_epoch=-1,
-                    last_fetched_epoch=-1,
-                    log_start_offset=-1,
-                )
-            )
-        return FetchRequest(
-            max_wait_ms=settings.wait_ms,
-            min_bytes=1,
-            max_bytes=max(self._answer_bytes, ranges[0]._asked_bytes),
-            isolation_level=int(settings.read_committed),
-            session_id=0,
-            session_epoch=-1,
-            rack_id="",
-            forgotten_topics_data=[],
-            topics=[
-                topic_type(topic=name, topic_id=topic_id, partitions=parts)
-                for (name, topic_id), parts in topics.items()
-            ],
+        return fetch_request(
+            ((each.partition, each.at, each._asked_bytes) for each in ranges),
+            max(self._answer_bytes, ranges[0]._asked_bytes),
+            wait_ms=self._settings.wait_ms,
+            read_committed=self._settings.read_committed,
         )
 
     def _take(self, answer: _Answer) -> list[Chunk]:

@@ -100,7 +100,12 @@ class Sample:
         return [self.start + length * number // STRATA for number in range(STRATA + 1)]
 
     def add(self, window: Window, counts: BatchCounts, which: np.ndarray) -> None:
-        """Count the batches of an answer: of those that touch the window, divided by their chances."""
+        """Count the batches of an answer: of those that touch the window, divided by their chances.
+
+        Shapes:
+            counts: B batches.
+            which: (N,) positions of the batches that lie in this log.
+        """
         read = int(counts.records[which].sum())
         window.read += read
         self.records += read

@@ -15,6 +15,7 @@ import numpy as np
 from metricsmith.model.arrays import I64, Bool
 from metricsmith.sources.kafka.admin import Partition, Trouble
 from metricsmith.sources.kafka.client import Client, Failure
+from metricsmith.sources.kafka.fetch_request import fetch_request
 from metricsmith.sources.kafka.lag import Past
 
 from kafka.protocol.consumer import FetchRequest  # isort: skip
@@ -74,7 +75,7 @@ class ControlTails:
             if spot[:2] not in once:
                 once.add(spot[:2])
                 by_leader.setdefault(described[spot[:2]].leader, []).append(spot)
-        answers = client.ask([(node, _fetch(described, at)) for node, at in by_leader.items()])
+        answers = client.ask([(node, _request(described, at)) for node, at in by_leader.items()])
         troubles: list[Trouble] = []
         for at, answer in zip(by_leader.values(), answers, strict=True):
             if isinstance(answer, Failure):
@@ -112,33 +113,8 @@ def only_control(data: bytes, first: int, end: int) -> bool:
     return False
 
 
-def _fetch(
+def _request(
     described: dict[tuple[str, int], Partition], spots: Sequence[tuple[str, int, int, int]]
 ) -> FetchRequest:
-    topic_type, part_type = FetchRequest.FetchTopic, FetchRequest.FetchTopic.FetchPartition
-    by_topic: dict[tuple[str, str], list[FetchRequest]] = {}
-    for topic, number, offset, _ in spots:
-        by_topic.setdefault((topic, described[topic, number].topic_id), []).append(
-            part_type(
-                partition=number,
-                fetch_offset=offset,
-                partition_max_bytes=READ_BYTES,
-                current_leader_epoch=-1,
-                last_fetched_epoch=-1,
-                log_start_offset=-1,
-            )
-        )
-    return FetchRequest(
-        max_wait_ms=0,
-        min_bytes=0,
-        max_bytes=READ_BYTES * len(spots),
-        isolation_level=0,
-        session_id=0,
-        session_epoch=-1,
-        rack_id="",
-        forgotten_topics_data=[],
-        topics=[
-            topic_type(topic=name, topic_id=topic_id, partitions=parts)
-            for (name, topic_id), parts in by_topic.items()
-        ],
-    )
+    wanted = ((described[spot[:2]], spot[2], READ_BYTES) for spot in spots)
+    return fetch_request(wanted, READ_BYTES * len(spots))

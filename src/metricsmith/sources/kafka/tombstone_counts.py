@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 from metricsmith.sources.kafka.estimate import estimate
 from metricsmith.sources.kafka.sampling import Sample, joined
 from metricsmith.sources.kafka.scan import Log, Tally
 
 Mode: TypeAlias = Literal["exact", "sampled"]
+Found = TypeVar("Found", Tally, Sample)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,28 @@ class TombstoneCount:
 
 def exact_counts(logs: Sequence[Log], tallies: Sequence[Tally | None], now_ms: int) -> list[TombstoneCount]:
     """Return a count per topic, followed by those of its partitions. None: nothing is known of a log."""
+    return _by_topic(logs, tallies, now_ms, _exact)
+
+
+def sampled_counts(
+    logs: Sequence[Log], samples: Sequence[Sample | None], now_ms: int
+) -> list[TombstoneCount]:
+    """Return a count per topic, followed by those of its partitions. None: nothing is known of a log."""
+    return _by_topic(logs, samples, now_ms, _sampled)
+
+
+def _by_topic(
+    logs: Sequence[Log],
+    found: Sequence[Found | None],
+    now_ms: int,
+    count: Callable[[str, int | None, Sequence[Found | None], int], TombstoneCount],
+) -> list[TombstoneCount]:
     counts: list[TombstoneCount] = []
-    pairs = zip(logs, tallies, strict=True)
+    pairs = zip(logs, found, strict=True)
     for topic, group in groupby(pairs, key=lambda pair: pair[0].partition.topic):
         rows = list(group)
-        counts.append(_exact(topic, None, [tally for _, tally in rows], now_ms))
-        counts += [_exact(topic, log.partition.number, [tally], now_ms) for log, tally in rows]
+        counts.append(count(topic, None, [what for _, what in rows], now_ms))
+        counts += [count(topic, log.partition.number, [what], now_ms) for log, what in rows]
     return counts
 
 
@@ -71,19 +88,6 @@ def _exact(topic: str, partition: int | None, tallies: Sequence[Tally | None], n
         (100 * (tombstones + unread) / most if most else 0.0) if bounded and not nothing else None,
         now_ms,
     )
-
-
-def sampled_counts(
-    logs: Sequence[Log], samples: Sequence[Sample | None], now_ms: int
-) -> list[TombstoneCount]:
-    """Return a count per topic, followed by those of its partitions. None: nothing is known of a log."""
-    counts: list[TombstoneCount] = []
-    pairs = zip(logs, samples, strict=True)
-    for topic, group in groupby(pairs, key=lambda pair: pair[0].partition.topic):
-        rows = list(group)
-        counts.append(_sampled(topic, None, [sample for _, sample in rows], now_ms))
-        counts += [_sampled(topic, log.partition.number, [sample], now_ms) for log, sample in rows]
-    return counts
 
 
 def _sampled(
