@@ -12,7 +12,7 @@ somebody else (a server, a file, a socket) has a time-out and a limit on what it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
 
@@ -22,6 +22,8 @@ from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
+from metricsmith.model.progress import Progress
+from metricsmith.model.query_result import Result
 from metricsmith.model.selection import Selection
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.settings_types import DurationMs
@@ -203,6 +205,65 @@ class Selectable(Protocol):
         Raises:
             QueryLimitExceeded: they are more than `limit`; that many are never in memory.
         """
+        ...
+
+
+@runtime_checkable
+class Layered(Selectable, Protocol):
+    """Data of a store, but for some metrics."""
+
+    def differs(self, names: Set[str]) -> bool:
+        """Return whether selectors of these metrics may find else than in the store; "" is any metric."""
+        ...
+
+
+class QueryEngine(Protocol):
+    """Answers PromQL: our engine over a store, or a server that has the samples. Safe from any thread."""
+
+    def instant(
+        self,
+        text: str,
+        time_ms: int,
+        *,
+        timeout_s: float | None = None,
+        lookback_ms: int | None = None,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Return the answer at one time; a scalar, vector, string, or raw matrix.
+
+        Raises:
+            QueryError: it has no answer.
+            StoreUnavailable: the server is away.
+        """
+        ...
+
+    def range(
+        self,
+        text: str,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        timeout_s: float | None = None,
+        lookback_ms: int | None = None,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Return the answer at each step from start to end, always a matrix.
+
+        Raises:
+            as `instant`.
+        """
+        ...
+
+
+@runtime_checkable
+class EvaluatesQueries(Protocol):
+    """A store whose server evaluates PromQL: whole expressions go there, and not the samples come here."""
+
+    def query_engine(
+        self, *, lookback_ms: int, timeout_s: float, max_series: int, max_points: int
+    ) -> QueryEngine:
+        """Return what asks the server, within limits on time and answer unless a query says less."""
         ...
 
 

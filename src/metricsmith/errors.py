@@ -15,12 +15,14 @@
     ├── StoreError
     │   ├── FormatTooNew         the data directory was written by a newer metricsmith
     │   ├── DataDirLocked        another process uses the data directory
-    │   └── BlockCorrupt         a block's checksum or structure is wrong
+    │   ├── BlockCorrupt         a block's checksum or structure is wrong
+    │   └── StoreUnavailable     the server that keeps the samples is away, or does not let us in
     ├── QueryError
     │   ├── ParseError           not PromQL; carries the position
     │   ├── ExecutionError       the query cannot be answered (matching conflict, bad argument…)
     │   │   └── WrongQueryType   a range query whose expression is no scalar or instant vector
     │   ├── QueryLimitExceeded   too many samples, series, points or steps
+    │   ├── QueryRefused         the server that keeps the samples does not take the query; its words
     │   ├── QueryTimeout
     │   └── QueryCancelled       nobody waits for the answer any more
     ├── TemplateError            a template of a rule does not parse, or fails; carries the position
@@ -157,6 +159,17 @@ class BlockCorrupt(StoreError):
     """A block on disk is damaged; it is set aside and the rest serves."""
 
 
+class StoreUnavailable(StoreError):
+    """The server that keeps the samples is away, fails, or does not let us in; another time may be better.
+
+    `reason` is a short constant for counters, the message is for people.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
 class QueryError(MetricsmithError):
     """A query cannot be answered."""
 
@@ -195,6 +208,10 @@ class QueryLimitExceeded(QueryError):
     ) -> None:
         self.limit = limit
         super().__init__(message)
+
+
+class QueryRefused(QueryError):
+    """The server that keeps the samples does not take the query, for reasons of its own."""
 
 
 class QueryTimeout(QueryError):

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from metricsmith.contracts import Emit, Store
+from metricsmith.contracts import Emit, QueryEngine, Store
 from metricsmith.model.clock import Clock
 from metricsmith.model.rules import GroupView
 from metricsmith.model.series import SeriesTable
@@ -100,6 +100,7 @@ class ApiContext:
     `metrics_page` is asked at each request, so that a reload changes it.
     `journal_bytes` returns what the journal takes on disk beside the store, `pools`
     the targets of each source that scrapes, `rule_groups` the rules with their alerts,
+    `server` evaluates the expressions of clients where the store is a server that does,
     `destinations` who is told of alerts, `refused` what they refused,
     `settings` the configuration as plain data without secrets.
     """
@@ -120,5 +121,6 @@ class ApiContext:
     backfill: Callable[[BackfillRequest], Awaitable[BackfillAnswer]] = _no_backfill
     destinations: Callable[[], Sequence[DestinationStatus]] = tuple
     refused: Callable[[], Sequence[Refused]] = tuple
+    server: QueryEngine | None = None
     settings: Callable[[], Mapping[str, Any]] = dict
     limits: ApiLimits = field(default_factory=ApiLimits)

@@ -21,8 +21,10 @@ from metricsmith.errors import (
     ParseError,
     QueryCancelled,
     QueryError,
+    QueryRefused,
     QueryTimeout,
     StoreError,
+    StoreUnavailable,
     WireError,
     WrongQueryType,
 )
@@ -86,6 +88,8 @@ def translate(error: Exception) -> ApiError | None:
             return error
         case ParseError() | WrongQueryType():
             return bad_parameter("query", str(error))
+        case QueryRefused():
+            return bad_data(str(error))
         case QueryTimeout():
             return ApiError("timeout", str(error))
         case QueryCancelled():
@@ -98,7 +102,7 @@ def translate(error: Exception) -> ApiError | None:
             return ApiError("too_large", str(error))
         case WireError():
             return bad_data(str(error))
-        case JournalError():
+        case JournalError() | StoreUnavailable():
             return unavailable(str(error))
         case StoreError():
             return ApiError("internal", str(error))

@@ -18,6 +18,7 @@ from metricsmith.api.params import Params, read_params
 from metricsmith.api.queries import Queries
 from metricsmith.api.routes import DURATION, NUMBER, TIME, Operation, Parameter
 from metricsmith.api.schemas import QUERY
+from metricsmith.contracts import QueryEngine
 from metricsmith.model.progress import Progress
 from metricsmith.model.query_result import Result
 from metricsmith.model.selection import RaggedGroup
@@ -40,6 +41,7 @@ class QueryApi:
         self._context = context
         self._bodies = bodies
         self._queries = queries
+        self._engine: QueryEngine = context.server or context.engine
 
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
@@ -86,15 +88,13 @@ class QueryApi:
     async def _query(self, request: Request) -> Response:
         params = await self._params(request)
         time_ms = params.time_ms("time", self._context.clock.now_ms())
-        evaluate = partial(
-            self._context.engine.instant, params.text("query"), time_ms, **query_options(params)
-        )
+        evaluate = partial(self._engine.instant, params.text("query"), time_ms, **query_options(params))
         return await self._answer(request, "instant", params, evaluate)
 
     async def _query_range(self, request: Request) -> Response:
         params = await self._params(request)
         times = range_times(params, self._context.limits.max_steps)
-        evaluate = partial(self._context.engine.range, params.text("query"), *times, **query_options(params))
+        evaluate = partial(self._engine.range, params.text("query"), *times, **query_options(params))
         return await self._answer(request, "range", params, evaluate)
 
     async def _params(self, request: Request) -> Params:

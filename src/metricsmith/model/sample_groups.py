@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from metricsmith.model.arrays import Bool
+from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
 
 SMALL_MATRIX_VALUES = 8_192
@@ -127,4 +127,38 @@ def _ragged_within(group: RaggedGroup, start_ms: int, end_ms: int) -> RaggedGrou
         group.times[kept],
         group.values[kept],
         None if group.stale is None else group.stale[kept],
+    )
+
+
+def selection_of(found: list[tuple[bytes, I64, F64, Bool]]) -> Selection:
+    """Return series as a selection: those with the same times and markers as matrices, the others ragged.
+
+    Shapes:
+        found: key, times, values, staleness markers of each series, in key order.
+    """
+    alike: dict[tuple[bytes, bytes], list[int]] = {}
+    for row, (_, times, _, stale) in enumerate(found):
+        alike.setdefault((times.tobytes(), stale.tobytes()), []).append(row)
+    matrices, loose = [], []
+    for rows in alike.values():
+        if len(rows) == 1:
+            loose += rows
+            continue
+        _, times, _, stale = found[rows[0]]
+        values = np.stack([found[row][2] for row in rows])
+        matrices.append(MatrixGroup(np.array(rows), times, values, stale if stale.any() else None))
+    return Selection([key for key, *_ in found], matrices, _ragged(found, loose))
+
+
+def _ragged(found: list[tuple[bytes, I64, F64, Bool]], rows: list[int]) -> RaggedGroup | None:
+    if not rows:
+        return None
+    lengths = [len(found[row][1]) for row in rows]
+    stale = np.concatenate([found[row][3] for row in rows])
+    return RaggedGroup(
+        np.array(rows, dtype=np.int64),
+        np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+        np.concatenate([found[row][1] for row in rows]),
+        np.concatenate([found[row][2] for row in rows]),
+        stale if stale.any() else None,
     )

@@ -12,7 +12,8 @@ import numpy as np
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import NAME_LABEL, decode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
-from metricsmith.model.selection import MatrixGroup, RaggedGroup, SampleLimit, Selection
+from metricsmith.model.sample_groups import selection_of
+from metricsmith.model.selection import SampleLimit, Selection
 from metricsmith.promql.series_input import Series, read_series
 from metricsmith.wire.remote_write_message import STALE_BITS
 from metricsmith.wire.series_notation import STALE
@@ -40,7 +41,7 @@ class MemorySeries:
             if part.stop > part.start:
                 counted.add(part.stop - part.start)
                 found.append((key, times[part], values[part], stale[part]))
-        return _selection(found)
+        return selection_of(found)
 
     def _matching(self, matchers: Sequence[Matcher]) -> list[bytes]:
         keys = []
@@ -82,7 +83,7 @@ class GrowingSeries:
                 counted.add(part.stop - part.start)
                 arrays = np.array(times[part]), np.array(values[part]), np.array(stale[part])
                 found.append((key, *arrays))
-        return _selection(found)
+        return selection_of(found)
 
     def _matching(self, matchers: Sequence[Matcher]) -> list[bytes]:
         names = [m.value for m in matchers if m.name == NAME_LABEL and m.op is MatchOp.EQ]
@@ -95,33 +96,3 @@ class GrowingSeries:
 def _marked(times: I64, values: F64) -> tuple[I64, F64, Bool]:
     stale = values.view(np.uint64) == STALE_BITS
     return times, np.where(stale, np.nan, values), stale
-
-
-def _selection(found: list[tuple[bytes, I64, F64, Bool]]) -> Selection:
-    """Return series with the same times and markers as matrices, the others one after another."""
-    alike: dict[tuple[bytes, bytes], list[int]] = {}
-    for row, (_, times, _, stale) in enumerate(found):
-        alike.setdefault((times.tobytes(), stale.tobytes()), []).append(row)
-    matrices, loose = [], []
-    for rows in alike.values():
-        if len(rows) == 1:
-            loose += rows
-            continue
-        _, times, _, stale = found[rows[0]]
-        values = np.stack([found[row][2] for row in rows])
-        matrices.append(MatrixGroup(np.array(rows), times, values, stale if stale.any() else None))
-    return Selection([key for key, *_ in found], matrices, _ragged(found, loose))
-
-
-def _ragged(found: list[tuple[bytes, I64, F64, Bool]], rows: list[int]) -> RaggedGroup | None:
-    if not rows:
-        return None
-    lengths = [len(found[row][1]) for row in rows]
-    stale = np.concatenate([found[row][3] for row in rows])
-    return RaggedGroup(
-        np.array(rows, dtype=np.int64),
-        np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
-        np.concatenate([found[row][1] for row in rows]),
-        np.concatenate([found[row][2] for row in rows]),
-        stale if stale.any() else None,
-    )

@@ -7,7 +7,7 @@ earlier run: a backfill that is done again gives the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -132,6 +132,9 @@ class _Past:
     def __init__(self, store: Selectable, names: frozenset[str]) -> None:
         self.names, self.time_ms = names, 0
         self._store = store
+
+    def differs(self, names: Set[str]) -> bool:
+        return bool(self.names) if "" in names else not names.isdisjoint(self.names)
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None

@@ -7,11 +7,11 @@ without reading it again.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 import numpy as np
 
-from metricsmith.contracts import Selectable
+from metricsmith.contracts import Layered, Selectable
 from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import NAME_LABEL, decode_labels, metric_name
@@ -28,7 +28,7 @@ WIDE_MS = 300_000
 
 
 class Overlay:
-    """`Selectable`: the samples of a store, and those of one round at one time, which win."""
+    """`Layered`: the samples of a store, and those of one round at one time, which win."""
 
     def __init__(self, store: Selectable, time_ms: int) -> None:
         self._store, self._time_ms = store, time_ms
@@ -48,6 +48,11 @@ class Overlay:
         self._values |= ended_values | dict(zip(keys, values.tolist(), strict=True))
         for key in (*ended, *keys):
             self._by_name[metric_name(key)][key] = None
+
+    def differs(self, names: Set[str]) -> bool:
+        """Return whether selectors of these metrics may find what the round has written; "" is any metric."""
+        written = bool(self._by_name) if "" in names else not names.isdisjoint(self._by_name)
+        return written or (isinstance(self._store, Layered) and self._store.differs(names))
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None

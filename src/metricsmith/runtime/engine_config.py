@@ -1,8 +1,9 @@
-"""The limits of queries as configured, for the API's engine and that of the rules."""
+"""How queries are evaluated as configured, for the API and for the rules."""
 
 from __future__ import annotations
 
 from metricsmith.config.settings import QuerySettings
+from metricsmith.contracts import EvaluatesQueries, QueryEngine, Selectable
 from metricsmith.promql.engine import EngineConfig
 
 
@@ -16,4 +17,16 @@ def engine_config(query: QuerySettings) -> EngineConfig:
         max_points=query.max_points,
         closed_windows=query.closed_windows,
         experimental=query.experimental,
+    )
+
+
+def evaluating_server(store: Selectable | None, config: EngineConfig) -> QueryEngine | None:
+    """Return what evaluates whole expressions in place of our engine: the server that is the store."""
+    if not isinstance(store, EvaluatesQueries):
+        return None
+    return store.query_engine(
+        lookback_ms=config.lookback_ms,
+        timeout_s=config.timeout_s,
+        max_series=config.max_series,
+        max_points=config.max_points,
     )

@@ -15,7 +15,7 @@ from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.promql.engine import Engine
 from metricsmith.runtime.agent import Agent
-from metricsmith.runtime.engine_config import engine_config
+from metricsmith.runtime.engine_config import engine_config, evaluating_server
 from metricsmith.runtime.http import HttpServer
 from metricsmith.runtime.logs import set_up_logging
 from metricsmith.store.memory import keep_freed
@@ -130,6 +130,7 @@ class Service:
         return ApiContext(
             store=agent.store,
             engine=make_engine(agent),
+            server=evaluating_server(agent.store, engine_config(settings.query)),
             emit=agent.pipeline.emit_for("api"),
             series=agent.series,
             telemetry=agent.telemetry,

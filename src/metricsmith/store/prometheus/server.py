@@ -1,0 +1,181 @@
+"""The server's HTTP API: a question, and its data or one of our errors."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from metricsmith.errors import (
+    ExecutionError,
+    MetricsmithError,
+    QueryLimitExceeded,
+    QueryRefused,
+    QueryTimeout,
+    StoreUnavailable,
+)
+from metricsmith.model.telemetry import Telemetry
+from metricsmith.net.store_client import Form, Reply, StoreClient
+from metricsmith.store.prometheus.settings import PrometheusConfig
+
+log = logging.getLogger(__name__)
+
+MAX_ANSWER_BYTES = 64 << 20
+"""Decoding takes about six times as much memory."""
+SHORT_S = 5.0
+"""For questions that cost a server nothing."""
+LACKING = frozenset({400, 404, 405, 422, 501})
+"""What servers answer about pages that they do not have."""
+MAX_REMARKS = 100
+MAX_TEXT = 2000
+GRACE_S = 0.5
+"""The server has that much longer than a query, so that its own words about the time-out arrive."""
+BAD_PARAMETER = 'invalid parameter "query": '
+TOO_MANY_SAMPLES = "would load too many samples"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the server told: the `data` of its answer, and what it remarked."""
+
+    data: Any
+    warnings: list[str]
+    infos: list[str]
+
+
+class Server:
+    """Asks one server. Safe to call from any thread but that of an event loop."""
+
+    def __init__(self, config: PrometheusConfig, telemetry: Telemetry) -> None:
+        self.address = config.url.partition("?")[0].rstrip("/").removesuffix("/api/v1")
+        self._client = StoreClient(config.access(), config.headers)
+        self._telemetry = telemetry
+        self._tells_markers: bool | None = None
+
+    def ask(
+        self,
+        method: Literal["GET", "POST"],
+        path: str,
+        form: Form,
+        *,
+        timeout_s: float,
+        limit_bytes: int = MAX_ANSWER_BYTES,
+        check: Callable[[], None] = lambda: None,
+        may_lack: bool = False,
+    ) -> Told:
+        """Return what `/api/v1/` and the path answer; `check` is called while it is awaited.
+
+        Of a page that the server `may_lack` the data are empty where it does.
+
+        Raises:
+            StoreUnavailable: the server is away, busy, fails or refuses us; also counted and logged.
+            QueryError: it answers that the question is at fault.
+            QueryTimeout: no answer in time.
+            LimitExceeded: the answer is over the limit.
+            whatever `check` raises: the request is given up.
+        """
+        url = f"{self.address}/api/v1/{path}"
+        try:
+            reply = self._client.ask(
+                method, url, form, timeout_s=timeout_s + GRACE_S, limit_bytes=limit_bytes, check=check
+            )
+            if may_lack and reply.status in LACKING:
+                return Told({}, [], [])
+            return _told(reply)
+        except TimeoutError:
+            self._count("timeout", f"no whole answer within {timeout_s:g} s")
+            raise QueryTimeout(f"{self._named()} has not answered within {timeout_s:g} s") from None
+        except StoreUnavailable as error:
+            if error.reason != "closed":
+                self._count(error.reason, str(error))
+            raise StoreUnavailable(error.reason, f"{self._named()}: {error}") from None
+
+    def tells_markers(self) -> bool:
+        """Return whether staleness markers are in raw samples, as NaN; asked once.
+
+        VictoriaMetrics gives them, and takes no other NaN. It is known by its
+        answer to a number: where others give a scalar, it gives a vector.
+
+        Raises:
+            as `ask`.
+        """
+        if self._tells_markers is None:
+            told = self.ask("POST", "query", [("query", "1")], timeout_s=SHORT_S)
+            self._tells_markers = isinstance(told.data, dict) and told.data.get("resultType") == "vector"
+        return self._tells_markers
+
+    def close(self) -> None:
+        """Close the connections; requests that run end."""
+        self._client.close()
+
+    def _named(self) -> str:
+        return f"the server that keeps the samples, {self.address}"
+
+    def _count(self, reason: str, message: str) -> None:
+        name = "metricsmith_store_server_failures_total"
+        self._telemetry.problem(log, name, f"{self._named()}: {message}", reason=reason)
+
+
+def malformed(what: object) -> StoreUnavailable:
+    """Return the error of an answer that no Prometheus gives."""
+    return StoreUnavailable(
+        "answer", f"got an answer that is none of Prometheus' API ({str(what)[:200]}); is storage.url right?"
+    )
+
+
+def _told(reply: Reply) -> Told:
+    if reply.status != 200:
+        raise _refusal(reply)
+    try:
+        document = orjson.loads(reply.body)
+        if document["status"] != "success":
+            raise ValueError("status is not success")
+        warnings, infos = (_remarks(document.get(name)) for name in ("warnings", "infos"))
+        return Told(document.get("data"), warnings, infos)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise malformed(error) from None
+
+
+def _remarks(found: Any) -> list[str]:
+    return [str(text)[:MAX_TEXT] for text in found[:MAX_REMARKS]] if isinstance(found, list) else []
+
+
+def _refusal(reply: Reply) -> MetricsmithError:
+    """Return what an answer other than 200 means."""
+    status, kind, text = reply.status, *_error(reply.body)
+    if 300 <= status < 400:
+        return StoreUnavailable("redirect", f"got a redirect ({status}), wanted the address it leads to")
+    if status in (401, 403):
+        return StoreUnavailable("access", f"got HTTP status {status}, wanted it to let us in: {text}")
+    if status == 404 or (not kind and status < 500):
+        return StoreUnavailable("not_found", f"got HTTP status {status}, is storage.url right? {text}")
+    if kind == "timeout":
+        return QueryTimeout(text)
+    if status == 429:
+        return StoreUnavailable("busy", f"got HTTP status {status}: {text}")
+    if status >= 500 or kind == "canceled":
+        return StoreUnavailable("status_5xx", f"got HTTP status {status}: {text}")
+    if status == 400:
+        return QueryRefused(text)
+    if TOO_MANY_SAMPLES in text:
+        return QueryLimitExceeded(text, "samples")
+    return ExecutionError(text)
+
+
+def _error(body: bytes) -> tuple[str, str]:
+    """Return type and text of an error; the type is empty where it is none of Prometheus' API."""
+    try:
+        document = orjson.loads(body)
+        kind, text = document["errorType"], document["error"]
+        if isinstance(kind, str) and isinstance(text, str):
+            return kind, _shown(text)
+    except (ValueError, KeyError, TypeError):
+        pass
+    return "", _shown(body[:300].decode(errors="replace"))
+
+
+def _shown(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text[:MAX_TEXT]).strip()
