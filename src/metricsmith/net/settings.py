@@ -28,7 +28,7 @@ class BasicAuth(PartConfig):
 class Authorization(PartConfig):
     """An Authorization header."""
 
-    type: str = Field("Bearer", pattern=r"^[\w-]{1,100}$", description="Scheme of the header.")
+    type: str = Field("Bearer", pattern="^[A-Za-z0-9_-]{1,100}$", description="Scheme of the header.")
     credentials: SecretStr | None = Field(None, description="Token; `${ENV}` and `file:PATH` are understood.")
     credentials_file: str | None = Field(None, description="File that holds the token, read at each request.")
 
