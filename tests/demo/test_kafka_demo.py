@@ -106,13 +106,18 @@ def test_groups_come_out_as_the_story_tells(demo: Callable[..., Demo], tmp_path:
         eventually(lambda group=group, reason=reason: reason in running.reasons(group))  # type: ignore[misc]
     ((_, lag),) = running.ask('sum(kafka_consumergroup_lag{consumergroup="billing"})')
     assert lag > 100
+    eventually(lambda: running.ask("kafka_health_score"))
     assert running.children_are(2), "Kafka and agent"
     running.process.send_signal(signal.SIGINT)
     code, text = running.end()
     assert code == 0, text
     assert "Traceback" not in text
-    assert re.search(r"^billing +(growing|stalled) +\d\d:\d\d:\d\d +[\d,]+ +\S+ *$", text, re.MULTILINE)
+    assert re.search(r"^billing +(growing|stalled) +\d\d:\d\d:\d\d +[\d,]+ +never", text, re.MULTILINE)
     assert re.search(r"^\d\d:\d\d:\d\d  shipping: caught_up, \d+ unread$", text, re.MULTILINE)
+    assert re.search(r"^clicks +0 +0 +\d+$", text, re.MULTILINE), "one partition has nearly all"
+    assert re.search(r"^sessions +\d+ +(5[5-9]|6[0-5]) +\d+$", text, re.MULTILINE), (
+        "six of ten are tombstones"
+    )
     assert "kafka lag --bootstrap 127.0.0.1:" in text
     assert f"query --url http://127.0.0.1:{running.port} " in text
     assert list(tmp_path.iterdir()) == [], "its data is gone"

@@ -13,7 +13,7 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
-from metricsmith.demo.kafka_story import GROUPS
+from metricsmith.demo.kafka_story import GROUPS, TOPICS
 from metricsmith.sources.kafka.lag import REASONS, Reason
 
 ASK_EVERY_S = 1.0
@@ -23,6 +23,14 @@ SURE_AFTER = 3
 STATES = "count by (consumergroup, reason) (kafka_consumergroup_lag_state)"
 LAG = "sum by (consumergroup) (kafka_consumergroup_lag)"
 CATCH_UP = "max by (consumergroup) (kafka_consumergroup_topic_catch_up_seconds)"
+HEALTH = "sum by (consumergroup) (kafka_health_score{scope='group'})"
+TOPIC_COLUMNS = (
+    ("balance of records", "sum by (topic) (kafka_topic_balance_score{kind='messages'})"),
+    ("tombstones, %", "sum by (topic) (kafka_topic_tombstone_ratio_percent)"),
+    ("health", "sum by (topic) (kafka_health_score{scope='topic'})"),
+)
+CLUSTER_HEALTH = "sum(kafka_health_score{scope='cluster'})"
+
 Labels = tuple[str, ...]
 Answer = dict[Labels, float]
 
@@ -57,20 +65,26 @@ class Watcher:
                     await asyncio.wait_for(stop.wait(), min(ASK_EVERY_S, max(0.0, ends - loop.time())))
 
     async def print_end(self) -> None:
-        """Print a table of all groups, and how to ask for the same again."""
+        """Print what is known of groups, topics and the cluster."""
         async with aiohttp.ClientSession(f"{self._url}/") as session:
-            lags, catch_up = await _ask(session, LAG), await _ask(session, CATCH_UP)
-        table = Table("group", "the agent says", "since", "unread", "caught up in", box=None, pad_edge=False)
+            lags, catch_up, health = [await _ask(session, each) for each in (LAG, CATCH_UP, HEALTH)]
+            of_topics = [await _ask(session, expression) for _, expression in TOPIC_COLUMNS]
+            cluster = await _ask(session, CLUSTER_HEALTH)
+        groups = _table("group", "the agent says", "since", "unread", "caught up in", "health")
         for group in GROUPS:
             told = self._told.get(group.name)
-            table.add_row(
+            groups.add_row(
                 group.name,
                 *("-", "-") if told is None else (told.reason, _clock(told.since_s)),
                 _count(lags.get((group.name,))),
                 _seconds(catch_up.get((group.name,))),
+                _count(health.get((group.name,))),
             )
-        self._console.print()
-        self._console.print(table)
+        topics = _table("topic", *(title for title, _ in TOPIC_COLUMNS))
+        for topic in TOPICS:
+            topics.add_row(topic.name, *(_count(answer.get((topic.name,))) for answer in of_topics))
+        for each in ("", groups, "", topics, "", f"health of the cluster: {_count(cluster.get(()))} of 100"):
+            self._console.print(each)
 
     def _hear(self, reasons: Mapping[str, Reason], lags: Answer) -> None:
         for group, reason in reasons.items():
@@ -106,6 +120,13 @@ async def _ask(session: aiohttp.ClientSession, expression: str) -> Answer:
         tuple(value for _, value in sorted(each["metric"].items())): float(each["value"][1])
         for each in answer["data"]["result"]
     }
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    return table
 
 
 def _clock(time_s: float) -> str:

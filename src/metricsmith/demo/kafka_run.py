@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import tempfile
 from pathlib import Path
 
@@ -24,23 +25,25 @@ from metricsmith.demo.programs import (
     write_config,
 )
 from metricsmith.demo.signals import stop_on_signal
-from metricsmith.packs import pack_names, rule_file
+from metricsmith.packs import rule_file
 from metricsmith.runtime.http import listen
 from metricsmith.testing import kafka as real
 from metricsmith.testing.services import ServiceMissing
 
 BROKER_SETTINGS = {"offsets.topic.num.partitions": "1"}
+RULES_EVERY = "3s"
 
 CONFIG = """\
 service: {{type: standalone, name: kafka-demo}}
 server: {{listen: "127.0.0.1:{port}"}}
 storage: {{type: embedded, path: {data}}}
-{rules}sources:
+rules: {{files: {rules}}}
+sources:
   - type: kafka
     name: kafka
     instance: demo
     bootstrap_servers: {bootstrap}
-    # As short as they go, so that nobody waits; the defaults suit real clusters.
+    # Short, as are those of the rules, so that nobody waits; the defaults suit real clusters.
     interval: 1s
     log_dirs_interval: 5s
     configs_interval: 10s
@@ -103,11 +106,16 @@ def _look(cluster: real.Cluster, players: Players) -> None:
 
 
 def _config(folder: Path, port: int, bootstrap: str) -> str:
-    files = [str(rule_file("kafka"))] if "kafka" in pack_names() else []
+    rules = folder / "rules.yml"
+    rules.write_text(
+        re.sub(
+            r"^    interval: .*", f"    interval: {RULES_EVERY}", rule_file("kafka").read_text(), flags=re.M
+        )
+    )
     return CONFIG.format(
         port=port,
         data=json.dumps(str(folder / "data")),
-        rules=f"rules: {{files: {json.dumps(files)}, interval: 5s}}\n" if files else "",
+        rules=json.dumps([str(rules)]),
         bootstrap=bootstrap,
         stalled_after=STALLED_AFTER_S,
     )
