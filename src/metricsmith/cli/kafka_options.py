@@ -192,15 +192,19 @@ def _sasl(
     mechanism: str | None, username: str | None, password_file: str | None, from_environment: bool
 ) -> dict[str, str] | None:
     """The settings of `sasl`; variables tell who we are only where no file does."""
-    named = mechanism or username or password_file
-    if not named and not (from_environment and os.environ.get(USER_VARIABLE)):
+    user = username or os.environ.get(USER_VARIABLE)
+    if not (mechanism or username or password_file) and not (from_environment and user):
         return None
     secret = f"file:{password_file}" if password_file else os.environ.get(PASSWORD_VARIABLE)
-    made = {"mechanism": mechanism.upper()} if mechanism else {}
-    if made.get("mechanism") == "OAUTHBEARER":
-        return made | ({"token": secret} if secret else {})
-    made |= {"username": username or os.environ.get(USER_VARIABLE, "")}
-    return made | ({"password": secret} if secret else {})
+    if not secret:
+        wanted = f"wanted --password-file FILE, or the variable {PASSWORD_VARIABLE}"
+        raise typer.BadParameter(f"got a SASL mechanism or user without password or token, {wanted}")
+    named = {"mechanism": mechanism.upper()} if mechanism else {}
+    if named.get("mechanism") == "OAUTHBEARER":
+        return named | {"token": secret}
+    if not user:
+        raise typer.BadParameter(f"got a password without user, wanted --username or {USER_VARIABLE}")
+    return named | {"username": user, "password": secret}
 
 
 def _configured(file: Path, name: str | None) -> KafkaConfig:
@@ -231,16 +235,17 @@ def _checked(values: dict[str, Any]) -> KafkaConfig:
     try:
         return KafkaConfig.model_validate(values)
     except ValidationError as error:
-        told = [
-            f"{_option(path)}: {message}" + (f" ({hint})" if hint else "")
-            for path, message, hint in mistakes(KafkaConfig, values, (), error)
-        ]
-        raise typer.BadParameter("; ".join(told)) from None
+        told = (_told(values, *mistake) for mistake in mistakes(KafkaConfig, values, (), error))
+        raise typer.BadParameter("; ".join(dict.fromkeys(told))) from None
 
 
-_OPTIONS = {"bootstrap_servers": "--bootstrap", "topics": "--topic", "groups": "--group"}
-
-
-def _option(path: tuple[str | int, ...]) -> str:
+def _told(values: dict[str, Any], path: tuple[str | int, ...], message: str, hint: str) -> str:
+    """A mistake in the words of the command line."""
     first = str(path[0]) if path else ""
-    return _OPTIONS.get(first, f"--{first}" if first in ("timeout", "tls") else ".".join(map(str, path)))
+    if first == "bootstrap_servers":
+        return f"--bootstrap: got "{values[first][:100]}", wanted brokers such as kafka-0:9092,kafka-1:9092"
+    option = _OPTIONS.get(first, ".".join(map(str, path)))
+    return f"{option}: {message}" + (f" ({hint})" if hint else "")
+
+
+_OPTIONS = {"topics": "--topic", "groups": "--group", "timeout": "--timeout", "tls": "--tls"}

@@ -89,6 +89,7 @@ def topic_table(rows: Sequence[TopicRow]) -> Table:
     table = _table(
         "topic", "part", "repl", "under", "off", "records", "bytes", "|", "rec/s", "keep", "*policy"
     )
+    table.collapse_padding = True  # it has many columns
     for row in rows:
         table.add_row(
             row.topic,

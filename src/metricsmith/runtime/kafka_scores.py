@@ -17,7 +17,7 @@ PERFECT = 100.0
 
 @dataclass(frozen=True, slots=True)
 class BalanceRow:
-    """How evenly something is spread, 0 to 100: over a topic's partitions, or without a topic over brokers."""
+    """How evenly something is spread, 0 to 100: over partitions of a topic, or without one over brokers."""
 
     topic: str | None
     kind: str

@@ -104,7 +104,7 @@ class KafkaSession:
     def observe(
         self, seconds: float, progress: Progress, readings: int = READINGS, sizes: bool = False
     ) -> list[Snapshot]:
-        """Return readings spread over a time, the first at once; with 0 seconds there is one.
+        """Return readings spread over a time, the first at once: two at least, but one for 0 seconds.
 
         Raises:
             As `read`.
@@ -115,7 +115,7 @@ class KafkaSession:
         for number in count(1):
             read.append(self.read(sizes))
             elapsed = time.monotonic() - begin
-            if elapsed >= seconds:
+            if elapsed >= seconds and (number > 1 or not seconds):
                 break
             due = min(seconds, max(elapsed, number * spacing))
             _wait(begin, due, seconds, progress)
