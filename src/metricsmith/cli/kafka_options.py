@@ -243,7 +243,8 @@ def _told(values: dict[str, Any], path: tuple[str | int, ...], message: str, hin
     """A mistake in the words of the command line."""
     first = str(path[0]) if path else ""
     if first == "bootstrap_servers":
-        return f"--bootstrap: got "{values[first][:100]}", wanted brokers such as kafka-0:9092,kafka-1:9092"
+        got = str(values[first])[:100]
+        return f'--bootstrap: got "{got}", wanted brokers such as kafka-0:9092,kafka-1:9092'
     option = _OPTIONS.get(first, ".".join(map(str, path)))
     return f"{option}: {message}" + (f" ({hint})" if hint else "")
 
