@@ -6,20 +6,24 @@ An agent, a Prometheus and this function read the same file, so a figure is made
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
 from metricsmith.errors import ConfigError
+from metricsmith.model.clock import SystemClock
 from metricsmith.model.labels import NAME_LABEL, decode_labels
+from metricsmith.model.series import SeriesTable
 from metricsmith.packs import rule_file
 from metricsmith.promql import EngineConfig
 from metricsmith.promql.memory import GrowingSeries
 from metricsmith.promql.series_input import Series, read_series
 from metricsmith.rules.files import read_rule_file
 from metricsmith.rules.model import Group, RecordingRule
-from metricsmith.rules.recording import Recording
+from metricsmith.rules.round import RunningGroup
 from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
+from metricsmith.rules.templates import Expander
 from metricsmith.runtime.rule_engine import RuleEngine
 
 Recorded: TypeAlias = dict[str, list[tuple[Mapping[str, str], float]]]
@@ -58,16 +62,18 @@ def evaluate_pack(
     for key, (times, values) in read_series(series).items():
         for sample_ms, value in zip(times.tolist(), values.tolist(), strict=True):
             store.append(key, sample_ms, value)
-    engine = RuleEngine(store, limits)
+    engine, table = RuleEngine(store, limits), SeriesTable()
     for group in (*_read(overrides), *_pack_groups(pack)):
-        for rule in group.rules:
-            if not isinstance(rule, RecordingRule):
-                continue
-            keys, values = Recording(group, rule).record(engine.instant(rule.expr, time_ms))
-            for key, value in zip(keys, values.tolist(), strict=True):
-                store.append(key, time_ms, value)
-                labels = decode_labels(key)
-                recorded.setdefault(labels.pop(NAME_LABEL), []).append((labels, value))
+        done = RunningGroup(group, engine, store, table, SystemClock(), Expander()).evaluate(time_ms)
+        for _, error in done.failures:
+            raise error
+        if done.batch is None:
+            continue
+        for number, value in zip(done.batch.layout.ids.tolist(), done.batch.value.tolist(), strict=True):
+            key = table.key(number)
+            store.append(key, time_ms, value)
+            labels = decode_labels(key)
+            recorded.setdefault(labels.pop(NAME_LABEL), []).append((labels, value))
     return recorded
 
 
@@ -80,4 +86,9 @@ def _read(files: Sequence[Path]) -> tuple[Group, ...]:
     read = [read_rule_file(str(file), RuleEngine(), DEFAULT_INTERVAL_MS) for file in files]
     if problems := [problem for file in read for problem in file.problems]:
         raise ConfigError(problems)
-    return tuple(group for file in read for group in file.groups)
+    return tuple(_recording(group) for file in read for group in file.groups)
+
+
+def _recording(group: Group) -> Group:
+    rules = tuple(rule for rule in group.rules if isinstance(rule, RecordingRule))
+    return replace(group, rules=rules, query_offset_ms=0)
