@@ -14,18 +14,25 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "sources": {
         "scrape": "metricsmith.sources.scrape:ScrapeSource",
         "kafka": "metricsmith.sources.kafka.source:KafkaSource",
+        "host": "metricsmith.sources.host.source:HostSource",
         "exec": "metricsmith.sources.exec.source:ExecSource",
+        "bus": "metricsmith.sources.bus.source:BusSource",
         "self": "metricsmith.sources.own:OwnMetricsSource",
     },
     "processors": {
         "relabel": "metricsmith.process.relabel:RelabelProcessor",
         "filter": "metricsmith.process.filter:FilterProcessor",
         "rename": "metricsmith.process.rename:RenameProcessor",
+        "average": "metricsmith.process.average:AverageProcessor",
+        "rate": "metricsmith.process.rate:RateProcessor",
+        "delta": "metricsmith.process.rate:DeltaProcessor",
     },
     "stores": {
         "embedded": "metricsmith.store.embedded:EmbeddedStore",
     },
-    "sinks": {},
+    "sinks": {
+        "bus": "metricsmith.sinks.bus:BusSink",
+    },
 }
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
+import numpy as np
 from pydantic import AfterValidator, Field
 
 from metricsmith.errors import ParseError
+from metricsmith.model.arrays import U32, Bool
+from metricsmith.model.series import SeriesTable
 from metricsmith.syntax.selector import parse_selector
 
 MAX_SELECTORS = 1000
@@ -38,3 +41,30 @@ class Choice:
     def has(self, labels: Mapping[str, str]) -> bool:
         """Return whether a series is chosen."""
         return any(all(m.matches(labels.get(m.name, "")) for m in one) for one in self._matchers)
+
+
+_UNDECIDED = -1
+
+
+class SeriesChoice:
+    """What selectors choose among interned series, decided once per series."""
+
+    def __init__(self, table: SeriesTable, selectors: Sequence[str]) -> None:
+        self._table, self._choice = table, Choice(selectors)
+        self._decided = np.full(1024, _UNDECIDED, dtype=np.int8)
+
+    def mask(self, ids: U32) -> Bool:
+        """Return which of the series are chosen.
+
+        Shapes:
+            ids, returns: (P,)
+        """
+        highest = int(ids.max(initial=0))
+        if highest >= len(self._decided):
+            grown = np.full(2 * (highest + 1), _UNDECIDED, dtype=np.int8)
+            grown[: len(self._decided)] = self._decided
+            self._decided = grown
+        for series in np.unique(ids[self._decided[ids] == _UNDECIDED]).tolist():
+            self._decided[series] = self._choice.has(self._table.labels(series))
+        chosen: Bool = self._decided[ids] == 1
+        return chosen

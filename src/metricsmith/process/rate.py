@@ -1,0 +1,198 @@
+"""Counters as rates or as differences, series by series, from one batch to the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from metricsmith.contracts import Context, PartConfig
+from metricsmith.model.arrays import F64, I64
+from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.labels import PAIR
+from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.model.settings_types import DurationMs
+from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
+from metricsmith.process.derived import Derived, DerivedLayout
+from metricsmith.process.names import MetricNames, type_of
+from metricsmith.process.rounds import is_one_round, join, rounds
+from metricsmith.process.series_state import SeriesState
+
+DAY_MS = 86_400_000
+_GAUGE = MetricType.GAUGE
+
+
+class ChangeConfig(PartConfig):
+    """What `rate` and `delta` have in common."""
+
+    match: tuple[SelectorText, ...] = Field(
+        (),
+        max_length=MAX_SELECTORS,
+        description="Series that are converted, whatever their type; default those of type counter.",
+    )
+    keep: bool = Field(False, description="Pass on the counter, too.")
+    max_gap: DurationMs = Field(
+        300_000,
+        ge=1000,
+        le=DAY_MS,
+        description="Longest time between two samples; after a longer one a series begins anew.",
+    )
+
+
+class RateConfig(ChangeConfig):
+    """Settings of a `rate` processor."""
+
+    suffix: str = Field(
+        "_per_second",
+        min_length=1,
+        max_length=100,
+        pattern="^[a-zA-Z0-9_:]+$",
+        description="Put in the place of `_total`, or after a name that has none.",
+    )
+
+
+class DeltaConfig(ChangeConfig):
+    """Settings of a `delta` processor."""
+
+    suffix: str = Field(
+        "_delta",
+        min_length=1,
+        max_length=100,
+        pattern="^[a-zA-Z0-9_:]+$",
+        description="Put in the place of `_total`, or after a name that has none.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """Which series of a layout are converted, and what comes out.
+
+    Shapes:
+        places: (D,) of the counters in the layout.
+    """
+
+    one_round: bool
+    places: I64
+    counters: Layout
+    output: DerivedLayout
+
+
+class _ChangeProcessor:
+    """Replaces counters by their change since the sample before; a value below that is a restart from zero.
+
+    The first sample of a series, and one after more than `max_gap`, has no
+    change. After an interruption the change covers it whole.
+    """
+
+    _per_second: ClassVar[bool]
+    _help: ClassVar[str]
+
+    def __init__(self, config: RateConfig | DeltaConfig, context: Context) -> None:
+        self._config, self._context = config, context
+        self._names = MetricNames(context.series)
+        self._choice = SeriesChoice(context.series, config.match) if config.match else None
+        self._suffix = config.suffix.encode()
+        self._state = SeriesState(
+            context.clock, config.max_gap / 1000, value=np.nan, time=np.nan, live=0, target=-1
+        )
+
+    def process(self, batch: Batch) -> Batch | None:
+        self._state.release()
+        plan = batch.layout.derive(self, self._plan)
+        if not len(plan.places):
+            return batch
+        if plan.one_round:
+            return self._round(batch, plan)
+        parts = rounds(batch.layout.ids.astype(np.int64), batch.times())
+        return join(self._round_of(batch, index) for index in parts)
+
+    def _round_of(self, batch: Batch, index: I64) -> Batch | None:
+        layout = Layout(batch.layout.ids[index], None, batch.layout.metadata)
+        return self._round(batch.take(layout, index), self._plan(layout))
+
+    def _plan(self, layout: Layout) -> _Plan:
+        if self._choice is not None:
+            chosen = self._choice.mask(layout.ids)
+        else:
+            chosen = (
+                self._names.judge(layout, lambda n: type_of(n, layout.metadata) is MetricType.COUNTER) == 1
+            )
+        places = np.flatnonzero(chosen)
+        counters = Layout(layout.ids[places])
+        slots = self._state.slots(counters)
+        target = self._state.columns["target"]
+        for place in np.flatnonzero(target[slots] < 0).tolist():
+            target[slots[place]] = self._derived_series(int(counters.ids[place]))
+        kept = np.arange(len(layout)) if self._config.keep else np.flatnonzero(~chosen)
+        metadata = {
+            self._derived_name(name.encode()).decode(): Metadata(help=self._help.format(name), type=_GAUGE)
+            for name in self._names.of(counters.ids)
+        }
+        derived = target[slots].astype(np.uint32)
+        return _Plan(is_one_round(layout), places, counters, DerivedLayout(layout, kept, derived, metadata))
+
+    def _derived_series(self, series: int) -> int:
+        name, mark, labels = self._context.series.key(series).partition(PAIR)
+        return self._context.series.intern(self._derived_name(name) + mark + labels)
+
+    def _derived_name(self, name: bytes) -> bytes:
+        return name.removesuffix(b"_total") + self._suffix
+
+    def _round(self, batch: Batch, plan: _Plan) -> Batch | None:
+        slots = self._state.slots(plan.counters)
+        live = self._state.columns["live"]
+        time_ms = batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[plan.places]
+        derived = self._changes(batch, plan.places, slots, time_ms)
+        was_live = live[slots] > 0
+        live[slots] = np.where(derived.late, was_live, derived.present)
+        self._count(int(derived.late.sum()), "out_of_order")
+        if not (derived.present | was_live).any():
+            return plan.output.plain(batch)
+        self._count(plan.output.duplicates, "duplicate")
+        return plan.output.filled(batch, derived)
+
+    def _changes(self, batch: Batch, places: I64, slots: I64, time_ms: int | I64) -> Derived:
+        values, times = self._state.columns["value"], self._state.columns["time"]
+        value = batch.value[places]
+        elapsed: F64 = time_ms - times[slots]
+        before = values[slots]
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            change = np.where(value < before, value, value - before)
+            if self._per_second:
+                change /= elapsed / 1000
+        late = elapsed <= 0
+        present = ~late & (elapsed <= self._config.max_gap)
+        remembered = ~late & ~np.isnan(value)
+        if batch.stale is not None:
+            alive = ~batch.stale[places]
+            present &= alive
+            remembered &= alive
+        if remembered.all():
+            values[slots], times[slots] = value, time_ms
+        else:
+            kept = slots[remembered]
+            values[kept] = value[remembered]
+            times[kept] = time_ms if isinstance(time_ms, int) else time_ms[remembered]
+        return Derived(change, present, late, time_ms)
+
+    def _count(self, samples: int, reason: str) -> None:
+        if samples:
+            self._context.telemetry.count(
+                "metricsmith_samples_dropped_total", samples, component=self._context.name, reason=reason
+            )
+
+
+class RateProcessor(_ChangeProcessor):
+    """Replaces counters by their growth per second."""
+
+    Config: ClassVar[type[RateConfig]] = RateConfig
+    _per_second, _help = True, "Growth of {} per second."
+
+
+class DeltaProcessor(_ChangeProcessor):
+    """Replaces counters by their growth since the sample before."""
+
+    Config: ClassVar[type[DeltaConfig]] = DeltaConfig
+    _per_second, _help = False, "Growth of {} since the sample before."
