@@ -93,6 +93,14 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "source",
         "reason",
     ),
+    # host
+    _counter(
+        "metricsmith_host_failures_total",
+        "Parts of the machine that could not be read, by reason.",
+        "source",
+        "part",
+        "reason",
+    ),
     # exec
     _counter("metricsmith_exec_documents_total", "Documents of integrations.", "source", "integration"),
     _counter(
@@ -129,6 +137,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     ),
     _seconds("metricsmith_journal_commit_seconds", "Time of one commit."),
     _gauge("metricsmith_journal_size_bytes", "Bytes of all journal segments.", unit="bytes"),
+    # bus
+    _counter(
+        "metricsmith_bus_messages_refused_total", "Messages that could not be taken.", "source", "reason"
+    ),
+    _counter("metricsmith_bus_messages_unheard_total", "Messages that nobody subscribed to.", "sink"),
     # sinks
     _counter("metricsmith_sink_samples_total", "Samples delivered.", "sink"),
     _counter("metricsmith_sink_retries_total", "Sends that failed and are tried again.", "sink", "reason"),

@@ -150,7 +150,7 @@ class ExecConfig(PartConfig):
     not_labels: Annotated[str, AfterValidator(_pattern)] = Field(
         "(?i).*(time|timestamp|date)",
         max_length=10_000,
-        description="Text attributes that do not become labels (RE2, whole names), as each value would be a new"
+        description="Text attributes that do not become labels (RE2, whole names), as each value is a new"
         " series; one that holds a number becomes a gauge.",
     )
     max_line: SizeBytes = Field(8 << 20, ge=1024, le=256 << 20, description="Largest document.")

@@ -1,0 +1,188 @@
+"""The `host` source: CPU, memory, file systems, network, processes and load of the machine."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import ClassVar, TypeAlias, TypeVar
+
+import numpy as np
+
+from metricsmith.contracts import Context
+from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.labels import encode_labels
+from metricsmith.sources.host import devices
+from metricsmith.sources.host.filesystems import FileSystems, Space
+from metricsmith.sources.host.metrics import METADATA
+from metricsmith.sources.host.portable import Portable
+from metricsmith.sources.host.procfs import Procfs
+from metricsmith.sources.host.readings import Machine, Mount, Traffic
+from metricsmith.sources.host.settings import HostConfig
+from metricsmith.sources.host.traffic import Total
+
+log = logging.getLogger(__name__)
+
+SERVICE = "system"
+LOOPBACK = ("lo", "lo0")
+IDLE_MODES = ("idle", "iowait")
+Name: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+"""A metric's name and the labels that tell its series apart."""
+Value: TypeAlias = tuple[Name, float]
+T = TypeVar("T")
+
+
+class HostSource:
+    """Reads the machine each time that it is asked. What cannot be read is counted, the rest is told."""
+
+    Config: ClassVar[type[HostConfig]] = HostConfig
+
+    def __init__(self, config: HostConfig, context: Context, machine: Machine | None = None) -> None:
+        self.interval_ms = config.interval
+        self._config, self._context = config, context
+        self._machine = machine or machine_of(config)
+        self._file_systems = FileSystems()
+        self._received, self._sent = Total(), Total()
+        self._cpu: Mapping[str, float] | None = None
+        self._names: list[Name] = []
+        self._layout = Layout(np.empty(0, dtype=np.uint32), context.name, METADATA)
+
+    def collect(self, now_ms: int) -> Batch:
+        """Return what is true now; series that were there the last time and have gone get markers."""
+        found = list(self._values())
+        names = [name for name, _ in found]
+        value = np.array([number for _, number in found], dtype=np.float64)
+        before = self._layout.ids
+        if names != self._names:
+            ids = self._context.series.intern_many(map(self._key, names))
+            self._names, self._layout = names, Layout(ids, self._context.name, METADATA)
+        gone = before[~np.isin(before, self._layout.ids)] if self._layout.ids is not before else before[:0]
+        if not len(gone):
+            return Batch(self._layout, now_ms, value)
+        ids = np.concatenate((self._layout.ids, gone))
+        stale = np.repeat([False, True], [len(value), len(gone)])
+        value = np.concatenate((value, np.full(len(gone), np.nan)))
+        return Batch(Layout(ids, self._context.name, METADATA), now_ms, value, stale)
+
+    def _values(self) -> Iterator[Value]:
+        groups, wanted = self._config.groups, self._config.devices
+        cpus = self._try("cpu", self._machine.cpus) if "cpu_usage" in groups or "cpu" in wanted else None
+        if cpus is not None:
+            if "cpu_usage" in groups:
+                yield from self._cpu_usage(cpus.total)
+            if "cpu" in wanted:
+                yield from devices.cpus(cpus, self._config.cpus)
+        memory = (
+            self._try("memory", self._machine.memory)
+            if "memory_usage" in groups or "memory" in wanted
+            else None
+        )
+        if memory is not None:
+            if "memory_usage" in groups:
+                used = memory.total - memory.available
+                yield _plain("memory_usage_bytes", used)
+                yield _plain("memory_usage_percent", 100 * used / memory.total)
+            if "memory" in wanted:
+                yield from devices.memory(memory)
+        yield from self._disk_usage()
+        traffic = (
+            self._try("network", self._machine.interfaces)
+            if "network_io" in groups or "network" in wanted
+            else None
+        )
+        if traffic is not None:
+            if "network_io" in groups:
+                yield from self._network(traffic)
+            if "network" in wanted:
+                yield from devices.interfaces(traffic, self._config.interfaces)
+        disks = self._try("disk", self._machine.disks) if "disk" in wanted else None
+        if disks is not None:
+            yield from devices.disks(disks, self._config.disks)
+        processes = self._try("processes", self._machine.processes) if "process_count" in groups else None
+        if processes is not None:
+            yield _plain("process_count", processes)
+        load = self._try("load", self._machine.load)
+        if load is not None:
+            for minutes, average in zip((1, 5, 15), load, strict=True):
+                yield _plain(f"load_average_{minutes}m", average)
+
+    def _cpu_usage(self, now: Mapping[str, float]) -> Iterator[Value]:
+        """Yield the share of the time since the last reading that no CPU was idle in."""
+        last, self._cpu = self._cpu, now
+        if last is None:
+            return
+        # The kernel's iowait may fall a little; a mode never takes back time.
+        spent = {mode: max(0.0, now[mode] - last.get(mode, 0.0)) for mode in now}
+        total = sum(spent.values())
+        if total > 0:
+            idle = sum(spent.get(mode, 0.0) for mode in IDLE_MODES)
+            yield _plain("cpu_usage_percent", 100 * (total - idle) / total)
+
+    def _disk_usage(self) -> Iterator[Value]:
+        whole = "disk_usage" in self._config.groups
+        mounts = self._mounts() if "filesystem" in self._config.devices else []
+        root = self._machine.root
+        paths = [*([root] if whole else []), *(mount.path for mount in mounts)]
+        if not paths:
+            return
+        spaces = self._file_systems.read(paths, self._config.mount_timeout / 1000)
+        for path, space in spaces.items():
+            if not isinstance(space, Space):
+                why = "gave no answer in time" if space is None else str(space.strerror)
+                reason = "timeout" if space is None else "unreadable"
+                self._failed("filesystem", reason, f"{path}: {why}", path)
+        root_space = spaces.get(root)
+        if whole and isinstance(root_space, Space):
+            used = root_space.size_bytes - root_space.free_bytes
+            yield _plain("disk_usage_bytes", used)
+            if used + root_space.available_bytes > 0:
+                yield _plain("disk_usage_percent", 100 * used / (used + root_space.available_bytes))
+        found = {mount: space for mount in mounts if isinstance(space := spaces[mount.path], Space)}
+        yield from devices.file_systems(found)
+
+    def _mounts(self) -> list[Mount]:
+        config = self._config
+        found = self._try("mounts", self._machine.mounts) or []
+        return [m for m in found if config.filesystem_types.wants(m.type) and config.mounts.wants(m.point)]
+
+    def _network(self, traffic: Mapping[str, Traffic]) -> Iterator[Value]:
+        counted = {name: t for name, t in traffic.items() if name not in LOOPBACK}
+        yield _plain("network_rx_bytes", self._received.add({n: t.rx_bytes for n, t in counted.items()}))
+        yield _plain("network_tx_bytes", self._sent.add({n: t.tx_bytes for n, t in counted.items()}))
+
+    def _try(self, part: str, read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except (OSError, ValueError, IndexError) as error:
+            reason = "unreadable" if isinstance(error, OSError) else "malformed"
+            self._failed(part, reason, f"{part}: {error}")
+            return None
+
+    def _failed(self, part: str, reason: str, message: str, subject: str = "") -> None:
+        self._context.telemetry.problem(
+            log,
+            "metricsmith_host_failures_total",
+            f"{self._context.name}: {message}",
+            subject=subject,
+            source=self._context.name,
+            part=part,
+            reason=reason,
+        )
+
+    def _key(self, name: Name) -> bytes:
+        metric, labels = name
+        return encode_labels({**self._config.labels, **dict(labels), "service": SERVICE, "__name__": metric})
+
+
+def machine_of(config: HostConfig) -> Machine:
+    """Return the machine to read: in a container the one that runs it, where its /proc is mounted."""
+    if not sys.platform.startswith("linux"):
+        return Portable()
+    proc = config.proc_path or ("/host/proc" if Path("/host/proc/stat").exists() else "/proc")
+    root = config.host_root or ("/host/root" if Path("/host/root").is_dir() else "/")
+    return Procfs(proc, root)
+
+
+def _plain(name: str, value: float) -> Value:
+    return (name, ()), value
