@@ -16,6 +16,9 @@ CONFIDENCE_Z = 1.959964
 """Normal quantile of a two-sided 95 % interval."""
 PAIRS_AT_ONCE = 1_000_000
 """Slopes held in memory at a time: 8 MB."""
+SLOPES_A_ROUND = 10_000_000
+"""About so many slopes are sorted for all series together: 0.15 CPU seconds."""
+LEAST_READINGS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,19 @@ def trend(time_ms: I64, values: F64) -> Trend:
         readings = np.count_nonzero(~np.isnan(values[rows]), axis=1)
         _fill(out, rows, slopes, np.count_nonzero(~np.isnan(slopes), axis=1), readings)
     return out
+
+
+def few_readings(count: int, series: int) -> I64:
+    """Return which of `count` readings to take so that very many series cost no more than a bound.
+
+    First and last are always among them. Half the readings make an interval
+    about 1.4 times as wide: it says so itself.
+
+    >>> few_readings(60, 5000).size, few_readings(60, 20_000).size, few_readings(5, 1 << 20)
+    (60, 32, array([0, 1, 2, 3, 4]))
+    """
+    most = max(LEAST_READINGS, int((1 + (1 + 8 * SLOPES_A_ROUND / max(1, series)) ** 0.5) / 2))
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
 def _fill(out: Trend, rows: slice, slopes: F64, pairs: I64, readings: I64) -> None:

@@ -108,8 +108,9 @@ class _Sensor:
 class Client:
     """A connection to one cluster; for one thread at a time.
 
-    `requests` counts what was sent, `traffic` its bytes and those of the answers. A broker that let the time run out is not
-    asked again until `begin_round`, so that it costs a round one time-out.
+    `requests` counts what was sent, `traffic` its bytes and those of the answers.
+    A broker that let the time run out is not asked again until `begin_round`, so
+    that it costs a round one time-out.
     """
 
     def __init__(self, settings: Connection) -> None:

@@ -55,6 +55,7 @@ class History:
         self._columns_saved = 0
         self._gone: list[str] = []
         self.refused = 0
+        self._last: tuple[Sequence[Key], int, I64] = ((), -1, np.empty(0, dtype=np.int64))
 
     def __len__(self) -> int:
         return len(self._readings)
@@ -69,6 +70,7 @@ class History:
     ) -> None:
         """Add a reading; keys that it does not name are UNKNOWN at that time.
 
+        `keys` given again as the same object must not have changed: its columns are remembered.
         Tables that are looked at together are given one spacing, the wider. A clock that
         was set back takes the readings from later times with it.
         What does not fit within the bound is left out and counted in `refused`.
@@ -77,7 +79,10 @@ class History:
             offsets: (len(keys),)
         """
         limit = self._max_cells // MIN_READINGS
-        column = np.fromiter((self._column(key, limit) for key in keys), dtype=np.int64, count=len(keys))
+        column = self._columns_of(keys)
+        if column is None:
+            column = np.fromiter((self._column(key, limit) for key in keys), dtype=np.int64, count=len(keys))
+            self._last = (keys, self._generation, column)
         row = np.full(len(self._columns), UNKNOWN, dtype=np.int64)
         row[column[column >= 0]] = offsets[column >= 0]
         self.refused += int(np.count_nonzero(column < 0))
@@ -97,7 +102,9 @@ class History:
         Shapes:
             returns: (N,) ascending; (len(keys), N)
         """
-        found = np.fromiter((self._columns.get(key, -1) for key in keys), dtype=np.int64, count=len(keys))
+        found = self._columns_of(keys)
+        if found is None:
+            found = np.fromiter((self._columns.get(key, -1) for key in keys), dtype=np.int64, count=len(keys))
         table = np.full((len(keys), len(self._readings)), UNKNOWN, dtype=np.int64)
         for number, reading in enumerate(self._readings):
             there = (found >= 0) & (found < len(reading.offsets))
@@ -174,6 +181,11 @@ class History:
                 self._gone.append(self._reading_name(time_ms))
         self._gone += [self._columns_name(generation) for generation in lists if generation != newest]
         return bad
+
+    def _columns_of(self, keys: Sequence[Key]) -> I64 | None:
+        """Return the columns of the very list that was recorded last; None for another one."""
+        last, generation, column = self._last
+        return column if last is keys and generation == self._generation else None
 
     def _column(self, key: Key, limit: int) -> int:
         found = self._columns.get(key)

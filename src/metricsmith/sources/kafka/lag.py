@@ -11,7 +11,7 @@ from enum import StrEnum
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, Bool
-from metricsmith.sources.kafka.catchup import CatchUp, Trend, catch_up, trend
+from metricsmith.sources.kafka.catchup import CatchUp, Trend, catch_up, few_readings, trend
 
 UNKNOWN = -1
 """An offset that was not read, or not committed."""
@@ -102,7 +102,7 @@ def offset_lag(committed: I64, start: I64 | np.int64, end: I64) -> F64:
     return lag
 
 
-def time_lag(past: Past, now: Present) -> tuple[F64, Bool]:
+def time_lag(past: Past, now: Present, usable: Bool) -> tuple[F64, Bool]:
     """Return how long ago the next record to read was written, and whether that is only a lower bound.
 
     Interpolated between the two readings of the end offset around the committed one.
@@ -111,6 +111,7 @@ def time_lag(past: Past, now: Present) -> tuple[F64, Bool]:
     made anew) is not looked at.
 
     Shapes:
+        usable: (S, N) which ends may be looked at, as `since_fall` has them.
         returns: (S,) seconds, NaN unknown; (S,)
     """
     lag = offset_lag(now.committed, now.start, now.end)
@@ -123,12 +124,11 @@ def time_lag(past: Past, now: Present) -> tuple[F64, Bool]:
     for begin in range(0, len(behind), step):
         rows = behind[begin : begin + step]
         position = np.maximum(now.committed[rows], now.start[rows])
-        seconds[rows], at_least[rows] = _interpolated(past.time_ms, past.end[rows], position)
+        seconds[rows], at_least[rows] = _interpolated(past.time_ms, past.end[rows], usable[rows], position)
     return seconds, at_least
 
 
-def _interpolated(time_ms: I64, end: I64, position: I64) -> tuple[F64, Bool]:
-    usable = since_fall(end)
+def _interpolated(time_ms: I64, end: I64, usable: Bool, position: I64) -> tuple[F64, Bool]:
     before = _last(usable & (end <= position[:, None]))
     number = np.arange(len(time_ms))
     later = usable & (number > before[:, None])
@@ -174,22 +174,25 @@ def judge(past: Past, now: Present, stall_ms: int) -> Verdict:
         returns: (S,)
     """
     lag = offset_lag(now.committed, now.start, now.end)
-    seconds, at_least = time_lag(past, now)
+    ends, commits = since_fall(past.end), since_fall(past.committed)
+    seconds, at_least = time_lag(past, now, ends)
     seconds[now.control_tail] = 0.0
     at_least[now.control_tail] = False
-    usable = since_fall(past.committed) & since_fall(past.end)
+    usable = commits & ends
     count = np.count_nonzero(usable, axis=1)
     moving = np.flatnonzero((lag > 0) & ~now.control_tail)
     found = Trend(*(np.full(len(lag), np.nan) for _ in range(3)))
     if len(moving):
         # Not clamped to the log start, which was another then.
-        readings = offset_lag(past.committed[moving], np.int64(0), past.end[moving])
-        part = trend(past.time_ms, np.where(usable[moving], readings, np.nan))
+        some = few_readings(len(past.time_ms), len(moving))
+        taken = np.ix_(moving, some)
+        readings = offset_lag(past.committed[taken], np.int64(0), past.end[taken])
+        part = trend(past.time_ms[some], np.where(usable[taken], readings, np.nan))
         for whole, of_part in ((found.slope, part.slope), (found.low, part.low), (found.high, part.high)):
             whole[moving] = of_part
     predicted = catch_up(np.where(now.control_tail, 0.0, lag), found)
     still = _still_ms(past, now, usable) >= stall_ms
-    rewound = (_last((past.committed != UNKNOWN) & ~since_fall(past.committed)) >= 0) & (count < FEW_READINGS)
+    rewound = (_last((past.committed != UNKNOWN) & ~commits) >= 0) & (count < FEW_READINGS)
     reason = _reasons(lag, now, found, _span_s(past, usable), still, rewound)
     never = (reason == _CODE[Reason.STALLED]) | (reason == _CODE[Reason.IDLE])
     for each in (predicted.seconds, predicted.low, predicted.high):

@@ -5,11 +5,12 @@ Names and labels are those of kafka_exporter where it has the metric, so that da
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import compress
 
 import numpy as np
 
-from metricsmith.model.arrays import U32
+from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata, MetricType
@@ -113,6 +114,15 @@ class Sheet:
         """Add a sample; label values are in the declared order."""
         self.keys.append((name, *labels))
         self.values.append(value)
+
+    def put_all(self, keys: Sequence[tuple[str, ...]], values: F64 | I64, which: Bool) -> None:
+        """Add the chosen samples of many; keys are names with labels.
+
+        Shapes:
+            values, which: (len(keys),)
+        """
+        self.keys.extend(keys if which.all() else compress(keys, which.tolist()))
+        self.values.extend(values[which].tolist())
 
 
 class SheetStream:

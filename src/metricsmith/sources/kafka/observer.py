@@ -6,23 +6,21 @@ passed. Lag is judged only where the commit and the end of the log are both of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from metricsmith.contracts import State
-from metricsmith.model.arrays import Bool
+from metricsmith.model.arrays import I64, Bool
 from metricsmith.sources.kafka import admin, offsets
 from metricsmith.sources.kafka.admin import Group, Partition, Topology, Trouble
 from metricsmith.sources.kafka.client import Client, Failure
 from metricsmith.sources.kafka.history import History, Key
-from metricsmith.sources.kafka.lag import UNKNOWN, Past, Present, Verdict, judge
+from metricsmith.sources.kafka.lag import UNKNOWN, Past, Present, judge
+from metricsmith.sources.kafka.pairs import Judged, PairTable, PartitionKey
 from metricsmith.sources.kafka.settings import KafkaConfig
 from metricsmith.sources.kafka.tail import ControlTails
-
-PartitionKey = tuple[str, int]
-PairKey = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +40,6 @@ class Commits:
     offsets: Mapping[PartitionKey, int]
 
 
-@dataclass(frozen=True, slots=True)
-class PairState:
-    """The verdict on one group and partition: row `row` of `verdict`, judged at `time_ms`."""
-
-    time_ms: int
-    committed: int
-    verdict: Verdict
-    row: int
-
-
 @dataclass(slots=True)
 class View:
     """All that is known at `time_ms`; each value carries the time when it was read."""
@@ -63,7 +51,7 @@ class View:
     bounds: dict[PartitionKey, LogBounds] = field(default_factory=dict)
     groups: dict[str, tuple[int, Group]] = field(default_factory=dict)
     commits: dict[str, Commits] = field(default_factory=dict)
-    pairs: dict[PairKey, PairState] = field(default_factory=dict)
+    judged: Judged = field(default_factory=Judged)
     troubles: list[Trouble] = field(default_factory=list)
 
 
@@ -75,6 +63,8 @@ class Observer:
         self._ends = History("ends", config.history_window)
         self._committed = History("committed", config.history_window)
         self._tails = ControlTails()
+        self._end_keys: list[Key] = []
+        self._row_of: dict[PartitionKey, int] = {}
         self.view = View()
 
     def restore(self) -> int:
@@ -179,83 +169,89 @@ class Observer:
     def _judge(self, client: Client) -> None:
         view = self.view
         assert view.topology is not None
-        ids = {(p.topic, p.number): (p.topic, p.topic_id, p.number) for p in view.topology.partitions}
-        fresh = {key: b for key, b in view.bounds.items() if b.time_ms == view.time_ms}
-        rows: list[tuple[PairKey, PartitionKey, int]] = []
-        everything: set[PairKey] = set()
-        for name, (_, group) in view.groups.items():
-            commits = view.commits.get(name)
-            if commits is None:
-                continue
-            keys: Iterable[PartitionKey] = (group.assigned or frozenset()).union(commits.offsets)
-            now = commits.time_ms >= view.topology_ms
-            for key in sorted(k for k in keys if k in ids):
-                pair = (name, *key)
-                everything.add(pair)
-                if now and key in fresh:
-                    rows.append((pair, key, commits.offsets.get(key, UNKNOWN)))
-        self._record(ids, fresh, rows)
-        self._forget(ids, everything)
-        if rows:
-            self._verdicts(client, ids, fresh, rows)
+        ids: dict[PartitionKey, Key] = {
+            (p.topic, p.number): (p.topic, p.topic_id, p.number) for p in view.topology.partitions
+        }
+        wanted = {
+            name: (view.groups[name][1].assigned or frozenset()).union(commits.offsets)
+            for name, commits in view.commits.items()
+        }
+        if not view.judged.table.serves(wanted, ids):
+            table = PairTable(wanted, ids)
+            view.judged = Judged.of(table, view.judged)
+            self._end_keys = list(ids.values())
+            self._ends.keep_only(self._end_keys)
+            self._committed.keep_only(table.history_keys)
+        committed, fresh = self._commits_now()
+        start, end = self._bounds_now(ids)
+        self._record(end, committed)
+        partition = np.array([self._row_of[key] for key in view.judged.table.partitions], dtype=np.int64)
+        self._verdicts(client, committed, fresh, start[partition], end[partition])
 
-    def _record(
-        self,
-        ids: Mapping[PartitionKey, Key],
-        fresh: Mapping[PartitionKey, LogBounds],
-        rows: Sequence[tuple[PairKey, PartitionKey, int]],
-    ) -> None:
+    def _commits_now(self) -> tuple[I64, Bool]:
+        """Return what each pair has committed, UNKNOWN unless read now, and whether it was read now."""
+        judged, view = self.view.judged, self.view
+        offsets: list[int] = []
+        fresh: list[bool] = []
+        for name, keys in zip(judged.table.groups, judged.table.keys_of, strict=True):
+            commits = view.commits[name]
+            offsets += [commits.offsets.get(key, UNKNOWN) for key in keys]
+            fresh.append(commits.time_ms >= view.topology_ms)
+        known = np.array(offsets, dtype=np.int64)
+        judged.promised = known != UNKNOWN
+        now = np.array(fresh, dtype=np.bool_)[judged.table.group]
+        return np.where(now, known, UNKNOWN), now
+
+    def _bounds_now(self, ids: Mapping[PartitionKey, Key]) -> tuple[I64, I64]:
+        """Return begin and end of all logs, UNKNOWN unless read now."""
+        self._row_of = {key: row for row, key in enumerate(ids)}
+        start = np.full(len(ids), UNKNOWN, dtype=np.int64)
+        end = start.copy()
+        for key, bounds in self.view.bounds.items():
+            if bounds.time_ms == self.view.time_ms:
+                start[self._row_of[key]], end[self._row_of[key]] = bounds.start, bounds.end
+        return start, end
+
+    def _record(self, end: I64, committed: I64) -> None:
         spacing = max(self._ends.spacing_ms(), self._committed.spacing_ms())
         refused = self._ends.refused + self._committed.refused
-        ends = np.fromiter((b.end for b in fresh.values()), dtype=np.int64, count=len(fresh))
-        self._ends.record(self.view.time_ms, [ids[key] for key in fresh], ends, spacing)
-        commits = np.fromiter((c for _, _, c in rows), dtype=np.int64, count=len(rows))
-        pairs = [(pair[0], *ids[key]) for pair, key, _ in rows]
-        self._committed.record(self.view.time_ms, pairs, commits, spacing)
+        self._ends.record(self.view.time_ms, self._end_keys, end, spacing)
+        pairs = self.view.judged.table.history_keys
+        self._committed.record(self.view.time_ms, pairs, committed, spacing)
         if left_out := self._ends.refused + self._committed.refused - refused:
             message = f"{left_out} partitions and groups have no history: it is full"
             self.view.troubles.append(Trouble("history", "limit", message))
 
-    def _forget(self, ids: Mapping[PartitionKey, Key], everything: set[PairKey]) -> None:
-        view = self.view
-        self._ends.keep_only(ids.values())
-        self._committed.keep_only((name, *ids[topic, number]) for name, topic, number in everything)
-        view.pairs = {pair: state for pair, state in view.pairs.items() if pair in everything}
+    def _verdicts(self, client: Client, committed: I64, fresh: Bool, starts: I64, ends: I64) -> None:
+        """Judge the pairs of which commit and log were read now.
 
-    def _verdicts(
-        self,
-        client: Client,
-        ids: Mapping[PartitionKey, Key],
-        fresh: Mapping[PartitionKey, LogBounds],
-        rows: Sequence[tuple[PairKey, PartitionKey, int]],
-    ) -> None:
-        view, count = self.view, len(rows)
-        bounds = [fresh[key] for _, key, _ in rows]
-        start = np.fromiter((b.start for b in bounds), dtype=np.int64, count=count)
-        end = np.fromiter((b.end for b in bounds), dtype=np.int64, count=count)
-        committed = np.fromiter((c for _, _, c in rows), dtype=np.int64, count=count)
-        members: Bool = np.array([view.groups[pair[0]][1].members != 0 for pair, _, _ in rows])
-        past = self._past(ids, rows)
+        Shapes:
+            committed, fresh: (S,); starts, ends: of the table's partitions.
+        """
+        view, judged = self.view, self.view.judged
+        table = judged.table
+        rows = np.flatnonzero(fresh & (ends[table.partition] != UNKNOWN))
+        if not len(rows):
+            return
+        start, end, committed = starts[table.partition[rows]], ends[table.partition[rows]], committed[rows]
+        joined = np.array([view.groups[name][1].members != 0 for name in table.groups], dtype=np.bool_)
+        past = self._past(rows)
         assert view.topology is not None
-        tail, troubles = self._tails.of(
-            client, view.topology.partitions, [key for _, key, _ in rows], committed, start, end, past
-        )
+        keys = [table.partition_of[row] for row in rows.tolist()]
+        tail, troubles = self._tails.of(client, view.topology.partitions, keys, committed, start, end, past)
         view.troubles += troubles
-        verdict = judge(past, Present(committed, start, end, members, tail), self._config.stalled_after)
-        for row, (pair, _, offset) in enumerate(rows):
-            view.pairs[pair] = PairState(view.time_ms, offset, verdict, row)
+        now = Present(committed, start, end, joined[table.group[rows]], tail)
+        judged.put(rows, view.time_ms, committed, judge(past, now, self._config.stalled_after))
 
-    def _past(
-        self, ids: Mapping[PartitionKey, Key], rows: Sequence[tuple[PairKey, PartitionKey, int]]
-    ) -> Past:
-        partitions = list(dict.fromkeys(key for _, key, _ in rows))
-        number = {key: n for n, key in enumerate(partitions)}
-        end_times, ends = self._ends.past([ids[key] for key in partitions])
-        times, committed = self._committed.past([(pair[0], *ids[key]) for pair, key, _ in rows])
+    def _past(self, rows: I64) -> Past:
+        table = self.view.judged.table
+        end_times, ends = self._ends.past(table.end_keys)
+        times, committed = self._committed.past(table.history_keys)
         # The same readings, but for one that a crash left in one table alone.
         both, in_ends, in_committed = np.intersect1d(end_times, times, return_indices=True)
-        of_pair = np.array([number[key] for _, key, _ in rows])
-        return Past(both, ends[of_pair][:, in_ends], committed[:, in_committed])
+        return Past(
+            both, ends[:, in_ends][table.partition[rows]], committed[rows[:, None], in_committed[None, :]]
+        )
 
     def _expire(self) -> None:
         view = self.view
@@ -263,6 +259,6 @@ class Observer:
         view.bounds = {key: b for key, b in view.bounds.items() if b.time_ms >= oldest}
         view.commits = {name: c for name, c in view.commits.items() if c.time_ms >= oldest}
         view.groups = {name: each for name, each in view.groups.items() if each[0] >= oldest}
-        view.pairs = {pair: s for pair, s in view.pairs.items() if s.time_ms >= oldest}
+        view.judged.expire(oldest)
         if view.topology is not None and view.topology_ms < oldest:
             view.topology = None

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from metricsmith.model.arrays import I64, Bool
 from metricsmith.sources.kafka.admin import LogDir, Topology
 from metricsmith.sources.kafka.catchup import of_topic
-from metricsmith.sources.kafka.lag import REASONS, UNKNOWN, until_deleted
+from metricsmith.sources.kafka.lag import UNKNOWN, until_deleted
 from metricsmith.sources.kafka.metrics import Sheet
-from metricsmith.sources.kafka.observer import PairKey, PairState, View
+from metricsmith.sources.kafka.observer import View
+from metricsmith.sources.kafka.pairs import Judged, PairTable
 
 
 def cluster_sheet(view: View, configs: Mapping[str, Mapping[str, str]]) -> Sheet:
@@ -98,58 +100,55 @@ def _oldest(view: View, name: str) -> int:
 
 
 def _pairs(sheet: Sheet, view: View, configs: Mapping[str, Mapping[str, str]]) -> None:
-    _age(sheet, "lag", view.time_ms, [state.time_ms for state in view.pairs.values()])
-    topics: dict[tuple[str, str], list[PairState]] = defaultdict(list)
-    for (name, topic, number), state in view.pairs.items():
-        topics[name, topic].append(state)
-        _pair(sheet, (name, topic, number), state, configs.get(topic, {}))
-    expected = _committed_partitions(view)
-    for at, states in topics.items():
-        committed = [state for state in states if state.committed != UNKNOWN]
-        if not committed or len(committed) < expected[at]:  # a sum over some of them would be wrong
-            continue
-        sheet.put("kafka_consumergroup_current_offset_sum", sum(s.committed for s in committed), *at)
-        sheet.put("kafka_consumergroup_lag_sum", sum(float(s.verdict.lag[s.row]) for s in committed), *at)
-        seconds = np.array([s.verdict.catch_up.seconds[s.row] for s in committed])
-        [longest] = of_topic(seconds, np.zeros(len(seconds), dtype=np.int64), 1)
-        _known(sheet, "kafka_consumergroup_topic_catch_up_seconds", float(longest), at)
-
-
-def _committed_partitions(view: View) -> Counter[tuple[str, str]]:
-    there = () if view.topology is None else view.topology.partitions
-    partitions = {(p.topic, p.number) for p in there}
-    return Counter(
-        (name, topic)
-        for name, commits in view.commits.items()
-        for topic, number in commits.offsets
-        if (topic, number) in partitions
-    )
-
-
-def _pair(sheet: Sheet, pair: PairKey, state: PairState, config: Mapping[str, str]) -> None:
-    at, verdict, row = (pair[0], pair[1], str(pair[2])), state.verdict, state.row
-    sheet.put("kafka_consumergroup_lag_state", 1, *at, REASONS[verdict.reason[row]])
-    if state.committed == UNKNOWN:
-        return
-    sheet.put("kafka_consumergroup_current_offset", state.committed, *at)
-    sheet.put("kafka_consumergroup_lag", float(verdict.lag[row]), *at)
-    seconds = float(verdict.seconds[row])
-    if not math.isnan(seconds):
-        sheet.put("kafka_consumergroup_lag_seconds", seconds, *at)
-        sheet.put("kafka_consumergroup_lag_seconds_at_least", bool(verdict.at_least[row]), *at)
-    _known(sheet, "kafka_consumergroup_lag_trend", float(verdict.trend.slope[row]), at)
+    judged = view.judged
+    table, verdict, alive = judged.table, judged.verdict, judged.time_ms > 0
+    _age(sheet, "lag", view.time_ms, judged.time_ms[alive & (judged.time_ms < view.time_ms)].tolist())
+    state = table.state_keys("kafka_consumergroup_lag_state", verdict.reason)
+    sheet.put_all(state, np.ones(len(table)), alive)
+    known = alive & (judged.committed != UNKNOWN)
+    left = until_deleted(verdict.seconds, _retention_ms(table, configs))
+    seconds_known = known & ~np.isnan(verdict.seconds)
     predicted = verdict.catch_up
-    _known(sheet, "kafka_consumergroup_catch_up_seconds", float(predicted.seconds[row]), at)
-    _known(sheet, "kafka_consumergroup_catch_up_seconds_low", float(predicted.low[row]), at)
-    _known(sheet, "kafka_consumergroup_catch_up_seconds_high", float(predicted.high[row]), at)
-    if "delete" in config.get("cleanup.policy", "") and "retention.ms" in config:
-        left = until_deleted(np.array([seconds]), np.array([int(config["retention.ms"])]))
-        _known(sheet, "kafka_consumergroup_until_deleted_seconds", float(left[0]), at)
+    for name, values, which in (
+        ("current_offset", judged.committed, known),
+        ("lag", verdict.lag, known),
+        ("lag_seconds", verdict.seconds, seconds_known),
+        ("lag_seconds_at_least", verdict.at_least.astype(np.float64), seconds_known),
+        ("lag_trend", verdict.trend.slope, known & ~np.isnan(verdict.trend.slope)),
+        ("catch_up_seconds", predicted.seconds, known & ~np.isnan(predicted.seconds)),
+        ("catch_up_seconds_low", predicted.low, known & ~np.isnan(predicted.low)),
+        ("catch_up_seconds_high", predicted.high, known & ~np.isnan(predicted.high)),
+        ("until_deleted_seconds", left, known & ~np.isnan(left)),
+    ):
+        sheet.put_all(table.keys(f"kafka_consumergroup_{name}"), values, which)
+    _group_topics(sheet, judged, known)
 
 
-def _known(sheet: Sheet, name: str, value: float, at: Sequence[str]) -> None:
-    if not math.isnan(value):
-        sheet.put(name, value, *at)
+def _group_topics(sheet: Sheet, judged: Judged, known: Bool) -> None:
+    table, topics = judged.table, len(judged.table.topics)
+    here = np.bincount(table.topic, known, topics)
+    # A sum over some of the partitions would be wrong.
+    whole = (here > 0) & (here >= np.bincount(table.topic, judged.promised, topics))
+    offsets = np.bincount(table.topic, np.where(known, judged.committed, 0), topics)
+    lags = np.bincount(table.topic, np.where(known, judged.verdict.lag, 0), topics)
+    longest = of_topic(judged.verdict.catch_up.seconds[known], table.topic[known], topics)
+    for number in np.flatnonzero(whole).tolist():
+        at = table.topics[number]
+        sheet.put("kafka_consumergroup_current_offset_sum", float(offsets[number]), *at)
+        sheet.put("kafka_consumergroup_lag_sum", float(lags[number]), *at)
+        if not math.isnan(longest[number]):
+            sheet.put("kafka_consumergroup_topic_catch_up_seconds", float(longest[number]), *at)
+
+
+def _retention_ms(table: PairTable, configs: Mapping[str, Mapping[str, str]]) -> I64:
+    """Retention by time of each pair's topic, -1 where nothing is deleted by it."""
+    by_topic = {
+        topic: int(config["retention.ms"])
+        for topic, config in configs.items()
+        if "delete" in config.get("cleanup.policy", "") and "retention.ms" in config
+    }
+    of_partition = np.array([by_topic.get(topic, -1) for topic, _ in table.partitions], dtype=np.int64)
+    return of_partition[table.partition]
 
 
 def log_dirs_sheet(found: Mapping[int, tuple[int, Sequence[LogDir]]], topics: set[str], now_ms: int) -> Sheet:
