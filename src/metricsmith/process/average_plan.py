@@ -15,7 +15,7 @@ from metricsmith.model.labels import PAIR, VALUE
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series import SeriesTable
 from metricsmith.process.derived import DerivedLayout
-from metricsmith.process.names import MetricNames, family_of
+from metricsmith.process.names import ByType
 from metricsmith.process.rounds import is_one_round
 from metricsmith.process.series_state import SeriesState
 
@@ -37,12 +37,9 @@ class Role(IntEnum):
 _ROLES = {"_sum": Role.SUM, "_count": Role.COUNT, "_bucket": Role.BUCKET, "_created": Role.CREATED}
 
 
-def role_of(name: str, metadata: Mapping[str, Metadata]) -> Role:
+def role_of(name: str, family: str, type_: MetricType) -> Role:
     """Return what samples of a name are; the type of their family decides, a suffix alone means nothing."""
-    family = family_of(name, metadata)
-    if not family or metadata[family].type not in _AVERAGED:
-        return Role.OTHER
-    return _ROLES.get(name[len(family) :], Role.OTHER)
+    return _ROLES.get(name[len(family) :], Role.OTHER) if type_ in _AVERAGED else Role.OTHER
 
 
 def quantile_suffix(quantile: float) -> str:
@@ -98,11 +95,11 @@ class AveragePlanner:
     ) -> None:
         self._table, self._known, self._kept = table, known, kept
         self._suffixes = [quantile_suffix(q).encode() for q in quantiles]
-        self._names = MetricNames(table)
+        self._roles = ByType(table, role_of)
 
     def plan(self, layout: Layout) -> AveragePlan:
         """Return what is computed out of a layout."""
-        roles = self._names.judge(layout, lambda name: role_of(name, layout.metadata))
+        roles = self._roles.judge(layout)
         kept = np.flatnonzero(np.isin(roles, [int(role) for role in self._kept]))
         parts = np.flatnonzero((roles == Role.SUM) | (roles == Role.COUNT) | (roles == Role.BUCKET))
         target, bound = self._remembered(layout.ids[parts], roles[parts])

@@ -16,7 +16,7 @@ from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
 from metricsmith.process.derived import Derived, DerivedLayout
-from metricsmith.process.names import MetricNames, type_of
+from metricsmith.process.names import ByType
 from metricsmith.process.rounds import is_one_round, join, rounds
 from metricsmith.process.series_state import SeriesState
 
@@ -91,7 +91,7 @@ class _ChangeProcessor:
 
     def __init__(self, config: RateConfig | DeltaConfig, context: Context) -> None:
         self._config, self._context = config, context
-        self._names = MetricNames(context.series)
+        self._types = ByType(context.series, lambda _name, _family, type_: type_ is MetricType.COUNTER)
         self._choice = SeriesChoice(context.series, config.match) if config.match else None
         self._suffix = config.suffix.encode()
         self._state = SeriesState(
@@ -113,12 +113,8 @@ class _ChangeProcessor:
         return self._round(batch.take(layout, index), self._plan(layout))
 
     def _plan(self, layout: Layout) -> _Plan:
-        if self._choice is not None:
-            chosen = self._choice.mask(layout.ids)
-        else:
-            chosen = (
-                self._names.judge(layout, lambda n: type_of(n, layout.metadata) is MetricType.COUNTER) == 1
-            )
+        by_type, choice = self._types.judge(layout), self._choice
+        chosen = by_type == 1 if choice is None else choice.mask(layout.ids)
         places = np.flatnonzero(chosen)
         counters = Layout(layout.ids[places])
         slots = self._state.slots(counters)
@@ -128,7 +124,7 @@ class _ChangeProcessor:
         kept = np.arange(len(layout)) if self._config.keep else np.flatnonzero(~chosen)
         metadata = {
             self._derived_name(name.encode()).decode(): Metadata(help=self._help.format(name), type=_GAUGE)
-            for name in self._names.of(counters.ids)
+            for name in self._types.names(counters.ids)
         }
         derived = target[slots].astype(np.uint32)
         return _Plan(is_one_round(layout), places, counters, DerivedLayout(layout, kept, derived, metadata))
