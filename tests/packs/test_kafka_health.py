@@ -38,7 +38,7 @@ def of(found: Recorded, name: str, scope: str, **more: str) -> dict[str, float]:
     }
 
 
-def health(samples: list[Any], scope: str) -> tuple[float | None, float | None]:
+def health(samples: list[Any], scope: str) -> tuple[Any, Any]:
     found = evaluate_pack("kafka", samples, 0)
     score, confidence = (of(found, f"kafka_health_{what}", scope) for what in ("score", "confidence"))
     return score.get(""), confidence.get("")

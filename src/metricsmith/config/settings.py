@@ -14,6 +14,8 @@ from pydantic import Field, SecretStr, field_validator
 from metricsmith.contracts import PartConfig
 from metricsmith.journal.config import JournalConfig
 from metricsmith.model.settings_types import DurationMs, SizeBytes
+from metricsmith.model.wording import one_of
+from metricsmith.packs import pack_names
 from metricsmith.rules.notify.settings import NotifySettings
 from metricsmith.rules.thresholds import ThresholdRule
 from metricsmith.store.settings import EmbeddedConfig
@@ -141,6 +143,9 @@ class PerformanceSettings(PartConfig):
 class RuleSettings(PartConfig):
     """Recording and alerting rules."""
 
+    packs: tuple[str, ...] = Field(
+        (), max_length=100, description="Packs of rules that come with metricsmith, such as `kafka`."
+    )
     files: tuple[str, ...] = Field(
         (),
         max_length=1000,
@@ -177,6 +182,14 @@ class RuleSettings(PartConfig):
         description="Address of this agent as people reach it, for links in alerts; default that of"
         " `server.listen`.",
     )
+
+    @field_validator("packs")
+    @classmethod
+    def _known_packs(cls, packs: tuple[str, ...]) -> tuple[str, ...]:
+        known = pack_names()
+        if unknown := [pack for pack in packs if pack not in known]:
+            raise ValueError(f"got {unknown[0]}, wanted {one_of(known)}")
+        return packs
 
 
 class MetricsPageSettings(PartConfig):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import glob
 import logging
 import socket
 from collections.abc import Sequence, Set
@@ -13,6 +14,7 @@ from metricsmith.config.load import Configuration
 from metricsmith.config.settings import Settings
 from metricsmith.errors import Problem
 from metricsmith.model.rules import GroupView
+from metricsmith.packs import rule_file
 from metricsmith.rules.manager import Equipment, RuleManager, RuleOptions
 from metricsmith.rules.model import Engine, Group, NoData, Origin, RecordingRule
 from metricsmith.rules.ruleset import RuleSet, Signature, load_rules, signature
@@ -76,7 +78,7 @@ class AgentRules:
 
     async def _read(self, configuration: Configuration) -> None:
         settings, base = configuration.settings, _base(configuration)
-        self._signature = await asyncio.to_thread(signature, settings.rules.files, base)
+        self._signature = await asyncio.to_thread(signature, _patterns(settings), base)
         found = await asyncio.to_thread(configured_files, configuration, self._equipment.engine)
         self._tell(found.problems, {file.name for file in self._set.files})
         self._set = found.keeping(self._set)
@@ -115,16 +117,17 @@ class AgentRules:
     async def _look(self) -> None:
         configuration = self._configuration
         assert configuration is not None
-        files = configuration.settings.rules.files
-        if await asyncio.to_thread(signature, files, _base(configuration)) != self._signature:
+        patterns = _patterns(configuration.settings)
+        if await asyncio.to_thread(signature, patterns, _base(configuration)) != self._signature:
             await self._read(configuration)
             log.info("rule files have changed: %d groups of rules", len(self._set.groups))
 
 
 def configured_files(configuration: Configuration, engine: Engine) -> RuleSet:
-    """Return what the rule files hold that a configuration names."""
-    rules = configuration.settings.rules
-    return load_rules(rules.files, engine, default_interval_ms=rules.interval, base=_base(configuration))
+    """Return what the packs and rule files hold that a configuration names."""
+    settings = configuration.settings
+    base, interval_ms = _base(configuration), settings.rules.interval
+    return load_rules(_patterns(settings), engine, default_interval_ms=interval_ms, base=base)
 
 
 def configured_groups(configuration: Configuration) -> tuple[Group, ...]:
@@ -164,6 +167,12 @@ def _options(settings: Settings) -> RuleOptions:
         external_labels=rules.external_labels,
         external_url=external_url(settings),
     )
+
+
+def _patterns(settings: Settings) -> list[str]:
+    """Return the files of packs, then the names and globs of other rule files."""
+    packs = [glob.escape(str(rule_file(pack))) for pack in settings.rules.packs]
+    return [*packs, *settings.rules.files]
 
 
 def _base(configuration: Configuration) -> Path:
