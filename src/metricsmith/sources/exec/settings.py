@@ -6,9 +6,10 @@ import re
 import shlex
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
 
 from metricsmith.contracts import PartConfig
+from metricsmith.model.duration import format_duration
 from metricsmith.model.matchers import compile_anchored
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 
@@ -61,7 +62,9 @@ def _pattern(value: str) -> str:
     return value
 
 
-GoDurationMs = Annotated[int, BeforeValidator(go_duration)]
+GoDurationMs = Annotated[
+    int, BeforeValidator(go_duration), PlainSerializer(format_duration, when_used="json")
+]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words), Field(max_length=1000)]
 Texts = Annotated[dict[str, str], BeforeValidator(_texts), Field(max_length=200)]
 Secrets = Annotated[dict[str, SecretStr], BeforeValidator(_texts), Field(max_length=1000)]
@@ -101,7 +104,9 @@ class Integration(PartConfig):
     tags: Texts = Field(default_factory=dict, description="Become labels `tags_…`.")
     inventory_source: str = Field("", max_length=200, description="`category/term` of its inventory.")
     when: When = Field(default_factory=When, description="Conditions.")
-    config: Any = Field(None, description="Written to a file whose path replaces `${config.path}`.")
+    config: str | dict[str, Any] | None = Field(
+        None, description="Written to a file whose path replaces `${config.path}`."
+    )
     config_template_path: str = Field("", max_length=4096, description="A file to use as `config`.")
     logs_queue_size: int = Field(0, ge=0, description="Accepted and not used.")
 

@@ -52,7 +52,7 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """One file system that is mounted; `path` is where the agent finds it, `point` where the machine has it."""
+    """A mounted file system; `path` is where the agent finds it, `point` where the machine has it."""
 
     device: str
     point: str

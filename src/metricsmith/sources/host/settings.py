@@ -9,18 +9,37 @@ from pydantic import Field, field_validator
 from metricsmith.contracts import PartConfig
 from metricsmith.model.relabel import LABEL_NAME
 from metricsmith.model.settings_types import DurationMs
-from metricsmith.sources.kafka.settings import Filter
+from metricsmith.sources.kafka.settings import Filter, Pattern
 
 DAY_MS = 86_400_000
 Group = Literal["cpu_usage", "memory_usage", "disk_usage", "network_io", "process_count"]
 Device = Literal["cpu", "filesystem", "network", "disk", "memory"]
 LabelValue = Annotated[str, Field(max_length=1024)]
 
-PSEUDO_TYPES = (
+_PSEUDO_TYPES = (
     "autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|fusectl|hugetlbfs|iso9660|mqueue|nsfs"
     "|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs"
 )
-SYSTEM_MOUNTS = "/(dev|proc|sys|run/credentials|var/lib/docker|var/lib/containers/storage)(/.*)?"
+_SYSTEM_MOUNTS = "/(dev|proc|sys|run/credentials|var/lib/docker|var/lib/containers/storage)(/.*)?"
+_PARTITIONS = "(ram|loop|zram|fd|sr)[0-9]+|(h|s|v|xv)d[a-z]+[0-9]+|(nvme[0-9]+n|mmcblk)[0-9]+p[0-9]+"
+
+
+class Disks(Filter):
+    """Which disks are looked at."""
+
+    exclude: Pattern = Field(_PARTITIONS, description="Names to leave out of those: partitions and the like.")
+
+
+class MountPoints(Filter):
+    """Which mount points are looked at."""
+
+    exclude: Pattern = Field(_SYSTEM_MOUNTS, description="Mount points to leave out of those.")
+
+
+class Types(Filter):
+    """Which types of file systems are looked at."""
+
+    exclude: Pattern = Field(_PSEUDO_TYPES, description="Types to leave out of those: they hold no files.")
 
 
 class HostConfig(PartConfig):
@@ -35,14 +54,13 @@ class HostConfig(PartConfig):
         ("cpu", "filesystem", "network", "disk", "memory"),
         description="Of what there are series for each single one, under names that begin with `host_`.",
     )
-    cpus: Filter = Field(Filter(), description="CPUs, by number.")
-    interfaces: Filter = Field(Filter(), description="Network interfaces, by name.")
-    disks: Filter = Field(
-        Filter(exclude="(ram|loop|fd|sr)[0-9]+|(h|s|v|xv)d[a-z]+[0-9]+|(nvme[0-9]+n|mmcblk)[0-9]+p[0-9]+"),
-        description="Disks, by name; partitions are left out.",
+    cpus: Filter = Field(default_factory=Filter, description="CPUs, by number.")
+    interfaces: Filter = Field(default_factory=Filter, description="Network interfaces, by name.")
+    disks: Disks = Field(default_factory=lambda: Disks(), description="Disks, by name.")
+    mounts: MountPoints = Field(
+        default_factory=lambda: MountPoints(), description="File systems, by mount point."
     )
-    mounts: Filter = Field(Filter(exclude=SYSTEM_MOUNTS), description="File systems, by mount point.")
-    filesystem_types: Filter = Field(Filter(exclude=PSEUDO_TYPES), description="File systems, by type.")
+    filesystem_types: Types = Field(default_factory=lambda: Types(), description="File systems, by type.")
     mount_timeout: DurationMs = Field(
         2000, ge=10, le=60_000, description="Longest wait for all file systems; one that hangs is left out."
     )
@@ -53,9 +71,7 @@ class HostConfig(PartConfig):
         None, max_length=4096, description="Where `/proc` is; default `/host/proc` if that is there."
     )
     host_root: str | None = Field(
-        None,
-        max_length=4096,
-        description="Where `/` of the machine is; default `/host/root` if that is there.",
+        None, max_length=4096, description="Where its `/` is; default `/host/root` if that is there."
     )
 
     @field_validator("labels")

@@ -18,8 +18,8 @@ from metricsmith.sources.host.filesystems import FileSystems, Space
 from metricsmith.sources.host.metrics import METADATA
 from metricsmith.sources.host.portable import Portable
 from metricsmith.sources.host.procfs import Procfs
-from metricsmith.sources.host.readings import Machine, Mount, Traffic
-from metricsmith.sources.host.settings import HostConfig
+from metricsmith.sources.host.readings import Machine, Mount
+from metricsmith.sources.host.settings import Device, Group, HostConfig
 from metricsmith.sources.host.traffic import Total
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,9 @@ class HostSource:
         self._machine = machine or machine_of(config)
         self._file_systems = FileSystems()
         self._received, self._sent = Total(), Total()
-        self._cpu: Mapping[str, float] | None = None
+        # Read now, so that the first reading has a usage: it is that of the time since.
+        cpus = self._try("cpu", self._machine.cpus) if "cpu_usage" in config.groups else None
+        self._cpu = None if cpus is None else cpus.total
         self._names: list[Name] = []
         self._layout = Layout(np.empty(0, dtype=np.uint32), context.name, METADATA)
 
@@ -66,46 +68,23 @@ class HostSource:
         return Batch(Layout(ids, self._context.name, METADATA), now_ms, value, stale)
 
     def _values(self) -> Iterator[Value]:
-        groups, wanted = self._config.groups, self._config.devices
-        cpus = self._try("cpu", self._machine.cpus) if "cpu_usage" in groups or "cpu" in wanted else None
-        if cpus is not None:
-            if "cpu_usage" in groups:
-                yield from self._cpu_usage(cpus.total)
-            if "cpu" in wanted:
-                yield from devices.cpus(cpus, self._config.cpus)
-        memory = (
-            self._try("memory", self._machine.memory)
-            if "memory_usage" in groups or "memory" in wanted
-            else None
-        )
-        if memory is not None:
-            if "memory_usage" in groups:
-                used = memory.total - memory.available
-                yield _plain("memory_usage_bytes", used)
-                yield _plain("memory_usage_percent", 100 * used / memory.total)
-            if "memory" in wanted:
-                yield from devices.memory(memory)
+        yield from self._cpus()
+        yield from self._memory()
         yield from self._disk_usage()
-        traffic = (
-            self._try("network", self._machine.interfaces)
-            if "network_io" in groups or "network" in wanted
-            else None
-        )
-        if traffic is not None:
-            if "network_io" in groups:
-                yield from self._network(traffic)
-            if "network" in wanted:
-                yield from devices.interfaces(traffic, self._config.interfaces)
-        disks = self._try("disk", self._machine.disks) if "disk" in wanted else None
-        if disks is not None:
-            yield from devices.disks(disks, self._config.disks)
-        processes = self._try("processes", self._machine.processes) if "process_count" in groups else None
-        if processes is not None:
-            yield _plain("process_count", processes)
-        load = self._try("load", self._machine.load)
-        if load is not None:
-            for minutes, average in zip((1, 5, 15), load, strict=True):
-                yield _plain(f"load_average_{minutes}m", average)
+        yield from self._network()
+        yield from self._rest()
+
+    def _wants(self, group: Group | None, device: Device) -> bool:
+        return group in self._config.groups or device in self._config.devices
+
+    def _cpus(self) -> Iterator[Value]:
+        cpus = self._try("cpu", self._machine.cpus) if self._wants("cpu_usage", "cpu") else None
+        if cpus is None:
+            return
+        if "cpu_usage" in self._config.groups:
+            yield from self._cpu_usage(cpus.total)
+        if "cpu" in self._config.devices:
+            yield from devices.cpus(cpus, self._config.cpus)
 
     def _cpu_usage(self, now: Mapping[str, float]) -> Iterator[Value]:
         """Yield the share of the time since the last reading that no CPU was idle in."""
@@ -118,6 +97,17 @@ class HostSource:
         if total > 0:
             idle = sum(spent.get(mode, 0.0) for mode in IDLE_MODES)
             yield _plain("cpu_usage_percent", 100 * (total - idle) / total)
+
+    def _memory(self) -> Iterator[Value]:
+        memory = self._try("memory", self._machine.memory) if self._wants("memory_usage", "memory") else None
+        if memory is None:
+            return
+        if "memory_usage" in self._config.groups:
+            used = memory.total - memory.available
+            yield _plain("memory_usage_bytes", used)
+            yield _plain("memory_usage_percent", 100 * used / memory.total)
+        if "memory" in self._config.devices:
+            yield from devices.memory(memory)
 
     def _disk_usage(self) -> Iterator[Value]:
         whole = "disk_usage" in self._config.groups
@@ -146,10 +136,29 @@ class HostSource:
         found = self._try("mounts", self._machine.mounts) or []
         return [m for m in found if config.filesystem_types.wants(m.type) and config.mounts.wants(m.point)]
 
-    def _network(self, traffic: Mapping[str, Traffic]) -> Iterator[Value]:
-        counted = {name: t for name, t in traffic.items() if name not in LOOPBACK}
-        yield _plain("network_rx_bytes", self._received.add({n: t.rx_bytes for n, t in counted.items()}))
-        yield _plain("network_tx_bytes", self._sent.add({n: t.tx_bytes for n, t in counted.items()}))
+    def _network(self) -> Iterator[Value]:
+        wanted = self._wants("network_io", "network")
+        traffic = self._try("network", self._machine.interfaces) if wanted else None
+        if traffic is None:
+            return
+        if "network_io" in self._config.groups:
+            counted = {name: t for name, t in traffic.items() if name not in LOOPBACK}
+            yield _plain("network_rx_bytes", self._received.add({n: t.rx_bytes for n, t in counted.items()}))
+            yield _plain("network_tx_bytes", self._sent.add({n: t.tx_bytes for n, t in counted.items()}))
+        if "network" in self._config.devices:
+            yield from devices.interfaces(traffic, self._config.interfaces)
+
+    def _rest(self) -> Iterator[Value]:
+        disks = self._try("disk", self._machine.disks) if self._wants(None, "disk") else None
+        if disks is not None:
+            yield from devices.disks(disks, self._config.disks)
+        counted = "process_count" in self._config.groups
+        processes = self._try("processes", self._machine.processes) if counted else None
+        if processes is not None:
+            yield _plain("process_count", processes)
+        load = self._try("load", self._machine.load)
+        for minutes, average in zip((1, 5, 15), load or (), strict=False):
+            yield _plain(f"load_average_{minutes}m", average)
 
     def _try(self, part: str, read: Callable[[], T]) -> T | None:
         try:
