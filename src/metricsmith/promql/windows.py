@@ -148,6 +148,9 @@ def _matrix_pieces(group: MatrixGroup, vector: RangeVector) -> Iterator[Piece]:
 
 
 def _ragged_pieces(group: RaggedGroup, vector: RangeVector) -> Iterator[Piece]:
+    if vector.ends.count == 1 and 0 < len(group.times) <= CHUNK_VALUES:
+        yield _at_one_time(group, vector)
+        return
     cover = Coverage.of(group, vector)
     every_step = every_end = np.empty(0, np.int64)
     for part in cover.parts(CHUNK_VALUES):
@@ -174,3 +177,29 @@ def _ragged_pieces(group: RaggedGroup, vector: RangeVector) -> Iterator[Piece]:
             None if group.stale is None else group.stale[samples],
         )
         yield Piece(rows, windows, cover.every_step)
+
+
+def _at_one_time(group: RaggedGroup, vector: RangeVector) -> Piece:
+    """Return the windows of an instant query, one for each series: rules ask thousands of these."""
+    end_ms, range_ms, closed = vector.ends.start_ms, vector.range_ms, vector.closed
+    start, stop, times = group.offsets[:-1], group.offsets[1:], group.times
+    early = times < end_ms - range_ms if closed else times <= end_ms - range_ms
+    first = start + _count(early, group.offsets)
+    last = stop - _count(times > end_ms, group.offsets) - 1
+    steps, ends = np.zeros(len(start), np.int64), np.full(len(start), end_ms)
+    bounds = mark_empty(first, last)
+    windows = Windows(group.values, times, *bounds, ends, range_ms, closed, steps, group.stale)
+    return Piece(group.rows, windows, every_step=True)
+
+
+def _count(chosen: Bool, offsets: I64) -> I64 | int:
+    """Return how many samples of each series are chosen.
+
+    Shapes:
+        chosen: (P,); offsets: (S + 1,); returns: (S,), or 0 when there is none at all
+    """
+    if not chosen.any():
+        return 0
+    upto = np.zeros(len(chosen) + 1, np.int64)
+    np.cumsum(chosen, out=upto[1:])
+    return np.diff(upto[offsets])
