@@ -89,7 +89,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real_kafka.Clust
     yield from _server(real_kafka.cluster, tmp_path_factory.mktemp("kafka"), 1, real_kafka.ALL)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real_kafka.Cluster]:
     """A real Kafka of three brokers, to be killed and restarted; leave all three running."""
     yield from _server(real_kafka.cluster, tmp_path_factory.mktemp("kafka-cluster"), 3)

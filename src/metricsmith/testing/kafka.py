@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal
 
 from metricsmith.testing.certificates import Certificates
-from metricsmith.testing.services import SERVICES, ServiceMissing
+from metricsmith.testing.services import SERVICES, ServiceMissing, free_port
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 PLAIN: tuple[Protocol, ...] = ("PLAINTEXT",)
@@ -351,7 +351,12 @@ def _format(nodes: tuple[Broker, ...]) -> None:
     ]
     running = [
         node.launch(
-            "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(node.config_file), *scram
+            "kafka.tools.StorageTool",
+            "format",
+            f"--cluster-id={cluster_id}",  # as one word: an id may begin with -
+            "--config",
+            str(node.config_file),
+            *scram,
         )
         for node in nodes
     ]
@@ -360,13 +365,11 @@ def _format(nodes: tuple[Broker, ...]) -> None:
             raise RuntimeError(f"the storage of broker {node.node_id} was not formatted: {node.log_tail()}")
 
 
-def _free_ports(count: int) -> list[int]:
-    # All are held at once, so that no two are the same.
-    with ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+def _free_ports(count: int) -> set[int]:
+    ports: set[int] = set()
+    while len(ports) < count:
+        ports.add(free_port())
+    return ports
 
 
 def _answers(broker: Broker, deadline: float) -> bool:

@@ -6,6 +6,7 @@ Each runs with its data under a folder of the caller and is stopped by its own p
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -13,12 +14,13 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 SERVICES = Path(__file__).parents[3] / ".services" / "root" / "usr" / "bin"
 START_LIMIT_S = 30.0
+LISTENING_PORTS = range(10_000, 32_000)
 
 
 class ServiceMissing(Exception):
@@ -55,11 +57,16 @@ def program(name: str) -> Path:
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a loopback port that was free a moment ago.
+
+    It is none of those that systems give to outgoing connections, so that none of these takes it until
+    the server listens; and it is left to chance, for tests run side by side.
+    """
+    while True:
+        port = secrets.choice(LISTENING_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @contextmanager

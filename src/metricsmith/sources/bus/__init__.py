@@ -1,0 +1,1 @@
+"""Messages of other agents and programs, from a message bus."""
