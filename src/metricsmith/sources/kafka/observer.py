@@ -6,7 +6,7 @@ passed. Lag is judged only where the commit and the end of the log are both of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,8 +17,9 @@ from metricsmith.sources.kafka import admin, offsets
 from metricsmith.sources.kafka.admin import Group, Partition, Topology, Trouble
 from metricsmith.sources.kafka.client import Client, Failure
 from metricsmith.sources.kafka.history import History, Key
-from metricsmith.sources.kafka.lag import UNKNOWN, Past, Present, judge
+from metricsmith.sources.kafka.lag import UNKNOWN, Past, Present, Verdict, judge
 from metricsmith.sources.kafka.pairs import Judged, PairTable, PartitionKey
+from metricsmith.sources.kafka.record_times import RecordTimes, exact_seconds
 from metricsmith.sources.kafka.settings import KafkaConfig
 from metricsmith.sources.kafka.tail import ControlTails
 
@@ -63,6 +64,7 @@ class Observer:
         self._ends = History("ends", config.history_window)
         self._committed = History("committed", config.history_window)
         self._tails = ControlTails()
+        self._times = RecordTimes(config.max_record_times)
         self._end_keys: list[Key] = []
         self._row_of: dict[PartitionKey, int] = {}
         self.view = View()
@@ -241,7 +243,27 @@ class Observer:
         tail, troubles = self._tails.of(client, view.topology.partitions, keys, committed, start, end, past)
         view.troubles += troubles
         now = Present(committed, start, end, joined[table.group[rows]], tail)
-        judged.put(rows, view.time_ms, committed, judge(past, now, self._config.stalled_after))
+        verdict = judge(past, now, self._config.stalled_after)
+        self._look_at_records(client, keys, now, verdict)
+        judged.put(rows, view.time_ms, committed, verdict)
+
+    def _look_at_records(
+        self, client: Client, keys: Sequence[PartitionKey], now: Present, verdict: Verdict
+    ) -> None:
+        """Put the ages of single records where history gives a bound only, or wherever it is asked for."""
+        view, mode = self.view, self._config.record_times
+        assert view.topology is not None
+        wanted = (verdict.lag > 0) & ~now.control_tail
+        if mode != "all":
+            wanted &= verdict.at_least & (mode == "older")
+        rows = np.flatnonzero(wanted)
+        position = np.maximum(now.committed, now.start)[rows].tolist()
+        spots = [(*keys[row], at) for row, at in zip(rows.tolist(), position, strict=True)]
+        written, troubles = self._times.of(client, view.topology.partitions, spots)
+        view.troubles += troubles
+        verdict.seconds[rows], verdict.at_least[rows] = exact_seconds(
+            verdict.seconds[rows], verdict.at_least[rows], written, view.time_ms
+        )
 
     def _past(self, rows: I64) -> Past:
         table = self.view.judged.table

@@ -88,14 +88,14 @@ class Connection(PartConfig):
 Isolation = Literal["read_uncommitted", "read_committed"]
 
 
-def _mode(value: Any) -> Any:
+def _off(value: Any) -> Any:
     return "off" if value is False else value  # YAML takes a bare `off` for false
 
 
 class TombstoneSettings(PartConfig):
     """Checks of tombstones: record batches are read from the logs, by a connection of its own."""
 
-    mode: Annotated[Literal["sampled", "exact", "off"], BeforeValidator(_mode)] = Field(
+    mode: Annotated[Literal["sampled", "exact", "off"], BeforeValidator(_off)] = Field(
         "sampled",
         description="Windows across each log, whole logs (only what is new at each check), or nothing.",
     )
@@ -145,6 +145,14 @@ class KafkaConfig(Connection):
         ge=0,
         le=DAY_MS,
         description="How long the last good value of what cannot be read is shown, with its age.",
+    )
+    record_times: Annotated[Literal["older", "all", "off"], BeforeValidator(_off)] = Field(
+        "older",
+        description="Whose next record to read is looked at for its own time: lags older than the history,"
+        " all lags, or none.",
+    )
+    max_record_times: int = Field(
+        200, ge=1, le=100_000, description="Most records looked at for that in a reading."
     )
     isolation_level: Isolation = Field(
         "read_uncommitted",

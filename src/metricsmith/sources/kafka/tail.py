@@ -14,11 +14,9 @@ import numpy as np
 
 from metricsmith.model.arrays import I64, Bool
 from metricsmith.sources.kafka.admin import Partition, Trouble
-from metricsmith.sources.kafka.client import Client, Failure
-from metricsmith.sources.kafka.fetch_request import fetch_request
+from metricsmith.sources.kafka.client import Client
 from metricsmith.sources.kafka.lag import Past
-
-from kafka.protocol.consumer import FetchRequest  # isort: skip
+from metricsmith.sources.kafka.spots import read_spots
 
 MAX_MARKERS = 10
 MAX_ASKED = 500
@@ -66,32 +64,13 @@ class ControlTails:
         return tail, troubles
 
     def _look(
-        self, client: Client, partitions: Sequence[Partition], spots: Sequence[tuple[str, int, int, int]]
+        self, client: Client, partitions: Sequence[Partition], unknown: Sequence[tuple[str, int, int, int]]
     ) -> list[Trouble]:
-        described = {(p.topic, p.number): p for p in partitions}
-        by_leader: dict[int, list[tuple[str, int, int, int]]] = {}
-        once: set[tuple[str, int]] = set()
-        for spot in spots:  # two commits on one partition: a request names it once
-            if spot[:2] not in once:
-                once.add(spot[:2])
-                by_leader.setdefault(described[spot[:2]].leader, []).append(spot)
-        answers = client.ask([(node, _request(described, at)) for node, at in by_leader.items()])
-        troubles: list[Trouble] = []
-        for at, answer in zip(by_leader.values(), answers, strict=True):
-            if isinstance(answer, Failure):
-                troubles.append(Trouble("tails", answer.reason, answer.message))
-                continue
-            records = {
-                (topic.topic or str(topic.topic_id), part.partition_index): bytes(part.records or b"")
-                for topic in answer.responses
-                for part in topic.partitions
-                if not part.error_code
-            }
-            for spot in at:
-                one = described[spot[:2]]
-                data = records.get((one.topic, one.number), records.get((one.topic_id, one.number)))
-                if data is not None:
-                    self._found[spot] = only_control(data, spot[2], spot[3])
+        sizes = {spot[:3]: READ_BYTES for spot in unknown}
+        found, troubles = read_spots(client, partitions, sizes, "tails")
+        for spot in unknown:
+            if spot[:3] in found:
+                self._found[spot] = only_control(found[spot[:3]], spot[2], spot[3])
         return troubles
 
 
@@ -111,10 +90,3 @@ def only_control(data: bytes, first: int, end: int) -> bool:
             return True
         at += 12 + length
     return False
-
-
-def _request(
-    described: dict[tuple[str, int], Partition], spots: Sequence[tuple[str, int, int, int]]
-) -> FetchRequest:
-    wanted = ((described[spot[:2]], spot[2], READ_BYTES) for spot in spots)
-    return fetch_request(wanted, READ_BYTES * len(spots))

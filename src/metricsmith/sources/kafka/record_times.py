@@ -1,0 +1,143 @@
+"""When a record was written, by its own timestamp: exact where the table of offsets only gives a bound.
+
+A few records are looked at in a round; what was found is remembered until the position moves.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Sequence
+from itertools import islice, pairwise
+
+import numpy as np
+
+from metricsmith.errors import InputError, LimitExceeded
+from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.sources.kafka.admin import Partition, Trouble
+from metricsmith.sources.kafka.client import Client
+from metricsmith.sources.kafka.codecs import unpack
+from metricsmith.sources.kafka.records import HEADER_BYTES, batch_starts
+from metricsmith.sources.kafka.spots import Spot, read_spots
+
+NONE = -1
+"""There is no time: the record has none, or cannot be read."""
+AT_ONCE = 50
+FIRST_BYTES, MOST_BYTES = 16 << 10, 8 << 20
+LIMIT_S = 2.0
+_HEADER = struct.Struct(">qiibIhiqqqhii")
+_CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
+
+
+class RecordTimes:
+    """Looks at `most` records a round, in at most LIMIT_S seconds; the others have their turn in the next."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: dict[tuple[str, Spot], int] = {}
+        self._bytes: dict[Spot, int] = {}
+
+    def of(
+        self, client: Client, partitions: Sequence[Partition], spots: Sequence[Spot]
+    ) -> tuple[I64, list[Trouble]]:
+        """Return the time of the first record at or behind each spot, NONE where it is not known.
+
+        Shapes:
+            returns: (len(spots),) Unix milliseconds.
+        """
+        ids = {(each.topic, each.number): each.topic_id for each in partitions}
+        keys = [(ids[spot[:2]], spot) for spot in spots]
+        self._found = {key: self._found[key] for key in keys if key in self._found}
+        unknown = dict.fromkeys(spot for key, spot in zip(keys, spots, strict=True) if key not in self._found)
+        # Those that were in vain before come last.
+        self._bytes = {spot: self._bytes[spot] for spot in unknown if spot in self._bytes}
+        waiting = iter(sorted(unknown, key=lambda spot: self._bytes.get(spot, 0))[: self._most])
+        troubles: list[Trouble] = []
+        deadline = time.monotonic() + LIMIT_S
+        while (some := list(islice(waiting, AT_ONCE))) and time.monotonic() < deadline:
+            sizes = {spot: self._bytes.get(spot, FIRST_BYTES) for spot in some}
+            found, new = read_spots(client, partitions, sizes, "record_times")
+            troubles += new
+            for spot, data in found.items():
+                self._take((ids[spot[:2]], spot), data)
+        return np.array([self._found.get(key, NONE) for key in keys], dtype=np.int64), troubles
+
+    def _take(self, key: tuple[str, Spot], data: bytes) -> None:
+        spot = key[1]
+        try:
+            found = record_time_ms(data, spot[2])
+        except (InputError, LimitExceeded):
+            found = NONE
+        more = self._bytes.get(spot, FIRST_BYTES) * 8
+        if found is None and more <= MOST_BYTES:
+            self._bytes[spot] = more  # a large batch, or markers and gaps only
+        else:
+            self._found[key] = NONE if found is None else found
+
+
+def record_time_ms(data: bytes, offset: int) -> int | None:
+    """Return the timestamp of the first record at or behind an offset, NONE if it has none.
+
+    None when these batches hold no such record. Transaction markers are no records; where the
+    topic stamps records on arrival, that time counts, as it does for consumers.
+
+    Raises:
+        InputError, LimitExceeded: the batches cannot be read.
+    """
+    for at, stop in pairwise(batch_starts(data)):
+        if data[at + 16] < 2:
+            raise InputError("got a message set of before Kafka 0.11")
+        base, _, _, _, _, attributes, delta, first, most, _, _, _, count = _HEADER.unpack_from(data, at)
+        if attributes & _CONTROL or base + delta < offset:
+            continue
+        records = memoryview(data)[at + HEADER_BYTES : stop]
+        found = _delta_at(unpack(attributes & _CODEC, records), offset - base, count)
+        if found is not None:
+            own = NONE if first < 0 else first + found
+            return most if attributes & _APPEND_TIME else own
+    return None
+
+
+def _delta_at(records: bytes, offset_delta: int, count: int) -> int | None:
+    """Return the time delta of the first record with that offset delta or a larger one."""
+    at = 0
+    try:
+        for _ in range(count):
+            length, at = _varint(records, at)
+            if length < 1:
+                raise InputError(f"got a record of {length} bytes")
+            time_delta, behind = _varint(records, at + 1)
+            own, _ = _varint(records, behind)
+            if own >= offset_delta:
+                return time_delta
+            at += length
+    except IndexError:
+        raise InputError("got a record that goes beyond its batch") from None
+    return None
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+        shift += 7
+        if shift > 63:
+            raise InputError("got a number of more than ten bytes")
+
+
+def exact_seconds(seconds: F64, at_least: Bool, written_ms: I64, now_ms: int) -> tuple[F64, Bool]:
+    """Return ages, and which are lower bounds, with those of records where they are known.
+
+    A record that says it is younger than it must be, or from the future, is not believed.
+
+    Shapes:
+        seconds, at_least, written_ms: (S,)
+        returns: (S,); (S,)
+    """
+    age = (now_ms - written_ms) / 1000
+    believed = (written_ms >= 0) & (age >= np.where(at_least, seconds, 0.0))
+    return np.where(believed, age, seconds), at_least & ~believed
