@@ -57,6 +57,12 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Se
 
 
 @pytest.fixture(scope="session")
+def victoria_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Server]:
+    """A real VictoriaMetrics without data."""
+    yield from _server(services.victoria_metrics, tmp_path_factory.mktemp("victoria-metrics"))
+
+
+@pytest.fixture(scope="session")
 def node_exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Server]:
     """A real node exporter."""
     yield from _server(services.node_exporter, tmp_path_factory.mktemp("node-exporter"))

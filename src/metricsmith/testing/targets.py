@@ -59,6 +59,8 @@ def running_target(text: str = "", behave: Behaviour | None = None) -> Iterator[
                 found.served += 1
                 found.changed.notify_all()
 
+        do_POST = do_GET
+
         def log_message(self, *_: object) -> None:
             pass
 

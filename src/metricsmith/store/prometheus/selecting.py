@@ -22,8 +22,6 @@ from metricsmith.store.prometheus.engine import milliseconds, seconds
 from metricsmith.store.prometheus.server import Server, malformed
 
 PIECE_BYTES = 16 << 20
-LOOKBACK_MS = 300_000
-"""So far back an instant selector of the server looks, unless it is told otherwise."""
 AHEAD_MS = 86_400_000
 """Samples of a later time are not looked for: some servers find nothing where a range ends far ahead."""
 ANY = '__name__=~".+"'
@@ -66,9 +64,9 @@ class Reader:
         """Return the samples of the matching series in the closed range, as `contracts.Selectable`.
 
         Prometheus leaves staleness markers out. A series that the server does
-        not show at the end of the range, though it has a recent sample, has
-        ended: it gets a marker right after its last sample. VictoriaMetrics
-        gives markers as NaN, and keeps no other NaN.
+        not show at the end of the range, however far it looks back, has ended:
+        it gets a marker right after its last sample. VictoriaMetrics gives
+        markers as NaN, and keeps no other NaN.
         """
         start_ms, end_ms = bounded(start_ms, end_ms, self._clock)
         if start_ms > end_ms:
@@ -76,7 +74,7 @@ class Reader:
         text = selector(matchers)
         samples = {key: _joined(parts) for key, parts in self._pieces(text, start_ms, end_ms).items()}
         nan_is_marker = any(np.isnan(v).any() for _, v in samples.values()) and self._server.tells_markers()
-        ended = self._ended(text, samples, end_ms)
+        ended = self._ended(text, samples, start_ms, end_ms)
         keys = sorted(samples)
         return selection_of([_marked(key, *samples[key], key in ended, nan_is_marker) for key in keys])
 
@@ -114,25 +112,23 @@ class Reader:
                 pieces.append((key, times[first:end], values[first:end]))
         return pieces
 
-    def _ended(self, text: str, samples: Mapping[bytes, Samples], end_ms: int) -> Set[bytes]:
-        """Return the series that have samples of late, and are not there at the end."""
-        recent = {key for key, (times, _) in samples.items() if end_ms - LOOKBACK_MS < times[-1] < end_ms}
-        if not recent:
-            return recent
+    def _ended(self, text: str, samples: Mapping[bytes, Samples], start_ms: int, end_ms: int) -> Set[bytes]:
+        """Return the series that are not there at the end."""
+        before = {key for key, (times, _) in samples.items() if times[-1] < end_ms}
+        if not before:
+            return before
+        lookback = ("lookback_delta", f"{end_ms - start_ms + 1}ms")
         try:
-            return recent.difference(self._ask(text, end_ms).keys)
+            return before.difference(self._ask(text, end_ms, lookback).keys)
         except LimitExceeded as error:
             raise QueryLimitExceeded(f"a selector has too many series: {error}", "series") from None
 
-    def _ask(self, query: str, time_ms: int) -> Result:
+    def _ask(self, query: str, time_ms: int, *more: tuple[str, str]) -> Result:
         left_s = self._deadline_s - self._clock.monotonic()
         if left_s <= 0:
             raise QueryTimeout(f"the server has not answered a selector within {self._timeout_s:g} s")
-        form = [
-            ("query", query),
-            ("time", seconds(time_ms)),
-            ("timeout", milliseconds(left_s)),
-        ]
+        timeout = ("timeout", milliseconds(left_s))
+        form = [("query", query), ("time", seconds(time_ms)), timeout, *more]
         told = self._server.ask("POST", "query", form, timeout_s=left_s, limit_bytes=PIECE_BYTES)
         return instant_result(told, time_ms, Limits(PIECE_BYTES, PIECE_BYTES))
 

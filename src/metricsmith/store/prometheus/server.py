@@ -62,7 +62,7 @@ class Server:
         form: Form,
         *,
         timeout_s: float,
-        limit_bytes: int = MAX_ANSWER_BYTES,
+        limit_bytes: int | None = None,
         check: Callable[[], None] = lambda: None,
         may_lack: bool = False,
     ) -> Told:
@@ -78,6 +78,7 @@ class Server:
             whatever `check` raises: the request is given up.
         """
         url = f"{self.address}/api/v1/{path}"
+        limit_bytes = MAX_ANSWER_BYTES if limit_bytes is None else limit_bytes
         try:
             reply = self._client.ask(
                 method, url, form, timeout_s=timeout_s + GRACE_S, limit_bytes=limit_bytes, check=check
