@@ -26,6 +26,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "average": "metricsmith.process.average:AverageProcessor",
         "rate": "metricsmith.process.rate:RateProcessor",
         "delta": "metricsmith.process.rate:DeltaProcessor",
+        "sample": "metricsmith.process.sample:SampleProcessor",
+        "cardinality_guard": "metricsmith.process.cardinality:CardinalityGuardProcessor",
     },
     "stores": {
         "embedded": "metricsmith.store.embedded:EmbeddedStore",

@@ -52,6 +52,13 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "component",
         "reason",
     ),
+    _counter(
+        "metricsmith_series_folded_total",
+        "New series that a cardinality guard folded, by the limit that did it.",
+        "component",
+        "reason",
+    ),
+    _counter("metricsmith_samples_folded_total", "Samples of folded series.", "component"),
     _counter("metricsmith_source_failures_total", "Failures of a source, by reason.", "source", "reason"),
     _gauge("metricsmith_series_interned", "Series known to this process."),
     # scrape

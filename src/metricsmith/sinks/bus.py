@@ -1,0 +1,100 @@
+"""The `bus` sink: metric messages by ZeroMQ, for whoever listens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from contextlib import suppress
+from typing import ClassVar
+
+import zmq
+from pydantic import Field
+
+from metricsmith.contracts import Context, Delivery, SinkConfig, SinkTraits
+from metricsmith.errors import RetryLater
+from metricsmith.model.settings_types import DurationMs
+from metricsmith.net.zmq_sockets import Opened, SocketSettings
+from metricsmith.wire.bus import MessageEncoder
+
+log = logging.getLogger(__name__)
+
+FULL_WAIT_S, FULL_LIMIT_S = 0.005, 5.0
+CLOSE_MS = 1000
+
+
+class BusSinkConfig(SinkConfig, SocketSettings):
+    """Settings of a `bus` sink: ZeroMQ, PUB/SUB. What is sent while nobody listens is lost, and counted."""
+
+    flush_interval: DurationMs | None = Field(0, ge=0, le=3_600_000, description="Wait for a full batch.")
+    service: str = Field(
+        "",
+        max_length=200,
+        description="Service of series without a `service` label; default `service.name`.",
+    )
+
+
+class BusSink:
+    """Publishes each batch as messages, one per service, tags and time."""
+
+    Config: ClassVar[type[BusSinkConfig]] = BusSinkConfig
+    traits: ClassVar[SinkTraits] = SinkTraits(whole=True)  # order on a topic is that of the journal
+
+    def __init__(self, config: BusSinkConfig, context: Context) -> None:
+        self._context = context
+        self._encoder = MessageEncoder(context.series, config.service or context.name)
+        # With NODROP a full queue is an error here; without it messages would go in silence.
+        self._opened = Opened(zmq.XPUB, config, [(zmq.XPUB_NODROP, 1)])
+        self._listened: dict[bytes, int] = {}  # subscribed prefixes, and how many peers have each
+        self._of: tuple[int, ...] = ()
+        self._left: deque[tuple[bytes, bytes]] = deque()
+
+    async def send(self, delivery: Delivery) -> None:
+        """Publish; a delivery that a full queue cut short goes on where it stopped."""
+        sequences = tuple(delivery.sequences)
+        if self._of != sequences or not self._left:
+            self._of = sequences
+            self._left.extend(m for batch in delivery.batches for m in self._encoder.messages(batch))
+        await asyncio.to_thread(self._publish)
+
+    async def close(self) -> None:
+        """Close the socket, once peers have what was sent or CLOSE_MS have passed."""
+        await asyncio.to_thread(self._opened.close, CLOSE_MS)
+
+    def _publish(self) -> None:
+        self._note_subscriptions()
+        unheard, socket, waited_s = 0, self._opened.socket, 0.0
+        while self._left:
+            topic, body = self._left[0]
+            if not any(topic.startswith(prefix) for prefix in self._listened):
+                unheard += 1
+            else:
+                try:
+                    socket.send_multipart((topic, body), zmq.NOBLOCK)
+                except zmq.Again:
+                    if waited_s >= FULL_LIMIT_S:
+                        raise RetryLater("peers do not keep up", reason="queue_full") from None
+                    time.sleep(FULL_WAIT_S)
+                    waited_s += FULL_WAIT_S
+                    continue
+            self._left.popleft()
+        if unheard:
+            self._context.telemetry.problem(
+                log,
+                "metricsmith_bus_messages_unheard_total",
+                f"{self._context.name}: {unheard} messages published that nobody subscribes to",
+                amount=unheard,
+                sink=self._context.name,
+            )
+
+    def _note_subscriptions(self) -> None:
+        with suppress(zmq.Again):
+            while True:
+                kind_and_prefix = self._opened.socket.recv(zmq.NOBLOCK)
+                prefix, change = kind_and_prefix[1:], 1 if kind_and_prefix[:1] == b"\x01" else -1
+                count = self._listened.get(prefix, 0) + change
+                if count > 0:
+                    self._listened[prefix] = count
+                else:
+                    self._listened.pop(prefix, None)
