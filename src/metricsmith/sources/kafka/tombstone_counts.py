@@ -105,8 +105,12 @@ def _sampled(
     missed = sum(sample.end - sample.start for sample in known if not sample.windows)
     # All that was read holds no record: an empty log, or one that compaction has emptied.
     empty = found is None and not missed and len(known) == len(samples)
-    there = max(records, found.records if found is not None else 0.0) + missed
+    estimated = max(records, found.records if found is not None else 0.0)
+    there = estimated + missed
     share = len(known) / len(samples)
+    if found is not None and missed:  # it may hold anything, but no more records than offsets
+        low, high = low * estimated / there, (high * estimated + missed) / there
+    bounded = len(known) == len(samples) and (found is not None or empty)
     return TombstoneCount(
         topic,
         partition,
@@ -116,7 +120,7 @@ def _sampled(
         sum(sample.empty_values for sample in known),
         100 * ratio if found is not None else 0.0 if empty else None,
         (records / there if there else 1.0) * share,
-        100 * low if found is not None else 0.0 if empty else None,
-        100 * high if found is not None else 0.0 if empty else None,
+        (0.0 if empty else 100 * low) if bounded else None,
+        (0.0 if empty else 100 * high) if bounded else None,
         now_ms,
     )

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 
 from metricsmith.contracts import Context
-from metricsmith.errors import SourceError
+from metricsmith.errors import DiskFull, SourceError, StoreError
 from metricsmith.sources.kafka.admin import topic_configs, topology
 from metricsmith.sources.kafka.client import Client, Failure
 from metricsmith.sources.kafka.exact import count_logs
@@ -82,6 +82,8 @@ class TombstoneScan:
         )
         reader = LogReader(self._client, settings, meter.problem)
         known = [(each, sample) for each, sample in zip(logs, samples, strict=True) if sample is not None]
+        # In another order each time: a small budget must not pass over the same ones for ever.
+        known = [known[number] for number in self._rng.permutation(len(known)).tolist()]
         sample_logs(reader, meter, known, progress)
         return sampled_counts(logs, samples, now_ms)
 
@@ -123,7 +125,10 @@ class TombstoneScan:
             if counted.spans and each.partition.topic not in compacted
         }
         gone = [key for key in kept if _topic(key) in compacted or _topic(key) not in existing]
-        state.commit(put, gone)
+        try:
+            state.commit(put, gone)
+        except (DiskFull, StoreError) as error:  # what was counted is right all the same
+            meter.problem("not_saved", f"counts of tombstones are not kept: {error}")
         done = {_key(each): tally for (each, _), tally in zip(known, tallies, strict=True)}
         return exact_counts(logs, [done.get(_key(each)) for each in logs], now_ms)
 
