@@ -65,8 +65,9 @@ class Reader:
 
         Prometheus leaves staleness markers out. A series that the server does
         not show at the end of the range, however far it looks back, has ended:
-        it gets a marker right after its last sample. VictoriaMetrics gives
-        markers as NaN, and keeps no other NaN.
+        it gets a marker right after its last sample. (Before 2.43 they look back
+        five minutes whatever they are told.) VictoriaMetrics gives markers as
+        NaN, and keeps no other NaN.
         """
         start_ms, end_ms = bounded(start_ms, end_ms, self._clock)
         if start_ms > end_ms:
