@@ -26,6 +26,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "average": "metricsmith.process.average:AverageProcessor",
         "rate": "metricsmith.process.rate:RateProcessor",
         "delta": "metricsmith.process.rate:DeltaProcessor",
+        "aggregate": "metricsmith.process.aggregate:AggregateProcessor",
         "sample": "metricsmith.process.sample:SampleProcessor",
         "cardinality_guard": "metricsmith.process.cardinality:CardinalityGuardProcessor",
     },

@@ -39,7 +39,8 @@ class SeriesState:
         self._used: Bool = np.zeros(_FIRST_CAPACITY, dtype=np.bool_)
         self._seen: Bool = np.zeros(_FIRST_CAPACITY, dtype=np.bool_)
         self._swept_s = clock.monotonic()
-        self._generation = 0
+        self.generation = 0
+        """Grows when slots are released."""
 
     def __len__(self) -> int:
         return int(self._used.sum())
@@ -51,10 +52,10 @@ class SeriesState:
             returns: (P,) read-only
         """
         cell = layout.derive(self, _Cell)
-        if cell.generation != self._generation:
+        if cell.generation != self.generation:
             cell.slots = self._assigned(layout.ids)
             cell.slots.flags.writeable = False
-            cell.generation = self._generation
+            cell.generation = self.generation
         self._seen[cell.slots] = True
         return cell.slots
 
@@ -73,7 +74,7 @@ class SeriesState:
         self._used[gone] = False
         for name, fill in self._fills.items():
             self.columns[name][gone] = fill
-        self._generation += 1
+        self.generation += 1
         return series
 
     def _assigned(self, ids: U32) -> I64:
