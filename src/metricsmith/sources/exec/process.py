@@ -14,6 +14,8 @@ from metricsmith.model.clock import Clock
 from metricsmith.sources.exec.lines import Line, LineSplitter
 
 CHUNK_BYTES = 1 << 16
+LINES_AT_ONCE = 50
+"""Then others get their turn: a piece of output can have tens of thousands of short lines."""
 MAX_STDERR_LINE = 4096
 TERM_GRACE_S = 0.7
 """Between the request to end and the kill: all of it must fit into the time that a source has to stop."""
@@ -137,10 +139,12 @@ class Run:
         while data := await stream.read(CHUNK_BYTES):
             if not self._within_bounds(size=len(data)):
                 return False
-            for line in splitter.feed(data):
+            for number, line in enumerate(splitter.feed(data)):
                 if not self._within_bounds(lines=1):
                     return False
                 await self._take(line)
+                if number % LINES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         for line in splitter.finish():
             await self._take(line)
         return True

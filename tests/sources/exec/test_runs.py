@@ -1,0 +1,202 @@
+"""Whatever an executable does, it is told with a reason, ended with all its children, and run again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from metricsmith.errors import DiskFull
+
+WAIT_S = 20.0
+DOCUMENT = {
+    "name": "n",
+    "protocol_version": "3",
+    "integration_version": "1",
+    "data": [{"metrics": [{"event_type": "TestSample", "x": 1}]}],
+}
+UP, X = 'integration_up{integration="test"}', 'test_x{integration="test"}'
+
+
+@pytest.fixture
+def fifo(tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (["sh", "-c", "exit 3"], "exit_code"),
+        (["sh", "-c", "kill -9 $$"], "exit_code"),
+        ("/nowhere/at/all", "not_started"),
+        (["/"], "not_started"),
+        ("yes", "flood"),
+        (["cat", "/dev/zero"], "flood"),
+    ],
+)
+async def test_a_run_that_goes_wrong_is_counted_and_shown(execute, command, reason, caplog):
+    async with execute(command, config={"max_output": "1MB", "max_line": "10KB"}) as source:
+        got = await source.first()
+        (status,) = source.source.targets().active
+    assert got[UP] == 0
+    assert source.failures(reason) == 1
+    assert status.health == "down" and reason.replace("_", " ") in status.last.error
+    assert "integration test" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (b"Traceback (most recent call last):\n", "not_a_document"),
+        (b'{"name":"half', "not_a_document"),
+        (b'{"name":"\xff\xfe"}\n', "not_a_document"),
+        (b'{"protocol_version":9}\n', "not_a_document"),
+        (b'{"command_request_version":"1"}\n', "request"),
+        (b'"' + b"x" * 30_000 + b'"\n', "line_too_long"),
+        (b'{"protocol_version":3,"data":[{"metrics":[{"x":1}]}]}\n', "event_type"),
+        (b'{"protocol_version":3,"data":[{"events":[{"summary":"s"}]}]}\n', "events_not_kept"),
+    ],
+)
+async def test_output_that_cannot_be_used_is_counted_and_disturbs_nothing_else(
+    execute, tmp_path, output, reason
+):
+    line = json.dumps(DOCUMENT).encode()
+    (tmp_path / "output").write_bytes(line + b"\n" + output)
+    async with execute(["cat", str(tmp_path / "output")], config={"max_line": "20KB"}) as source:
+        got = await source.first()
+    assert source.problems(reason) == 1
+    assert (got[X], got[UP]) == (1, 1)
+
+
+async def test_a_last_line_without_its_end_is_read_all_the_same(execute):
+    async with execute(["printf", "%s", json.dumps(DOCUMENT)]) as source:
+        assert (await source.first())[X] == 1
+
+
+async def test_silence_ends_it_with_all_its_children(execute, tmp_path):
+    pids = tmp_path / "pids"
+    ready = tmp_path / "ready"
+    os.mkfifo(ready)
+    # A child that ignores the polite request, and holds the pipes open.
+    text = f"trap '' TERM; sleep 1000 & echo $$ $! > {pids}; echo > {ready}; wait; sleep 1000"
+    async with execute(["sh", "-c", text], timeout="5s") as source:
+        await source.advance(10)
+        await asyncio.to_thread(ready.read_bytes)
+        started = [int(pid) for pid in pids.read_text().split()]
+        assert all(lives(pid) for pid in started)
+        await source.advance(5, sleepers=2)
+        got = await source.reading()
+        assert got[UP] == 0
+    assert source.failures("timeout") == 1
+    assert not any(lives(pid) for pid in started)
+
+
+async def test_the_wait_doubles_after_each_kill(execute):
+    settings = {"refresh": "1d", "integrations": [{"name": "test", "exec": "sleep 1000", "timeout": "1s"}]}
+    async with execute(config=settings) as source:
+        await source.advance(10)
+        waits = []
+        for _ in range(3):
+            await source.advance(1)
+            await source.reading()
+            await asyncio.wait_for(source.clock.sleeping(2), WAIT_S)
+            waits.append(source.clock.next_wake_s())
+            source.clock.advance(waits[-1])
+    assert waits[0] <= 30, "the first time, it is due again after its interval"
+    assert waits[1:] == [60, 120]
+
+
+async def test_a_long_running_one_lives_by_its_heartbeats(execute, fifo):
+    async with execute(
+        ["cat", str(fifo)], interval="30s", timeout="100s", config={"refresh": "1d"}
+    ) as source:
+        await source.advance(10)
+        with await asyncio.to_thread(fifo.open, "wb", 0) as pipe:
+            pipe.write(json.dumps(DOCUMENT).encode() + b"\n")
+            batch = await source.recorder.batch()
+            assert source.recorder.read(batch) == {X: 1}
+            for _ in range(3):
+                await source.advance(90)
+                pipe.write(b"{}\n")
+                assert (await source.reading())[UP] == 1
+            pipe.write(json.dumps(DOCUMENT).encode() + b"\n")
+            again = await source.recorder.batch()
+            assert again.layout is batch.layout, "the same series have the same layout"
+            assert source.failures("timeout") == 0
+            await source.advance(100)
+            got = await source.reading()
+    assert source.failures("timeout") == 1
+    assert (got[X], got[UP]) == ("stale", 0)
+
+
+async def test_series_that_a_run_no_longer_has_are_marked(execute, script, tmp_path):
+    said = tmp_path / "said"
+    both = [{"event_type": "TestSample", "x": 1, "of": of} for of in ("a", "b")]
+    a, b = (f'test_x{{integration="test", of="{of}"}}' for of in ("a", "b"))
+
+    def say(metrics):
+        said.write_text(json.dumps({**DOCUMENT, "data": [{"metrics": metrics}]}))
+
+    async with execute(["cat", str(said)], interval="15s") as source:
+        say(both)
+        first = await source.first()
+        say(both[:1])
+        await source.advance(15)
+        second = await source.reading()
+        said.unlink()
+        await source.advance(15)
+        third = await source.reading()
+    assert (first[a], first[b]) == (1, 1)
+    assert (second[a], second[b]) == (1, "stale")
+    assert third[a] == "stale" and b not in third, "after a failure nothing of it is there"
+
+
+async def test_the_end_of_the_agent_ends_it_without_markers(execute, fifo):
+    async with execute(["cat", str(fifo)]) as source:
+        await source.advance(10)
+        with await asyncio.to_thread(fifo.open, "wb", 0) as pipe:
+            pipe.write(json.dumps(DOCUMENT).encode() + b"\n")
+            await source.recorder.batch()
+    assert source.recorder.waiting() == 0
+
+
+async def test_samples_that_are_refused_are_told_and_it_goes_on(execute, printing):
+    async with execute(printing(x=1), interval="15s") as source:
+        source.recorder.refuse = DiskFull("no space left")
+        await source.first()
+        source.recorder.refuse = None
+        await source.advance(15)
+        assert (await source.reading())[X] == 1
+    assert source.failures("journal_error") == 2, "the samples and the report"
+
+
+async def test_one_that_hangs_does_not_hold_up_another(execute, printing):
+    entries = [
+        {"name": "hang", "exec": "sleep 1000"},
+        {"name": "test", "exec": printing(x=1), "interval": "15s"},
+    ]
+    async with execute(config={"integrations": entries, "refresh": "1d"}) as source:
+        assert (await source.first(sleepers=3))[X] == 1
+        await source.advance(15, sleepers=3)
+        assert (await source.reading())[X] == 1
+
+
+async def test_a_talkative_one_is_cut_short_in_the_log(execute, caplog):
+    caplog.set_level("INFO")
+    async with execute(["sh", "-c", "seq 1000 >&2"]) as source:
+        await source.first()
+    assert "test: 50" in caplog.text and "test: 51" not in caplog.text
+    counted = {"source": "shop", "integration": "test"}
+    assert source.context.telemetry.value("metricsmith_exec_stderr_lines_total", **counted) == 1000
