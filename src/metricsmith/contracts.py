@@ -123,6 +123,18 @@ class Processor(Protocol):
         ...
 
 
+@runtime_checkable
+class Ticking(Protocol):
+    """A processor that has samples of its own to give when time has passed."""
+
+    def tick(self, now_ms: int) -> Batch | None:
+        """Return what is due by now, to go on to the processors after this one; None for nothing.
+
+        Asked every second, and again until nothing is due. Its stream's name is that of its source.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What a sink is given at once: batches of the journal, in its order.

@@ -15,7 +15,8 @@ import psutil
 
 from metricsmith import __version__, registry
 from metricsmith.api.context import Replay
-from metricsmith.config.load import Configuration, Part
+from metricsmith.config.load import Configuration
+from metricsmith.config.parts import Part
 from metricsmith.contracts import Context, Store
 from metricsmith.errors import ConfigError, DiskFull, Problem
 from metricsmith.journal import Journal
@@ -226,6 +227,7 @@ class Agent:
                 self.journal.set_cursor("store", self.store.cursor())
                 self.journal.trim()
                 await self.pipeline.try_journal()
+                await self.pipeline.tick(self.clock.now_ms())
                 self._count_cpu()
             except Exception:  # housekeeping must not end with one failure
                 log.exception("housekeeping failed; it is tried again")

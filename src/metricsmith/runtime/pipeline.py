@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from metricsmith.contracts import Emit, Processor, Store
+from metricsmith.contracts import Emit, Processor, Store, Ticking
 from metricsmith.errors import DiskFull, JournalError
 from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch, Layout
@@ -38,17 +38,30 @@ class Pipeline:
         """Return the emit function of one source."""
 
         async def emit(batch: Batch) -> None:
-            for processor in self.processors:
-                result = processor.process(batch)
-                if result is None:
-                    return
-                batch = result
-            await self.accept(source, batch)
-            ended = self.streams.accepted(source, batch)
-            if ended is not None:
-                await self.accept(source, ended)
+            await self._process(source, batch, self.processors)
 
         return emit
+
+    async def tick(self, now_ms: int) -> None:
+        """Take what processors have to give now that time has passed."""
+        processors = self.processors
+        for place, processor in enumerate(processors):
+            if not isinstance(processor, Ticking):
+                continue
+            while (batch := processor.tick(now_ms)) is not None:
+                with suppress(JournalError):  # counted where it was refused
+                    await self._process(batch.layout.stream or "processors", batch, processors[place + 1 :])
+
+    async def _process(self, source: str, batch: Batch, processors: Sequence[Processor]) -> None:
+        for processor in processors:
+            result = processor.process(batch)
+            if result is None:
+                return
+            batch = result
+        await self.accept(source, batch)
+        ended = self.streams.accepted(source, batch)
+        if ended is not None:
+            await self.accept(source, ended)
 
     async def accept(self, source: str, batch: Batch) -> None:
         """Take samples as they are: they are not processed, as those that rules record are not.
@@ -70,6 +83,7 @@ class Pipeline:
             raise
         self.accepted_samples += len(batch)
         self._telemetry.count("metricsmith_samples_accepted_total", len(batch), source=source)
+        self._telemetry.count("metricsmith_batches_accepted_total", source=source)
 
     async def end(self, layouts: Sequence[tuple[str, Layout]], now_ms: int) -> None:
         """Mark as ended all series of layouts, each given with its source."""
