@@ -37,6 +37,11 @@ class Live:
         self.cluster, self.bootstrap = cluster, cluster.bootstrap()
         self.admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
 
+    def reconnect(self) -> None:
+        """Make the admin client anew: it asks a group's first coordinator for ever."""
+        self.admin.close()
+        self.admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+
     def create(self, topic: str, partitions: int = 1, copies: int = 1, **configs: str) -> str:
         """Make a topic; `_` in names of settings stands for a dot."""
         named = {key.replace("_", "."): value for key, value in configs.items()}
@@ -103,7 +108,10 @@ class Watch:
 
 
 class Running:
-    """A source in an event loop: what it has emitted last, by name and labels other than job and instance."""
+    """A source in an event loop: what it has emitted last, by name and labels other than job and instance.
+
+    `checks` are shown every batch; what they find wrong is kept in `wrong`.
+    """
 
     def __init__(self, config: KafkaConfig, state: MemoryState) -> None:
         self.telemetry, self.table = Telemetry(), SeriesTable()
@@ -111,12 +119,13 @@ class Running:
         self.source = KafkaSource(config, self.context)
         self.samples: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         self.ended: set[tuple[str, frozenset[tuple[str, str]]]] = set()
-        self.batches = 0
+        self.checks: list[Callable[[dict[tuple[str, frozenset[tuple[str, str]]], float]], list[str]]] = []
+        self.wrong: list[str] = []
         self._emitted, self._stop = asyncio.Event(), asyncio.Event()
         self._task = asyncio.create_task(self.source.run(self._emit, self._stop))
 
     async def _emit(self, batch: Batch) -> None:
-        self.batches += 1
+        now: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
         for series, value, stale in zip(batch.layout.ids, batch.value, batch.stales(), strict=True):
             labels = dict(self.table.labels(int(series)))
             assert (labels.pop("job"), labels.pop("instance")) == ("k", "test")
@@ -125,7 +134,9 @@ class Running:
                 self.ended.add(key)
                 self.samples.pop(key, None)
             else:
-                self.samples[key] = float(value)
+                self.samples[key] = now[key] = float(value)
+        for check in self.checks:
+            self.wrong += check(now)
         self._emitted.set()
 
     def value(self, name: str, **labels: str) -> float | None:

@@ -2,43 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
 import time
-from collections.abc import Iterator
-
-import pytest
-from kafka import KafkaAdminClient, KafkaProducer
-from kafka.structs import OffsetAndMetadata, TopicPartition
-
-from metricsmith.model.state import MemoryState
-from metricsmith.sources.kafka.client import Client
-from metricsmith.sources.kafka.observer import Observer
-from metricsmith.sources.kafka.settings import Filter, KafkaConfig
-from metricsmith.sources.kafka.sheets import cluster_sheet
-from metricsmith.testing import kafka as real
+from collections import Counter
+from typing import Any
 
 Samples = dict[tuple[str, ...], float]
 TOPIC, PARTITIONS, RECORDS = "fail-topic", 6, 20
 GROUPS = [f"fail-group-{n}" for n in range(6)]
 LIMIT_S = 40.0
-
-
-@pytest.fixture
-def admin(kafka_cluster: real.Cluster) -> Iterator[KafkaAdminClient]:
-    with KafkaAdminClient(bootstrap_servers=kafka_cluster.bootstrap()) as client:
-        yield client
-
-
-def commit(admin: KafkaAdminClient, group: str) -> None:
-    wanted = {TopicPartition(TOPIC, n): OffsetAndMetadata(5, "", -1) for n in range(PARTITIONS)}
-    deadline = time.monotonic() + LIMIT_S
-    while time.monotonic() < deadline:
-        with contextlib.suppress(Exception):
-            told = admin.alter_group_offsets(group, wanted)
-            if all(error is None or error.__name__ == "NoError" for error in told.values()):
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"{group} could not commit")
 
 
 def wrong(samples: Samples) -> list[object]:
@@ -63,32 +35,18 @@ def wrong(samples: Samples) -> list[object]:
     return missing + [(key, value) for key, value in samples.items() if truth.get(key[0], value) != value]
 
 
-def test_a_broker_dies_and_comes_back(kafka_cluster: real.Cluster, admin: KafkaAdminClient) -> None:
-    admin.create_topics({TOPIC: {"num_partitions": PARTITIONS, "replication_factor": 3}})
-    producer = KafkaProducer(bootstrap_servers=kafka_cluster.bootstrap(), acks="all")
-    for n in range(RECORDS * PARTITIONS):
-        producer.send(TOPIC, value=b"x", partition=n % PARTITIONS)
-    producer.flush()
-    producer.close()
+def test_a_broker_dies_and_comes_back(live_cluster: Any, watch: Any) -> None:
+    cluster = live_cluster.cluster
+    live_cluster.create(TOPIC, PARTITIONS, copies=3)
+    for partition in range(PARTITIONS):
+        live_cluster.write(TOPIC, RECORDS, partition)
     for group in GROUPS:
-        commit(admin, group)
-    config = KafkaConfig(
-        bootstrap_servers=kafka_cluster.bootstrap(),
-        topics=Filter(include=TOPIC),
-        groups=Filter(include="fail-group.*"),
-        timeout="3s",
-        keep_for="1h",
-    )
-    now_ms = [1_700_000_000_000]
-    observer = Observer(config, MemoryState(), lambda: now_ms[0])
-    client = Client(config)
+        live_cluster.commit(group, TOPIC, *[5] * PARTITIONS)
+    watching = watch("fail-(topic|group.*)", live_cluster.bootstrap, timeout="3s", keep_for="1h")
+    observer = watching.observer
 
     def read(after_ms: int = 100) -> Samples:
-        now_ms[0] += after_ms
-        client.begin_round()
-        observer.read(client)
-        sheet = cluster_sheet(observer.view, {})
-        return dict(zip(sheet.keys, sheet.values, strict=True))
+        return watching.round(after_ms=after_ms)
 
     def old(samples: Samples) -> float:
         return sum(value for key, value in samples.items() if key[0] == "kafka_snapshot_old_items")
@@ -102,7 +60,7 @@ def test_a_broker_dies_and_comes_back(kafka_cluster: real.Cluster, admin: KafkaA
         assert wrong(samples) == []
         assert old(samples) == 0
 
-        kafka_cluster.broker(2).kill()
+        cluster.broker(2).kill()
         began = time.monotonic()
         samples = read(15_000)
         assert time.monotonic() - began < 10, "one time-out for the broker, not one per question"
@@ -129,13 +87,123 @@ def test_a_broker_dies_and_comes_back(kafka_cluster: real.Cluster, admin: KafkaA
         under = [v for k, v in samples.items() if k[0] == "kafka_topic_partition_under_replicated_partition"]
         assert under == [1] * PARTITIONS
 
-        kafka_cluster.broker(2).start()
+        cluster.broker(2).start()
         deadline = time.monotonic() + LIMIT_S
         while samples["kafka_brokers",] != 3 or old(samples):
             assert time.monotonic() < deadline, observer.view.troubles
             samples = read()
             assert wrong(samples) == []
     finally:
-        client.close()
-        if kafka_cluster.broker(2).process is None:
-            kafka_cluster.broker(2).start()
+        if cluster.broker(2).process is None:
+            cluster.broker(2).start()
+
+
+def named(samples: dict[Any, float], name: str) -> dict[tuple[str, ...], float]:
+    """The values of a metric by consumergroup, topic, partition or part, as far as it has them."""
+    order = ("consumergroup", "topic", "partition", "part")
+    return {
+        tuple(dict(labels)[each] for each in order if each in dict(labels)): value
+        for (found, labels), value in samples.items()
+        if found == name
+    }
+
+
+class Truth:
+    """What may be said of a topic whose records and commits only ever grow, batch by batch."""
+
+    def __init__(self, topic: str, group: str, partitions: int, end: int, committed: int) -> None:
+        self.pairs = [(group, topic, str(number)) for number in range(partitions)]
+        self.ends = {pair[1:]: {end} for pair in self.pairs}
+        self.commits = {pair: {committed} for pair in self.pairs}
+        self._seen: Counter[tuple[str, ...]] = Counter()
+
+    def check(self, batch: dict[Any, float]) -> list[str]:
+        """Return what is wrong in a batch: a value that never was, or an older one without its age."""
+        if ("kafka_up", frozenset()) not in batch:
+            return self._tombstones(batch)
+        up = batch["kafka_up", frozenset()]
+        ends = named(batch, "kafka_topic_partition_current_offset")
+        marked = named(batch, "kafka_topic_partition_snapshot_age_seconds")
+        commits = named(batch, "kafka_consumergroup_current_offset")
+        lags = named(batch, "kafka_consumergroup_lag")
+        old = named(batch, "kafka_snapshot_old_items")
+        sums = named(batch, "kafka_consumergroup_lag_sum")
+        wrong = [f"end {at}: {value}" for at, value in ends.items() if value not in self.ends[at]]
+        wrong += [f"begin: {v}" for v in named(batch, "kafka_topic_partition_oldest_offset").values() if v]
+        wrong += [f"commit {at}: {value}" for at, value in commits.items() if value not in self.commits[at]]
+        for at, value in ends.items():
+            if at not in marked and value < self._seen[at]:
+                wrong.append(f"end {at}: {value} after {self._seen[at]}, without its age")
+            if at not in marked:
+                self._seen[at] = int(value)
+        stale = sum(lags[at] != ends.get(at[1:], -1) - commits.get(at, -1) for at in lags)
+        if stale > old.get(("lag",), 0):
+            wrong.append(f"{stale} lags are not of this round, {old.get(('lag',))} are marked")
+        wrong += [f"sum {at}: {value}" for at, value in sums.items() if value != sum(lags.values())]
+        if not up and (ends.keys() - marked.keys() or old.get(("lag",), 0) < len(lags)):
+            wrong.append("the cluster is away, and a value has no age")
+        return wrong
+
+    def _tombstones(self, batch: dict[Any, float]) -> list[str]:
+        whole = named(batch, "kafka_topic_tombstone_coverage")
+        ratios = named(batch, "kafka_topic_tombstone_ratio_percent")
+        return [f"ratio {at}: {ratio}" for at, ratio in ratios.items() if whole[at] == 1 and ratio != 25]
+
+
+async def test_while_all_brokers_are_away_every_sample_is_right_or_marked_old(
+    live_cluster: Any, run: Any
+) -> None:
+    topic, group, cluster = "fail-all", "fail-all-group", live_cluster.cluster
+    quarter: list[bytes | None] = [None, b"a", b"b", b"c"]
+    await asyncio.to_thread(live_cluster.create, topic, 3, 3)
+    for partition in range(3):
+        await asyncio.to_thread(live_cluster.write, topic, quarter * 5, partition)
+    await asyncio.to_thread(live_cluster.commit, group, topic, 5, 5, 5)
+    source = run(
+        bootstrap_servers=live_cluster.bootstrap,
+        topics={"include": topic},
+        groups={"include": group},
+        interval="200ms",
+        timeout="1s",
+        tombstones={"mode": "exact", "interval": "500ms"},
+    )
+    truth = Truth(topic, group, 3, end=20, committed=5)
+    first = {"consumergroup": group, "topic": topic, "partition": "0"}
+    ratio = "kafka_topic_tombstone_ratio_percent"
+
+    def settled(lag: int) -> bool:
+        old = [value for (name, _), value in source.samples.items() if name == "kafka_snapshot_old_items"]
+        all_of_it = len(named(source.samples, "kafka_consumergroup_lag")) == 3
+        return (
+            all_of_it
+            and not any(old)
+            and source.value("kafka_up") == 1
+            and source.value("kafka_consumergroup_lag", **first) == lag
+            and source.value(ratio, topic=topic) == 25
+        )
+
+    await source.until(lambda: settled(15))
+    source.checks.append(truth.check)
+    try:
+        for broker in cluster.brokers:
+            await asyncio.to_thread(broker.kill)
+        await source.until(lambda: source.value("kafka_up") == 0)
+        assert source.value("kafka_consumergroup_lag", **first) == 15, "the last value stays"
+        ages = []
+        for _ in range(3):
+            ages.append(source.value("kafka_snapshot_age_seconds", part="offsets"))
+            await source.until(lambda: source.value("kafka_snapshot_age_seconds", part="offsets") > ages[-1])
+        assert ages[-1] > ages[0] > 0, "it grows older"
+    finally:
+        for broker in cluster.brokers:
+            broker.process is None and broker.begin()
+        for broker in cluster.brokers:
+            await asyncio.to_thread(broker.wait_until_ready)
+    await source.until(lambda: settled(15))
+    truth.ends[topic, "0"] = set(range(20, 25))
+    truth.commits[group, topic, "0"] = {5, 8}
+    await asyncio.to_thread(live_cluster.write, topic, quarter, 0)
+    await asyncio.to_thread(live_cluster.reconnect)
+    await asyncio.to_thread(live_cluster.commit, group, topic, 8)
+    await source.until(lambda: settled(16))
+    assert source.wrong == []

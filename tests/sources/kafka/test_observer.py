@@ -67,6 +67,35 @@ def test_records_that_were_deleted_unread_are_lost(live: Any, watch: Any) -> Non
     assert watching.reason(samples, "lag-lost-group", "lag-lost") == "lost"
 
 
+def test_what_retention_deletes_unread_is_lost_and_no_lag(live: Any, watch: Any) -> None:
+    live.create("lag-expired", retention_ms="500", segment_ms="500")
+    live.write("lag-expired", 10)
+    live.commit("lag-expired-group", "lag-expired", 2)
+    watching, at = watch("lag-expired.*"), ("lag-expired-group", "lag-expired", "0")
+    deadline = time.monotonic() + LIMIT_S
+    samples = watching.round()
+    while samples["kafka_topic_partition_oldest_offset", *at[1:]] < 10:
+        assert samples["kafka_consumergroup_lag", *at] == 8
+        assert time.monotonic() < deadline
+        time.sleep(0.1)  # a foreign program tells nobody when it deletes
+        samples = watching.round()
+    assert samples["kafka_topic_partition_current_offset", *at[1:]] == 10
+    assert samples["kafka_consumergroup_lag", *at] == samples["kafka_consumergroup_lag_sum", *at[:2]] == 0
+    assert watching.reason(samples, *at[:2]) == "lost"
+    assert samples["kafka_consumergroup_lag_seconds", *at] == 0
+
+
+def test_a_group_that_has_committed_nowhere_any_more_has_no_lag(live: Any, watch: Any) -> None:
+    for topic in ("lag-nowhere", "lag-nowhere-gone"):
+        live.create(topic)
+    live.commit("lag-nowhere-group", "lag-nowhere-gone", 0)
+    watching = watch("lag-nowhere.*")
+    assert watching.round()["kafka_consumergroup_committed_partitions", "lag-nowhere-group"] == 1
+    live.admin.delete_topics(["lag-nowhere-gone"])
+    samples = watching.round()
+    assert not [key for key in samples if "lag" in key[0] and "lag-nowhere-group" in key]
+
+
 def test_a_marker_is_nothing_to_read_but_a_last_record_is(live: Any, watch: Any) -> None:
     live.create("lag-tail")
     producer = KafkaProducer(bootstrap_servers=live.bootstrap, transactional_id="lag-tail")

@@ -9,6 +9,7 @@ import pytest
 
 from metricsmith.sources.kafka.client import Client
 from metricsmith.sources.kafka.observer import Observer
+from metricsmith.testing import kafka as real
 
 
 async def test_the_source_emits_what_is_there_and_marks_what_has_gone(live: Any, run: Any) -> None:
@@ -47,6 +48,24 @@ async def test_what_is_read_seldom_is_shown_in_every_round(live: Any, run: Any) 
     for _ in range(2):
         source.samples.clear()
         await source.until(lambda: source.value("kafka_topic_min_insync_replicas", topic="lag-seldom") == 1)
+
+
+async def test_every_part_of_it_works_over_tls_with_a_password(live: Any, run: Any) -> None:
+    await asyncio.to_thread(live.create, "lag-safe")
+    await asyncio.to_thread(live.write, "lag-safe", [None, b"a"])
+    await asyncio.to_thread(live.commit, "lag-safe-group", "lag-safe", 1)
+    source = run(
+        bootstrap_servers=live.cluster.bootstrap("SASL_SSL"),
+        tls={"ca_file": str(live.cluster.certificates.authority)},
+        sasl={"mechanism": "SCRAM-SHA-256", "username": real.USER, "password": real.PASSWORD},
+        topics={"include": "lag-safe"},
+        groups={"include": "lag-safe.*"},
+        interval="100ms",
+    )
+    lag = {"consumergroup": "lag-safe-group", "topic": "lag-safe", "partition": "0"}
+    await source.until(lambda: source.value("kafka_consumergroup_lag", **lag) == 1)
+    await source.until(lambda: source.value("kafka_topic_tombstone_ratio_percent", topic="lag-safe") == 50)
+    await source.until(lambda: source.value("kafka_consumergroup_lag_seconds_at_least", **lag) == 0)
 
 
 async def test_an_answer_that_nobody_thought_of_ends_nothing(
