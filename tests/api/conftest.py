@@ -243,6 +243,7 @@ def make_api(tmp_path: Path) -> Any:
                 raise state["bad_config"]
 
         defaults: dict[str, Any] = {
+            "store": store,
             "status": lambda: AgentStatus(
                 "standalone", "<demo>", 9_000_000, state["accepted"], ("shop",), state["serving"]
             ),
@@ -251,7 +252,6 @@ def make_api(tmp_path: Path) -> Any:
             "journal_bytes": lambda: 2 << 20,
         }
         context = ApiContext(
-            store=store,
             engine=Engine(store, query, clock),
             emit=emit,
             series=series,

@@ -136,7 +136,7 @@ class SeriesApi:
         params = await self._params(request)
         wanted, limit = params.text("metric"), params.cut("limit")
         params.cut("limit_per_metric")  # each metric has one entry, so it cuts nothing
-        known = self._context.store.metadata()
+        known = await self._workers.run(self._context.store.metadata)  # a store may be another server
         names: Iterable[str] = ([wanted] if wanted in known else []) if wanted else sorted(known)
         entries = {
             name: [{"type": m.type.value, "unit": m.unit, "help": m.help}]

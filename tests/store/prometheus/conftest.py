@@ -77,11 +77,15 @@ def base_ms() -> int:
 
 @dataclass
 class Scripted:
-    """A server that answers with a status and a body; `asked` are path, form and headers of each request."""
+    """A server that answers with a status and a body; `asked` are path, form and headers of each request.
+
+    To raw samples it answers `ranges`, where a test has set it.
+    """
 
     target: Target
     status: int = 200
     body: bytes = b""
+    ranges: bytes = b""
     by_path: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, str], dict[str, str]]] = field(default_factory=list)
 
@@ -106,6 +110,8 @@ class Scripted:
         form = {name: values[0] for name, values in parse_qs(sent or address.query).items()}
         self.asked.append((address.path, form, dict(handler.headers)))
         status, body = self.by_path.get(address.path, (self.status, self.body))
+        if self.ranges and form.get("query", "").endswith("ms]"):
+            body = self.ranges
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(body)))
         handler.end_headers()

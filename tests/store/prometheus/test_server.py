@@ -117,7 +117,7 @@ REFUSALS: list[tuple[int, str, str, type[Exception], str]] = [
         "bad_data",
         "1:1: parse error: x",
         QueryRefused,
-        '^invalid parameter "query": 1:1: parse error: x$',
+        "^1:1: parse error: x$",
     ),
     (422, "execution", "many-to-many", ExecutionError, "^many-to-many$"),
     (422, "422", "cannot parse", ExecutionError, "^cannot parse$"),

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from metricsmith.errors import LimitExceeded, QueryLimitExceeded, QueryRefused, QueryTimeout
+from metricsmith.errors import LimitExceeded, QueryLimitExceeded, QueryTimeout
 from metricsmith.model.progress import Progress
 from metricsmith.model.query_result import Result
 from metricsmith.store.prometheus.answers import Limits, instant_result, range_result
-from metricsmith.store.prometheus.server import BAD_PARAMETER, Server, Told
+from metricsmith.store.prometheus.server import Server, Told
 
 EXACT = [("nocache", "1"), ("stats", "1")]
 """VictoriaMetrics moves the times of a range unless told not to cache; statistics are for who pays."""
@@ -74,8 +74,6 @@ class ServerEngine:
         progress.check()
         try:
             return self._server.ask("POST", path, form, timeout_s=limit_s, check=progress.check)
-        except QueryRefused as error:
-            raise QueryRefused(BAD_PARAMETER + str(error).removeprefix(BAD_PARAMETER)) from None
         except LimitExceeded as error:
             hint = "aggregate, or use a shorter range or a larger step"
             raise QueryLimitExceeded(f"query would answer too much: {error}; {hint}", "points") from None

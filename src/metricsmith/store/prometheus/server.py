@@ -33,7 +33,6 @@ MAX_REMARKS = 100
 MAX_TEXT = 2000
 GRACE_S = 0.5
 """The server has that much longer than a query, so that its own words about the time-out arrive."""
-BAD_PARAMETER = 'invalid parameter "query": '
 TOO_MANY_SAMPLES = "would load too many samples"
 
 
