@@ -140,10 +140,10 @@ class AverageProcessor:
         for alike in plan.histograms:
             counts, valid, late[alike.numbers] = self._bucket_counts(batch, alike)
             upper, merged = with_equal_bounds_merged(alike.upper, np.where(valid, counts, 0.0))
-            level = monotonic(merged)
-            for row, quantile in enumerate(self._quantiles):
-                asked = np.broadcast_to(quantile, level.shape[1:])
-                with np.errstate(invalid="ignore", divide="ignore"):
+            with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+                level = monotonic(merged)
+                for row, quantile in enumerate(self._quantiles):
+                    asked = np.broadcast_to(quantile, level.shape[1:])
                     values[row, alike.numbers] = bucket_quantile(upper, level, asked)
         return [Derived(row, ~np.isnan(row), late, time_ms) for row in values]
 

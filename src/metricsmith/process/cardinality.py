@@ -223,7 +223,9 @@ class CardinalityGuardProcessor:
         grown, _ = plan.groups.reduce("sum", self._grown(plan, value, present), present, times)
         slots = self._totals.slots(plan.targets)
         totals = self._totals.columns["total"]
-        totals[slots] += np.where(plan.kinds == _ACCUMULATE, grown, 0.0)
+        with np.errstate(over="ignore"):
+            higher = totals[slots] + np.where(plan.kinds == _ACCUMULATE, grown, 0.0)
+        totals[slots] = np.where(np.isfinite(higher), higher, 0.0)  # one absurd sample must not stay for ever
         folded = np.choose(plan.kinds, [total, totals[slots], largest])
         stale = None
         if batch.stale is not None:

@@ -31,7 +31,9 @@ class SeriesState:
     """
 
     def __init__(self, clock: Clock, keep_s: float, **fills: float) -> None:
-        self.columns: dict[str, F64] = {name: np.full(_FIRST_CAPACITY, fill) for name, fill in fills.items()}
+        self.columns: dict[str, F64] = {
+            name: np.full(_FIRST_CAPACITY, float(fill)) for name, fill in fills.items()
+        }
         self.series: U32 = np.zeros(_FIRST_CAPACITY, dtype=np.uint32)
         """Shapes: (capacity,) the series of each used slot."""
         self._fills, self._clock, self._keep_s = fills, clock, keep_s
