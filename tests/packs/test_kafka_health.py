@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -10,20 +11,28 @@ from typing import Any
 import pytest
 
 from metricsmith.errors import ConfigError
+from metricsmith.model.labels import encode_labels
+from metricsmith.model.series import SeriesTable
 from metricsmith.packs import rule_file
 from metricsmith.promql.ast import VectorSelector
+from metricsmith.promql.memory import GrowingSeries
 from metricsmith.promql.parser import parse
 from metricsmith.promql.walk import preorder
+from metricsmith.rules.alerting import Alerting
 from metricsmith.rules.files import read_rule_file
-from metricsmith.rules.model import AlertingRule, RecordingRule
+from metricsmith.rules.model import AlertingRule, AlertState, NoData, RecordingRule
+from metricsmith.rules.round import RunningGroup
+from metricsmith.rules.templates import Expander
 from metricsmith.rules.unit_tests.files import read_test_file
 from metricsmith.rules.unit_tests.run import run_tests
 from metricsmith.runtime.packs import Recorded, evaluate_pack
 from metricsmith.runtime.rule_bench import RuleBench
 from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.sources.kafka.metrics import METRICS
+from metricsmith.testing.clock import FakeClock
 
 Cluster = Callable[..., list[Any]]
+Extra = tuple[str, float, dict[str, Any]]
 RULES = read_rule_file(str(rule_file("kafka")), RuleEngine(), 60_000)
 NAMES = {"cluster": {}, "topic": {"topic": "t"}, "group": {"consumergroup": "g"}}
 
@@ -63,6 +72,67 @@ def test_every_metric_that_is_read_is_published_or_recorded() -> None:
     trees = [parse(rule.expr) for rule in rules]
     read = {node.name for tree in trees for node in preorder(tree) if isinstance(node, VectorSelector)}
     assert read - recorded - overrides - METRICS.keys() == set()
+
+
+T0, DISK = {"topic": "t", "partition": 0}, {"broker": 1, "log_dir": "/d"}
+G0, G1 = ({"consumergroup": "g", "topic": "t", "partition": partition} for partition in (0, 1))
+AROUND: list[Extra] = [
+    ("kafka_topic_min_insync_replicas", 2, {"topic": "t"}),
+    ("kafka_topic_retention_seconds", 86_400, {"topic": "t"}),
+    ("kafka_log_dir_total_bytes", 100, DISK),
+    ("kafka_health_alert_below", 0.5, {"of": "confidence"}),
+    ("kafka_health_alert_below", 70, {"of": "score"}),
+]
+CAUSES: list[Extra] = [
+    ("kafka_up", 0, {}),
+    ("kafka_controller_id", -1, {}),
+    ("kafka_snapshot_age_seconds", 400, {"part": "offsets"}),
+    ("kafka_topic_partition_leader", -1, T0),
+    ("kafka_topic_partition_in_sync_replica", 1, T0),
+    ("kafka_topic_partition_under_replicated_partition", 1, T0),
+    ("kafka_consumergroup_lag_state", 1, G0 | {"reason": "stalled"}),
+    ("kafka_consumergroup_lag_state", 1, G1 | {"reason": "lost"}),
+    ("kafka_consumergroup_until_deleted_seconds", 60, G0),
+    ("kafka_log_dir_usable_bytes", 1, DISK),
+    ("kafka_health_score", 1, {"scope": "cluster"}),
+    ("kafka_health_confidence", 0.1, {"scope": "cluster"}),
+]
+REMEDIES: list[Extra] = [
+    ("kafka_controller_id", 1, {}),
+    ("kafka_topic_partition_in_sync_replica", 2, T0),
+    ("kafka_log_dir_usable_bytes", 50, DISK),
+    ("kafka_health_score", 100, {"scope": "cluster"}),
+    ("kafka_health_confidence", 1, {"scope": "cluster"}),
+]
+
+
+def test_alerts_end_when_their_cause_has(cluster: Cluster) -> None:
+    """Here an alert whose series have no samples stays; what is well must have some, or be no comparison."""
+    alerts = next(group for group in RULES.groups if group.name == "kafka-alerts")
+    data = GrowingSeries()
+    running = RunningGroup(
+        alerts, RuleEngine(data), data, SeriesTable(), FakeClock(), Expander(), NoData.KEEP
+    )
+    shown: set[bytes] = set()
+    for minute in range(41):
+        now_ms = 1_700_000_000_000 + minute * 60_000
+        samples = cluster(extra=[*AROUND, *(CAUSES if minute <= 20 else REMEDIES)])
+        here = {encode_labels(labels): values[0] for labels, _, values in samples}
+        for key in shown - here.keys():
+            data.append(key, now_ms, math.nan, stale=True)
+        for key, value in here.items():
+            data.append(key, now_ms, value)
+        shown = set(here)
+        assert not running.evaluate(now_ms).failures
+        if minute == 20:
+            assert firing(running) == {rule.name for rule in alerts.rules} - {"KafkaNotWatched"}
+    assert firing(running) == set()
+
+
+def firing(running: RunningGroup) -> set[str]:
+    works = [rule.work for rule in running.rules if isinstance(rule.work, Alerting)]
+    alerts = [alert for work in works for alert in work.alerts.values()]
+    return {alert.labels["alertname"] for alert in alerts if alert.state is AlertState.FIRING}
 
 
 def test_weights_of_a_scope_add_up_to_one(cluster: Cluster) -> None:
