@@ -9,6 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
+END = ""
+"""In place of a path: nothing more is asked of the worker."""
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
@@ -33,7 +36,6 @@ class FileSystems:
     """Asks file systems in a thread. One that hangs keeps its thread and is not asked again meanwhile."""
 
     def __init__(self) -> None:
-        self._worker: _Worker | None = None
         self._hung: dict[str, _Worker] = {}
         self._answers: SimpleQueue[tuple[_Worker, str, Space | OSError]] = SimpleQueue()
 
@@ -47,17 +49,13 @@ class FileSystems:
         open_ = [path for path in found if path not in self._hung]
         deadline, last = time.monotonic() + timeout_s, time.monotonic() + 2 * timeout_s
         while open_ and time.monotonic() < last:
-            worker = self._worker or self._start()
-            self._worker = worker
-            for path in open_:
-                worker.jobs.put(path)
+            worker = self._start(open_)
             answered = self._wait(worker, len(open_), deadline)
             found.update(answered)
             if len(answered) == len(open_):
                 break
             stuck = worker.at or open_[len(answered)]
             self._hung[stuck] = worker
-            self._worker = None
             _drain(worker.jobs)
             open_ = [path for path in open_ if path not in answered and path != stuck]
             if time.monotonic() >= deadline:
@@ -89,10 +87,12 @@ class FileSystems:
         """A file system that hung has answered: it is asked again, its thread ends."""
         for path in [path for path, who in self._hung.items() if who is worker]:
             del self._hung[path]
-            worker.jobs.put("")
+            worker.jobs.put(END)
 
-    def _start(self) -> _Worker:
+    def _start(self, paths: list[str]) -> _Worker:
         worker = _Worker(SimpleQueue())
+        for path in (*paths, END):
+            worker.jobs.put(path)
         threading.Thread(target=self._work, args=(worker,), name="file systems", daemon=True).start()
         return worker
 
