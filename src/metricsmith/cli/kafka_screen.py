@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -47,8 +49,12 @@ def show(session: KafkaSession, read: Read, as_json: bool, watch_s: float | None
             _append(session, read, answer, as_json, watch_s, doing)
         else:
             _screen(session, read, answer, watch_s)
-    finally:
+    except KeyboardInterrupt:
+        raise  # the thread may still read
+    except BaseException:
         session.close()
+        raise
+    session.close()
 
 
 def _once(session: KafkaSession, read: Read, doing: str) -> Answer:
@@ -57,8 +63,18 @@ def _once(session: KafkaSession, read: Read, doing: str) -> Answer:
 
 
 def _reached(read: Callable[[], Answer]) -> Answer:
+    """Read in a thread: the client's loop swallows a Ctrl-C that comes while it runs."""
+    answered: Future[Answer] = Future()
+
+    def work() -> None:
+        try:
+            answered.set_result(read())
+        except BaseException as error:
+            answered.set_exception(error)
+
+    threading.Thread(target=work, daemon=True).start()
     try:
-        return read()
+        return answered.result()
     except SourceError as error:
         raise Unreachable(str(error)) from None
     except (OSError, ValueError) as error:  # certificates, files of secrets
@@ -82,15 +98,14 @@ def _append(
     session: KafkaSession, read: Read, answer: Answer, as_json: bool, watch_s: float, doing: str
 ) -> None:
     due = time.monotonic()
+    _print(answer, as_json)
     while True:
-        _print(answer, as_json)
         sys.stdout.flush()
-        due = max(due + watch_s, time.monotonic())
-        time.sleep(due - time.monotonic() if due > time.monotonic() else 0)
+        due = _wait(due + watch_s)
         try:
-            answer = _once(session, read, doing)
+            _print(_once(session, read, doing), as_json)
         except Unreachable as error:
-            answer = Answer(None, "", [str(error)])
+            typer.echo(f"warning: {error}", err=True)
 
 
 def _screen(session: KafkaSession, read: Read, answer: Answer, watch_s: float) -> None:
@@ -98,22 +113,25 @@ def _screen(session: KafkaSession, read: Read, answer: Answer, watch_s: float) -
     from rich.live import Live
     from rich.text import Text
 
-    def quiet(done: float, total: float) -> None:
-        pass
-
-    console = _console()
-    with Live(console=console, screen=True, auto_refresh=False) as live:
+    read_at = due = time.monotonic()
+    with Live(console=_console(), screen=True, auto_refresh=False) as live:
         while True:
-            begin = time.monotonic()
             head = Text(f"{time.strftime('%H:%M:%S')}  each {watch_s:g} s, Ctrl-C ends", style="dim")
             remarks = [Text(f"warning: {remark}", style="yellow") for remark in answer.remarks[:MAX_REMARKS]]
             live.update(Group(head, *remarks, answer.shown), refresh=True)
-            time.sleep(watch_s)
+            due = _wait(due + watch_s)
             try:
-                answer = _reached(lambda: read(session, quiet))
+                answer = _reached(lambda: read(session, lambda done, total: None))
+                read_at = time.monotonic()
             except Unreachable as error:
-                age = time.monotonic() - begin
-                answer = Answer(None, answer.shown, [f"{error}; what is shown is {age:.0f} s old"])
+                age_s = time.monotonic() - read_at
+                answer = Answer(None, answer.shown, [f"{error}; what is shown is {age_s:.0f} s old"])
+
+
+def _wait(due: float) -> float:
+    """Return at a time, or at once when it has passed; and when that was."""
+    time.sleep(max(0.0, due - time.monotonic()))
+    return max(due, time.monotonic())
 
 
 def _console() -> Console:
