@@ -5,7 +5,7 @@ An agent, a Prometheus and this function read the same file, so a figure is made
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -59,11 +59,13 @@ def evaluate_pack(
     [({'kind': 'bytes', 'topic': 'orders'}, 50.0)]
     """
     store, recorded = GrowingSeries(), Recorded()
-    for key, (times, values) in read_series(series).items():
+    engine, table = RuleEngine(store, limits), SeriesTable()
+    groups = (*_read(overrides), *_pack_groups(pack))
+    wanted = {name for group in groups for rule in group.rules for name in engine.reads(rule.expr)}
+    for key, (times, values) in read_series(_of(wanted, series)).items():
         for sample_ms, value in zip(times.tolist(), values.tolist(), strict=True):
             store.append(key, sample_ms, value)
-    engine, table = RuleEngine(store, limits), SeriesTable()
-    for group in (*_read(overrides), *_pack_groups(pack)):
+    for group in groups:
         done = RunningGroup(group, engine, store, table, SystemClock(), Expander()).evaluate(time_ms)
         for _, error in done.failures:
             raise error
@@ -75,6 +77,13 @@ def evaluate_pack(
             labels = decode_labels(key)
             recorded.setdefault(labels.pop(NAME_LABEL), []).append((labels, value))
     return recorded
+
+
+def _of(names: Set[str], series: Iterable[Series]) -> Iterator[Series]:
+    """Yield the series that have one of the names; all when a rule asks for any name."""
+    for each in series:
+        if "" in names or each[0].get(NAME_LABEL, "") in names:
+            yield each
 
 
 @lru_cache
