@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from metricsmith.demo.kafka_story import GROUPS, TOPICS, Group, Topic
@@ -18,6 +20,8 @@ from kafka.structs import OffsetAndMetadata, TopicPartition  # isort: skip
 
 TICK_S = 0.1
 POLL_MS = 100
+LONGEST_TICK_S = 1.0
+MOST = 1000
 CLOSE_LIMIT_S, JOIN_LIMIT_S = 1.0, 5.0
 FEW_BYTES = 2048
 """Batches and fetches are small, so that a slow group moves on all its partitions by turns."""
@@ -53,7 +57,7 @@ class Players:
         """Start to write, and the groups."""
         self._spawn("producer", self._produce)
         for group in GROUPS:
-            self._spawn(f"group {group.name}", lambda group=group: self._consume(group))  # type: ignore[misc]
+            self._spawn(f"group {group.name}", partial(self._consume, group))
 
     def stop(self) -> None:
         """End all threads."""
@@ -72,12 +76,12 @@ class Players:
         self._threads.append(threading.Thread(target=run, name=name, daemon=True))
         self._threads[-1].start()
 
-    def _ticks(self, limit_s: float = float("inf")) -> Iterator[float]:
+    def _ticks(self, limit_s: float = math.inf, pause_s: float = TICK_S) -> Iterator[float]:
         """Yield the time since the first tick, until the story or its time is over."""
         began = time.monotonic()
         while (elapsed := time.monotonic() - began) < limit_s and not self._stop.is_set():
             yield elapsed
-            self._stop.wait(TICK_S)
+            self._stop.wait(pause_s)
 
     @contextlib.contextmanager
     def _producer(self) -> Iterator[Any]:
@@ -120,15 +124,15 @@ class Players:
             consumer.close(autocommit=False)
 
     def _read(self, consumer: Any, group: Group) -> None:
-        read = 0
-        for elapsed in self._ticks(group.ends_s):
-            due = int((elapsed + TICK_S) * group.rate) - read
-            found = consumer.poll(timeout_ms=POLL_MS, max_records=due) if due > 0 else {}
-            read += sum(len(records) for records in found.values())
+        before, unbounded = 0.0, group.rate == math.inf
+        for elapsed in self._ticks(group.ends_s, 0 if unbounded else TICK_S):
+            most = MOST if unbounded else max(1, round(group.rate * min(elapsed - before, LONGEST_TICK_S)))
+            before = elapsed
+            found = consumer.poll(timeout_ms=POLL_MS, max_records=most)
             if found:
                 consumer.commit()
-            elif group.behind and consumer.assignment():
-                _go_back(consumer, group.behind)
+            if group.behind and sum(len(records) for records in found.values()) < most:
+                _begin_again(consumer, group)
 
     def _hang(self, consumer: Any) -> None:
         """Stay a member and read nothing, as a program does whose work never ends."""
@@ -144,13 +148,13 @@ def _write(producer: Any, topic: Topic, chance: random.Random, numbers: range) -
     producer.flush()
 
 
-def _go_back(consumer: Any, records: int) -> None:
-    """Seek and commit so many records before the end, over all partitions together."""
+def _begin_again(consumer: Any, group: Group) -> None:
+    """Have a group that has caught up, or nearly so, go back as far as it began."""
     ends: dict[TopicPartition, int] = consumer.end_offsets(consumer.assignment())
-    if any(end > consumer.position(partition) for partition, end in ends.items()):
+    left = sum(end - consumer.position(partition) for partition, end in ends.items())
+    if not ends or left > group.rate:
         return
-    each = records // len(ends)
-    back = {partition: max(0, end - each) for partition, end in ends.items()}
+    back = {partition: max(0, end - group.behind // len(ends)) for partition, end in ends.items()}
     for partition, offset in back.items():
         consumer.seek(partition, offset)
     consumer.commit({partition: OffsetAndMetadata(offset, "", -1) for partition, offset in back.items()})

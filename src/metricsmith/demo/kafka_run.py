@@ -135,6 +135,7 @@ def _introduce(console: Console, bootstrap: str, config: Path, url: str, limit_s
     metricsmith = command()
     line("try", f"{metricsmith} kafka lag --bootstrap {bootstrap}")
     line("", f"{metricsmith} kafka tombstones --bootstrap {bootstrap} --exact")
+    line("", f"{metricsmith} kafka health --bootstrap {bootstrap}")
     line("", f"{metricsmith} query{url_option(url)} 'kafka_consumergroup_lag_state{{reason=\"stalled\"}}'")
     ends = "Ctrl-C ends all." if limit_s is None else f"Ends by itself after {limit_s:g} s."
     console.print(f"{ends} What the agent says, as it changes:", soft_wrap=True)

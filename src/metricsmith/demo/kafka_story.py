@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -43,8 +44,8 @@ class Group:
     topic: str
     expected: Reason
     words: str
-    rate: float = 1000.0
-    ends_s: float = float("inf")
+    rate: float = math.inf
+    ends_s: float = math.inf
     leaves: bool = False
     behind: int = 0
 
