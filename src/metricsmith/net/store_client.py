@@ -7,7 +7,6 @@ of its own, where a deadline covers all of a request, and a request that nobody 
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, wait
@@ -24,6 +23,7 @@ from metricsmith import __version__
 from metricsmith.errors import LimitExceeded, StoreUnavailable
 from metricsmith.model.settings_types import format_size, reveal
 from metricsmith.net.auth import authorization
+from metricsmith.net.connect_errors import why_not_connected
 from metricsmith.net.resolver import Resolver
 from metricsmith.net.settings import Access
 from metricsmith.net.tls import TlsContext
@@ -130,7 +130,9 @@ class StoreClient:
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise StoreUnavailable("tls", f"TLS failed: {error}") from None
         except aiohttp.ClientConnectorError as error:
-            raise StoreUnavailable("connection", f"cannot connect: {_reason(error.os_error)}") from None
+            raise StoreUnavailable(
+                "connection", f"cannot connect: {why_not_connected(error.os_error)}"
+            ) from None
         except aiohttp.ClientResponseError as error:
             raise StoreUnavailable(
                 "protocol", f"got a malformed HTTP answer: {error.message[:200]}"
@@ -182,11 +184,6 @@ class StoreClient:
             return self._tls.current()
         except (OSError, ValueError) as error:
             raise StoreUnavailable("tls", f"the TLS files cannot be used: {error}") from None
-
-
-def _reason(error: OSError) -> str:
-    # Errors of name look-ups have negative numbers and a text of their own.
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
 
 
 async def _read(content: aiohttp.StreamReader, limit_bytes: int) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import zlib
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from metricsmith import __version__
 from metricsmith.errors import ScrapeError
 from metricsmith.model.settings_types import format_size
 from metricsmith.net.auth import authorization
+from metricsmith.net.connect_errors import why_not_connected
 from metricsmith.net.resolver import Resolver
 from metricsmith.net.settings import HttpSettings
 from metricsmith.net.tls import TlsContext
@@ -84,7 +84,7 @@ class HttpClient:
         except aiohttp.ClientResponseError as error:
             raise ScrapeError("protocol", f"got a malformed HTTP answer: {error.message[:200]}") from None
         except aiohttp.ClientConnectorError as error:
-            raise ScrapeError("connection", f"cannot connect: {_reason(error.os_error)}") from None
+            raise ScrapeError("connection", f"cannot connect: {why_not_connected(error.os_error)}") from None
         except (aiohttp.ClientError, OSError) as error:
             raise ScrapeError("connection", (str(error) or type(error).__name__)[:300]) from None
 
@@ -122,11 +122,6 @@ class HttpClient:
             return self._tls.current()
         except (OSError, ValueError) as error:
             raise ScrapeError("tls", f"the TLS files cannot be used: {error}") from None
-
-
-def _reason(error: OSError) -> str:
-    # Errors of name look-ups have negative numbers and a text of their own.
-    return os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror or error)
 
 
 async def _read(content: aiohttp.StreamReader, limit_bytes: int) -> bytes:

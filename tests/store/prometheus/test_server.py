@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import ssl
 import threading
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,8 @@ from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.progress import Progress
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.store.prometheus import server as server_module
+from metricsmith.testing.certificates import Certificates
+from metricsmith.testing.services import ServiceMissing
 from metricsmith.testing.targets import endless, silent, trickling
 
 Make = Callable[..., Any]
@@ -172,6 +176,7 @@ def test_refusals(
         b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1e999,"1"]]}]}}',
         b'{"status":"success","data":{"resultType":"matrix","result":'
         b'[{"metric":{},"values":[[2,"1"],[1,"1"]]}]}}',
+        b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1e99,"1"]]}]}}',
         b'{"status":"success","data":{"resultType":"streams","result":[]}}',
         gzip.compress(b"{}"),
     ],
@@ -283,6 +288,47 @@ def test_a_query_that_runs_when_the_store_is_closed_ends(store_at: Make, scripte
     with pytest.raises(StoreUnavailable, match="agent stops"):
         store.select(X, 1, 2)
     closer.join()
+
+
+def test_https_is_verified(
+    store_at: Make, scripted: Any, telemetry: Telemetry, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    try:
+        made = Certificates.make(tmp_path_factory.mktemp("certificates"))
+    except ServiceMissing as missing:
+        pytest.skip(str(missing))
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            scripted.serve(self, scripted.target.closing)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.server_pem)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    url = f"https://127.0.0.1:{server.server_address[1]}"
+    scripted.says(vector(one("1")))
+    try:
+        trusting = store_at(url, tls={"ca_file": str(made.authority)})
+        assert engine(trusting).instant("x", NOW).keys == [b""]
+        with pytest.raises(StoreUnavailable, match="TLS failed: .*certificate verify failed"):
+            engine(store_at(url)).instant("x", NOW)
+        assert telemetry.value("metricsmith_store_server_failures_total", reason="tls") == 1
+        missing = {"ca_file": str(made.folder / "none.pem")}
+        with pytest.raises(StoreUnavailable, match="TLS files cannot be used"):
+            engine(store_at(url, tls=missing)).instant("x", NOW)
+        trusting.close()
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 SECRET = "very-secret"

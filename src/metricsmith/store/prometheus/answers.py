@@ -19,6 +19,7 @@ from metricsmith.store.prometheus.server import Told, malformed
 
 T = TypeVar("T")
 _first, _second = itemgetter(0), itemgetter(1)
+MAX_TIME_S = 1e13
 SPARSE = 8
 """A matrix has at most that many cells for each value that an answer may have."""
 NO_HISTOGRAMS = "{} series of native histograms are left out: they cannot be read yet"
@@ -132,6 +133,8 @@ def raw_samples(found: Sequence[Any], limits: Limits) -> RaggedGroup:
     pairs = list(chain.from_iterable(series["values"] for series in found))
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
     seconds = np.fromiter(map(_first, pairs), np.float64, len(pairs))
+    if not (np.abs(seconds) < MAX_TIME_S).all():
+        raise ValueError("a time is none")
     times = np.rint(seconds * 1000).astype(np.int64)
     later = np.diff(times) > 0
     later[offsets[1:-1][offsets[1:-1] < len(times)] - 1] = True  # where another series begins
