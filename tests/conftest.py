@@ -22,6 +22,10 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("METRICSMITH_TEST_PROFILE", "test"))
 
+# Programs start from compiled modules, as installed ones do, also where the tree is kept free of these.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parents[1] / ".cache" / "pycache")
+
 KAFKA_FIXTURES = {"kafka", "kafka_cluster"}
 Running = TypeVar("Running")
 
