@@ -37,6 +37,22 @@ class Players:
 
     def prepare(self) -> None:
         """Make the topics and write what is there before the story begins."""
+        self._play(self._prepare)
+
+    def start(self) -> None:
+        """Start to write, and the groups."""
+        self._spawn("producer", self._produce)
+        for group in GROUPS:
+            self._spawn(f"group {group.name}", partial(self._consume, group))
+
+    def stop(self) -> None:
+        """End all threads."""
+        self._stop.set()
+        deadline = time.monotonic() + JOIN_LIMIT_S
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+
+    def _prepare(self) -> None:
         logging.getLogger("kafka").setLevel(logging.CRITICAL)  # what matters is in `failure`
         made = {
             topic.name: {
@@ -53,28 +69,15 @@ class Players:
             for topic in TOPICS:
                 _write(producer, topic, chance, range(topic.before))
 
-    def start(self) -> None:
-        """Start to write, and the groups."""
-        self._spawn("producer", self._produce)
-        for group in GROUPS:
-            self._spawn(f"group {group.name}", partial(self._consume, group))
-
-    def stop(self) -> None:
-        """End all threads."""
-        self._stop.set()
-        deadline = time.monotonic() + JOIN_LIMIT_S
-        for thread in self._threads:
-            thread.join(max(0.0, deadline - time.monotonic()))
-
-    def _spawn(self, name: str, play: Callable[[], None]) -> None:
-        def run() -> None:
-            try:
-                play()
-            except Exception as error:
-                self.failure = self.failure or error
-
-        self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+    def _spawn(self, name: str, part: Callable[[], None]) -> None:
+        self._threads.append(threading.Thread(target=self._play, args=(part,), name=name, daemon=True))
         self._threads[-1].start()
+
+    def _play(self, part: Callable[[], None]) -> None:
+        try:
+            part()
+        except Exception as error:
+            self.failure = self.failure or error
 
     def _ticks(self, limit_s: float = math.inf, pause_s: float = TICK_S) -> Iterator[float]:
         """Yield the time since the first tick, until the story or its time is over."""

@@ -68,6 +68,8 @@ async def run_kafka_demo(limit_s: float | None, port: int, kafka_home: Path | No
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metricsmith-kafka-")))
         console.print("starting Kafka …")
         cluster = await asyncio.to_thread(_start_broker, stack, folder / "kafka", kafka_home)
+        if stop.is_set():
+            return
         bootstrap = cluster.bootstrap()
         players = Players(bootstrap)
         stack.callback(players.stop)
