@@ -28,7 +28,7 @@ from metricsmith.testing.remote_read import read_request, read_samples
 from metricsmith.wire.remote_write_encode import encode_series_labels, encode_write_request
 
 LOOKBACK_MS = 3_000
-SECONDS = 7
+SECONDS = 5
 CONFIG = EngineConfig(closed_windows=True, lookback_ms=LOOKBACK_MS)  # as the release that runs here
 Samples = dict[bytes, list[tuple[int, float]]]
 
