@@ -104,7 +104,11 @@ async def test_silence_ends_it_with_all_its_children(execute, tmp_path):
 
 
 async def test_the_wait_doubles_after_each_kill(execute):
-    settings = {"refresh": "1d", "integrations": [{"name": "test", "exec": "sleep 1000", "timeout": "1s"}]}
+    settings = {
+        "refresh": "1d",
+        "repeat": "0",
+        "integrations": [{"name": "test", "exec": "sleep 1000", "timeout": "1s"}],
+    }
     async with execute(config=settings) as source:
         await source.advance(10)
         waits = []
@@ -180,6 +184,24 @@ async def test_samples_that_are_refused_are_told_and_it_goes_on(execute, printin
         await source.advance(15)
         assert (await source.reading())[X] == 1
     assert source.failures("journal_error") == 2, "the samples and the report"
+
+
+async def test_values_are_told_again_between_runs_that_are_far_apart(execute, script):
+    path = script(f"#!/bin/sh\n[ -e $0.ran ] && exit 1\ntouch $0.ran\necho '{json.dumps(DOCUMENT)}'\n")
+    async with execute(path, interval="150s", config={"refresh": "1d"}) as source:
+        first = await source.first()
+        again = []
+        for _ in range(2):
+            await source.advance(60)
+            again.append(await source.reading())
+        await source.advance(30)
+        failed = await source.reading()
+        await source.advance(60)
+        after = await source.reading()
+    assert (first[X], first[UP]) == (1, 1)
+    assert again == [first, first]
+    assert (failed[X], failed[UP]) == ("stale", 0)
+    assert X not in after and after[UP] == 0, "what failed is not told again, that it failed is"
 
 
 async def test_one_that_hangs_does_not_hold_up_another(execute, printing):

@@ -92,8 +92,13 @@ def test_attributes_win_over_metadata_and_the_file_over_attributes():
     document = Document(4, "n", "1", (Dataset(entity, metrics=(found,)),))
     labels = decode_labels(converter(labels={"env": "prod"}).rows(document, NOW).keys[0])
     assert {k: v for k, v in labels.items() if not k.startswith("entity")} == {
-        "__name__": "m", "b": "true", "integration": "i", "label_env": "prod",
-        "n": "3", "team": "red", "zone": "own",
+        "__name__": "m",
+        "b": "true",
+        "integration": "i",
+        "label_env": "prod",
+        "n": "3",
+        "team": "red",
+        "zone": "own",
     }
 
 

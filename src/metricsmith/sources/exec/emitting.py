@@ -37,6 +37,7 @@ class Batches:
         self._prefix = f"{source}/{name}"
         self._layouts: dict[str, tuple[list[bytes], Layout]] = {}
         self._alive, self._seen = _NONE, _NONE
+        self._said: dict[str | None, Batch] = {}
         keys = [encode_labels({"__name__": metric, "integration": name}) for metric in REPORT]
         self._report = Layout(series.intern_many(keys), f"{self._prefix} report", REPORT)
 
@@ -47,15 +48,30 @@ class Batches:
         layout = self._layout(rows, same_time)
         self._seen = np.union1d(self._seen, layout.ids)
         value = np.array(rows.values, dtype=np.float64)
-        return Batch(layout, times[0] if same_time else np.array(times, dtype=np.int64), value)
+        batch = Batch(layout, times[0] if same_time else np.array(times, dtype=np.int64), value)
+        if same_time:
+            self._said[layout.stream] = batch
+        return batch
 
     def report(self, time_ms: int, up: bool, duration_s: float, samples: int) -> Batch:
         """Return how the integration is."""
-        return Batch(self._report, time_ms, np.array([up, duration_s, samples], dtype=np.float64))
+        batch = Batch(self._report, time_ms, np.array([up, duration_s, samples], dtype=np.float64))
+        self._said[self._report.stream] = batch
+        return batch
+
+    def begin_run(self) -> None:
+        """Forget what was said: a new run says it anew."""
+        self._said = {}
+
+    def repeated(self, time_ms: int) -> list[Batch]:
+        """Return what the last run said, as of now."""
+        return [Batch(batch.layout, time_ms, batch.value) for batch in self._said.values()]
 
     def end_of_run(self, time_ms: int, well: bool) -> Batch | None:
         """Return the markers that the end of a run needs."""
         still = self._seen if well else _NONE
+        if not well:
+            self._said = {}
         gone = np.setdiff1d(np.union1d(self._alive, self._seen), still)
         self._alive, self._seen = still, _NONE
         return self._markers(gone, time_ms)

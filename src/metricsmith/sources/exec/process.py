@@ -130,7 +130,7 @@ class Run:
             await asyncio.gather(output, errors, ended, return_exceptions=True)
         if code == 0:
             return Outcome(End.DONE)
-        how = f"ended by signal {-code}" if code < 0 else f"exit code {code}"
+        how = f"killed by signal {-code}" if code < 0 else str(code)
         return Outcome(End.EXIT_CODE, how)
 
     async def _read_output(self, stream: asyncio.StreamReader) -> bool:

@@ -79,19 +79,29 @@ class Runner:
                 if not self.interval_ms:
                     return
             due, _ = schedule.following(due, clock.now_ms())
-            wait_s = max((due - clock.now_ms()) / 1000, self._backoff_s())
-            if await stopped_within(stop, clock.sleep(wait_s)):
-                return
+            await self._rest(stop, max((due - clock.now_ms()) / 1000, self._backoff_s()))
 
     async def end(self) -> None:
         """Mark all series of the integration as ended."""
         for batch in self._batches.end(self._context.clock.now_ms()):
             await self._send(batch)
 
+    async def _rest(self, stop: asyncio.Event, wait_s: float) -> None:
+        """Wait for the next run, and say now and then what the last one said."""
+        clock, slice_s = self._context.clock, self._config.repeat / 1000 or wait_s
+        until = clock.monotonic() + wait_s
+        while True:
+            left_s = until - clock.monotonic()
+            if await stopped_within(stop, clock.sleep(min(left_s, slice_s))) or left_s <= slice_s:
+                return
+            for batch in self._batches.repeated(clock.now_ms()):
+                await self._send(batch)
+
     async def _run_once(self, stop: asyncio.Event) -> None:
         clock = self._context.clock
         self._began_s, self._samples = clock.monotonic(), 0
         self._reported_s = self._began_s
+        self._batches.begin_run()
         try:
             with command_of(self.integration, self._config, self.interval_ms) as command:
                 outcome = await Run(command, clock, self._take, self._errors.take).finish(stop)
@@ -154,7 +164,7 @@ class Runner:
             else:
                 self._count(PROBLEMS, reason, count)
         if rows.events:
-            self._count(PROBLEMS, "events_not_kept", rows.events)
+            self._problem(PROBLEMS, "events_not_kept", "sends events, which are not kept", rows.events)
         self._count("metricsmith_exec_documents_total")
         if rows.keys:
             self._samples += len(rows.keys)

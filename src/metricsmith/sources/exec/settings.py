@@ -142,6 +142,12 @@ class ExecConfig(PartConfig):
         description="Directories of executables that are given by name only.",
     )
     refresh: DurationMs = Field(30_000, ge=100, le=DAY_MS, description="How often files are looked at.")
+    repeat: DurationMs = Field(
+        60_000,
+        le=DAY_MS,
+        description="Between runs, values are told again that often, as queries look back five minutes; `0`:"
+        " never.",
+    )
     min_interval: DurationMs = Field(
         15_000, ge=10, le=DAY_MS, description="Shorter intervals of integrations are raised to it."
     )
