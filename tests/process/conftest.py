@@ -94,7 +94,7 @@ def lab() -> Lab:
     return Lab()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_lab() -> type[Lab]:
     """A lab for each example of a property."""
     return Lab
