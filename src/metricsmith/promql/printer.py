@@ -8,7 +8,6 @@ nodes of the tree, so none have to be invented. Literals are normalised: `0x10` 
 from __future__ import annotations
 
 import re
-from typing import TypeAlias
 
 from metricsmith.model.duration import format_duration, parse_duration
 from metricsmith.model.matchers import Matcher
@@ -28,11 +27,9 @@ from metricsmith.promql.ast import (
     VectorSelector,
 )
 from metricsmith.promql.result import plain_number
+from metricsmith.promql.walk import Parts, written
 from metricsmith.syntax import lexer
 from metricsmith.syntax.selector import METRIC_KINDS
-
-Parts: TypeAlias = "list[str | Expr]"
-"""Text, and the nodes between it."""
 
 _METRIC_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*", re.ASCII)
 _LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
@@ -50,15 +47,7 @@ def format_expr(expr: Expr) -> str:
     >>> format_expr(parse("sum(rate( x{a='b'}[300] )) by(job)/ 0x10"))
     'sum by (job) (rate(x{a="b"}[5m])) / 16'
     """
-    done: list[str] = []
-    ahead: Parts = [expr]
-    while ahead:
-        part = ahead.pop()
-        if isinstance(part, str):
-            done.append(part)
-        else:
-            ahead.extend(reversed(parts_of(part)))
-    return "".join(done)
+    return written(expr, parts_of)
 
 
 def parts_of(node: Expr) -> Parts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import orjson
 
@@ -24,8 +24,7 @@ from metricsmith.promql.ast import (
 )
 from metricsmith.promql.functions import FUNCTIONS, Function
 from metricsmith.promql.result import plain_number
-
-_Parts: TypeAlias = "list[str | Expr]"
+from metricsmith.promql.walk import Parts, written
 
 _TYPES = {
     ValueType.SCALAR: "scalar",
@@ -48,18 +47,10 @@ def tree_json(expr: Expr) -> str:
     >>> tree_json(parse("-(1)"))
     '{"type":"unaryExpr","op":"-","expr":{"type":"parenExpr","expr":{"type":"numberLiteral","val":"1"}}}'
     """
-    done: list[str] = []
-    ahead: _Parts = [expr]
-    while ahead:
-        part = ahead.pop()
-        if isinstance(part, str):
-            done.append(part)
-        else:
-            ahead.extend(reversed(_parts(part)))
-    return "".join(done)
+    return written(expr, _parts)
 
 
-def _parts(node: Expr) -> _Parts:
+def _parts(node: Expr) -> Parts:
     match node:
         case NumberLiteral():
             return [_object("numberLiteral", val=plain_number(node.value)), "}"]
@@ -87,10 +78,10 @@ def _parts(node: Expr) -> _Parts:
             return [head, ',"lhs":', node.lhs, ',"rhs":', node.rhs, "}"]
         case Aggregation():
             head = _object("aggregation", op=node.op, grouping=node.grouping, without=node.without)
-            param: _Parts = ["null"] if node.param is None else [node.param]
+            param: Parts = ["null"] if node.param is None else [node.param]
             return [head, ',"expr":', node.expr, ',"param":', *param, "}"]
         case Call():
-            args: _Parts = [part for arg in node.args for part in (",", arg)]
+            args: Parts = [part for arg in node.args for part in (",", arg)]
             head = _object("call", func=_function(FUNCTIONS[node.function]))
             return [head, ',"args":[', *args[1:], "]}"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from metricsmith.promql.ast import (
     Aggregation,
@@ -20,6 +20,8 @@ from metricsmith.promql.ast import (
 )
 
 T = TypeVar("T")
+Parts: TypeAlias = "list[str | Expr]"
+"""Text, and the nodes between it."""
 
 
 def children(node: Expr) -> tuple[Expr, ...]:
@@ -54,6 +56,19 @@ def preorder(expr: Expr) -> Iterator[Expr]:
         node = stack.pop()
         yield node
         stack.extend(reversed(children(node)))
+
+
+def written(expr: Expr, parts_of: Callable[[Expr], Parts]) -> str:
+    """Return the text of a tree, of which `parts_of` gives that of one node, its children standing in it."""
+    done: list[str] = []
+    ahead: Parts = [expr]
+    while ahead:
+        part = ahead.pop()
+        if isinstance(part, str):
+            done.append(part)
+        else:
+            ahead.extend(reversed(parts_of(part)))
+    return "".join(done)
 
 
 def fold(expr: Expr, combine: Callable[[Expr, Sequence[T]], T]) -> T:
