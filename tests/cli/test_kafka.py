@@ -234,6 +234,18 @@ def test_health(shop: Shop) -> None:
     assert parts["offline"]["input"] == 0 and parts["tombstones"]["input"] == pytest.approx(12.5, abs=5)
 
 
+def test_health_by_rules_of_ones_own(shop: Shop, tmp_path: Path) -> None:
+    file = tmp_path / "weights.yml"
+    labels = "{scope: cluster, component: tombstones}"
+    group = "groups: [{name: mine, rules: [{record: kafka_health_weight:override, labels: %s, expr: %s}]}]"
+    file.write_text(group % (labels, "vector(7)"))
+    found = shop.json("health", "--observe", "10ms", "--rules", str(file))
+    assert {part["weight"] for part in found["components"] if part["name"] == "tombstones"} == {7}
+    file.write_text(group % (labels, "vector("))
+    assert shop("health", "--observe", "10ms", "--rules", str(file)).returncode == 3
+    assert shop("health", "--rules", str(tmp_path / "none.yml")).returncode == 2
+
+
 @pytest.mark.parametrize("columns", [80, 160])
 @pytest.mark.parametrize("command", ["topics", "lag", "tombstones", "balance", "health"])
 def test_tables_fit_a_terminal(shop: Shop, command: str, columns: int) -> None:

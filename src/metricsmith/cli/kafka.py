@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from metricsmith.cli.kafka_options import (
     Asked,
     KafkaCommand,
     seconds,
+    watching,
     with_groups,
     with_shared,
 )
@@ -116,9 +118,8 @@ def lag(
         rows = lag_rows(now)
         return Answer(lag_json(rows), lag_table(rows, partitions), _remarks(session, asked))
 
-    show(
-        KafkaSession(with_groups(asked.config, group)), read, asked.as_json, asked.watch_s, "watching commits"
-    )
+    config = watching(with_groups(asked.config, group), span_s)
+    show(KafkaSession(config), read, asked.as_json, asked.watch_s, "watching commits")
 
 
 @app.command(
@@ -189,7 +190,9 @@ def balance(
 @app.command(
     "health",
     cls=KafkaCommand,
-    epilog=_examples("health --bootstrap kafka-0:9092", "health --watch 30s", "health --json"),
+    epilog=_examples(
+        "health --bootstrap kafka-0:9092", "health --watch 30s", "health --rules weights.yml --json"
+    ),
 )
 @with_shared
 def health(
@@ -199,6 +202,10 @@ def health(
         str, typer.Option(metavar="DURATION", help="How long to watch commits and ends.")
     ] = "10s",
     sample_size: Sample = 1000,
+    rules: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Rule files that set other weights and limits.", exists=True),
+    ] = None,
 ) -> None:
     """Show the health score of the cluster, 0 to 100, what it is made of, and who lowers it.
 
@@ -219,10 +226,10 @@ def health(
         if not seen:
             counts[:] = session.tombstones("sampled", Budget(sample_size=sample_size), progress)
         seen[:] = [*seen[-1:], *session.observe(0 if seen else span_s, progress, sizes=True)]
-        found = evaluate([*seen[:-1], seen[-1].with_tombstones(counts)])
+        found = evaluate([*seen[:-1], seen[-1].with_tombstones(counts)], rules or ())
         return Answer(health_json(found), health_table(found), _remarks(session, asked))
 
-    config = with_groups(asked.config, group)
+    config = watching(with_groups(asked.config, group), span_s)
     show(KafkaSession(config), read, asked.as_json, asked.watch_s, "looking at the cluster")
 
 

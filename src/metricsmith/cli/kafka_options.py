@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 SERVERS_VARIABLE, SAMPLE_VARIABLE = "BOOTSTRAP_SERVERS", "SAMPLE_SIZE"
 USER_VARIABLE, PASSWORD_VARIABLE = "KAFKA_USERNAME", "KAFKA_PASSWORD"
 DEFAULT_WATCH = "5s"
-HISTORY_MS = 60_000
-"""How much of what was read a command looks back on, at least."""
+HISTORY_MS = 150_000
+"""How far a command looks back, at least: so that `stalled_after` passes while it watches."""
 _SECURITY = "Security"
 _CLUSTER = "Cluster"
 
@@ -171,6 +171,12 @@ def with_groups(config: KafkaConfig, include: str | None) -> KafkaConfig:
         return config
     groups = _checked({"groups": {"include": include}}).groups
     return config.model_copy(update={"groups": groups})
+
+
+def watching(config: KafkaConfig, span_s: float) -> KafkaConfig:
+    """Return the settings with a history that holds so long a look."""
+    window_ms = max(config.history_window, int(1200 * span_s))
+    return config.model_copy(update={"history_window": window_ms})
 
 
 def seconds(text: str, option: str) -> float:

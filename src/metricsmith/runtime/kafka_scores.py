@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from metricsmith.runtime.kafka_session import Snapshot
@@ -13,6 +14,8 @@ from metricsmith.runtime.packs import Recorded, evaluate_pack
 PACK = "kafka"
 CLUSTER = "cluster"
 PERFECT = 100.0
+WORST = 5
+"""So many topics and groups are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,15 @@ def balance_rows(snapshots: Sequence[Snapshot]) -> list[BalanceRow]:
     )
 
 
-def health(snapshots: Sequence[Snapshot], most: int = 5) -> Health:
-    """Return the health of the cluster, and at most `most` of its topics and groups each."""
-    recorded = _recorded(snapshots)
+def health(snapshots: Sequence[Snapshot], rules: Sequence[Path] = ()) -> Health:
+    """Return the health of the cluster, and its worst topics and groups.
+
+    `rules` are files with settings that come before those of the pack.
+
+    Raises:
+        ConfigError: one of them has mistakes.
+    """
+    recorded = _recorded(snapshots, rules)
     figures: dict[str, dict[str, float]] = {}
     for what in ("score", "weight", "input"):
         for labels, value in recorded.get(f"kafka_health_component_{what}", []):
@@ -77,28 +86,28 @@ def health(snapshots: Sequence[Snapshot], most: int = 5) -> Health:
         _of_cluster(recorded, "kafka_health_score"),
         _of_cluster(recorded, "kafka_health_confidence"),
         tuple(sorted(components, key=lambda one: (-(one.weight or 0), one.name))),
-        (*_worst(recorded, "topic", "topic", most), *_worst(recorded, "group", "consumergroup", most)),
+        (*_worst(recorded, "topic", "topic"), *_worst(recorded, "group", "consumergroup")),
     )
 
 
-def _recorded(snapshots: Sequence[Snapshot]) -> Recorded:
+def _recorded(snapshots: Sequence[Snapshot], rules: Sequence[Path] = ()) -> Recorded:
     [*before, now] = snapshots
     # What has ended since, such as an earlier reason for a lag, is not to be found.
     series = (each for snapshot in before for each in snapshot.series(now.values))
-    return evaluate_pack(PACK, chain(series, now.series(now.values)), now.time_ms)
+    return evaluate_pack(PACK, chain(series, now.series(now.values)), now.time_ms, overrides=rules)
 
 
 def _of_cluster(recorded: Recorded, name: str) -> float | None:
     return next((value for labels, value in recorded.get(name, []) if labels["scope"] == CLUSTER), None)
 
 
-def _worst(recorded: Recorded, scope: str, label: str, most: int) -> list[tuple[str, str, float]]:
+def _worst(recorded: Recorded, scope: str, label: str) -> list[tuple[str, str, float]]:
     found = [
         (scope, labels[label], value)
         for labels, value in recorded.get("kafka_health_score", [])
         if labels["scope"] == scope and value < PERFECT
     ]
-    return sorted(found, key=lambda one: (one[2], one[1]))[:most]
+    return sorted(found, key=lambda one: (one[2], one[1]))[:WORST]
 
 
 def balance_json(rows: Iterable[BalanceRow]) -> list[dict[str, Any]]:
