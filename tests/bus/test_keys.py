@@ -11,7 +11,8 @@ import pytest
 import zmq
 from pydantic import ValidationError
 
-from metricsmith.net.zmq_sockets import BusUnusable, SocketSettings, write_keys
+from metricsmith.net.bus_settings import SocketSettings
+from metricsmith.net.zmq_sockets import BusUnusable, write_keys
 from metricsmith.sinks.bus import BusSink
 
 NOW = 1_700_000_000_000

@@ -11,9 +11,6 @@ import pytest
 
 from metricsmith import registry
 
-LATER = "configured, but this version does not use it yet"
-NO_BUS = "this version has no message bus yet and runs a"
-
 
 @pytest.mark.parametrize(
     ("text", "wanted"),
@@ -24,19 +21,6 @@ NO_BUS = "this version has no message bus yet and runs a"
         (
             "rules:\n  files:\n  - nope.yml",
             ['m.yaml:3: rules.files[0]: no file matches "nope.yml"'],
-        ),
-        (
-            "service:\n  type: producer",
-            [
-                f"m.yaml:2: service.type: {NO_BUS} producer as standalone",
-            ],
-        ),
-        (
-            "bus: {}",
-            [
-                f"m.yaml:1: bus: {LATER}",
-                f"m.yaml:1: service.type: {NO_BUS} consumer as standalone",
-            ],
         ),
         (
             "sources:\n- type: scrape\n  targets: [a]\n  interval: 10ms",
@@ -52,7 +36,7 @@ def test_what_should_be_known_is_noted(load: Callable[..., Any], text: str, want
 def test_seed_file_is_noted_but_not_refused(load: Callable[..., Any], seed_002: str) -> None:
     start = seed_002.index("# config/metric.yaml")
     notes = load(seed_002[start : seed_002.index("```", start)]).notes
-    assert {note.path for note in notes} == {"bus", "service.type", "storage.type"}
+    assert {note.path for note in notes} == {"storage.type"}
     assert all(note.line for note in notes)
 
 

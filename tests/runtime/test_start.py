@@ -118,20 +118,6 @@ def test_every_mistake_of_a_configuration_has_its_line(agent_program: Make) -> N
     assert "files" in second
 
 
-def test_what_is_configured_but_not_used_yet_is_named_in_the_log(agent_program: Make) -> None:
-    agent = agent_program(
-        "bus: {{endpoint: tcp://127.0.0.1:11001}}\n"
-        'alerts: {{rules: [{{name: hot, metric: cpu_usage, operator: ">", threshold: 80}}]}}\n'
-    )
-    agent.start()
-    assert "WARN" in agent.log.wait_for("bus: configured, but this version does not use it yet")
-    assert "alerts" not in agent.log.text()
-    assert agent.stop() == 0
-    agent.config = agent.config.replace("bus: ", "#")
-    agent.start()
-    assert "does not use it yet" not in agent.log.text()
-
-
 def test_every_line_of_a_json_log_is_json(agent_program: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANTD_MODULE_METRIC_NOPE", "1")
     agent = agent_program("logging: {{format: json}}\n")
@@ -148,5 +134,5 @@ def test_every_line_of_a_json_log_is_json(agent_program: Make, monkeypatch: pyte
 )
 def test_own_metrics_are_those_of_the_service_unless_told_otherwise(sources: str, instance: str) -> None:
     configuration = load_text(f"service: {{name: edge}}\nsources: {sources}", "", {})
-    (part,) = source_parts(configuration)
+    (part,) = (part for part in source_parts(configuration) if part.type == "self")
     assert part.config.model_dump()["instance"] == instance

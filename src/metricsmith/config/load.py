@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path as FilePath
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from metricsmith import registry
 from metricsmith.config import environment as env
 from metricsmith.config.notes import notes
+from metricsmith.config.parts import Part
+from metricsmith.config.presets import preset_parts
 from metricsmith.config.settings import LATER_STORES, Mode, Settings
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.file_kinds import CONFIGURATION, refuse_other_kinds
@@ -24,20 +26,6 @@ MAX_OWN_PROCESSORS = 100
 _GROUPS = ("sources", "processors", "sinks")
 _OF_EVERY_PART = ("type", "name")
 _OWN_SOURCE = "self"
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One configured source, processor or sink: equal parts need no restart at a reload.
-
-    `processors` are those of a sink, for what it is sent alone.
-    """
-
-    group: str
-    type: str
-    name: str
-    config: BaseModel
-    processors: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +115,8 @@ class _Checker:
         known_intervals = {path: ms for path, ms in intervals.items() if isinstance(ms, int)}
         told = [*unknown_variables, *notes(settings, known_intervals, self.origins)]
         told.sort(key=lambda note: note.line)
-        return Configuration(settings, tuple(parts.values()), tuple(told), self.origins.shallow())
+        every = (*parts.values(), *preset_parts(settings, data))
+        return Configuration(settings, every, tuple(told), self.origins.shallow())
 
     def _storage_type(self, storage: Any) -> None:
         name = storage.get("type") if isinstance(storage, dict) else None

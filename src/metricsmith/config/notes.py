@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from pydantic import SecretStr
 
 from metricsmith import registry
-from metricsmith.config.settings import LATER_STORES, Mode, Settings
+from metricsmith.config.settings import LATER_STORES, Settings
 from metricsmith.errors import Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.model.yaml_lines import Origins, Path
@@ -21,9 +21,6 @@ SHORT_INTERVAL_MS = 100
 
 def notes(settings: Settings, intervals: Mapping[Path, int], origins: Origins) -> Iterator[Problem]:
     """Yield a note for everything that loads and is not done, or hardly meant so."""
-    for name in settings.unused():
-        message = "configured, but this version does not use it yet"
-        yield origins.problem(tuple(name.split(".")), message)
     base = FilePath(origins.file).parent
     for i, pattern in enumerate(settings.rules.files):
         if not glob.glob(str(base / pattern)):  # noqa: PTH207 - patterns may be absolute
@@ -31,10 +28,6 @@ def notes(settings: Settings, intervals: Mapping[Path, int], origins: Origins) -
     for i, key, message in threshold_remarks(settings.alerts.rules):
         yield origins.problem(("alerts", "rules", i, key), message)
     yield from _webhooks(settings, origins)
-    mode = settings.service.type
-    if mode is not Mode.STANDALONE:
-        message = f"this version has no message bus yet and runs a {mode} as standalone"
-        yield origins.problem(("service", "type"), message)
     storage = settings.storage.type
     if storage in LATER_STORES and storage not in registry.known("stores"):
         yield origins.problem(("storage", "type"), f'"{storage}" cannot be run by this version yet')

@@ -15,9 +15,11 @@ from metricsmith.contracts import PartConfig
 from metricsmith.journal.config import JournalConfig
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 from metricsmith.model.wording import one_of
+from metricsmith.net.bus_settings import Curve, Endpoint
 from metricsmith.packs import pack_names
 from metricsmith.rules.notify.settings import NotifySettings
 from metricsmith.rules.thresholds import ThresholdRule
+from metricsmith.sources.bus.collection import CollectionSettings
 from metricsmith.store.settings import EmbeddedConfig
 
 LATER_STORES = ("file", "influxdb", "prometheus")
@@ -75,12 +77,21 @@ class LoggingSettings(PartConfig):
 
 
 class BusSettings(PartConfig):
-    """The message bus that agents share."""
+    """The message bus that agents share: where a producer sends and a consumer receives."""
 
-    endpoint: str = Field("tcp://localhost:11001", description="Address of the bus.")
+    endpoint: Endpoint = Field("tcp://localhost:11001", description="Address of the bus.")
     topics: tuple[str, ...] = Field(
-        ("metrics.*",), max_length=1000, description="Topics a consumer listens to; `*` matches across dots."
+        ("metrics.*",),
+        min_length=1,
+        max_length=1000,
+        description="Topics a consumer listens to; `*` matches across dots.",
     )
+    bind: bool | None = Field(
+        None,
+        description="Listen at the address instead of connecting; default: consumers listen, producers"
+        " connect. false for both where a forwarder stands between.",
+    )
+    curve: Curve | None = Field(None, description="Keys for authentication and encryption.")
 
 
 class StorageSettings(EmbeddedConfig):
@@ -104,23 +115,6 @@ class StorageSettings(EmbeddedConfig):
         "daily", description="When a new file is begun (file)."
     )
     compression: bool = Field(False, description="gzip for JSON and CSV, zstd for Parquet (file).")
-
-
-class CollectionSettings(PartConfig):
-    """What a producer collects and what a consumer takes."""
-
-    system_metrics: bool = Field(True, description="Collect system metrics.")
-    application_metrics: bool = Field(True, description="Take application metrics.")
-    custom_metrics: bool = Field(True, description="Take metrics that belong to neither group.")
-    system: tuple[Literal["cpu_usage", "memory_usage", "disk_usage", "network_io", "process_count"], ...] = (
-        Field(
-            ("cpu_usage", "memory_usage", "disk_usage", "network_io", "process_count"),
-            description="Groups of system metrics.",
-        )
-    )
-    application: tuple[str, ...] = Field(
-        (), max_length=10_000, description="Application metrics to take; empty takes all."
-    )
 
 
 class AlertSettings(NotifySettings):
@@ -274,10 +268,3 @@ class Settings(PartConfig):
     collection: CollectionSettings = Field(default_factory=lambda: CollectionSettings())
     alerts: AlertSettings = Field(default_factory=lambda: AlertSettings())
     performance: PerformanceSettings = Field(default_factory=lambda: PerformanceSettings())
-
-    def unused(self) -> list[str]:
-        """Return the names of configured things that this version loads but does not use yet."""
-        found = {
-            "bus": self.bus is not None,
-        }
-        return [name for name, present in found.items() if present]

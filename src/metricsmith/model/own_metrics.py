@@ -46,6 +46,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _counter("metricsmith_config_reloads_total", "Reloads of the configuration.", "result"),
     # pipeline
     _counter("metricsmith_samples_accepted_total", "Samples accepted into the journal.", "source"),
+    _counter("metricsmith_batches_accepted_total", "Batches accepted into the journal.", "source"),
     _counter(
         "metricsmith_samples_dropped_total",
         "Samples not accepted, by component and reason.",
@@ -252,6 +253,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _gauge("metricsmith_queries_waiting", "Those that wait for one."),
     _gauge("metricsmith_queries_concurrent_max", "Most that run at once: `query.max_concurrent`."),
     _seconds("metricsmith_http_request_seconds", "Time of one HTTP request.", "route", "method"),
+    _gauge("metricsmith_http_connections", "Open connections to the HTTP server."),
     _counter("metricsmith_http_requests_total", "HTTP requests answered.", "route", "method", "code"),
     _counter(
         "metricsmith_http_refused_total",

@@ -274,15 +274,20 @@ class Agent:
 
 
 def source_parts(configuration: Configuration) -> list[Part]:
-    """Return the configured sources and, unless one is configured, the agent's own metrics."""
-    instance = {"instance": configuration.settings.service.name}
+    """Return the configured sources and what the agent tells of itself, unless that is configured."""
+    service = configuration.settings.service
     parts = [
-        replace(part, config=part.config.model_copy(update=instance))
+        replace(part, config=part.config.model_copy(update={"instance": service.name}))
         if part.type == "self" and "instance" not in part.config.model_fields_set
         else part
         for part in configuration.of("sources")
     ]
-    if any(part.type == "self" for part in parts):
-        return parts
-    own = registry.load("sources", "self")
-    return [*parts, Part("sources", "self", "self", own.Config(**instance))]
+    own: dict[str, dict[str, Any]] = {"self": {"instance": service.name}}
+    if configuration.settings.collection.application_metrics:
+        own["application"] = {"service": service.name, "interval": service.interval}
+    given = {part.type for part in parts}
+    for kind, settings in own.items():
+        if kind not in given:
+            defaults = registry.load("sources", kind).Config()
+            parts.append(Part("sources", kind, kind, defaults.model_copy(update=settings)))
+    return parts

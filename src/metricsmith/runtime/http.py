@@ -43,6 +43,10 @@ class HttpServer:
         self._task: asyncio.Task[None] | None = None
         self._socket = listen(host, port)
 
+    def connections(self) -> int:
+        """Return the number of open connections."""
+        return len(self._server.server_state.connections)
+
     @property
     def port(self) -> int:
         """The port, chosen by the system when the configuration says 0."""

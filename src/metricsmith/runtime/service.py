@@ -53,6 +53,7 @@ class Service:
         except BaseException:
             await self.agent.stop()
             raise
+        self.agent.telemetry.watch("metricsmith_http_connections", server.connections)
         server.start()
         try:
             await self.agent.start(self._stop)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import xxhash
 
-from metricsmith.config.load import Configuration, Part
+from metricsmith.config.load import Configuration
+from metricsmith.config.parts import Part
 from metricsmith.config.settings import PerformanceSettings
 from metricsmith.contracts import Context, SinkConfig
 from metricsmith.delivery.line import Limits, Line, SinkStatus

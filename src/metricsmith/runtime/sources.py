@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metricsmith import registry
-from metricsmith.config.load import Part
+from metricsmith.config.parts import Part
 from metricsmith.contracts import Context, Emit, PolledSource, TargetLister
 from metricsmith.errors import JournalError
 from metricsmith.model.targets import PoolStatus

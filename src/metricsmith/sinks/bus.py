@@ -15,7 +15,8 @@ from pydantic import Field
 from metricsmith.contracts import Context, Delivery, SinkConfig, SinkTraits
 from metricsmith.errors import RetryLater
 from metricsmith.model.settings_types import DurationMs
-from metricsmith.net.zmq_sockets import Opened, SocketSettings
+from metricsmith.net.bus_settings import SocketSettings
+from metricsmith.net.zmq_sockets import Opened
 from metricsmith.wire.bus import MessageEncoder
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ from metricsmith.contracts import Context, Emit
 from metricsmith.errors import JournalError, MessageError, WireError
 from metricsmith.model.batch import Batch
 from metricsmith.model.settings_types import DurationMs
-from metricsmith.net.zmq_sockets import Opened, SocketSettings
+from metricsmith.net.bus_settings import SocketSettings
+from metricsmith.net.zmq_sockets import Opened
 from metricsmith.sources.bus.collection import CollectionSettings
 from metricsmith.sources.bus.seen import SeenTopics
 from metricsmith.wire.bus import TopicFilter

@@ -1,0 +1,44 @@
+"""Modes: what a producer and a consumer have besides the parts that the file names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from metricsmith import registry
+from metricsmith.config.parts import Part
+from metricsmith.config.settings import BusSettings, Mode, Settings
+
+
+def preset_parts(settings: Settings, data: Mapping[str, Any]) -> Iterator[Part]:
+    """Yield the parts of the mode; where the file has one of a type, that one stands for it."""
+    mode, bus = settings.service.type, settings.bus or BusSettings()
+    given = {
+        (group, item.get("type"))
+        for group in ("sources", "sinks")
+        for item in data.get(group) or ()
+        if isinstance(item, Mapping)
+    }
+    for part in _parts(settings, mode, bus):
+        if (part.group, part.type) not in given:
+            yield part
+
+
+def _parts(settings: Settings, mode: Mode, bus: BusSettings) -> Iterator[Part]:
+    chosen, address = settings.collection, {"endpoint": bus.endpoint, "curve": bus.curve}
+    if mode is Mode.PRODUCER and chosen.system_metrics:
+        # Hosts send the same names to one consumer: a label tells them apart.
+        labels = {"host": settings.service.name}
+        interval = settings.service.interval
+        yield _part("sources", "host", interval=interval, groups=chosen.system, devices=(), labels=labels)
+    if mode is Mode.CONSUMER:
+        bind = bus.bind is not False
+        yield _part("sources", "bus", **address, bind=bind, topics=bus.topics, collection=chosen)
+    if mode is Mode.PRODUCER:
+        yield _part("sinks", "bus", **address, bind=bus.bind is True, service=settings.service.name)
+
+
+def _part(group: str, type_name: str, **settings: Any) -> Part:
+    """Return a part of settings that are checked already."""
+    defaults = registry.load(group, type_name).Config()
+    return Part(group, type_name, type_name, defaults.model_copy(update=settings))

@@ -1,0 +1,83 @@
+"""What every agent tells of itself in the words that services on the bus use: counts, rate, queue, time."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from metricsmith.contracts import Context, PartConfig
+from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.labels import encode_labels
+from metricsmith.model.settings_types import DurationMs
+from metricsmith.model.well_known import known_metadata
+from metricsmith.wire.messages import SERVICE
+
+STREAM = "application"
+_PROBLEMS = ("failures", "errors", "refused", "dropped")
+NAMES = (
+    "message_count",
+    "message_rate",
+    "queue_depth",
+    "connection_count",
+    "error_count",
+    "response_time_ms",
+    "uptime_seconds",
+)
+
+
+class ApplicationConfig(PartConfig):
+    """Settings of the `application` source."""
+
+    interval: DurationMs = Field(10_000, ge=100, le=86_400_000, description="Time between readings.")
+    service: str = Field("metricsmith", min_length=1, max_length=200, description="`service` label.")
+
+
+class ApplicationSource:
+    """Reads the agent's own counters. A message is a batch that was accepted, an error anything refused."""
+
+    Config: ClassVar[type[ApplicationConfig]] = ApplicationConfig
+
+    def __init__(self, config: ApplicationConfig, context: Context) -> None:
+        self.interval_ms = config.interval
+        self._telemetry, self._clock = context.telemetry, context.clock
+        self._began_s = self._read_s = context.clock.monotonic()
+        self._messages = self._requests = self._request_s = self._response_ms = 0.0
+        keys = [encode_labels({"__name__": name, SERVICE: config.service}) for name in NAMES]
+        self._layout = Layout(context.series.intern_many(keys), STREAM, known_metadata(NAMES))
+
+    def collect(self, now_ms: int) -> Batch:
+        """Return what is true now; times and rates are those since the last reading."""
+        sums = self._sums()
+        now_s = self._clock.monotonic()
+        messages = sums.get("metricsmith_batches_accepted_total", 0.0)
+        rate = (messages - self._messages) / max(now_s - self._read_s, 1e-3)
+        requests = sums.get("metricsmith_http_request_seconds_count", 0.0)
+        request_s = sums.get("metricsmith_http_request_seconds_sum", 0.0)
+        if requests > self._requests:
+            self._response_ms = 1000 * (request_s - self._request_s) / (requests - self._requests)
+        self._messages, self._requests, self._request_s, self._read_s = messages, requests, request_s, now_s
+        values = {
+            "message_count": messages,
+            "message_rate": rate,
+            "queue_depth": sums.get("metricsmith_sink_behind_batches", 0.0),
+            "connection_count": sums.get("metricsmith_http_connections", 0.0),
+            "error_count": sum(value for name, value in sums.items() if _is_problem(name)),
+            "response_time_ms": self._response_ms,
+            "uptime_seconds": now_s - self._began_s,
+        }
+        return Batch(self._layout, now_ms, np.array([values[name] for name in NAMES]))
+
+    def _sums(self) -> dict[str, float]:
+        """Return each of the agent's own metrics, added up over its labels."""
+        sums: dict[str, float] = {}
+        for family in self._telemetry.registry.collect():
+            for sample in family.samples:
+                if not sample.name.endswith("_bucket"):
+                    sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+        return sums
+
+
+def _is_problem(name: str) -> bool:
+    return name.endswith("_total") and any(f"_{word}_" in name for word in _PROBLEMS)

@@ -1,0 +1,50 @@
+"""A mode adds the parts of a producer or consumer, unless the file has its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    ("text", "sources", "sinks"),
+    [
+        ("", [], []),
+        ("service: {type: producer}", ["host"], ["bus"]),
+        ("service: {type: consumer}", ["bus"], []),
+        ("bus: {}", ["bus"], []),
+        ("service: {type: producer}\ncollection: {system_metrics: false}", [], ["bus"]),
+        (
+            "service: {type: producer}\nsources: [{type: host, name: mine}]\nsinks: [{type: bus}]",
+            ["host"],
+            ["bus"],
+        ),
+    ],
+)
+def test_parts_of_a_mode(load: Callable[..., Any], text: str, sources: list[str], sinks: list[str]) -> None:
+    configuration = load(text)
+    assert [part.type for part in configuration.of("sources")] == sources
+    assert [part.type for part in configuration.of("sinks")] == sinks
+
+
+def test_settings_reach_the_parts(load: Callable[..., Any]) -> None:
+    bus = "bus: {endpoint: 'tcp://h:1', topics: ['a.*']}\ncollection: {system: [cpu_usage]}\n"
+    (host,), (sink,) = (
+        load(f"service: {{type: producer, name: edge, interval: 3s}}\n{bus}").of(group)
+        for group in ("sources", "sinks")
+    )
+    assert (host.config.interval, host.config.groups) == (3000, ("cpu_usage",))
+    assert host.config.labels == {"host": "edge"}
+    assert (sink.config.endpoint, sink.config.bind, sink.config.service) == ("tcp://h:1", False, "edge")
+    (source,) = load(bus).of("sources")
+    assert (source.config.endpoint, source.config.bind, source.config.topics) == ("tcp://h:1", True, ("a.*",))
+    assert source.config.collection.system == ("cpu_usage",)
+
+
+@pytest.mark.parametrize(("bind", "consumer", "producer"), [("true", True, True), ("false", False, False)])
+def test_who_listens_can_be_said(load: Callable[..., Any], bind: str, consumer: bool, producer: bool) -> None:
+    bus = f"bus: {{bind: {bind}}}\n"
+    assert load(f"{bus}service: {{type: consumer}}").of("sources")[-1].config.bind is consumer
+    assert load(f"{bus}service: {{type: producer}}").of("sinks")[0].config.bind is producer
