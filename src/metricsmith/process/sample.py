@@ -13,6 +13,7 @@ from metricsmith.contracts import Context, PartConfig
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
+from metricsmith.process.rounds import is_one_round
 from metricsmith.process.series_state import SeriesState
 
 KEEP_STATE_S = 600.0
@@ -52,7 +53,7 @@ class SampleConfig(PartConfig):
 
 @dataclass(frozen=True, slots=True)
 class _Members:
-    """The series of a layout that are sampled.
+    """The series of a layout that are sampled, `distinct` when none occurs twice.
 
     Shapes:
         places: (N,) in the layout; the others always go on.
@@ -62,6 +63,7 @@ class _Members:
     places: I64
     layout: Layout
     hashes: F64
+    distinct: bool
 
 
 @dataclass(slots=True)
@@ -97,7 +99,7 @@ class SampleProcessor:
             return batch
         slots = self._state.slots(members.layout)
         if self._config.every is not None:
-            every = self._every(slots, self._config.every)
+            every = self._every(members, slots, self._config.every)
             return self._taken(batch, members, every, np.zeros(len(every), dtype=np.bool_))
         if self._config.budget is not None:
             self._follow(self._config.budget)
@@ -118,9 +120,10 @@ class SampleProcessor:
             xxhash.xxh3_64_intdigest(key(series)) >> 11 if self._config.every is None else 0
             for series in layout.ids[places].tolist()
         ]
-        return _Members(places, Layout(layout.ids[places]), np.array(hashes, dtype=np.float64) / 2**53)
+        spread = np.array(hashes, dtype=np.float64) / 2**53
+        return _Members(places, Layout(layout.ids[places]), spread, is_one_round(layout))
 
-    def _every(self, slots: I64, nth: int) -> Bool:
+    def _every(self, members: _Members, slots: I64, nth: int) -> Bool:
         """Return which samples are the nth of their series, and count them.
 
         Shapes:
@@ -132,7 +135,7 @@ class SampleProcessor:
         if new.any():  # in step with the others of the batch, so that they go on together
             number[new] = 0 if new.all() else number[~new].max()
             seen[slots] = number
-        if len(np.unique(slots)) == len(slots):
+        if members.distinct:
             seen[slots] += 1
         else:
             number = number + _occurrence(slots)
