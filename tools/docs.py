@@ -154,8 +154,9 @@ def _parameter(parameter: Any) -> str:
 
 def _table(model: type[BaseModel], prefix: str) -> str:
     lines = ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    bar = r"\|"  # within a table, in code too
     lines += [
-        f"| `{path}` | {_type(f)} | {_default(f)} | {f.description or ''} |"
+        f"| `{path}` | {_type(f)} | {_default(f).replace('|', bar)} | {f.description or ''} |"
         for path, f in _fields(model, prefix)
     ]
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from metricsmith.errors import DiskFull
+from metricsmith.sources.exec.process import Command, End, Run
 
 WAIT_S = 20.0
 DOCUMENT = {
@@ -184,6 +185,22 @@ async def test_samples_that_are_refused_are_told_and_it_goes_on(execute, printin
         await source.advance(15)
         assert (await source.reading())[X] == 1
     assert source.failures("journal_error") == 2, "the samples and the report"
+
+
+async def test_output_is_read_to_its_end_however_slowly_it_is_taken(clock, tmp_path, monkeypatch):
+    monkeypatch.setattr("metricsmith.sources.exec.process.PIPE_GRACE_S", 0.005)
+    (tmp_path / "output").write_text("{}\n" * 4)
+    taken = []
+
+    async def take(line):
+        await asyncio.sleep(0.03)  # the process has long ended, and a silent pipe is given up after 5 ms
+        taken.append(line)
+        return True
+
+    arguments = ["cat", str(tmp_path / "output")]
+    command = Command(arguments, dict(os.environ), None, None, 1000, 1000, 1000, 1000)
+    outcome = await Run(command, clock, take, taken.append).finish(asyncio.Event())
+    assert (outcome.end, len(taken)) == (End.DONE, 4)
 
 
 async def test_values_are_told_again_between_runs_that_are_far_apart(execute, script):

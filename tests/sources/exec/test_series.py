@@ -154,6 +154,42 @@ def test_counters_count_and_rates_are_per_second(documents, want):
         assert rows.metadata["shop_orders_total"].type == "counter"
 
 
+def test_an_attribute_of_any_name_tells_series_apart():
+    reader = converter()
+    for value, kind in ((5.0, "a"), (7.0, "b")):
+        found = Metric("orders", MetricKind.COUNT, value, None, None, {"type": kind})
+        rows = reader.rows(Document(4, "n", "1", (Dataset(metrics=(found,)),)), NOW)
+    assert read(rows) == {'orders_total{type="b"}': 7}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_label"),
+    [
+        ("topic.tombstoneCheckTime", False),
+        ("timestamp", False),
+        ("created_time", False),
+        ("last-date", False),
+        ("startTimestamp", False),
+        ("container.runtime", True),
+        ("lifetimes", True),
+        ("candidate", True),
+    ],
+)
+def test_attributes_whose_names_speak_of_times_are_no_labels(name, is_label):
+    rows = converter().rows(sample(**{"x": 1.0, name: "noon"}), NOW)
+    assert (len(decode_labels(rows.keys[0])) == 3) is is_label
+
+
+def test_an_entity_of_endless_name_is_left_out():
+    entity = Entity("n" * 5000, "t", "", (("k" * 300, "v"),))
+    document = Document(
+        3, "n", "1", (Dataset(entity, samples=(Sample("S", {"x": 1.0}),), inventory={"i" * 5000: {}}),)
+    )
+    rows = converter().rows(document, NOW)
+    assert rows.problems["label_too_long"] == 3
+    assert all(len(key) < 200 for key in rows.keys)
+
+
 def test_a_summary_is_added_up():
     reader = converter()
     reader.rows(metric("summary", SummaryValue(2, 10, 1, 9)), NOW)
@@ -169,6 +205,8 @@ def test_a_summary_is_added_up():
         ({"max_series": 2}, {"x": 1.0, "y": 1.0, "z": 1.0}, "too_many_series"),
         ({}, {"x": 1.0, "a.b": "1", "a_b": "2"}, "label_collision"),
         ({}, {"x.y": 1.0, "x_y": 2.0}, "duplicate"),
+        ({}, {"x": 1.0, "n" * 256: "1"}, "label_too_long"),
+        ({}, {"x": 1.0, "n" * 256: 1.0}, "name_too_long"),
         ({}, {"x": 1.0, "someTime": "noon"}, "not_label"),
     ],
 )

@@ -9,6 +9,7 @@ from metricsmith.model.metadata import MetricType
 from metricsmith.sources.host.metrics import METADATA
 from metricsmith.sources.host.source import HostSource
 
+MEMINFO = "MemTotal: 1000 kB\nMemAvailable: 400 kB\nSwapTotal: 0 kB\nSwapFree: 0 kB\n"
 LOAD = ("load_average_1m", "load_average_5m", "load_average_15m")
 
 
@@ -122,6 +123,7 @@ def test_what_goes_gets_a_marker_once_and_the_layout_stays_while_nothing_changes
         ("stat", "nothing\n", "cpu", "malformed", "host_cpu"),
         ("meminfo", "MemTotal: x kB\n", "memory", "malformed", "memory_usage"),
         ("meminfo", "MemTotal: 5 kB\n", "memory", "malformed", "memory_usage"),
+        ("meminfo", MEMINFO.replace("1000", "0"), "memory", "malformed", "memory_usage"),
         ("loadavg", "", "load", "malformed", "load_average"),
         ("1/net/dev", None, "network", "unreadable", "network_rx"),
         ("1/net/dev", "\n\n eth0: 1 2\n", "network", "malformed", "network_rx"),

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from metricsmith.model.clock import Clock
 from metricsmith.sources.exec.lines import Line, LineSplitter
@@ -73,7 +74,8 @@ class Run:
         self._on_line, self._on_error_line = on_line, on_error_line
         self._alive_at = clock.monotonic()
         self._window_at, self._lines, self._bytes = self._alive_at, 0, 0
-        self._all_read = False
+        self._seen_bytes = 0
+        self._all_read = self._taking = False
 
     async def finish(self, stop: asyncio.Event) -> Outcome:
         """Start the process and return when it and all that it started are gone."""
@@ -120,7 +122,11 @@ class Run:
                 return Outcome(End.FLOOD, self._flood())
             code = await ended
             # What is in the pipes is read to its end; children that hold them open get a moment.
-            _, open_pipes = await asyncio.wait((output, errors), timeout=PIPE_GRACE_S)
+            open_pipes: set[asyncio.Future[Any]] = {output, errors}
+            before = -1
+            while open_pipes and (self._taking or self._seen_bytes > before):
+                before = self._seen_bytes
+                _, open_pipes = await asyncio.wait(open_pipes, timeout=PIPE_GRACE_S)
             self._all_read = not open_pipes
             if output.done() and not output.result():
                 return Outcome(End.FLOOD, self._flood())
@@ -137,6 +143,7 @@ class Run:
         """Read all lines; return False as soon as they are too many."""
         splitter = LineSplitter(self._command.max_line)
         while data := await stream.read(CHUNK_BYTES):
+            self._seen_bytes += len(data)
             if not self._within_bounds(size=len(data)):
                 return False
             for number, line in enumerate(splitter.feed(data)):
@@ -150,12 +157,17 @@ class Run:
         return True
 
     async def _take(self, line: Line) -> None:
-        if await self._on_line(line):
-            self._alive_at = self._clock.monotonic()
+        self._taking = True
+        try:
+            if await self._on_line(line):
+                self._alive_at = self._clock.monotonic()
+        finally:
+            self._taking = False
 
     async def _read_errors(self, stream: asyncio.StreamReader) -> None:
         splitter = LineSplitter(MAX_STDERR_LINE)
         while data := await stream.read(CHUNK_BYTES):
+            self._seen_bytes += len(data)
             for line in splitter.feed(data):
                 self._on_error_line(line)
         for line in splitter.finish():
@@ -180,6 +192,8 @@ class Run:
             return
         while (left := self._alive_at + self._command.timeout_ms / 1000 - self._clock.monotonic()) > 0:
             await self._clock.sleep(left)
+            if self._taking:  # it waits for us
+                self._alive_at = self._clock.monotonic()
 
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from metricsmith.model.labels import encode_labels
@@ -17,6 +17,8 @@ from metricsmith.sources.exec.values import points
 from metricsmith.wire.ohi.document import Attributes, Dataset, Document, Entity, Metric, Sample, Scalar
 
 INVENTORY = "integration_inventory_info"
+MAX_NAME = 255
+"""Characters of a name, as New Relic has it."""
 
 
 @dataclass(slots=True)
@@ -68,14 +70,14 @@ class Converter:
         return rows
 
     def _dataset(self, dataset: Dataset, rows: Rows, now_ms: int) -> None:
-        about = _entity_labels(dataset.entity)
+        about = self._fitting(_about(dataset.entity), rows)
         for sample in dataset.samples:
             self._sample(sample, about, rows, now_ms)
         for metric in dataset.metrics:
             self._metric(metric, {**dataset.entity.metadata, **metric.attributes}, about, rows, now_ms)
         for item, fields in dataset.inventory.items():
-            named = {"item": item, "inventory_source": self._integration.inventory_source}
-            labels = self._labels(fields, {**about, **named}, rows)
+            named = [("item", item), ("inventory_source", self._integration.inventory_source)]
+            labels = self._labels(fields, {**about, **self._fitting(named, rows)}, rows)
             rows.metadata[INVENTORY] = Metadata(MetricType.INFO, "", "Inventory of integrations; always 1.")
             self._add(rows, INVENTORY, labels, 1.0, now_ms)
 
@@ -93,6 +95,9 @@ class Converter:
                 rows.problems["not_label"] += 1
         labels = self._labels(texts, about, rows)
         for name, number in numbers.items():
+            if len(sample.event_type) + len(name) > MAX_NAME:
+                self._name_too_long(rows, name)
+                continue
             family = names.sample_metric(sample.event_type, name)
             rows.metadata.setdefault(family, Metadata(MetricType.GAUGE, "", f"{sample.event_type} {name}"))
             self._add(rows, family, labels, number, now_ms)
@@ -100,11 +105,15 @@ class Converter:
     def _metric(
         self, metric: Metric, attributes: Attributes, about: Mapping[str, str], rows: Rows, now_ms: int
     ) -> None:
+        if len(metric.name) > MAX_NAME:
+            self._name_too_long(rows, metric.name)
+            return
         kept = {n: v for n, v in attributes.items() if self._not_labels.fullmatch(n) is None}
-        rows.problems["not_label"] += len(attributes) - len(kept)
+        if len(kept) < len(attributes):
+            rows.problems["not_label"] += len(attributes) - len(kept)
         labels = self._labels(kept, about, rows)
         time_ms = now_ms if metric.time_ms is None else metric.time_ms
-        key = encode_labels({**labels, "__name__": metric.name, "type": metric.kind})
+        key = encode_labels({**labels, "__name__": metric.name, "__type__": metric.kind})
         remembered = self._values.get(key)
         if remembered is None:
             self._too_many(rows, metric.name)
@@ -120,18 +129,38 @@ class Converter:
         """Return the labels of a sample: attributes win over the entity, what the file says over both."""
         found: dict[str, str] = {}
         for name, value in attributes.items():
-            label, text = names.label(name), _shown(value)
-            if label in found:
-                rows.problem("label_collision", f"attribute {name[:100]!r}: {label} is there twice")
-            elif len(text.encode()) > self._config.max_label_length:
-                limit = self._config.max_label_length
-                rows.problem("label_too_long", f"attribute {name[:100]!r}: wanted at most {limit} bytes")
+            text = _shown(value)
+            if not self._fits(name, text):
+                self._label_too_long(rows, name)
+            elif (label := names.label(name)) in found:
+                rows.problem("label_collision", f"attribute {name!r}: {label} is there twice")
             elif len(found) >= self._config.max_labels:
                 limit = self._config.max_labels
                 rows.problem("too_many_labels", f"got {len(attributes)} attributes, wanted at most {limit}")
             else:
                 found[label] = text
         return {**about, **found, **self._always}
+
+    def _fitting(self, pairs: Iterable[tuple[str, str]], rows: Rows) -> dict[str, str]:
+        """Return the labels among some that are not too long."""
+        found = {}
+        for name, text in pairs:
+            if self._fits(name, text):
+                found[names.snake(name)] = text
+            else:
+                self._label_too_long(rows, name)
+        return found
+
+    def _fits(self, name: str, text: str) -> bool:
+        return len(name) <= MAX_NAME and len(text.encode()) <= self._config.max_label_length
+
+    def _label_too_long(self, rows: Rows, name: str) -> None:
+        limit = self._config.max_label_length
+        wanted = f"wanted a name of at most {MAX_NAME} characters and a value of at most {limit} bytes"
+        rows.problem("label_too_long", f"attribute {name[:100]!r}: {wanted}")
+
+    def _name_too_long(self, rows: Rows, name: str) -> None:
+        rows.problem("name_too_long", f"metric {name[:100]!r}: wanted at most {MAX_NAME} characters")
 
     def _add(self, rows: Rows, name: str, labels: Mapping[str, str], value: float, time_ms: int) -> None:
         key = encode_labels({**labels, "__name__": name})
@@ -164,13 +193,14 @@ class Converter:
             rows.times = [rows.times[i] for i in kept]
 
 
-def _entity_labels(entity: Entity) -> dict[str, str]:
-    if not entity.name:
-        return {}
-    found = {f"entity_{names.snake(k)}": v for k, v in entity.id_attributes}
-    if entity.display_name:
-        found["entity_display_name"] = entity.display_name
-    return {**found, "entity_name": entity.name, "entity_type": entity.type}
+def _about(entity: Entity) -> Iterator[tuple[str, str]]:
+    """Yield what an entity's labels are made of; its own name and type win over id attributes."""
+    if entity.name:
+        yield from ((f"entity_{key}", value) for key, value in entity.id_attributes)
+        if entity.display_name:
+            yield "entity_display_name", entity.display_name
+        yield "entity_name", entity.name
+        yield "entity_type", entity.type
 
 
 def _shown(value: Scalar) -> str:

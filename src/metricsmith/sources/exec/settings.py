@@ -159,7 +159,7 @@ class ExecConfig(PartConfig):
         " `LANG`, `LC_…`, `TZ`, `TMPDIR` and `USER`.",
     )
     not_labels: Annotated[str, AfterValidator(_pattern)] = Field(
-        "(?i).*(time|timestamp|date)",
+        ".*(Time|Time[Ss]tamp|Date)|(.*[._-])?(time|timestamp|date)",
         max_length=10_000,
         description="Text attributes that do not become labels (RE2, whole names), as each value is a new"
         " series; one that holds a number becomes a gauge.",

@@ -56,7 +56,10 @@ class Procfs:
         missing = [name for name in names if name not in found]
         if missing:
             raise ValueError(f"{self._proc}/meminfo has no {', '.join(missing)}")
-        return Memory(*(int(found[name].split()[0]) * 1024 for name in names))
+        memory = Memory(*(int(found[name].split()[0]) * 1024 for name in names))
+        if memory.total <= 0:
+            raise ValueError(f"{self._proc}/meminfo says that there is no memory")
+        return memory
 
     def load(self) -> tuple[float, float, float]:
         """Return the three load averages."""
