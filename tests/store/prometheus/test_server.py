@@ -290,6 +290,18 @@ def test_a_query_that_runs_when_the_store_is_closed_ends(store_at: Make, scripte
     closer.join()
 
 
+def test_a_connection_that_the_server_has_closed_is_opened_again(store_at: Make, scripted: Any) -> None:
+    def answer_and_close(handler: Any, closing: threading.Event) -> None:
+        scripted.serve(handler, closing)
+        handler.close_connection = True  # without having said so
+
+    scripted.target.behave = answer_and_close
+    scripted.says(vector(one("1")))
+    ask = engine(store_at(scripted.url))
+    for _ in range(20):
+        assert ask.instant("x", NOW).keys == [b""]
+
+
 def test_https_is_verified(
     store_at: Make, scripted: Any, telemetry: Telemetry, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -318,7 +330,7 @@ def test_https_is_verified(
     try:
         trusting = store_at(url, tls={"ca_file": str(made.authority)})
         assert engine(trusting).instant("x", NOW).keys == [b""]
-        with pytest.raises(StoreUnavailable, match="TLS failed: .*certificate verify failed"):
+        with pytest.raises(StoreUnavailable, match=r"TLS failed: .*certificate verify failed"):
             engine(store_at(url)).instant("x", NOW)
         assert telemetry.value("metricsmith_store_server_failures_total", reason="tls") == 1
         missing = {"ca_file": str(made.folder / "none.pem")}

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import chain
-from operator import itemgetter
 from typing import Any, TypeVar
 
 import numpy as np
 
 from metricsmith.errors import QueryLimitExceeded
-from metricsmith.model.arrays import F64, I64
+from metricsmith.model.arrays import I64
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.query_result import Result
 from metricsmith.model.selection import RaggedGroup
+from metricsmith.store.prometheus.points import count_points, parse_points, points_text
 from metricsmith.store.prometheus.server import Told, malformed
 
 T = TypeVar("T")
-_first, _second = itemgetter(0), itemgetter(1)
-MAX_TIME_S = 1e13
 SPARSE = 8
 """A matrix has at most that many cells for each value that an answer may have."""
 NO_HISTOGRAMS = "{} series of native histograms are left out: they cannot be read yet"
@@ -85,11 +82,11 @@ def _instant(told: Told, steps: I64, limits: Limits) -> Result:
         case "vector":
             found = _floats(found, "value", told, limits)
             limits.check_points(len(found))
-            values = read(lambda: _numbers([series["value"] for series in found]))
+            values = read(lambda: np.array([float(series["value"][1]) for series in found], np.float64))
             return Result("vector", steps, series_keys(found), values[:, None])
         case "matrix":
             found = _floats(found, "values", told, limits)
-            keys, raw = series_keys(found), read(lambda: raw_samples(found, limits))
+            keys, raw = series_keys(found), read(lambda: raw_samples(found, told, limits))
             return Result("matrix", steps, keys, raw=raw)
     raise malformed(f"resultType {str(kind)[:50]!r}")
 
@@ -107,7 +104,7 @@ def range_result(told: Told, steps: I64, limits: Limits) -> Result:
         raise malformed(f"resultType {str(kind)[:50]!r}")
     found = _floats(found, "values", told, limits)
     limits.check_points(len(found) * len(steps), limits.max_points * SPARSE)
-    raw = read(lambda: raw_samples(found, limits))
+    raw = read(lambda: raw_samples(found, told, limits))
     rows = np.repeat(raw.rows, np.diff(raw.offsets))
     columns = np.searchsorted(steps, raw.times)
     if len(columns) and (columns.max() >= len(steps) or (steps[columns] != raw.times).any()):
@@ -126,21 +123,18 @@ def range_result(told: Told, steps: I64, limits: Limits) -> Result:
     )
 
 
-def raw_samples(found: Sequence[Any], limits: Limits) -> RaggedGroup:
+def raw_samples(found: Sequence[Any], told: Told, limits: Limits) -> RaggedGroup:
     """Return the samples of a matrix, series after series."""
-    counts = [len(series["values"]) for series in found]
-    limits.check_points(sum(counts))
-    pairs = list(chain.from_iterable(series["values"] for series in found))
-    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts, dtype=np.int64)])
-    seconds = np.fromiter(map(_first, pairs), np.float64, len(pairs))
-    if not (np.abs(seconds) < MAX_TIME_S).all():
-        raise ValueError("a time is none")
-    times = np.rint(seconds * 1000).astype(np.int64)
+    texts = [points_text(series["values"], told.points) for series in found]
+    counts = np.fromiter(map(count_points, texts), np.int64, len(texts))
+    limits.check_points(int(counts.sum()))
+    times, values = parse_points(texts)
+    offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
     later = np.diff(times) > 0
     later[offsets[1:-1][offsets[1:-1] < len(times)] - 1] = True  # where another series begins
     if not later.all():
         raise ValueError("times of a series do not ascend")
-    return RaggedGroup(np.arange(len(found)), offsets, times, _numbers(pairs))
+    return RaggedGroup(np.arange(len(found)), offsets, times, values)
 
 
 def series_keys(found: Sequence[Any]) -> list[bytes]:
@@ -149,10 +143,6 @@ def series_keys(found: Sequence[Any]) -> list[bytes]:
     if len(set(keys)) < len(keys):
         raise malformed("it has two series with the same labels")
     return keys
-
-
-def _numbers(pairs: Sequence[Any]) -> F64:
-    return np.fromiter(map(float, map(_second, pairs)), np.float64, len(pairs))
 
 
 def _floats(found: Any, values: str, told: Told, limits: Limits) -> list[Any]:

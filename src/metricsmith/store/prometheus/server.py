@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
@@ -19,6 +19,7 @@ from metricsmith.errors import (
 )
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.net.store_client import Form, Reply, StoreClient
+from metricsmith.store.prometheus.points import cut_points
 from metricsmith.store.prometheus.settings import PrometheusConfig
 
 log = logging.getLogger(__name__)
@@ -38,11 +39,15 @@ TOO_MANY_SAMPLES = "would load too many samples"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What the server told: the `data` of its answer, and what it remarked."""
+    """What the server told: the `data` of its answer, and what it remarked.
+
+    The `values` of a series are a number: that of their text in `points`.
+    """
 
     data: Any
     warnings: list[str]
     infos: list[str]
+    points: list[bytes] = field(default_factory=list)
 
 
 class Server:
@@ -130,11 +135,12 @@ def _told(reply: Reply) -> Told:
     if reply.status != 200:
         raise _refusal(reply)
     try:
-        document = orjson.loads(reply.body)
+        body, points = cut_points(reply.body)
+        document = orjson.loads(body)
         if document["status"] != "success":
             raise ValueError("status is not success")
         warnings, infos = (_remarks(document.get(name)) for name in ("warnings", "infos"))
-        return Told(document.get("data"), warnings, infos)
+        return Told(document.get("data"), warnings, infos, points)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise malformed(error) from None
 
