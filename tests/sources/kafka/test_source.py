@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from metricsmith.model.state import MemoryState
 from metricsmith.sources.kafka.client import Client
 from metricsmith.sources.kafka.observer import Observer
 from metricsmith.testing import kafka as real
@@ -48,6 +49,19 @@ async def test_what_is_read_seldom_is_shown_in_every_round(live: Any, run: Any) 
     for _ in range(2):
         source.samples.clear()
         await source.until(lambda: source.value("kafka_topic_min_insync_replicas", topic="lag-seldom") == 1)
+
+
+async def test_the_history_is_kept_when_the_source_ends(live: Any, run: Any) -> None:
+    await asyncio.to_thread(live.create, "lag-kept")
+    state = MemoryState()
+    source = run(state, bootstrap_servers=live.bootstrap, topics={"include": "lag-kept"}, interval="100ms")
+    end = {"topic": "lag-kept", "partition": "0"}
+    for _ in range(3):
+        source.samples.clear()
+        await source.until(lambda: source.value("kafka_topic_partition_current_offset", **end) == 0)
+    assert state.items("ends/") == [], "it is saved each minute"
+    await source.stop()
+    assert state.items("ends/")
 
 
 async def test_every_part_of_it_works_over_tls_with_a_password(live: Any, run: Any) -> None:

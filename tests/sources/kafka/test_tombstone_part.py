@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from metricsmith.errors import SourceError
 from metricsmith.model.state import MemoryState
 from metricsmith.sources.kafka.settings import KafkaConfig
 from metricsmith.sources.kafka.tombstones import TombstoneScan
@@ -21,7 +22,7 @@ def settings(live: Any, topic: str, **tombstones: Any) -> dict[str, Any]:
         "interval": "100ms",
         "configs_interval": "0s",
         "log_dirs_interval": "0s",
-        "tombstones": {"interval": "200ms", **tombstones},
+        "tombstones": {"interval": "200ms"} | tombstones,
     }
 
 
@@ -101,6 +102,25 @@ async def test_a_long_check_delays_nothing_and_ends_with_the_source(
     assert not ended.is_set()
     assert await source.stop() < 2
     assert ended.is_set()
+
+
+async def test_a_check_that_found_no_broker_is_tried_again_before_the_next_is_due(
+    live: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, check, away = "dead-retry", TombstoneScan.check, iter([True])
+
+    def flaky(scan: TombstoneScan, *args: Any, **named: Any) -> list[Any]:
+        if next(away, False):
+            raise SourceError("away")
+        return check(scan, *args, **named)
+
+    monkeypatch.setattr(TombstoneScan, "check", flaky)
+    monkeypatch.setattr("metricsmith.sources.kafka.tombstone_part.RETRY_MS", 100)
+    await asyncio.to_thread(live.create, topic)
+    source = run(**settings(live, topic, interval="1h"))
+    await source.until(lambda: source.value("kafka_topic_tombstone_ratio_percent", topic=topic) == 0)
+    labels = {"source": "k", "part": "tombstones", "reason": "unreachable"}
+    assert source.telemetry.value("metricsmith_kafka_failures_total", **labels) == 1
 
 
 async def test_a_topic_of_which_nothing_could_be_read_has_no_ratio_but_the_one_before(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -23,7 +24,7 @@ from metricsmith.sources.kafka.tombstone_part import TombstonePart
 
 log = logging.getLogger(__name__)
 
-STOP_LIMIT_S = 0.9
+STOP_LIMIT_S = 1.5
 
 
 @dataclass(slots=True)
@@ -85,8 +86,8 @@ class KafkaSource:
                 if due:
                     reading = loop.run_in_executor(worker, self._read, due)
                     await _first(reading, stopped)
-                    if not reading.done():  # a broker that is silent now is not waited for
-                        await asyncio.wait({reading}, timeout=STOP_LIMIT_S)
+                    if not reading.done():
+                        reading.cancel()
                         break
                     for slot, sheet in zip(due, reading.result(), strict=True):
                         if sheet is not None:
@@ -98,9 +99,9 @@ class KafkaSource:
                 sleep.cancel()
         finally:
             stopped.cancel()
-            worker.submit(self._close)
+            closing = worker.submit(self._close)
             worker.shutdown(wait=False)
-            await asyncio.to_thread(self._tombstones.stop, STOP_LIMIT_S)
+            await asyncio.to_thread(self._wait_for_end, closing)
 
     def _slots(self, now_ms: int) -> list[_Slot]:
         config, name = self._config, self._context.name
@@ -135,6 +136,12 @@ class KafkaSource:
                 source=self._context.name,
                 reason=reason,
             )
+
+    def _wait_for_end(self, closing: Future[None]) -> None:
+        """Return when all threads have ended, or after STOP_LIMIT_S: a silent broker is not waited for."""
+        deadline = time.monotonic() + STOP_LIMIT_S
+        self._tombstones.stop(STOP_LIMIT_S)
+        wait({closing}, timeout=max(0.0, deadline - time.monotonic()))
 
     # What follows runs in the worker thread.
 

@@ -19,6 +19,9 @@ from metricsmith.sources.kafka.tombstones import TombstoneScan
 
 log = logging.getLogger(__name__)
 
+RETRY_MS = 60_000
+"""A check that found no broker begins again after this time."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Known:
@@ -27,7 +30,7 @@ class _Known:
 
 
 class TombstonePart:
-    """Starts a check when it is due, in a thread and with a connection that live as long as the check.
+    """Runs a check when it is due, in a thread and with a connection that live as long as the check.
 
     The last results are shown meanwhile, each with the time of its check.
     """
@@ -40,20 +43,30 @@ class TombstonePart:
         self._known: Mapping[tuple[str, int | None], _Known] = {}
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
+        self._ended = False
+        self._not_before = 0.0
 
     def read(self, client: Client) -> bool:
-        """Start a check of the topics that are there, unless one is still under way."""
+        """Start a check, unless one is under way; return whether one has ended since the last call."""
         if self._thread is not None and self._thread.is_alive():
+            return False
+        if self._ended:
+            self._ended = False
             return True
+        if self._context.clock.monotonic() >= self._not_before:
+            self._start()
+        return False
+
+    def _start(self) -> None:
         wants = self._config.tombstones.topics.wants
         topics = {name: topic_id for name, topic_id in self._observer.topics().items() if wants(name)}
         if not topics:
-            return False
+            return
+        self._not_before = self._context.clock.monotonic() + min(RETRY_MS, self.interval_ms) / 1000
         # A daemon: a broker that does not answer must not keep the process from ending.
         name = f"kafka-{self._context.name}-tombstones"
         self._thread = threading.Thread(target=self._check, args=(topics,), name=name, daemon=True)
         self._thread.start()
-        return True
 
     def stop(self, timeout_s: float) -> None:
         """End the check that is under way; return when it has ended, or after that time."""
@@ -84,9 +97,11 @@ class TombstonePart:
         except Exception as error:  # an answer that nobody thought of must not end the checks for good
             log.debug("%s: defect", self._context.name, exc_info=True)
             self._problem("defect", f"defect in a check of tombstones: {type(error).__name__}: {error}")
+            self._ended = True
         else:
             if not self._stopping.is_set():
                 self._take(counts, topics)
+            self._ended = True
 
     def _counts(self, topics: Mapping[str, str]) -> list[TombstoneCount]:
         settings = self._config.tombstones
