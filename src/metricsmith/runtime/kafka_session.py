@@ -129,7 +129,7 @@ class KafkaSession:
             OSError, ValueError: certificates or secrets cannot be read.
         """
         self.read()
-        read_committed = self._config.isolation_level == "read_committed"
+        read_committed = self._config.tombstones.isolation_level == "read_committed"
         scan = TombstoneScan(self._connected(), self._context, budget, read_committed)
         with self._logged():
             return scan.check(self.topics(), mode, progress=progress)
