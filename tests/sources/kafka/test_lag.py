@@ -16,7 +16,6 @@ from metricsmith.sources.kafka.lag import (
     Verdict,
     judge,
     offset_lag,
-    until_deleted,
 )
 
 MINUTE = 60_000
@@ -199,9 +198,3 @@ def test_nothing_is_extrapolated(readings: list[tuple[int, int]], start: int, me
     assert not found.seconds[0] > window_s
     assert not found.seconds[0] < 0
     assert not found.catch_up.seconds[0] < 0
-
-
-def test_retention_deletes_what_is_unread() -> None:
-    seconds = np.array([60.0, 7200.0, 0.0, NAN, 60.0])
-    left = until_deleted(seconds, np.array([3_600_000] * 4 + [-1]))
-    np.testing.assert_array_equal(left, [3540.0, 0.0, NAN, NAN, NAN])

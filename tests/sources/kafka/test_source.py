@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 import pytest
@@ -49,6 +50,27 @@ async def test_what_is_read_seldom_is_shown_in_every_round(live: Any, run: Any) 
     for _ in range(2):
         source.samples.clear()
         await source.until(lambda: source.value("kafka_topic_min_insync_replicas", topic="lag-seldom") == 1)
+
+
+async def test_what_may_be_deleted_by_size_is_told_beside_what_may_by_time(live: Any, run: Any) -> None:
+    topic = "lag-size"
+    await asyncio.to_thread(live.create, topic, retention_bytes="100000", retention_ms="3600000")
+    await asyncio.to_thread(live.write, topic, [b"v" * 1000] * 10)
+    await asyncio.to_thread(live.commit, "lag-size-group", topic, 4)
+    source = run(
+        bootstrap_servers=live.bootstrap,
+        topics={"include": topic},
+        groups={"include": "lag-size.*"},
+        interval="100ms",
+        log_dirs_interval="100ms",
+    )
+    lag = {"consumergroup": "lag-size-group", "topic": topic, "partition": "0"}
+    by_size = "kafka_consumergroup_until_deleted_by_size_seconds"
+    await source.until(lambda: source.value(by_size, **lag) == math.inf)
+    by_time = source.value("kafka_consumergroup_until_deleted_seconds", **lag)
+    assert by_time is not None and 3000 < by_time <= 3600
+    await asyncio.to_thread(live.write, topic, [b"v" * 1000] * 10)
+    await source.until(lambda: 0 < (source.value(by_size, **lag) or 0) < math.inf)
 
 
 async def test_the_history_is_kept_when_the_source_ends(live: Any, run: Any) -> None:

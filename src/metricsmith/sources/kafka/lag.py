@@ -235,18 +235,3 @@ def _reasons(lag: F64, now: Present, found: Trend, span_s: F64, still: Bool, rew
         (Reason.SHRINKING, found.slope < 0),
     )
     return np.select([mask for _, mask in decided], [_CODE[r] for r, _ in decided], _CODE[Reason.GROWING])
-
-
-def until_deleted(seconds: F64, retention_ms: I64) -> F64:
-    """Return seconds until retention by time may delete the next record to read; 0 when it may already.
-
-    Kafka deletes whole segments, so the record lives at least this long. Where the
-    time lag is only a lower bound, this is an upper bound.
-
-    Shapes:
-        seconds: (S,) behind; 0 and NaN have nothing unread or unknown.
-        retention_ms: (S,) negative keeps for ever.
-        returns: (S,) NaN where nothing is unread, unknown, or kept for ever.
-    """
-    left = np.maximum(0.0, retention_ms / 1000.0 - seconds)
-    return np.where((seconds > 0) & (retention_ms >= 0), left, np.nan)

@@ -66,7 +66,14 @@ METRICS: dict[str, tuple[str, tuple[str, ...]]] = {
     "kafka_consumergroup_catch_up_seconds_low": ("Lower end of its 95 % interval.", _PAIR),
     "kafka_consumergroup_catch_up_seconds_high": ("Upper end of its 95 % interval.", _PAIR),
     "kafka_consumergroup_topic_catch_up_seconds": ("The longest of a topic's partitions.", _TOPIC_PAIR),
-    "kafka_consumergroup_until_deleted_seconds": ("Until retention may delete unread records.", _PAIR),
+    "kafka_consumergroup_until_deleted_seconds": (
+        "Until retention by time may delete unread records.",
+        _PAIR,
+    ),
+    "kafka_consumergroup_until_deleted_by_size_seconds": (
+        "Until retention by size may delete unread records, at the present rate of writing.",
+        _PAIR,
+    ),
     # sizes on disk
     "kafka_log_dir_size_bytes": ("Bytes of a replica on disk.", ("broker", "log_dir", *_PARTITION)),
     "kafka_log_dir_total_bytes": ("Size of the volume.", ("broker", "log_dir")),

@@ -20,6 +20,7 @@ from metricsmith.sources.kafka.history import History, Key
 from metricsmith.sources.kafka.lag import UNKNOWN, Past, Present, Verdict, judge
 from metricsmith.sources.kafka.pairs import Judged, PairTable, PartitionKey
 from metricsmith.sources.kafka.record_times import RecordTimes, exact_seconds
+from metricsmith.sources.kafka.retention import write_rate
 from metricsmith.sources.kafka.settings import KafkaConfig
 from metricsmith.sources.kafka.tail import ControlTails
 
@@ -268,6 +269,7 @@ class Observer:
     def _past(self, rows: I64) -> Past:
         table = self.view.judged.table
         end_times, ends = self._ends.past(table.end_keys)
+        self.view.judged.write_rate = write_rate(end_times, ends)
         times, committed = self._committed.past(table.history_keys)
         # The same readings, but for one that a crash left in one table alone.
         both, in_ends, in_committed = np.intersect1d(end_times, times, return_indices=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from metricsmith.model.arrays import I64, Bool
+from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.sources.kafka.catchup import CatchUp, Trend
 from metricsmith.sources.kafka.history import Key
 from metricsmith.sources.kafka.lag import REASONS, UNKNOWN, Verdict
@@ -84,6 +84,7 @@ class Judged:
     Shapes:
         time_ms, committed: (S,)
         promised: (S,) whether the group has committed there, as far as is known.
+        write_rate: of the table's partitions, records a second, NaN unknown.
     """
 
     table: PairTable = field(default_factory=lambda: PairTable({}, {}))
@@ -91,6 +92,7 @@ class Judged:
     committed: I64 = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     promised: Bool = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     verdict: Verdict = field(default_factory=lambda: _blank(0))
+    write_rate: F64 = field(default_factory=lambda: np.zeros(0))
 
     @classmethod
     def of(cls, table: PairTable, before: Judged) -> Judged:
@@ -102,6 +104,7 @@ class Judged:
             np.full(size, UNKNOWN, dtype=np.int64),
             np.zeros(size, dtype=np.bool_),
             _blank(size),
+            np.full(len(table.partitions), np.nan),
         )
         old = {pair: row for row, pair in enumerate(before.table.pairs)}
         rows = [(row, old[pair]) for row, pair in enumerate(table.pairs) if pair in old]

@@ -14,6 +14,7 @@ from metricsmith.sources.kafka.admin import LogDir, Trouble
 from metricsmith.sources.kafka.client import Client
 from metricsmith.sources.kafka.metrics import Sheet
 from metricsmith.sources.kafka.observer import Observer
+from metricsmith.sources.kafka.pairs import PartitionKey
 from metricsmith.sources.kafka.settings import KafkaConfig
 from metricsmith.sources.kafka.sheets import cluster_sheet, configs_sheet, log_dirs_sheet
 
@@ -41,9 +42,17 @@ class ClusterPart:
 
     kind = "cluster"
 
-    def __init__(self, config: KafkaConfig, observer: Observer, configs: ConfigsPart, report: Report) -> None:
+    def __init__(
+        self,
+        config: KafkaConfig,
+        observer: Observer,
+        configs: ConfigsPart,
+        report: Report,
+        log_dirs: LogDirsPart | None = None,
+    ) -> None:
         self.interval_ms = config.interval
         self._observer, self._configs, self._report = observer, configs, report
+        self._log_dirs = log_dirs
         self._saved_ms = 0
 
     def read(self, client: Client) -> bool:
@@ -61,7 +70,8 @@ class ClusterPart:
 
     def sheet(self) -> Sheet:
         """Return brokers, topics, groups, offsets and lag."""
-        return cluster_sheet(self._observer.view, self._configs.known)
+        sizes = {} if self._log_dirs is None else self._log_dirs.by_partition
+        return cluster_sheet(self._observer.view, self._configs.known, sizes)
 
 
 class ConfigsPart:
@@ -101,6 +111,8 @@ class LogDirsPart:
         self.interval_ms, self._keep_ms = config.log_dirs_interval, config.keep_for
         self._observer, self._report, self._now = observer, report, clock_ms
         self._sizes: dict[int, tuple[int, Sequence[LogDir]]] = {}
+        self.by_partition: dict[PartitionKey, dict[int, int]] = {}
+        """Bytes by broker."""
 
     def read(self, client: Client) -> bool:
         """Ask every broker."""
@@ -108,6 +120,10 @@ class LogDirsPart:
         self._report(troubles)
         now_ms = self._now()
         self._sizes |= {node: (now_ms, directories) for node, directories in found.items()}
+        self.by_partition = {}
+        for node, (_, directories) in self._sizes.items():
+            for topic, number, size in (each for one in directories for each in one.replicas):
+                self.by_partition.setdefault((topic, number), {})[node] = size
         return True
 
     def sheet(self) -> Sheet:

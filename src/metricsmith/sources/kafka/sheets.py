@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from metricsmith.model.arrays import I64, Bool
+from metricsmith.model.arrays import F64, Bool
 from metricsmith.sources.kafka.admin import LogDir, Topology
 from metricsmith.sources.kafka.catchup import of_topic
-from metricsmith.sources.kafka.lag import UNKNOWN, until_deleted
+from metricsmith.sources.kafka.lag import UNKNOWN
 from metricsmith.sources.kafka.metrics import Sheet
 from metricsmith.sources.kafka.observer import View
-from metricsmith.sources.kafka.pairs import Judged, PairTable
+from metricsmith.sources.kafka.pairs import Judged, PairTable, PartitionKey
+from metricsmith.sources.kafka.retention import until_deleted, until_outgrown
 
 
-def cluster_sheet(view: View, configs: Mapping[str, Mapping[str, str]]) -> Sheet:
-    """Return brokers, topics, groups, offsets and lag; old values are marked with their age."""
+def cluster_sheet(
+    view: View,
+    configs: Mapping[str, Mapping[str, str]],
+    sizes: Mapping[PartitionKey, Mapping[int, int]] | None = None,
+) -> Sheet:
+    """Return brokers, topics, groups, offsets and lag; old values are marked with their age.
+
+    `sizes` are bytes on disk by partition and broker.
+    """
     sheet = Sheet()
     sheet.put("kafka_up", float(view.up))
     if view.topology is not None:
@@ -26,7 +34,7 @@ def cluster_sheet(view: View, configs: Mapping[str, Mapping[str, str]]) -> Sheet
         _topology(sheet, view.topology)
     _offsets(sheet, view)
     _groups(sheet, view)
-    _pairs(sheet, view, configs)
+    _pairs(sheet, view, configs, sizes or {})
     return sheet
 
 
@@ -99,14 +107,21 @@ def _oldest(view: View, name: str) -> int:
     return described if commits is None else min(described, commits.time_ms)
 
 
-def _pairs(sheet: Sheet, view: View, configs: Mapping[str, Mapping[str, str]]) -> None:
+def _pairs(
+    sheet: Sheet,
+    view: View,
+    configs: Mapping[str, Mapping[str, str]],
+    sizes: Mapping[PartitionKey, Mapping[int, int]],
+) -> None:
     judged = view.judged
     table, verdict, alive = judged.table, judged.verdict, judged.time_ms > 0
     _age(sheet, "lag", view.time_ms, judged.time_ms[alive & (judged.time_ms < view.time_ms)].tolist())
     state = table.state_keys("kafka_consumergroup_lag_state", verdict.reason)
     sheet.put_all(state, np.ones(len(table)), alive)
     known = alive & (judged.committed != UNKNOWN)
-    left = until_deleted(verdict.seconds, _retention_ms(table, configs))
+    by_time = _retention(table, configs, "retention.ms", ("delete", "compact,delete", "delete,compact"))
+    left = until_deleted(verdict.seconds, by_time.astype(np.int64))
+    by_size = _until_outgrown(view, configs, sizes)
     seconds_known = known & ~np.isnan(verdict.seconds)
     predicted = verdict.catch_up
     for name, values, which in (
@@ -119,6 +134,7 @@ def _pairs(sheet: Sheet, view: View, configs: Mapping[str, Mapping[str, str]]) -
         ("catch_up_seconds_low", predicted.low, known & ~np.isnan(predicted.low)),
         ("catch_up_seconds_high", predicted.high, known & ~np.isnan(predicted.high)),
         ("until_deleted_seconds", left, known & ~np.isnan(left)),
+        ("until_deleted_by_size_seconds", by_size, known & ~np.isnan(by_size)),
     ):
         sheet.put_all(table.keys(f"kafka_consumergroup_{name}"), values, which)
     _group_topics(sheet, judged, known)
@@ -140,15 +156,35 @@ def _group_topics(sheet: Sheet, judged: Judged, known: Bool) -> None:
             sheet.put("kafka_consumergroup_topic_catch_up_seconds", float(longest[number]), *at)
 
 
-def _retention_ms(table: PairTable, configs: Mapping[str, Mapping[str, str]]) -> I64:
-    """Retention by time of each pair's topic, -1 where nothing is deleted by it."""
+def _until_outgrown(
+    view: View,
+    configs: Mapping[str, Mapping[str, str]],
+    sizes: Mapping[PartitionKey, Mapping[int, int]],
+) -> F64:
+    table, nothing = view.judged.table, math.nan
+    # Where compaction leaves gaps, a record's share of the bytes is not known.
+    limit = _retention(table, configs, "retention.bytes", ("delete",))
+    if not (limit >= 0).any():
+        return np.full(len(table), nothing)
+    there = () if view.topology is None else view.topology.partitions
+    leaders = {(p.topic, p.number): p.leader for p in there}
+    bounds = (view.bounds.get(key) for key in table.partitions)
+    length = np.array([nothing if each is None else each.end - each.start for each in bounds])
+    size = np.array([sizes.get(key, {}).get(leaders.get(key, -1), nothing) for key in table.partitions])
+    at = table.partition
+    return until_outgrown(view.judged.verdict.lag, length[at], size[at], view.judged.write_rate[at], limit)
+
+
+def _retention(
+    table: PairTable, configs: Mapping[str, Mapping[str, str]], key: str, policies: Container[str]
+) -> F64:
+    """A limit of each pair's topic, -1 without one or where nothing is deleted by it."""
     by_topic = {
-        topic: int(config["retention.ms"])
+        topic: float(config[key])
         for topic, config in configs.items()
-        if "delete" in config.get("cleanup.policy", "") and "retention.ms" in config
+        if config.get("cleanup.policy") in policies and key in config
     }
-    of_partition = np.array([by_topic.get(topic, -1) for topic, _ in table.partitions], dtype=np.int64)
-    return of_partition[table.partition]
+    return np.array([by_topic.get(topic, -1.0) for topic, _ in table.partitions])[table.partition]
 
 
 def log_dirs_sheet(found: Mapping[int, tuple[int, Sequence[LogDir]]], topics: set[str], now_ms: int) -> Sheet:

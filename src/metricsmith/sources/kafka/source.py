@@ -63,12 +63,13 @@ class KafkaSource:
         self._observer = Observer(config, context.state, now_ms)
         self._client: Client | None = None
         configs = ConfigsPart(config, self._observer, self._trouble)
+        log_dirs = LogDirsPart(config, self._observer, self._trouble, now_ms)
         self._tombstones = TombstonePart(config, self._observer, context)
         self._parts: tuple[Part, ...] = (
             # Before the others, which take the topics from it.
-            ClusterPart(config, self._observer, configs, self._trouble),
+            ClusterPart(config, self._observer, configs, self._trouble, log_dirs),
             configs,
-            LogDirsPart(config, self._observer, self._trouble, now_ms),
+            log_dirs,
             self._tombstones,
         )
 
