@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from metricsmith.errors import ConfigError
 from metricsmith.model.labels import encode_labels
@@ -280,6 +283,26 @@ def test_a_share_of_stuck_partitions(cluster: Cluster) -> None:
     found = evaluate_pack("kafka", samples, 0)
     assert of(found, "kafka_health_component_input", "group")["stuck"] == 50
     assert of(found, "kafka_health_component_score", "group")["stuck"] == 0
+
+
+@given(seed=st.integers(0, 2**32))
+def test_whatever_is_read_scores_stay_within_bounds(cluster: Cluster, seed: int) -> None:
+    chance = random.Random(seed)
+    values = (0.0, 1.0, 50.0, 1e3, 1e12, math.inf)
+    read = [(labels, times, [chance.choice(values)]) for labels, times, _ in cluster()]
+    found = evaluate_pack("kafka", [each for each in read if chance.random() < 0.9], 0)
+    for name, top in (("score", 100), ("component_score", 100), ("confidence", 1)):
+        for labels, value in found.get(f"kafka_health_{name}", []):
+            assert 0 <= value <= top, (name, labels, value)
+
+
+@settings(max_examples=20)
+@given(st.lists(st.sampled_from(sorted(METRICS)), min_size=1, max_size=6))
+def test_knowing_less_is_never_surer(cluster: Cluster, drop: list[str]) -> None:
+    more, less = (evaluate_pack("kafka", cluster(drop=names), 0) for names in (drop[1:], drop))
+    for scope in NAMES:
+        before, after = (of(found, "kafka_health_confidence", scope).get("", 0) for found in (more, less))
+        assert after <= before + 1e-9, scope
 
 
 def test_settings_are_overridden_by_a_file_of_ones_own(cluster: Cluster, tmp_path: Path) -> None:
