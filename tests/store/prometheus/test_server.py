@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from metricsmith.contracts import Cardinality
 from metricsmith.errors import (
     ExecutionError,
     QueryCancelled,
@@ -89,6 +90,8 @@ def test_what_a_query_says_reaches_the_server(store_at: Make, scripted: Any) -> 
         "lookback_delta": "1000ms",
         "nocache": "1",
         "stats": "1",
+        "partial_response": "false",
+        "deny_partial_response": "1",
     }
     scripted.says(vector(), stats={})
     progress = Progress()
@@ -192,8 +195,12 @@ def test_what_no_prometheus_answers_is_an_error_that_says_so(
         lambda: ask.range("x", NOW, NOW + 10, 1),
         lambda: store.select(X, NOW - 10, NOW),
     ):
-        with pytest.raises(StoreUnavailable, match=r"none of Prometheus' API .*is storage\.url right\?"):
+        with pytest.raises(
+            StoreUnavailable, match=r"none of Prometheus' API .*is storage\.url right\?"
+        ) as error:
             work()
+        assert scripted.url in str(error.value)
+    assert telemetry.value("metricsmith_store_server_failures_total", reason="answer") == 3
 
 
 def test_times_that_are_no_steps_are_no_answer(store_at: Make, scripted: Any) -> None:
@@ -379,6 +386,28 @@ def test_secrets_reach_the_server_and_nobody_else(
 def test_settings_that_cannot_be_meant(store_at: Make, settings: Any) -> None:
     with pytest.raises(ValidationError):
         store_at(**settings)
+
+
+@pytest.mark.parametrize(
+    "data", [[1], 1, "x", {"headStats": [1]}, {"headStats": {"numSeries": {}}}, {"a": [1]}, [{"a": 1}]]
+)
+def test_pages_that_are_none(store_at: Make, scripted: Any, data: Any) -> None:
+    store = store_at(scripted.url)
+    scripted.says(data)
+    for ask in (
+        lambda: store.series(X, 1, 2),
+        lambda: store.label_names([], 1, 2),
+        lambda: store.label_values("a", [], 1, 2),
+        store.metadata,
+        lambda: store.cardinality(3),
+    ):
+        try:
+            found = ask()
+        except StoreUnavailable as error:
+            assert "none of Prometheus' API" in str(error)
+        else:
+            assert isinstance(found, list | dict | Cardinality)
+    assert store.status().status == "error"
 
 
 def test_metadata_and_status_pages(store_at: Make, scripted: Any) -> None:

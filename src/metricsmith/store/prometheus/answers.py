@@ -14,7 +14,7 @@ from metricsmith.model.labels import encode_labels
 from metricsmith.model.query_result import Result
 from metricsmith.model.selection import RaggedGroup
 from metricsmith.store.prometheus.points import count_points, parse_points, points_text
-from metricsmith.store.prometheus.server import Told, malformed
+from metricsmith.store.prometheus.server import Told, malformed, result_type
 
 T = TypeVar("T")
 SPARSE = 8
@@ -72,7 +72,7 @@ def instant_result(told: Told, time_ms: int, limits: Limits) -> Result:
 
 
 def _instant(told: Told, steps: I64, limits: Limits) -> Result:
-    kind, found = read(lambda: (told.data["resultType"], told.data["result"]))
+    kind, found = result_type(told), told.data.get("result")
     match kind:
         case "scalar":
             value = read(lambda: float(found[1]))
@@ -88,7 +88,7 @@ def _instant(told: Told, steps: I64, limits: Limits) -> Result:
             found = _floats(found, "values", told, limits)
             keys, raw = series_keys(found), read(lambda: raw_samples(found, told, limits))
             return Result("matrix", steps, keys, raw=raw)
-    raise malformed(f"resultType {str(kind)[:50]!r}")
+    raise malformed(f"resultType {kind[:50]!r}")
 
 
 def range_result(told: Told, steps: I64, limits: Limits) -> Result:
@@ -99,9 +99,9 @@ def range_result(told: Told, steps: I64, limits: Limits) -> Result:
     Raises:
         as `instant_result`.
     """
-    kind, found = read(lambda: (told.data["resultType"], told.data["result"]))
+    kind, found = result_type(told), told.data.get("result")
     if kind != "matrix":
-        raise malformed(f"resultType {str(kind)[:50]!r}")
+        raise malformed(f"resultType {kind[:50]!r}")
     found = _floats(found, "values", told, limits)
     limits.check_points(len(found) * len(steps), limits.max_points * SPARSE)
     raw = read(lambda: raw_samples(found, told, limits))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,8 +36,8 @@ class ServerEngine:
     ) -> Result:
         """Return the server's answer at one time; see `contracts.QueryEngine`."""
         times = [("time", seconds(time_ms))]
-        told = self._ask("query", text, times, timeout_s, lookback_ms, progress)
-        return _noted(instant_result(told, time_ms, self._limits), told, progress)
+        decode = partial(instant_result, time_ms=time_ms, limits=self._limits)
+        return self._ask("query", text, times, decode, timeout_s, lookback_ms, progress)
 
     def range(
         self,
@@ -51,19 +53,20 @@ class ServerEngine:
         """Return the server's answer at each step; see `contracts.QueryEngine`."""
         times = [("start", start_ms), ("end", end_ms), ("step", step_ms)]
         form = [(name, seconds(time_ms)) for name, time_ms in times]
-        told = self._ask("query_range", text, form, timeout_s, lookback_ms, progress)
         steps = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
-        return _noted(range_result(told, steps, self._limits), told, progress)
+        decode = partial(range_result, steps=steps, limits=self._limits)
+        return self._ask("query_range", text, form, decode, timeout_s, lookback_ms, progress)
 
     def _ask(
         self,
         path: str,
         text: str,
         times: list[tuple[str, str]],
+        decode: Callable[[Told], Result],
         timeout_s: float | None,
         lookback_ms: int | None,
         progress: Progress | None,
-    ) -> Told:
+    ) -> Result:
         progress = progress or Progress()
         limit_s = self._timeout_s if timeout_s is None else min(timeout_s, self._timeout_s)
         lookback_ms = self._lookback_ms if lookback_ms is None else lookback_ms
@@ -73,7 +76,14 @@ class ServerEngine:
         form += [("timeout", milliseconds(limit_s)), ("lookback_delta", f"{lookback_ms}ms")]
         progress.check()
         try:
-            return self._server.ask("POST", path, form, timeout_s=limit_s, check=progress.check)
+            return self._server.ask(
+                "POST",
+                path,
+                form,
+                lambda told: _noted(decode(told), told, progress),
+                timeout_s=limit_s,
+                check=progress.check,
+            )
         except LimitExceeded as error:
             hint = "aggregate, or use a shorter range or a larger step"
             raise QueryLimitExceeded(f"query would answer too much: {error}; {hint}", "points") from None
@@ -93,16 +103,16 @@ def milliseconds(seconds: float) -> str:
     return f"{max(1, round(seconds * 1000))}ms"
 
 
-def _noted(result: Result, told: Told, progress: Progress | None) -> Result:
+def _noted(result: Result, told: Told, progress: Progress) -> Result:
     """Take note of what the server says that the query took."""
-    if progress is not None:
-        progress.series += len(result.keys)
-        progress.samples += _count(told.data, "totalQueryableSamples")
-        progress.peak_samples = max(progress.peak_samples, _count(told.data, "peakSamples"))
+    progress.series += len(result.keys)
+    progress.samples += _count(told.data, "totalQueryableSamples")
+    progress.peak_samples = max(progress.peak_samples, _count(told.data, "peakSamples"))
     return result
 
 
-def _count(data: Any, name: str) -> int:
-    samples = (data.get("stats") or {}).get("samples") if isinstance(data, dict) else None
-    found = samples.get(name) if isinstance(samples, dict) else None
+def _count(data: Mapping[str, Any], name: str) -> int:
+    found: Any = data
+    for key in ("stats", "samples", name):
+        found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, int) else 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
-from typing import TypeAlias
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -14,17 +14,19 @@ from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.clock import Clock
 from metricsmith.model.labels import escape_value
 from metricsmith.model.matchers import Matcher
-from metricsmith.model.query_result import Result
 from metricsmith.model.sample_groups import selection_of
-from metricsmith.model.selection import SampleLimit, Selection
+from metricsmith.model.selection import RaggedGroup, SampleLimit, Selection
 from metricsmith.store.prometheus.answers import Limits, instant_result
 from metricsmith.store.prometheus.engine import milliseconds, seconds
-from metricsmith.store.prometheus.server import Server, malformed
+from metricsmith.store.prometheus.server import Server, Told, malformed
 
-PIECE_BYTES = 16 << 20
+PIECE_BYTES = 32 << 20
+UNLIMITED = Limits(1 << 62, 1 << 62)
+"""Pieces are bounded in bytes, before they are decoded."""
 AHEAD_MS = 86_400_000
 """Samples of a later time are not looked for: some servers find nothing where a range ends far ahead."""
 ANY = '__name__=~".+"'
+T = TypeVar("T")
 Samples: TypeAlias = tuple[I64, F64]
 """Times and values of one series."""
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -100,12 +102,9 @@ class Reader:
     def _range(self, text: str, first_ms: int, last_ms: int) -> list[tuple[bytes, I64, F64]]:
         # Windows of Prometheus 2 hold the sample at their start, those of 3 do not: ask for more, and cut.
         window_ms = last_ms - first_ms + 1
-        result = self._ask(f"{text}[{window_ms}ms]", last_ms)
-        raw = result.raw
-        if raw is None:
-            raise malformed(f"resultType {result.type} of a range")
+        keys, raw = self._ask(f"{text}[{window_ms}ms]", last_ms, _raw, limit_bytes=PIECE_BYTES)
         pieces = []
-        for row, key in enumerate(result.keys):
+        for row, key in enumerate(keys):
             times = raw.times[raw.offsets[row] : raw.offsets[row + 1]]
             first, end = np.searchsorted(times, [first_ms, last_ms + 1]).tolist()
             if first < end:
@@ -120,18 +119,35 @@ class Reader:
             return before
         lookback = ("lookback_delta", f"{end_ms - start_ms + 1}ms")
         try:
-            return before.difference(self._ask(text, end_ms, lookback).keys)
+            return before.difference(self._ask(text, end_ms, _present, lookback))
         except LimitExceeded as error:
             raise QueryLimitExceeded(f"a selector has too many series: {error}", "series") from None
 
-    def _ask(self, query: str, time_ms: int, *more: tuple[str, str]) -> Result:
+    def _ask(
+        self,
+        query: str,
+        time_ms: int,
+        decode: Callable[[Told], T],
+        *more: tuple[str, str],
+        limit_bytes: int | None = None,
+    ) -> T:
         left_s = self._deadline_s - self._clock.monotonic()
         if left_s <= 0:
             raise QueryTimeout(f"the server has not answered a selector within {self._timeout_s:g} s")
         timeout = ("timeout", milliseconds(left_s))
         form = [("query", query), ("time", seconds(time_ms)), timeout, *more]
-        told = self._server.ask("POST", "query", form, timeout_s=left_s, limit_bytes=PIECE_BYTES)
-        return instant_result(told, time_ms, Limits(PIECE_BYTES, PIECE_BYTES))
+        return self._server.ask("POST", "query", form, decode, timeout_s=left_s, limit_bytes=limit_bytes)
+
+
+def _raw(told: Told) -> tuple[list[bytes], RaggedGroup]:
+    found = instant_result(told, 0, UNLIMITED)
+    if found.raw is None:
+        raise malformed(f"resultType {found.type} of a range")
+    return found.keys, found.raw
+
+
+def _present(told: Told) -> list[bytes]:
+    return instant_result(told, 0, UNLIMITED).keys
 
 
 def _joined(parts: Sequence[Samples]) -> Samples:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import orjson
 
@@ -24,8 +24,12 @@ from metricsmith.store.prometheus.settings import PrometheusConfig
 
 log = logging.getLogger(__name__)
 
-MAX_ANSWER_BYTES = 64 << 20
-"""Decoding takes about six times as much memory."""
+T = TypeVar("T")
+
+MAX_ANSWER_BYTES = 128 << 20
+"""Decoding takes several times as much memory."""
+WHOLE = [("partial_response", "false"), ("deny_partial_response", "1")]
+"""What Thanos and a cluster of VictoriaMetrics must be told to answer all or nothing."""
 SHORT_S = 5.0
 """For questions that cost a server nothing."""
 LACKING = frozenset({400, 404, 405, 422, 501})
@@ -64,15 +68,18 @@ class Server:
         method: Literal["GET", "POST"],
         path: str,
         form: Form,
+        decode: Callable[[Told], T],
         *,
         timeout_s: float,
         limit_bytes: int | None = None,
         check: Callable[[], None] = lambda: None,
         may_lack: bool = False,
-    ) -> Told:
-        """Return what `/api/v1/` and the path answer; `check` is called while it is awaited.
+    ) -> T:
+        """Return what `decode` makes of the answer of `/api/v1/` and the path; `check` is called meanwhile.
 
         Of a page that the server `may_lack` the data are empty where it does.
+        Answers are whole: a part, as some servers give while others of theirs
+        are away, would end alerts.
 
         Raises:
             StoreUnavailable: the server is away, busy, fails or refuses us; also counted and logged.
@@ -85,11 +92,15 @@ class Server:
         limit_bytes = MAX_ANSWER_BYTES if limit_bytes is None else limit_bytes
         try:
             reply = self._client.ask(
-                method, url, form, timeout_s=timeout_s + GRACE_S, limit_bytes=limit_bytes, check=check
+                method,
+                url,
+                [*form, *WHOLE],
+                timeout_s=timeout_s + GRACE_S,
+                limit_bytes=limit_bytes,
+                check=check,
             )
-            if may_lack and reply.status in LACKING:
-                return Told({}, [], [])
-            return _told(reply)
+            lacking = may_lack and reply.status in LACKING
+            return decode(Told({}, [], []) if lacking else _told(reply))
         except TimeoutError:
             self._count("timeout", f"no whole answer within {timeout_s:g} s")
             raise QueryTimeout(f"{self._named()} has not answered within {timeout_s:g} s") from None
@@ -108,8 +119,9 @@ class Server:
             as `ask`.
         """
         if self._tells_markers is None:
-            told = self.ask("POST", "query", [("query", "1")], timeout_s=SHORT_S)
-            self._tells_markers = isinstance(told.data, dict) and told.data.get("resultType") == "vector"
+            form = [("query", "1")]
+            kind = self.ask("POST", "query", form, result_type, timeout_s=SHORT_S)
+            self._tells_markers = kind == "vector"
         return self._tells_markers
 
     def close(self) -> None:
@@ -129,6 +141,14 @@ def malformed(what: object) -> StoreUnavailable:
     return StoreUnavailable(
         "answer", f"got an answer that is none of Prometheus' API ({str(what)[:200]}); is storage.url right?"
     )
+
+
+def result_type(told: Told) -> str:
+    """Return the kind of result that a query has."""
+    kind = told.data.get("resultType") if isinstance(told.data, dict) else None
+    if not isinstance(kind, str):
+        raise malformed("no resultType")
+    return kind
 
 
 def _told(reply: Reply) -> Told:
