@@ -147,6 +147,7 @@ def story(begin_ms: int) -> Samples:
                 put("kafka_consumergroup_lag_seconds", 0, 2000, **at)
                 put("kafka_consumergroup_lag_seconds_at_least", 0, 0 if topic == "t" else 1, **at)
                 put("kafka_consumergroup_until_deleted_seconds", 0, 30_000, **at)
+                put("kafka_consumergroup_until_deleted_by_size_seconds", 0, 500, **at)
                 reason = chance.choice(["stalled", "lost", "growing", "caught_up"])
                 put("kafka_consumergroup_lag_state", 1, 1, reason=reason, **at)
     return found

@@ -96,6 +96,8 @@ CAUSES: list[Extra] = [
     ("kafka_consumergroup_lag_state", 1, G0 | {"reason": "stalled"}),
     ("kafka_consumergroup_lag_state", 1, G1 | {"reason": "lost"}),
     ("kafka_consumergroup_until_deleted_seconds", 60, G0),
+    ("kafka_consumergroup_until_deleted_by_size_seconds", 60, G0),
+    ("kafka_consumergroup_lag_seconds", 900, G0),
     ("kafka_log_dir_usable_bytes", 1, DISK),
     ("kafka_health_score", 1, {"scope": "cluster"}),
     ("kafka_health_confidence", 0.1, {"scope": "cluster"}),
