@@ -47,6 +47,7 @@ class Bench:
             batch.times().tolist(),
             ["nan" if v != v else v.hex() for v in value.tolist()],
             stale.tolist(),
+            batch.events,
         )
 
     def layout(self, names: range, stream: str | None = "shop", help: str = "") -> Layout:

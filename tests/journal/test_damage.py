@@ -12,7 +12,8 @@ import pytest
 
 from metricsmith.errors import FormatTooNew
 from metricsmith.journal.format import FRAME_HEADER, MARK, SEGMENT_HEADER, pack_segment_header
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.batch import Batch, Layout, event_batch
+from metricsmith.model.events import Event
 
 
 def write(bench, count: int = 12, **settings) -> list[tuple[object, ...]]:
@@ -29,6 +30,8 @@ def write(bench, count: int = 12, **settings) -> list[tuple[object, ...]]:
             n = len(layout)
             times = i if i % 2 else np.arange(n, dtype=np.int64) * i
             batch = Batch(layout, times, rng.random(n), rng.random(n) < 0.5 if i % 5 == 0 else None)
+            if i % 6 == 4:
+                batch = event_batch([Event(i, f"deployed {i}", "notifications", {"n": i})], i)
             assert await journal.append(batch) == i
             seen.append(bench.seen(batch))
         await journal.close()

@@ -12,16 +12,26 @@ from hypothesis import strategies as st
 
 from metricsmith.errors import JournalError
 from metricsmith.journal import Journal, JournalConfig
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.batch import Batch, Layout, event_batch
 from metricsmith.model.clock import SystemClock
+from metricsmith.model.events import Event
 from metricsmith.model.metadata import Metadata, MetricType
+
+texts = st.text(st.characters(exclude_categories=("Cs",)), max_size=5)
+scalars = texts | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
+events = st.builds(
+    Event, st.integers(-(2**53), 2**53), texts, texts, st.dictionaries(texts, scalars, max_size=3)
+)
 
 
 @st.composite
 def batches(draw: st.DrawFn) -> list[dict[str, object]]:
-    """Descriptions of batches: a series set may come back, with or without stream, stale, own times."""
+    """Descriptions of batches: a series set may come back, with or without stream, own times; events."""
     out = []
     for _ in range(draw(st.integers(1, 6))):
+        if draw(st.integers(0, 4)) == 0:
+            out.append({"events": draw(st.lists(events, min_size=1, max_size=3))})
+            continue
         stream = draw(st.sampled_from([None, "a", "ü"]))
         names = draw(st.lists(st.integers(0, 40), max_size=12, unique=stream is not None))
         n = len(names)
@@ -38,6 +48,8 @@ def batches(draw: st.DrawFn) -> list[dict[str, object]]:
 
 
 def build(bench, description) -> Batch:
+    if "events" in description:
+        return event_batch(description["events"], 0)
     ids = bench.series.intern_many(b"m%d\xffl\xfev%d" % (i % 3, i) for i in description["names"])
     metadata = {"m": Metadata(MetricType.GAUGE, "s", description["help"])} if description["help"] else {}
     times = description["times"]
@@ -160,6 +172,7 @@ async def test_a_batch_that_does_not_fit_its_layout_fails_alone(bench):
         Batch(layout, np.zeros(4, dtype=np.int64), np.zeros(3)),
         Batch(layout, 0, np.zeros(3), np.zeros(1, dtype=np.bool_)),
         Batch(layout, 2**63, np.zeros(3)),
+        Batch(layout, 0, np.zeros(3), events=(Event(0, "s", "c"),)),
     ]
     results = await asyncio.gather(
         journal.append(Batch(layout, 0, np.zeros(3))),

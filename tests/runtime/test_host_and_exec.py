@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,6 +32,7 @@ def test_what_they_say_can_be_queried_and_nothing_outlives_the_agent(
         "common": {"attributes": {"zone": "a"}},
         "metrics": [{"name": "shop.orders", "type": "count", "value": 2},
                     {"name": "shop.heat", "type": "gauge", "value": 7}],
+        "events": [{"summary": "opened"}],
     }]}  # fmt: skip
     said, pid_file = tmp_path / "said", tmp_path / "pid"
     said.write_text(json.dumps(document))
@@ -55,8 +58,17 @@ def test_what_they_say_can_be_queried_and_nothing_outlives_the_agent(
     targets = {t["labels"]["integration"]: t for t in agent.get("/api/v1/targets")["data"]["activeTargets"]}
     assert targets["shop"]["health"] == "up"
     assert targets["bad"]["lastError"] == "exit code: 7"
+    assert agent.own("metricsmith_events_accepted_total", source="exec") >= 3
     pid = int(pid_file.read_text())
     assert lives(pid)
+    agent.kill()
+    os.kill(pid, signal.SIGKILL)  # nobody was there to end it, and it never writes
+    agent.start()
+    assert agent.query('shop_orders_total{integration="shop"}[1m]'), (
+        "events in the journal do not disturb recovery"
+    )
+    eventually(lambda: lives(int(pid_file.read_text() or 0)) and pid_file.read_text() != f"{pid}\n")
+    pid = int(pid_file.read_text())
     assert agent.stop() == 0
     assert not lives(pid)
     assert "Traceback" not in agent.log.text()

@@ -21,7 +21,8 @@ from metricsmith.journal.encode import (
 )
 from metricsmith.journal.format import Kind
 from metricsmith.model.arrays import U32
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.batch import Batch, Layout, event_batch
+from metricsmith.model.events import Event
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series import SeriesTable
 
@@ -68,6 +69,8 @@ class SegmentDecoder:
                     self._define_layout(payload)
                 case Kind.SAMPLES | Kind.SAMPLES_INLINE:
                     return self._samples(payload, inline=kind == Kind.SAMPLES_INLINE)
+                case Kind.EVENTS:
+                    return _events(payload)
                 case _:
                     raise JournalCorrupt(f"got frame kind {kind}")
         except (ValueError, IndexError, KeyError, TypeError, orjson.JSONDecodeError) as error:
@@ -130,6 +133,16 @@ class SegmentDecoder:
         if (ids == UNDEFINED).any():
             raise JournalCorrupt("uses a series that no readable frame defines")
         return ids
+
+
+def _events(payload: bytes | memoryview) -> Batch:
+    found = [
+        Event(time_ms, summary, category, about)
+        for time_ms, summary, category, about in orjson.loads(payload)
+    ]
+    if not found or not all(isinstance(e.time_ms, int) for e in found):
+        raise JournalCorrupt(f"got {len(found)} events, wanted some, each with its time")
+    return event_batch(found, max(event.time_ms for event in found))
 
 
 def take_planes(data: bytes | memoryview, at: int, count: int, dtype: np.dtype[Any]) -> Any:

@@ -59,6 +59,8 @@ class SegmentEncoder:
             LimitExceeded: larger than a frame may be.
         """
         layout = batch.layout
+        if batch.events:
+            return list(pack_frame(Kind.EVENTS, sequence, _events(batch)))
         if layout.stream is None and not layout.metadata:
             pieces, local = self._define_series(layout.ids, sequence)
             payload = _samples(batch, 0, local)
@@ -103,6 +105,13 @@ class SegmentEncoder:
         if want > have:
             more = np.full(max(want, 2 * have) - have, UNDEFINED, dtype=np.uint32)
             self._local = np.concatenate([self._local, more])
+
+
+def _events(batch: Batch) -> bytes:
+    """Return the payload of an events frame: JSON, one list for each event."""
+    payload = orjson.dumps([[e.time_ms, e.summary, e.category, e.attributes] for e in batch.events])
+    _check_size(len(payload))
+    return payload
 
 
 def _samples(batch: Batch, layout_number: int, inline: U32 | None) -> memoryview:

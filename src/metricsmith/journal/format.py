@@ -34,9 +34,11 @@ class Kind(IntEnum):
     LAYOUT = 2
     SAMPLES = 3
     SAMPLES_INLINE = 4
+    EVENTS = 5
 
 
-SAMPLE_KINDS = frozenset((Kind.SAMPLES, Kind.SAMPLES_INLINE))
+BATCH_KINDS = frozenset((Kind.SAMPLES, Kind.SAMPLES_INLINE, Kind.EVENTS))
+"""Frames that are a batch; the others define what these use."""
 
 
 class Compression(IntEnum):

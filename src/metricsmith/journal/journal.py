@@ -286,6 +286,8 @@ def _check_batch(batch: Batch) -> None:
     ]
     if any(shape != (count,) for shape in shapes):
         raise ValueError(f"got arrays of shapes {shapes}, wanted ({count},) as the layout has")
+    if batch.events and count:
+        raise ValueError(f"got {len(batch.events)} events in a batch of {count} samples, wanted two batches")
     if isinstance(batch.time_ms, int) and not -(2**63) <= batch.time_ms < 2**63:
         raise ValueError(f"got time {batch.time_ms}, wanted milliseconds in 64 bits")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from metricsmith.errors import JournalCorrupt
 from metricsmith.journal.format import (
+    BATCH_KINDS,
     FRAME_HEADER,
     MARK,
-    SAMPLE_KINDS,
     SEGMENT_HEADER,
     SUFFIX,
     FrameHeader,
@@ -165,7 +165,7 @@ def _good_end(file: SegmentFile, segment: Segment) -> tuple[int, int]:
         good = 0 if segment.size_bytes <= SEGMENT_HEADER.size else segment.size_bytes
     for frame in scan_frames(file, SEGMENT_HEADER.size, segment.size_bytes, lambda *_: None):
         good = frame.end
-        if frame.header.kind in SAMPLE_KINDS:
+        if frame.header.kind in BATCH_KINDS:
             next_sequence = max(next_sequence, frame.header.sequence + 1)
     return good, next_sequence
 

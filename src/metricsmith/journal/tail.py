@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from metricsmith.errors import JournalCorrupt
 from metricsmith.journal.decode import LayoutMemory, SegmentDecoder
 from metricsmith.journal.format import (
+    BATCH_KINDS,
     FRAME_HEADER,
-    SAMPLE_KINDS,
     SEGMENT_HEADER,
     check_segment_header,
     unpack_payload,
@@ -92,7 +92,7 @@ class Tail:
 
     def _decode(self, segment: Segment, frame: Frame) -> Batch | None:
         header = frame.header
-        if header.kind in SAMPLE_KINDS and header.sequence < self.next_sequence:
+        if header.kind in BATCH_KINDS and header.sequence < self.next_sequence:
             return None
         try:
             return self._decoder.decode(header.kind, unpack_payload(header, frame.payload))

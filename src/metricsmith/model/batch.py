@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
 
 from metricsmith.model.arrays import F64, I64, U32, Bool
+from metricsmith.model.events import Event
 from metricsmith.model.metadata import Metadata
 
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Batch:
 
     `stale` marks staleness markers (the series ended here); their value is
     ignored. A NaN value is a real NaN. Arrays are shared, never written to.
+    A batch has samples or, with an empty layout, `events`; only some sinks read these.
 
     Shapes:
         time_ms: one int for all samples, or (P,) int64.
@@ -77,6 +79,7 @@ class Batch:
     time_ms: int | I64
     value: F64
     stale: Bool | None = field(default=None)
+    events: tuple[Event, ...] = ()
 
     def __len__(self) -> int:
         return len(self.layout.ids)
@@ -108,3 +111,8 @@ class Batch:
         time_ms = self.time_ms if isinstance(self.time_ms, int) else self.time_ms[index]
         stale = None if self.stale is None else self.stale[index]
         return Batch(layout, time_ms, self.value[index], stale)
+
+
+def event_batch(events: Sequence[Event], time_ms: int) -> Batch:
+    """Return a batch of events, without samples."""
+    return Batch(Layout(np.empty(0, dtype=np.uint32)), time_ms, np.empty(0), events=tuple(events))

@@ -60,6 +60,8 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "reason",
     ),
     _counter("metricsmith_samples_folded_total", "Samples of folded series.", "component"),
+    _counter("metricsmith_events_accepted_total", "Events accepted into the journal.", "source"),
+    _counter("metricsmith_events_dropped_total", "Events not accepted, by reason.", "source", "reason"),
     _counter("metricsmith_source_failures_total", "Failures of a source, by reason.", "source", "reason"),
     _gauge("metricsmith_series_interned", "Series known to this process."),
     # scrape

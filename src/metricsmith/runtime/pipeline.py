@@ -38,6 +38,9 @@ class Pipeline:
         """Return the emit function of one source."""
 
         async def emit(batch: Batch) -> None:
+            if batch.events:
+                await self._accept_events(source, batch)
+                return
             await self._process(source, batch, self.processors)
 
         return emit
@@ -84,6 +87,18 @@ class Pipeline:
         self.accepted_samples += len(batch)
         self._telemetry.count("metricsmith_samples_accepted_total", len(batch), source=source)
         self._telemetry.count("metricsmith_batches_accepted_total", source=source)
+
+    async def _accept_events(self, source: str, batch: Batch) -> None:
+        """Take events: neither processors nor the store have anything to do with them."""
+        try:
+            self._store.check_space()
+            await self._append(batch)
+        except JournalError as error:
+            reason = "disk_full" if isinstance(error, DiskFull) else "journal_error"
+            labels = {"source": source, "reason": reason}
+            self._telemetry.count("metricsmith_events_dropped_total", len(batch.events), **labels)
+            raise
+        self._telemetry.count("metricsmith_events_accepted_total", len(batch.events), source=source)
 
     async def end(self, layouts: Sequence[tuple[str, Layout]], now_ms: int) -> None:
         """Mark as ended all series of layouts, each given with its source."""

@@ -67,7 +67,6 @@ async def test_a_run_that_goes_wrong_is_counted_and_shown(execute, command, reas
         (b'{"command_request_version":"1"}\n', "request"),
         (b'"' + b"x" * 30_000 + b'"\n', "line_too_long"),
         (b'{"protocol_version":3,"data":[{"metrics":[{"x":1}]}]}\n', "event_type"),
-        (b'{"protocol_version":3,"data":[{"events":[{"summary":"s"}]}]}\n', "events_not_kept"),
     ],
 )
 async def test_output_that_cannot_be_used_is_counted_and_disturbs_nothing_else(
@@ -79,6 +78,18 @@ async def test_output_that_cannot_be_used_is_counted_and_disturbs_nothing_else(
         got = await source.first()
     assert source.problems(reason) == 1
     assert (got[X], got[UP]) == (1, 1)
+
+
+async def test_events_are_emitted_by_themselves(execute):
+    event = {"summary": "reloaded", "category": "config", "attributes": {"by": "me"}}
+    document = {**DOCUMENT, "data": [{**DOCUMENT["data"][0], "events": [event]}]}
+    async with execute(["printf", "%s", json.dumps(document)]) as source:
+        await source.advance(10)
+        batch = await source.recorder.batch()
+        (told,) = batch.events
+        assert (told.summary, told.category, told.attributes["by"]) == ("reloaded", "config", "me")
+        assert (told.time_ms, len(batch)) == (source.clock.now_ms(), 0)
+        assert (await source.reading())[X] == 1
 
 
 async def test_a_last_line_without_its_end_is_read_all_the_same(execute):

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metricsmith.model.events import Event
 from metricsmith.model.labels import decode_labels, format_labels
 from metricsmith.sources.exec.memory import WINDOW_MS, Memory
 from metricsmith.sources.exec.series import Converter, Rows
 from metricsmith.sources.exec.settings import ExecConfig, Integration
+from metricsmith.wire.ohi import document as wire
 from metricsmith.wire.ohi.document import (
     Dataset,
     DistributionValue,
@@ -214,6 +216,28 @@ def test_what_is_beyond_a_limit_is_left_out_and_told(limits, fields, reason):
     rows = converter(limits).rows(sample(**fields), NOW)
     assert rows.problems[reason] == 1
     assert 1 <= len(rows.keys) <= 2
+
+
+def test_events_have_their_own_attributes_and_tell_whose_they_are():
+    told = (
+        wire.Event("reloaded", "config", NOW - 5, {"by": "me", "entityName": "x"}),
+        wire.Event("up", "c", None, {}),
+    )
+    document = Document(3, "n", "1", (Dataset(Entity("b", "broker"), events=told),))
+    rows = converter(labels={"env": "prod"}, tags={"team": 7}).rows(document, NOW)
+    about = {
+        "label.env": "prod",
+        "tags.team": "7",
+        "integrationName": "i",
+        "entityName": "b",
+        "entityType": "broker",
+        "entityKey": "broker:b",
+    }
+    assert rows.events == [
+        Event(NOW - 5, "reloaded", "config", {"by": "me", **about}),
+        Event(NOW, "up", "c", about),
+    ]
+    assert rows.keys == []
 
 
 def test_times_are_the_metrics_own():

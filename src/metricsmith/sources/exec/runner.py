@@ -11,7 +11,7 @@ from typing import Any
 
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import InputError, JournalError, LimitExceeded, SourceError
-from metricsmith.model.batch import Batch
+from metricsmith.model.batch import Batch, event_batch
 from metricsmith.model.schedule import Schedule
 from metricsmith.model.targets import LastScrape, TargetStatus
 from metricsmith.sources.exec.emitting import Batches
@@ -164,7 +164,7 @@ class Runner:
             else:
                 self._count(PROBLEMS, reason, count)
         if rows.events:
-            self._problem(PROBLEMS, "events_not_kept", "sends events, which are not kept", rows.events)
+            await self._send(event_batch(rows.events, self._context.clock.now_ms()))
         self._count("metricsmith_exec_documents_total")
         if rows.keys:
             self._samples += len(rows.keys)
@@ -179,7 +179,7 @@ class Runner:
         try:
             await self._emit(batch)
         except JournalError as error:  # the samples themselves are counted where they were refused
-            self._problem(FAILURES, "journal_error", f"samples not accepted: {error}")
+            self._problem(FAILURES, "journal_error", f"not accepted: {error}")
 
     def _count(self, name: str, reason: str = "", amount: float = 1) -> None:
         labels = {"reason": reason} if reason else {}

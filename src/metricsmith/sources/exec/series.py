@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from metricsmith.model.events import Event
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.matchers import compile_anchored
 from metricsmith.model.metadata import Metadata, MetricType
@@ -36,7 +37,7 @@ class Rows:
     metadata: dict[str, Metadata] = field(default_factory=dict)
     problems: Counter[str] = field(default_factory=Counter)
     told: dict[str, str] = field(default_factory=dict)
-    events: int = 0
+    events: list[Event] = field(default_factory=list)
 
     def problem(self, reason: str, message: str) -> None:
         """Count something that was left out."""
@@ -64,7 +65,7 @@ class Converter:
         for oddity in document.oddities:
             rows.problem(oddity.reason, oddity.message)
         for dataset in document.datasets:
-            rows.events += len(dataset.events)
+            rows.events += self._events(dataset, now_ms)
             self._dataset(dataset, rows, now_ms)
         self._without_repetitions(rows)
         return rows
@@ -80,6 +81,17 @@ class Converter:
             labels = self._labels(fields, {**about, **self._fitting(named, rows)}, rows)
             rows.metadata[INVENTORY] = Metadata(MetricType.INFO, "", "Inventory of integrations; always 1.")
             self._add(rows, INVENTORY, labels, 1.0, now_ms)
+
+    def _events(self, dataset: Dataset, now_ms: int) -> Iterator[Event]:
+        """Yield events with the attributes that New Relic gives them, under its names for these."""
+        entity, of = dataset.entity, self._integration
+        about: dict[str, Scalar] = {f"label.{key}": value for key, value in of.labels.items()}
+        about |= {f"tags.{key}": value for key, value in of.tags.items()} | {"integrationName": self._name}
+        if entity.name:
+            about |= {"entityName": entity.name, "entityType": entity.type, "entityKey": entity.key}
+        for event in dataset.events:
+            time_ms = now_ms if event.time_ms is None else event.time_ms
+            yield Event(time_ms, event.summary, event.category, {**event.attributes, **about})
 
     def _sample(self, sample: Sample, about: Mapping[str, str], rows: Rows, now_ms: int) -> None:
         """Numbers become gauges, texts their labels; a time in a text is a number all the same."""
