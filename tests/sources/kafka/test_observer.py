@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 from typing import Any
 
 from confluent_kafka import Consumer as Kip848Consumer
@@ -203,15 +204,19 @@ def test_history_survives_a_restart(live: Any, watch: Any) -> None:
 
 
 def test_the_cost_grows_with_brokers_not_with_groups_or_partitions(live: Any, watch: Any) -> None:
-    asked = []
+    asked, received = [], []
     live.create("lag-cost", partitions=20)
     watching = watch("lag-cost.*")
     for group in range(12):
         live.commit(f"lag-cost-{group}", "lag-cost", *range(20))
-        before = watching.client.requests
+        before, bytes_before = watching.client.requests, watching.client.traffic.bytes_in
         watching.round()
         asked.append(watching.client.requests - before)
+        received.append(watching.client.traffic.bytes_in - bytes_before)
     assert asked == [6] * 12, "metadata, groups, their description, commits, starts, ends"
+    steps = [after - before for before, after in pairwise(received[1:])]
+    assert 0 < max(steps) < 2000, "bytes grow with what is told: 20 commits and a name a group"
+    assert 0 < watching.client.traffic.bytes_out < watching.client.traffic.bytes_in
 
 
 def test_limits_leave_out_and_say_so(live: Any, watch: Any) -> None:
