@@ -23,6 +23,7 @@ from metricsmith.testing import kafka as real
 from metricsmith.testing.programs import eventually
 from metricsmith.testing.services import ServiceMissing, free_port
 
+START_LIMIT_S = 90.0
 STATES = "count by (consumergroup, reason) (kafka_consumergroup_lag_state)"
 
 
@@ -95,6 +96,7 @@ def demo(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
 
 def test_groups_come_out_as_the_story_tells(demo: Callable[..., Demo], tmp_path: Path) -> None:
     running = demo()
+    eventually(lambda: running.ask("kafka_up"), START_LIMIT_S)
     # In the order in which they become clear; of several partitions one may be between two reasons.
     expected = {
         "shipping": "caught_up",
@@ -124,15 +126,22 @@ def test_groups_come_out_as_the_story_tells(demo: Callable[..., Demo], tmp_path:
 
 
 @pytest.mark.soak
-def test_kafka_that_dies_ends_the_demo_and_is_named(demo: Callable[..., Demo], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [("java", "Kafka ended by itself; its log ends:"), ("python", "the agent ended by itself")],
+    ids=["Kafka", "agent"],
+)
+def test_what_dies_ends_the_demo_and_is_named(
+    demo: Callable[..., Demo], tmp_path: Path, command: str, told: str
+) -> None:
     running = demo("--for", "1m")
-    eventually(lambda: running.ask("kafka_up"))
+    eventually(lambda: running.ask("kafka_up"), START_LIMIT_S)
     assert running.children_are(2)
-    (broker,) = (child for child in running.children if "java" in child.name())
-    broker.kill()
+    (victim,) = (child for child in running.children if command in child.name())
+    victim.kill()
     code, text = running.end()
     assert code == 1
-    assert "error: Kafka ended by itself; its log ends:" in text
+    assert f"error: {told}" in text
     assert "Traceback" not in text
     assert list(tmp_path.iterdir()) == []
 

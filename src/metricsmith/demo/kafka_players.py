@@ -22,7 +22,8 @@ TICK_S = 0.1
 POLL_MS = 100
 LONGEST_TICK_S = 1.0
 MOST = 1000
-CLOSE_LIMIT_S, JOIN_LIMIT_S = 1.0, 5.0
+DELIVERY_LIMIT_MS, JOIN_LIMIT_S = 8000, 10.0
+"""What is written when Kafka has died is given up before the threads are: a producer left open complains."""
 FEW_BYTES = 2048
 """Batches and fetches are small, so that a slow group moves on all its partitions by turns."""
 
@@ -93,11 +94,14 @@ class Players:
             client_id=f"{CLIENT_ID}-demo",
             linger_ms=5,
             batch_size=FEW_BYTES,
+            delivery_timeout_ms=DELIVERY_LIMIT_MS,
+            request_timeout_ms=DELIVERY_LIMIT_MS // 2,
+            max_block_ms=DELIVERY_LIMIT_MS,
         )
         try:
             yield producer
         finally:
-            producer.close(timeout=CLOSE_LIMIT_S)
+            producer.close(timeout=DELIVERY_LIMIT_MS / 1000)
 
     def _produce(self) -> None:
         chance = random.Random(1)

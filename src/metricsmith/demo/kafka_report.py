@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiohttp
@@ -60,9 +60,22 @@ class Watcher:
             while not stop.is_set() and loop.time() < ends:
                 failed()
                 states, lags = await _ask(session, STATES), await _ask(session, LAG)
-                self._hear(_reasons(states), lags)
+                self.hear(states, lags)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), min(ASK_EVERY_S, max(0.0, ends - loop.time())))
+
+    def hear(self, states: Answer, lags: Answer) -> None:
+        """Take one answer: partitions by group and reason, records unread by group; tell what has changed."""
+        for group, reason in _reasons(states).items():
+            seen = self._seen.get(group)
+            if seen is None or seen.reason is not reason:
+                seen = self._seen[group] = Verdict(reason, time.time(), 0)
+            seen.agreeing += 1
+            told = self._told.get(group)
+            if seen.agreeing >= SURE_AFTER and (told is None or told.reason is not reason):
+                self._told[group] = seen
+                unread = _count(lags.get((group,)))
+                self._console.print(f"{_clock(seen.since_s)}  {group}: {reason}, {unread} unread")
 
     async def print_end(self) -> None:
         """Print what is known of groups, topics and the cluster."""
@@ -86,18 +99,6 @@ class Watcher:
         for each in ("", groups, "", topics, "", f"health of the cluster: {_count(cluster.get(()))} of 100"):
             self._console.print(each)
 
-    def _hear(self, reasons: Mapping[str, Reason], lags: Answer) -> None:
-        for group, reason in reasons.items():
-            seen = self._seen.get(group)
-            if seen is None or seen.reason is not reason:
-                seen = self._seen[group] = Verdict(reason, time.time(), 0)
-            seen.agreeing += 1
-            told = self._told.get(group)
-            if seen.agreeing >= SURE_AFTER and (told is None or told.reason is not reason):
-                self._told[group] = seen
-                unread = _count(lags.get((group,)))
-                self._console.print(f"{_clock(seen.since_s)}  {group}: {reason}, {unread} unread")
-
 
 def _reasons(states: Answer) -> dict[str, Reason]:
     """What most partitions of each group are; those that nothing can be said of yet do not count."""
@@ -112,8 +113,11 @@ def _reasons(states: Answer) -> dict[str, Reason]:
 
 async def _ask(session: aiohttp.ClientSession, expression: str) -> Answer:
     """Return values by label values, in the order of the labels' names; nothing if there is no answer."""
-    async with session.post("api/v1/query", data={"query": expression}) as response:
-        answer = await response.json()
+    try:
+        async with session.post("api/v1/query", data={"query": expression}) as response:
+            answer = await response.json()
+    except aiohttp.ClientError:  # an agent that has ended is told by who watches it
+        return {}
     if answer.get("status") != "success":
         return {}
     return {

@@ -92,8 +92,8 @@ def _start_broker(stack: contextlib.ExitStack, folder: Path, home: Path | None) 
         return stack.enter_context(real.cluster(folder, settings=BROKER_SETTINGS, home=home))
     except ServiceMissing as missing:
         raise DemoError(
-            f"{missing}; or unpack a kafka_2.13-*.tgz from https://kafka.apache.org/downloads and name its"
-            " folder by --kafka-home"
+            f"{missing}; without the sources, install Java 17 or newer, unpack a kafka_2.13-*.tgz from"
+            " https://kafka.apache.org/downloads and name its folder by --kafka-home"
         ) from None
     except RuntimeError as error:
         raise DemoError(str(error)) from None
