@@ -36,6 +36,7 @@ SERIES = [
     *(f'lat_bucket{{x="{x}",le="{le}"}}' for x in "ab" for le in ("1", "2", "+Inf")),
     *(f'{name}_{part}{{x="{x}"}}' for name in ("lat", "dur") for part in ("sum", "count") for x in "ab"),
     'dur{x="a",quantile="0.5"}',
+    'lat_created{x="a"}',
 ]
 every_processor = pytest.mark.parametrize(("name", "config"), EVERY, ids=lambda v: str(v)[:60])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
 from metricsmith.process.derived import Derived, DerivedLayout
 from metricsmith.process.grouping import Function, Groups, group
-from metricsmith.process.rounds import is_one_round, join, rounds
+from metricsmith.process.rounds import is_one_round, rounds
 from metricsmith.process.series_state import SeriesState
 from metricsmith.process.ticks import Ticks
 
@@ -76,12 +76,10 @@ class _Plan:
     """Which series of a layout are aggregated, and into what.
 
     Shapes:
-        places, targets: (N,) in the layout, and the group's series. group_of: (P,) that of each; others
-            stand for themselves.
+        places, targets: (N,) in the layout, and the series that the group becomes.
     """
 
     one_round: bool
-    group_of: I64
     places: I64
     targets: I64
     members: Layout
@@ -119,10 +117,8 @@ class AggregateProcessor:
             return batch
         if not self._config.keep:
             self._count(len(plan.places), "aggregated")
-        if self._ticks is None and plan.one_round:
-            return self._at_once(batch, plan)
         if self._ticks is None:
-            return join(self._round_of(batch, index) for index in rounds(plan.group_of, batch.times()))
+            return self._at_once(batch, plan) if plan.one_round else self._at_each_time(batch, plan)
         self._collect(self._ticks, batch, plan)
         return plan.output.plain(batch)
 
@@ -144,10 +140,6 @@ class AggregateProcessor:
         stale = np.arange(len(layout)) >= len(ids)
         return Batch(layout, over.end_ms, np.concatenate((value, np.full(len(ended), np.nan))), stale)
 
-    def _round_of(self, batch: Batch, index: I64) -> Batch | None:
-        layout = Layout(batch.layout.ids[index], None, batch.layout.metadata)
-        return self._at_once(batch.take(layout, index), self._plan(layout))
-
     def _at_once(self, batch: Batch, plan: _Plan) -> Batch | None:
         times = batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[plan.places]
         present = ~batch.stales()[plan.places]
@@ -155,6 +147,18 @@ class AggregateProcessor:
         late = np.zeros(len(value), dtype=np.bool_)
         self._count(plan.output.duplicates, "duplicate")
         return plan.output.filled(batch, Derived(value, found, late, plan.groups.latest(times, present)))
+
+    def _at_each_time(self, batch: Batch, plan: _Plan) -> Batch | None:
+        """Return the groups of a batch in which a series has several samples: one for each time."""
+        times, target = batch.times()[plan.places], plan.targets
+        order = np.lexsort((times, target))
+        starts = np.flatnonzero(np.diff(target[order], prepend=-1) | np.diff(times[order], prepend=0))
+        first = order[starts]
+        output = DerivedLayout(
+            batch.layout, plan.output.kept, target[first].astype(np.uint32), plan.output.metadata
+        )
+        groups = Groups(order, starts)
+        return self._at_once(batch, replace(plan, groups=groups, output=output))
 
     def _collect(self, ticks: Ticks, batch: Batch, plan: _Plan) -> None:
         part = batch.take(plan.members, plan.places)
@@ -178,14 +182,12 @@ class AggregateProcessor:
         for place in np.flatnonzero(known[slots] < 0).tolist():
             known[slots[place]] = self._group(int(members.ids[place]))
         target = known[slots].astype(np.int64)
-        group_of = layout.ids.astype(np.int64) + (1 << 32)
-        group_of[places] = target
         numbers, groups = group(target)
         kept = np.arange(len(layout)) if self._config.keep else np.flatnonzero(~chosen)
         ids = numbers.astype(np.uint32)
         metadata = {name: self._metadata[name] for name in self._names(ids)}
         output = DerivedLayout(layout, kept, ids, metadata)
-        return _Plan(is_one_round(layout), group_of, places, target, members, groups, output)
+        return _Plan(is_one_round(layout), places, target, members, groups, output)
 
     def _group(self, series: int) -> int:
         labels = self._context.series.labels(series)

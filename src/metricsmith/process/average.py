@@ -9,12 +9,12 @@ from pydantic import Field, field_validator
 
 from metricsmith.contracts import Context, PartConfig
 from metricsmith.model.arrays import F64, I64, Bool
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.batch import Batch
 from metricsmith.model.bucket_quantile import bucket_quantile, monotonic, with_equal_bounds_merged
 from metricsmith.model.settings_types import DurationMs
-from metricsmith.process.average_plan import AveragePlan, AveragePlanner, Histograms, Role
+from metricsmith.process.average_plan import NO_GROUP, AveragePlan, AveragePlanner, Histograms, Role
 from metricsmith.process.derived import Derived
-from metricsmith.process.rounds import join, rounds
+from metricsmith.process.rounds import in_rounds
 from metricsmith.process.series_state import SeriesState
 
 DAY_MS = 86_400_000
@@ -79,13 +79,15 @@ class AverageProcessor:
             state.release()
         plan = batch.layout.derive(self, self._planner.plan)
         self._count(len(batch) - len(plan.output.kept), "averaged")
+        if not len(plan.derived):
+            return plan.output.plain(batch)
         if plan.one_round:
             return self._round(batch, plan)
-        return join(self._round_of(batch, index) for index in rounds(plan.groups, batch.times()))
-
-    def _round_of(self, batch: Batch, index: I64) -> Batch | None:
-        layout = Layout(batch.layout.ids[index], None, batch.layout.metadata)
-        return self._round(batch.take(layout, index), self._planner.plan(layout))
+        parts = np.flatnonzero(plan.groups < NO_GROUP)
+        others = np.setdiff1d(plan.output.kept, parts)
+        return in_rounds(
+            batch, plan.groups, parts, others, lambda part: self._round(part, self._planner.plan(part.layout))
+        )
 
     def _round(self, batch: Batch, plan: AveragePlan) -> Batch | None:
         if not len(plan.derived):

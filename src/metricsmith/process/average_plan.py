@@ -22,6 +22,8 @@ from metricsmith.process.series_state import SeriesState
 _AVERAGED = (MetricType.HISTOGRAM, MetricType.SUMMARY)
 _LE = BUCKET_LABEL.encode() + VALUE
 _AVERAGE = b"_avg"
+NO_GROUP = 1 << 32
+"""Above all series ids: the group of what is no part of a histogram or summary."""
 
 
 class Role(IntEnum):
@@ -73,6 +75,7 @@ class AveragePlan:
     Derived series stand in this order: averages, then per quantile the histograms.
 
     Shapes:
+        groups: (P,) the average's series of each part, else NO_GROUP.
         sums, counts: (A,) places in the layout. last_places: (H,) of each histogram's highest bucket.
     """
 
@@ -103,7 +106,7 @@ class AveragePlanner:
         kept = np.flatnonzero(np.isin(roles, [int(role) for role in self._kept]))
         parts = np.flatnonzero((roles == Role.SUM) | (roles == Role.COUNT) | (roles == Role.BUCKET))
         target, bound = self._remembered(layout.ids[parts], roles[parts])
-        groups = layout.ids.astype(np.int64) + (1 << 32)  # those without a target stand for themselves
+        groups = np.full(len(layout), NO_GROUP, dtype=np.int64)
         groups[parts] = target
         sums, counts, average_ids = _pairs(roles[parts], parts, target)
         buckets = (roles[parts] == Role.BUCKET) & ~np.isnan(bound) & bool(self._suffixes)

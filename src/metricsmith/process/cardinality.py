@@ -19,7 +19,7 @@ from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
 from metricsmith.process.grouping import Groups, group
 from metricsmith.process.names import ByType
 from metricsmith.process.overflow import OVERFLOW, Admission, Limits, Room, fold
-from metricsmith.process.rounds import is_one_round, join, rounds
+from metricsmith.process.rounds import in_rounds, is_one_round
 from metricsmith.process.series_state import SeriesState
 
 log = logging.getLogger(__name__)
@@ -130,11 +130,13 @@ class CardinalityGuardProcessor:
         )
         if plan.one_round:
             return self._round(batch, plan)
-        return join(self._round_of(batch, index) for index in rounds(plan.group_of, batch.times()))
-
-    def _round_of(self, batch: Batch, index: I64) -> Batch:
-        layout = Layout(batch.layout.ids[index], None, batch.layout.metadata)
-        return self._round(batch.take(layout, index), self._plan(layout))
+        return in_rounds(
+            batch,
+            plan.group_of,
+            plan.folded,
+            plan.kept,
+            lambda part: self._round(part, self._plan(part.layout)),
+        )
 
     def _release(self) -> None:
         self._totals.release()

@@ -38,7 +38,7 @@ class DerivedLayout:
     def __init__(self, layout: Layout, kept: I64, derived: U32, metadata: Mapping[str, Metadata]) -> None:
         ids = np.concatenate((layout.ids[kept], derived))
         self.kept, self._derived = kept, len(derived)
-        self._source = layout
+        self.metadata = metadata
         self._plain = layout if len(kept) == len(layout) else _part(layout, kept)
         self._take: I64 | None = None
         if layout.stream is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from metricsmith.contracts import Context, PartConfig
-from metricsmith.model.arrays import F64, I64
+from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import PAIR
 from metricsmith.model.metadata import Metadata, MetricType
@@ -17,7 +17,7 @@ from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
 from metricsmith.process.derived import Derived, DerivedLayout
 from metricsmith.process.names import ByType
-from metricsmith.process.rounds import is_one_round, join, rounds
+from metricsmith.process.rounds import is_one_round
 from metricsmith.process.series_state import SeriesState
 
 DAY_MS = 86_400_000
@@ -67,13 +67,13 @@ class DeltaConfig(ChangeConfig):
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Which series of a layout are converted, and what comes out.
+    """Which series of a layout are converted, `distinct` when none occurs twice, and what comes out.
 
     Shapes:
         places: (D,) of the counters in the layout.
     """
 
-    one_round: bool
+    distinct: bool
     places: I64
     counters: Layout
     output: DerivedLayout
@@ -103,14 +103,19 @@ class _ChangeProcessor:
         plan = batch.layout.derive(self, self._plan)
         if not len(plan.places):
             return batch
-        if plan.one_round:
-            return self._round(batch, plan)
-        parts = rounds(batch.layout.ids.astype(np.int64), batch.times())
-        return join(self._round_of(batch, index) for index in parts)
-
-    def _round_of(self, batch: Batch, index: I64) -> Batch | None:
-        layout = Layout(batch.layout.ids[index], None, batch.layout.metadata)
-        return self._round(batch.take(layout, index), self._plan(layout))
+        slots = self._state.slots(plan.counters)
+        time_ms = batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[plan.places]
+        value, alive = batch.value[plan.places], ~batch.stales()[plan.places]
+        changes = self._changes if plan.distinct else self._changes_of_many
+        derived = changes(slots, time_ms, value, alive & ~np.isnan(value))
+        live = self._state.columns["live"]
+        was_live = live[slots] > 0
+        live[slots] = np.where(derived.late, was_live, derived.present)
+        self._count(int(derived.late.sum()), "out_of_order")
+        if not (derived.present | was_live).any():
+            return plan.output.plain(batch)
+        self._count(plan.output.duplicates, "duplicate")
+        return plan.output.filled(batch, derived)
 
     def _plan(self, layout: Layout) -> _Plan:
         by_type, choice = self._types.judge(layout), self._choice
@@ -136,42 +141,57 @@ class _ChangeProcessor:
     def _derived_name(self, name: bytes) -> bytes:
         return name.removesuffix(b"_total") + self._suffix
 
-    def _round(self, batch: Batch, plan: _Plan) -> Batch | None:
-        slots = self._state.slots(plan.counters)
-        live = self._state.columns["live"]
-        time_ms = batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[plan.places]
-        derived = self._changes(batch, plan.places, slots, time_ms)
-        was_live = live[slots] > 0
-        live[slots] = np.where(derived.late, was_live, derived.present)
-        self._count(int(derived.late.sum()), "out_of_order")
-        if not (derived.present | was_live).any():
-            return plan.output.plain(batch)
-        self._count(plan.output.duplicates, "duplicate")
-        return plan.output.filled(batch, derived)
+    def _changes(self, slots: I64, time_ms: int | I64, value: F64, usable: Bool) -> Derived:
+        """Return the changes since the samples before, and remember these.
 
-    def _changes(self, batch: Batch, places: I64, slots: I64, time_ms: int | I64) -> Derived:
+        Shapes:
+            slots: (D,) distinct. value, usable: (D,)
+        """
         values, times = self._state.columns["value"], self._state.columns["time"]
-        value = batch.value[places]
-        elapsed: F64 = time_ms - times[slots]
-        before = values[slots]
-        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            change = np.where(value < before, value, value - before)
-            if self._per_second:
-                change /= elapsed / 1000
+        elapsed = time_ms - times[slots]
         late = elapsed <= 0
-        present = ~late & (elapsed <= self._config.max_gap)
-        remembered = ~late & ~np.isnan(value)
-        if batch.stale is not None:
-            alive = ~batch.stale[places]
-            present &= alive
-            remembered &= alive
+        change = self._change(values[slots], value, elapsed)
+        remembered = usable & ~late
         if remembered.all():
             values[slots], times[slots] = value, time_ms
         else:
             kept = slots[remembered]
             values[kept] = value[remembered]
             times[kept] = time_ms if isinstance(time_ms, int) else time_ms[remembered]
+        return Derived(change, remembered & (elapsed <= self._config.max_gap), late, time_ms)
+
+    def _changes_of_many(self, slots: I64, time_ms: int | I64, value: F64, usable: Bool) -> Derived:
+        """Return the same where a series may have several samples, in any order.
+
+        Of equal times the later sample counts.
+
+        Shapes:
+            slots, value, usable: (D,)
+        """
+        values, times = self._state.columns["value"], self._state.columns["time"]
+        all_times = np.broadcast_to(np.asarray(time_ms, dtype=np.int64), slots.shape)
+        late: Bool = all_times <= times[slots]
+        order = np.lexsort((all_times, slots))
+        order = order[(usable & ~late)[order]]
+        slot, time = slots[order], all_times[order]
+        replaced = (slot[:-1] == slot[1:]) & (time[:-1] == time[1:])
+        late[order[:-1][replaced]] = True
+        order = np.delete(order, np.flatnonzero(replaced))
+        slot, time, now = slots[order], all_times[order], value[order]
+        first = np.diff(slot, prepend=-1) != 0
+        before = np.where(first, values[slot], np.roll(now, 1))
+        now_ms = time.astype(np.float64)
+        elapsed = now_ms - np.where(first, times[slot], np.roll(now_ms, 1))
+        change, present = np.full(len(slots), np.nan), np.zeros(len(slots), dtype=np.bool_)
+        change[order] = self._change(before, now, elapsed)
+        present[order] = elapsed <= self._config.max_gap
+        values[slot], times[slot] = now, time  # of a series the last stays
         return Derived(change, present, late, time_ms)
+
+    def _change(self, before: F64, now: F64, elapsed_ms: F64) -> F64:
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            change = np.where(now < before, now, now - before)
+            return change / (elapsed_ms / 1000) if self._per_second else change
 
     def _count(self, samples: int, reason: str) -> None:
         if samples:

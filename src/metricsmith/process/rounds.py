@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -33,6 +33,25 @@ def rounds(group: I64, times: I64) -> list[I64]:
     places = np.lexsort((order, number))
     ends = np.cumsum(np.bincount(number))[:-1]
     return np.split(order[places], ends)
+
+
+def in_rounds(
+    batch: Batch, group: I64, involved: I64, others: I64, process: Callable[[Batch], Batch | None]
+) -> Batch | None:
+    """Return what becomes of a batch when the samples at some places are processed in rounds.
+
+    Others go before them as they are, so that they make no rounds.
+
+    Shapes:
+        group: (P,). involved, others: places in the batch.
+    """
+    times = batch.times()
+    parts = (_part(batch, involved[index]) for index in rounds(group[involved], times[involved]))
+    return join([_part(batch, others), *(process(part) for part in parts)])
+
+
+def _part(batch: Batch, index: I64) -> Batch:
+    return batch.take(Layout(batch.layout.ids[index], None, batch.layout.metadata), index)
 
 
 def join(batches: Iterable[Batch | None]) -> Batch | None:
