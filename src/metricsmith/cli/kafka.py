@@ -227,7 +227,7 @@ def health(
             counts[:] = session.tombstones("sampled", Budget(sample_size=sample_size), progress)
         seen[:] = [*seen[-1:], *session.observe(0 if seen else span_s, progress, sizes=True)]
         now = seen[-1].with_tombstones(counts)
-        found = evaluate([*seen[:-1][:1], now], rules or ())  # rates need no more than the first
+        found = evaluate([*seen[:-1], now], rules or ())
         return Answer(health_json(found), health_table(found), _remarks(session, asked))
 
     config = watching(with_groups(asked.config, group), span_s)

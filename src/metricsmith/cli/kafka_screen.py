@@ -87,7 +87,8 @@ def _print(answer: Answer, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(answer.document))
     else:
-        _console().print(answer.shown)
+        console = _console()
+        console.print(_fitted(answer.shown, console))
     for remark in answer.remarks[:MAX_REMARKS]:
         typer.echo(f"warning: {remark}", err=True)
     if (more := len(answer.remarks) - MAX_REMARKS) > 0:
@@ -114,11 +115,12 @@ def _screen(session: KafkaSession, read: Read, answer: Answer, watch_s: float) -
     from rich.text import Text
 
     read_at = due = time.monotonic()
-    with Live(console=_console(), screen=True, auto_refresh=False) as live:
+    console = _console()
+    with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             head = Text(f"{time.strftime('%H:%M:%S')}  each {watch_s:g} s, Ctrl-C ends", style="dim")
             remarks = [Text(f"warning: {remark}", style="yellow") for remark in answer.remarks[:MAX_REMARKS]]
-            live.update(Group(head, *remarks, answer.shown), refresh=True)
+            live.update(Group(head, *remarks, _fitted(answer.shown, console)), refresh=True)
             due = _wait(due + watch_s)
             try:
                 answer = _reached(lambda: read(session, lambda done, total: None))
@@ -132,6 +134,14 @@ def _wait(due: float) -> float:
     """Return at a time, or at once when it has passed; and when that was."""
     time.sleep(max(0.0, due - time.monotonic()))
     return max(due, time.monotonic())
+
+
+def _fitted(shown: RenderableType, console: Console) -> RenderableType:
+    from rich.table import Table
+
+    from metricsmith.cli.kafka_tables import fitted
+
+    return fitted(shown, console) if isinstance(shown, Table) else shown
 
 
 def _console() -> Console:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from metricsmith.sources.kafka.tombstone_counts import TombstoneCount
 
 BAR_WIDTH = 10
+WIDE = 10_000
+MANY = 100
+"""A rate from here on is shown without decimals."""
 UNKNOWN = "?"
 NEVER = "never"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -83,6 +86,14 @@ def duration(seconds: float | None) -> str:
     return format_duration(int(seconds) * 1000)
 
 
+def fitted(table: Table, console: Console) -> Table:
+    """Return a table, without its bars where names would be folded to make room for them."""
+    wide = console.options.update(max_width=WIDE)
+    if console.measure(table, options=wide).maximum > console.width:
+        table.columns = [column for column in table.columns if column.header]
+    return table
+
+
 def topic_table(rows: Sequence[TopicRow]) -> Table:
     """Return topics with sizes, rates and settings; the bar compares sizes."""
     largest = max((row.bytes or 0 for row in rows), default=0)
@@ -100,11 +111,15 @@ def topic_table(rows: Sequence[TopicRow]) -> Table:
             number(row.records),
             UNKNOWN if row.bytes is None else format_size(row.bytes),
             bar(row.bytes / largest if row.bytes is not None and largest else None),
-            UNKNOWN if row.records_per_second is None else f"{row.records_per_second:,.1f}",
+            _rate(row.records_per_second),
             _retention(row),
             row.cleanup_policy or UNKNOWN,
         )
     return table
+
+
+def _rate(value: float | None) -> str:
+    return f"{value:.1f}" if value is not None and value < MANY else number(value)
 
 
 def _retention(row: TopicRow) -> str:
@@ -234,6 +249,8 @@ def _table(*columns: str) -> Table:
     for place, column in enumerate(columns):
         if column == "|":
             table.add_column("", no_wrap=True, min_width=BAR_WIDTH)
+        elif column == "*reason":
+            table.add_column("reason", no_wrap=True)
         elif not place or column.startswith("*"):
             table.add_column(column.lstrip("*"), overflow="fold")
         else:

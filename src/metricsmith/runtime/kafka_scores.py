@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from metricsmith.promql.series_input import Series
 from metricsmith.runtime.kafka_session import Snapshot
 from metricsmith.runtime.packs import Recorded, evaluate_pack
+from metricsmith.sources.kafka.metrics import METRICS
 
 PACK = "kafka"
 CLUSTER = "cluster"
@@ -49,7 +50,7 @@ class Health:
 
 
 def balance_rows(snapshots: Sequence[Snapshot]) -> list[BalanceRow]:
-    """Return the balance of brokers, then of each topic; rates need two readings."""
+    """Return the balance of brokers, then of each topic; rates are from the first reading to the last."""
     recorded = _recorded(snapshots)
     brokers = [
         BalanceRow(None, labels["kind"], score)
@@ -91,10 +92,18 @@ def health(snapshots: Sequence[Snapshot], rules: Sequence[Path] = ()) -> Health:
 
 
 def _recorded(snapshots: Sequence[Snapshot], rules: Sequence[Path] = ()) -> Recorded:
-    [*before, now] = snapshots
-    # What has ended since, such as an earlier reason for a lag, is not to be found.
-    series = (each for snapshot in before for each in snapshot.series(now.values))
-    return evaluate_pack(PACK, chain(series, now.series(now.values)), now.time_ms, overrides=rules)
+    now = snapshots[-1]
+    return evaluate_pack(PACK, _series(snapshots[0], now), now.time_ms, overrides=rules)
+
+
+def _series(before: Snapshot, now: Snapshot) -> Iterator[Series]:
+    """Yield what there is now, with its earlier value; what has ended since is not to be found."""
+    for key, value in now.values.items():
+        labels = {"__name__": key[0], **dict(zip(METRICS[key[0]][1], key[1:], strict=True))}
+        if before is not now and key in before.values:
+            yield labels, [before.time_ms, now.time_ms], [before.values[key], value]
+        else:
+            yield labels, [now.time_ms], [value]
 
 
 def _of_cluster(recorded: Recorded, name: str) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -13,10 +13,9 @@ from metricsmith.contracts import Context
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
-from metricsmith.promql.series_input import Series
 from metricsmith.sources.kafka.admin import Trouble
 from metricsmith.sources.kafka.client import Client, KafkaUnavailable
-from metricsmith.sources.kafka.metrics import METRICS, Sheet
+from metricsmith.sources.kafka.metrics import Sheet
 from metricsmith.sources.kafka.observer import Observer
 from metricsmith.sources.kafka.parts import ClusterPart, ConfigsPart, LogDirsPart
 from metricsmith.sources.kafka.scan import Budget
@@ -43,13 +42,6 @@ class Snapshot:
     def of(self, name: str) -> Iterator[tuple[tuple[str, ...], float]]:
         """Yield label values and value of each sample of a metric."""
         return ((key[1:], value) for key, value in self.values.items() if key[0] == name)
-
-    def series(self, wanted: Container[tuple[str, ...]]) -> Iterator[Series]:
-        """Yield the wanted samples as series for the rules of a pack."""
-        for key, value in self.values.items():
-            if key in wanted:
-                named = dict(zip(METRICS[key[0]][1], key[1:], strict=True))
-                yield {"__name__": key[0], **named}, [self.time_ms], [value]
 
     def with_tombstones(self, counts: Sequence[TombstoneCount]) -> Snapshot:
         """Return the snapshot with the results of a check."""
