@@ -149,10 +149,14 @@ class Players:
 
 
 def _write(producer: Any, topic: Topic, chance: random.Random, numbers: range) -> None:
+    sent = []
     for number in numbers:
         key, value = topic.record(chance, number)
-        producer.send(topic.name, key=key, value=value)
+        sent.append(producer.send(topic.name, key=key, value=value))
     producer.flush()
+    for each in sent:
+        if each.failed():
+            raise each.exception
 
 
 def _begin_again(consumer: Any, group: Group) -> None:
