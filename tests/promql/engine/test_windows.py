@@ -77,6 +77,17 @@ def test_windows_of_series_one_after_another(
     }
 
 
+@pytest.mark.parametrize(("closed", "wanted"), [(False, [[-9, 0], []]), (True, [[-10, -9, 0], []])])
+@pytest.mark.parametrize("count", [1, 2])
+def test_samples_at_the_edges_of_a_window(count: int, closed: bool, wanted: list[list[int]]) -> None:
+    times = np.array([-11, -10, -9, 0, 1, -30, 30])
+    group = RaggedGroup(np.arange(2), np.array([0, 5, 7]), times, times.astype(float))
+    vector = RangeVector([b""] * 2, [], group, Grid(0, 40, count), 10, closed)
+    [piece] = pieces(vector)
+    first, last = piece.windows.first[::count], piece.windows.last[::count]
+    assert [times[window].tolist() for window in inside(first, last)] == wanted
+
+
 def test_pieces_cover_every_series_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(windows, "CHUNK_VALUES", 10)
     matrix = MatrixGroup(np.array([1, 3, 5]), np.arange(4), np.zeros((3, 4)))
