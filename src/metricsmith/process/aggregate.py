@@ -15,6 +15,7 @@ from metricsmith.model.labels import NAME_LABEL, encode_labels
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
+from metricsmith.process.counting import count_dropped
 from metricsmith.process.derived import Derived, DerivedLayout
 from metricsmith.process.grouping import Function, Groups, group
 from metricsmith.process.rounds import is_one_round, rounds
@@ -116,7 +117,7 @@ class AggregateProcessor:
         if not len(plan.places):
             return batch
         if not self._config.keep:
-            self._count(len(plan.places), "aggregated")
+            count_dropped(self._context, len(plan.places), "aggregated")
         if self._ticks is None:
             return self._at_once(batch, plan) if plan.one_round else self._at_each_time(batch, plan)
         self._collect(self._ticks, batch, plan)
@@ -145,7 +146,7 @@ class AggregateProcessor:
         present = ~batch.stales()[plan.places]
         value, found = plan.groups.reduce(self._config.function, batch.value[plan.places], present, times)
         late = np.zeros(len(value), dtype=np.bool_)
-        self._count(plan.output.duplicates, "duplicate")
+        count_dropped(self._context, plan.output.duplicates, "duplicate")
         return plan.output.filled(batch, Derived(value, found, late, plan.groups.latest(times, present)))
 
     def _at_each_time(self, batch: Batch, plan: _Plan) -> Batch | None:
@@ -172,7 +173,7 @@ class AggregateProcessor:
             for index in rounds(slots, times):
                 ended = None if stale is None else stale[index]
                 ticks.add(slots[index], times[index], part.value[index], ended)
-        self._count(ticks.lost - before, "outside_tick")
+        count_dropped(self._context, ticks.lost - before, "outside_tick")
 
     def _plan(self, layout: Layout) -> _Plan:
         chosen = self._choice.mask(layout.ids)
@@ -203,9 +204,3 @@ class AggregateProcessor:
 
     def _names(self, ids: np.ndarray) -> set[str]:
         return {self._context.series.labels(series)[NAME_LABEL] for series in ids.tolist()}
-
-    def _count(self, samples: int, reason: str) -> None:
-        if samples:
-            self._context.telemetry.count(
-                "metricsmith_samples_dropped_total", samples, component=self._context.name, reason=reason
-            )

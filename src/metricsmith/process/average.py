@@ -13,6 +13,7 @@ from metricsmith.model.batch import Batch
 from metricsmith.model.bucket_quantile import bucket_quantile, monotonic, with_equal_bounds_merged
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.average_plan import NO_GROUP, AveragePlan, AveragePlanner, Histograms, Role
+from metricsmith.process.counting import count_dropped
 from metricsmith.process.derived import Derived
 from metricsmith.process.rounds import in_rounds
 from metricsmith.process.series_state import SeriesState
@@ -78,7 +79,7 @@ class AverageProcessor:
         for state in self._states:
             state.release()
         plan = batch.layout.derive(self, self._planner.plan)
-        self._count(len(batch) - len(plan.output.kept), "averaged")
+        count_dropped(self._context, len(batch) - len(plan.output.kept), "averaged")
         if not len(plan.derived):
             return plan.output.plain(batch)
         if plan.one_round:
@@ -102,10 +103,10 @@ class AverageProcessor:
         )
         was_live = self._live.columns["live"][live] > 0
         self._live.columns["live"][live] = np.where(derived.late, was_live, derived.present)
-        self._count(int(derived.late.sum()), "out_of_order")
+        count_dropped(self._context, int(derived.late.sum()), "out_of_order")
         if not (derived.present | was_live).any():
             return plan.output.plain(batch)
-        self._count(plan.output.duplicates, "duplicate")
+        count_dropped(self._context, plan.output.duplicates, "duplicate")
         return plan.output.filled(batch, derived)
 
     def _averages(self, batch: Batch, plan: AveragePlan) -> Derived:
@@ -171,12 +172,6 @@ class AverageProcessor:
         with np.errstate(invalid="ignore"):
             restarted = (counts < counts_before).any(axis=0)
             return np.where(restarted, counts, counts - counts_before), valid, late
-
-    def _count(self, samples: int, reason: str) -> None:
-        if samples:
-            self._context.telemetry.count(
-                "metricsmith_samples_dropped_total", samples, component=self._context.name, reason=reason
-            )
 
 
 def _common_time(batch: Batch, *places: I64) -> tuple[int | I64, Bool]:

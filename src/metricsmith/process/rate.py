@@ -15,6 +15,7 @@ from metricsmith.model.labels import PAIR
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
+from metricsmith.process.counting import count_dropped
 from metricsmith.process.derived import Derived, DerivedLayout
 from metricsmith.process.names import ByType
 from metricsmith.process.rounds import is_one_round
@@ -111,10 +112,10 @@ class _ChangeProcessor:
         live = self._state.columns["live"]
         was_live = live[slots] > 0
         live[slots] = np.where(derived.late, was_live, derived.present)
-        self._count(int(derived.late.sum()), "out_of_order")
+        count_dropped(self._context, int(derived.late.sum()), "out_of_order")
         if not (derived.present | was_live).any():
             return plan.output.plain(batch)
-        self._count(plan.output.duplicates, "duplicate")
+        count_dropped(self._context, plan.output.duplicates, "duplicate")
         return plan.output.filled(batch, derived)
 
     def _plan(self, layout: Layout) -> _Plan:
@@ -192,12 +193,6 @@ class _ChangeProcessor:
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             change = np.where(now < before, now, now - before)
             return change / (elapsed_ms / 1000) if self._per_second else change
-
-    def _count(self, samples: int, reason: str) -> None:
-        if samples:
-            self._context.telemetry.count(
-                "metricsmith_samples_dropped_total", samples, component=self._context.name, reason=reason
-            )
 
 
 class RateProcessor(_ChangeProcessor):

@@ -13,6 +13,7 @@ from metricsmith.contracts import Context, PartConfig
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
+from metricsmith.process.counting import count_dropped
 from metricsmith.process.rounds import is_one_round
 from metricsmith.process.series_state import SeriesState
 
@@ -160,7 +161,7 @@ class SampleProcessor:
             passes = passes | batch.stale[members.places]
         wanted = np.ones(len(batch), dtype=np.bool_)
         wanted[members.places] = passes | ended
-        self._count(int((~passes).sum()))
+        count_dropped(self._context, int((~passes).sum()), "sampled")
         if wanted.all() and not ended.any():
             return batch
         cell = batch.layout.derive((self, "chosen"), lambda layout: [_chosen(layout, wanted)])
@@ -171,15 +172,6 @@ class SampleProcessor:
         if ended.any():
             batch = _with_ends(batch, members.places[ended])
         return batch.take(cell[0].layout, cell[0].index)
-
-    def _count(self, samples: int) -> None:
-        if samples:
-            self._context.telemetry.count(
-                "metricsmith_samples_dropped_total",
-                samples,
-                component=self._context.name,
-                reason="sampled",
-            )
 
 
 def _chosen(layout: Layout, wanted: Bool) -> _Chosen:

@@ -13,6 +13,7 @@ from metricsmith.model.arrays import I64, U32
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import NAME_LABEL, encode_labels
 from metricsmith.model.renames import Renames
+from metricsmith.process.counting import count_dropped
 
 UNDECIDED = -2
 DROPPED = -1
@@ -54,8 +55,8 @@ class SeriesMap:
         if verdict.kept is None:
             return batch
         layout = verdict.layout
-        self._count(verdict.dropped, self._reason)
-        self._count(len(verdict.kept) - len(layout), "duplicate")
+        count_dropped(self._context, verdict.dropped, self._reason)
+        count_dropped(self._context, len(verdict.kept) - len(layout), "duplicate")
         if not len(layout):
             return None
         return batch.take(layout, self._chosen(verdict, batch))
@@ -99,12 +100,6 @@ class SeriesMap:
             if labels:
                 self._renames.note(before.get(NAME_LABEL, ""), labels.get(NAME_LABEL, ""))
         return self._decided[ids]
-
-    def _count(self, samples: int, reason: str) -> None:
-        if samples:
-            self._context.telemetry.count(
-                "metricsmith_samples_dropped_total", samples, component=self._context.name, reason=reason
-            )
 
 
 _NOWHERE: I64 = np.empty(0, dtype=np.int64)
