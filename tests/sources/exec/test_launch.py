@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +61,21 @@ async def test_a_configuration_is_a_file_whose_path_is_put_in(telling):
         config_of_it={"host": "h", "ports": [1]},
     )
     assert told.split() == ["host:", "h", "ports:", "-", "1"] * 2
+
+
+async def test_another_user_is_asked_for_by_sudo_without_a_password(telling, script, monkeypatch):
+    script('#!/bin/sh\nexport ASKED="$*"\nshift 5\nexec "$@"\n', "sudo")
+    monkeypatch.setenv("PATH", f"{Path(script('', 'unused')).parent}:{os.environ['PATH']}")
+    told = await telling("echo $ASKED $MODE", integration_user="nobody", env={"mode": "all"})
+    assert told.startswith("-E -n -u nobody -- /") and told.endswith("/integration all")
+    assert await telling("echo $ASKED", integration_user=getpass.getuser()) == "", "that is who runs already"
+
+
+async def test_an_interval_of_zero_is_one_run(execute, printing):
+    async with execute(printing(x=1), interval="0", config={"refresh": "1d"}) as source:
+        assert (await source.first())['test_x{integration="test"}'] == 1
+        await source.advance(3600, sleepers=1)
+        assert source.recorder.waiting() == 0
 
 
 async def test_the_working_directory(telling, tmp_path):
