@@ -86,6 +86,7 @@ class KafkaSession:
         view = self._observer.view
         if not view.up:
             self.close()
+            self.take_remarks()  # the error tells them
             raise KafkaUnavailable("; ".join(trouble.message for trouble in view.troubles))
         if sizes:
             self._configs.read(client)
