@@ -101,7 +101,7 @@ def race(bootstrap: str, records: int, partitions: int, runs: int) -> TombstoneC
         "exact": lambda: check(bootstrap, "exact").tombstones,
         "exact, checksums": lambda: check(bootstrap, "exact", crc=True).tombstones,
         TUNED_LOOP: lambda: consume(bootstrap, records, partitions, **TUNED),
-        KCAT: lambda: subprocess.run(kcat, check=True) and None,
+        KCAT: lambda: subprocess.check_call(kcat) or None,
         "confluent-kafka loop, default settings": lambda: consume(bootstrap, records, partitions),
     }
     exact = check(bootstrap, "exact")

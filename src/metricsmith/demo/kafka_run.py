@@ -89,7 +89,7 @@ async def run_kafka_demo(limit_s: float | None, port: int, kafka_home: Path | No
 
 def _start_broker(stack: contextlib.ExitStack, folder: Path, home: Path | None) -> real.Cluster:
     try:
-        return stack.enter_context(real.cluster(folder, settings=BROKER_SETTINGS, home=home))
+        return stack.enter_context(real.cluster(folder, settings=BROKER_SETTINGS, home=home, apart=True))
     except ServiceMissing as missing:
         raise DemoError(
             f"{missing}; without the sources, install Java 17 or newer, unpack a kafka_2.13-*.tgz from"

@@ -119,6 +119,7 @@ class Broker:
     ports: Mapping[str, int]
     heap: str
     flags: tuple[str, ...] = ()
+    apart: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -162,7 +163,7 @@ class Broker:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is for us: we end the brokers in order
+                start_new_session=self.apart,
             )
 
     def start(self) -> None:
@@ -232,13 +233,15 @@ def cluster(
     heap: str = "256m",
     flags: tuple[str, ...] | None = None,
     home: Path | None = None,
+    apart: bool = False,
 ) -> Iterator[Cluster]:
     """Run a cluster until the block ends.
 
     `protocols` names the listeners beside PLAINTEXT. SASL listeners take `USER` with `PASSWORD` by PLAIN and
     SCRAM, and any unsecured token by OAUTHBEARER; TLS listeners ask for a client certificate without
     insisting. `settings` are laid over the brokers' own; `flags` are for the JVM; `home` is an installation
-    of Kafka, as in `jars`.
+    of Kafka, as in `jars`. Brokers that are `apart` are not told of Ctrl-C at the terminal; the caller ends
+    them, come what may.
 
     Raises:
         ServiceMissing: no Java, no jars, or no openssl for TLS listeners.
@@ -263,6 +266,7 @@ def cluster(
             {name: next(ports) for name in ("CONTROLLER", *names)},
             heap,
             flags,
+            apart,
         )
         for node_id in range(1, brokers + 1)
     )
