@@ -45,6 +45,7 @@ def lives(pid: int) -> bool:
         (["/"], "not_started"),
         ("yes", "flood"),
         (["cat", "/dev/zero"], "flood"),
+        (["sh", "-c", "yes >&2"], "flood"),
     ],
 )
 async def test_a_run_that_goes_wrong_is_counted_and_shown(execute, command, reason, caplog):

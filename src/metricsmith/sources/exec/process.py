@@ -117,10 +117,12 @@ class Run:
         errors = asyncio.ensure_future(self._read_errors(process.stderr))
         ended = asyncio.ensure_future(process.wait())
         try:
-            await asyncio.wait((output, ended), return_when=asyncio.FIRST_COMPLETED)
-            if output.done() and not output.result():
-                return Outcome(End.FLOOD, self._flood())
-            code = await ended
+            waiting: set[asyncio.Future[Any]] = {output, errors, ended}
+            while not ended.done():
+                _, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if _too_much(output, errors):
+                    return Outcome(End.FLOOD, self._flood())
+            code = ended.result()
             # What is in the pipes is read to its end; children that hold them open get a moment.
             open_pipes: set[asyncio.Future[Any]] = {output, errors}
             before = -1
@@ -128,7 +130,7 @@ class Run:
                 before = self._seen_bytes
                 _, open_pipes = await asyncio.wait(open_pipes, timeout=PIPE_GRACE_S)
             self._all_read = not open_pipes
-            if output.done() and not output.result():
+            if _too_much(output, errors):
                 return Outcome(End.FLOOD, self._flood())
         finally:
             for task in (output, errors, ended):
@@ -164,14 +166,22 @@ class Run:
         finally:
             self._taking = False
 
-    async def _read_errors(self, stream: asyncio.StreamReader) -> None:
+    async def _read_errors(self, stream: asyncio.StreamReader) -> bool:
+        """Read stderr; return False as soon as it is too much."""
         splitter = LineSplitter(MAX_STDERR_LINE)
         while data := await stream.read(CHUNK_BYTES):
             self._seen_bytes += len(data)
-            for line in splitter.feed(data):
+            if not self._within_bounds(size=len(data)):
+                return False
+            for number, line in enumerate(splitter.feed(data)):
+                if not self._within_bounds(lines=1):
+                    return False
                 self._on_error_line(line)
+                if number % LINES_AT_ONCE == 0:
+                    await asyncio.sleep(0)
         for line in splitter.finish():
             self._on_error_line(line)
+        return True
 
     def _within_bounds(self, lines: int = 0, size: int = 0) -> bool:
         now = self._clock.monotonic()
@@ -212,10 +222,13 @@ async def _end_group(process: asyncio.subprocess.Process) -> None:
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
-    with suppress(
-        ProcessLookupError, PermissionError
-    ):  # it is gone, or another user's, who was asked by sudo
+    # It may be gone, or another user's: then sudo, which is ours, passes SIGTERM on.
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(group, number)
+
+
+def _too_much(*readers: asyncio.Future[bool]) -> bool:
+    return any(reader.done() and not reader.result() for reader in readers)
 
 
 def _seconds(duration_ms: int | None) -> str:

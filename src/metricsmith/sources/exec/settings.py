@@ -166,10 +166,10 @@ class ExecConfig(PartConfig):
     )
     max_line: SizeBytes = Field(8 << 20, ge=1024, le=256 << 20, description="Largest document.")
     max_output: SizeBytes = Field(
-        64 << 20, ge=1024, description="Most output of an integration within its interval; then it is killed."
+        64 << 20, ge=1024, description="Most output within an interval, stderr included; then it is killed."
     )
     max_lines: int = Field(
-        10_000, ge=1, description="Most lines of an integration within its interval; then it is killed."
+        10_000, ge=1, description="Most lines within an interval, stderr included; then it is killed."
     )
     max_metrics: int = Field(100_000, ge=1, description="Most metrics, samples and events in a document.")
     max_series: int = Field(
