@@ -80,11 +80,11 @@ class Players:
         except Exception as error:
             self.failure = self.failure or error
 
-    def _ticks(self, limit_s: float = math.inf, pause_s: float = TICK_S) -> Iterator[float]:
-        """Yield the time since the first tick, until the story or its time is over."""
+    def _ticks(self, pause_s: float = TICK_S) -> Iterator[float]:
+        """Yield the time since the first tick, until the story is over."""
         began = time.monotonic()
-        while (elapsed := time.monotonic() - began) < limit_s and not self._stop.is_set():
-            yield elapsed
+        while not self._stop.is_set():
+            yield time.monotonic() - began
             self._stop.wait(pause_s)
 
     @contextlib.contextmanager
@@ -132,12 +132,16 @@ class Players:
 
     def _read(self, consumer: Any, group: Group) -> None:
         before, unbounded = 0.0, group.rate == math.inf
-        for elapsed in self._ticks(group.ends_s, 0 if unbounded else TICK_S):
+        ends_s = math.inf  # counted from the first commit: to join may take long
+        for elapsed in self._ticks(0 if unbounded else TICK_S):
+            if elapsed > ends_s:
+                return
             most = MOST if unbounded else max(1, round(group.rate * min(elapsed - before, LONGEST_TICK_S)))
             before = elapsed
             found = consumer.poll(timeout_ms=POLL_MS, max_records=most)
             if found:
                 consumer.commit()
+                ends_s = min(ends_s, elapsed + group.ends_s)
             if group.behind and sum(len(records) for records in found.values()) < most:
                 _begin_again(consumer, group)
 
