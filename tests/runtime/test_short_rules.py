@@ -9,6 +9,7 @@ from metricsmith.testing.programs import AgentProgram, eventually
 
 Make = Callable[..., AgentProgram]
 THRESHOLDS = """
+collection: {{application_metrics: false}}
 service: {{interval: 100ms}}
 query: {{lookback: 1s}}
 alerts:

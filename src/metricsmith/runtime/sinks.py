@@ -85,7 +85,7 @@ def reader_name(sink: str) -> str:
     """Return the name of a sink's cursor: readable, and another for each sink.
 
     >>> reader_name("oci"), reader_name("a b")
-    ('sink.oci', 'sink.a_b.42886bd9')
+    ('sink.oci', 'sink.a_b.19d57fc4')
     """
     readable = _NOT_IN_NAMES.sub("_", sink)[:80]
     return f"sink.{readable}" + ("" if readable == sink else f".{xxhash.xxh32_hexdigest(sink)}")
