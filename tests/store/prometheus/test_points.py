@@ -15,7 +15,7 @@ from metricsmith.net.store_client import Reply
 from metricsmith.promql.result import format_value
 from metricsmith.store.prometheus.answers import Limits, instant_result
 from metricsmith.store.prometheus.points import count_points, cut_points, parse_points
-from metricsmith.store.prometheus.server import _told
+from metricsmith.store.prometheus.server import decoded
 
 TEXTS = st.one_of(
     st.text(max_size=8),
@@ -48,7 +48,7 @@ def test_points_are_those_of_the_text(
         for name, points in series.items()
     ]
     document = {"status": "success", "data": {"resultType": "matrix", "result": result}, "infos": [remark]}
-    told = _told(Reply(200, write(document).encode()))
+    told = decoded(Reply(200, write(document).encode()))
     assert told.infos == [remark]
     found = instant_result(told, 0, Limits(100, 100))
     assert found.raw is not None

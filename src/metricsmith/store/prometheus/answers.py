@@ -131,7 +131,8 @@ def raw_samples(found: Sequence[Any], told: Told, limits: Limits) -> RaggedGroup
     times, values = parse_points(texts)
     offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(counts)])
     later = np.diff(times) > 0
-    later[offsets[1:-1][offsets[1:-1] < len(times)] - 1] = True  # where another series begins
+    begins = offsets[(offsets > 0) & (offsets < len(times))]
+    later[begins - 1] = True  # another series may begin with any time
     if not later.all():
         raise ValueError("times of a series do not ascend")
     return RaggedGroup(np.arange(len(found)), offsets, times, values)

@@ -100,7 +100,7 @@ class Server:
                 check=check,
             )
             lacking = may_lack and reply.status in LACKING
-            return decode(Told({}, [], []) if lacking else _told(reply))
+            return decode(Told({}, [], []) if lacking else decoded(reply))
         except TimeoutError:
             self._count("timeout", f"no whole answer within {timeout_s:g} s")
             raise QueryTimeout(f"{self._named()} has not answered within {timeout_s:g} s") from None
@@ -151,7 +151,12 @@ def result_type(told: Told) -> str:
     return kind
 
 
-def _told(reply: Reply) -> Told:
+def decoded(reply: Reply) -> Told:
+    """Return what an answer tells.
+
+    Raises:
+        StoreUnavailable, QueryError: it is an error, or none of Prometheus' API.
+    """
     if reply.status != 200:
         raise _refusal(reply)
     try:
