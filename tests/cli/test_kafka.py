@@ -385,6 +385,15 @@ def test_help_shows_examples(here: Run) -> None:
         assert f"metricsmith kafka {command} " in shown and "--bootstrap" in shown
 
 
+def test_without_the_extra_the_command_says_what_to_install() -> None:
+    program = "import sys; sys.modules['kafka'] = None; from metricsmith.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "kafka", "topics"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert "pip install 'metricsmith[kafka]'" in done.stderr
+
+
 def test_help_costs_no_client(metricsmith: Run) -> None:
     loaded = metricsmith("--help", PYTHONPROFILEIMPORTTIME="1").stderr
     assert "metricsmith.cli.kafka" in loaded

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
+from metricsmith.errors import MetricsmithError
 from metricsmith.model.duration import parse_duration
 
 if TYPE_CHECKING:
@@ -156,6 +157,7 @@ def with_shared(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(**given: Any) -> None:
         request = asked(**{name: given.pop(name) for name in shared})
+        _need_client()
         command(request, **given)
 
     hints = get_type_hints(asked, include_extras=True) | get_type_hints(command, include_extras=True)
@@ -163,6 +165,13 @@ def with_shared(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {each.name: each.annotation for each in parameters}
     return run
+
+
+def _need_client() -> None:
+    try:
+        import metricsmith.sources.kafka.client  # noqa: F401
+    except ImportError as missing:
+        raise MetricsmithError(str(missing)) from None
 
 
 def with_groups(config: KafkaConfig, include: str | None) -> KafkaConfig:
