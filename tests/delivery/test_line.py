@@ -207,6 +207,25 @@ async def test_processors_of_a_sink_change_only_what_it_gets(bench: Any) -> None
     await _until(bench, lambda: bench.lines[0].status().behind == 0)
 
 
+async def test_what_a_processor_gives_with_time_is_sent(bench: Any) -> None:
+    class Late:
+        def __init__(self) -> None:
+            self.kept: list[Batch] = []
+
+        def process(self, batch: Batch) -> Batch | None:
+            self.kept.append(batch)
+            return None
+
+        def tick(self, now_ms: int) -> Batch | None:
+            return self.kept.pop(0) if self.kept and self.kept[0].time_ms + 60_000 <= now_ms else None
+
+    bench.line(processors=[Late()])
+    await bench.put([1])
+    bench.clock.advance(60)
+    await bench.put([2])
+    await _until(bench, lambda: _series(bench) == [1])
+
+
 async def test_a_processor_that_fails_sets_aside_what_it_failed_on(bench: Any) -> None:
     class Fussy:
         def process(self, batch: Batch) -> Batch | None:

@@ -12,9 +12,9 @@ from typing import Any, Protocol, TypeVar
 
 from metricsmith.contracts import Context, Delivery, Processor, Sink
 from metricsmith.delivery.pieces import Cutter, halves, newer, of_series
+from metricsmith.delivery.processing import Processing
 from metricsmith.delivery.reading import Intake, Reader
 from metricsmith.errors import DeliveryError, JournalError, Rejected, RetryLater, TooLarge
-from metricsmith.model.batch import Batch
 from metricsmith.model.duration import format_duration
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Line:
         """`end` gives the journal's next number; the context's name is the sink's."""
         self._kind, self._sink, self._end = kind, sink, end
         self._context, self._limits, self._quarantine = context, limits, quarantine
-        self._processors = processors
+        self._processing = Processing(processors, self._set_aside)
         self._intake = Intake(reader, context.clock)
         self._cutter = Cutter()
         self._stopping = asyncio.Event()
@@ -142,33 +142,11 @@ class Line:
                 await self._context.clock.sleep(FIRST_WAIT_S)
 
     async def _serve(self, taken: Delivery) -> None:
-        delivery = self._processed(taken)
+        delivery = self._processing.of(taken, self._context.clock.now_ms())
         if delivery.batches:
             await self._send_all(delivery)
         with suppress(JournalError):  # logged by the journal; the cursor is written with the next
             await self._intake.done(taken)
-
-    def _processed(self, taken: Delivery) -> Delivery:
-        if not self._processors:
-            return taken
-        kept: list[tuple[int, Batch]] = []
-        for sequence, batch in zip(taken.sequences, taken.batches, strict=True):
-            try:
-                left = self._process(batch)
-            except Exception as error:  # a defect: it must not stop what comes after
-                log.debug("%s: defect in a processor", self._context.name, exc_info=True)
-                reason = f"defect in a processor: {type(error).__name__}: {error}"
-                self._set_aside(Delivery([sequence], [batch]), reason)
-                continue
-            if left is not None:
-                kept.append((sequence, left))
-        return Delivery([sequence for sequence, _ in kept], [batch for _, batch in kept])
-
-    def _process(self, batch: Batch) -> Batch | None:
-        left: Batch | None = batch
-        for processor in self._processors:
-            left = None if left is None else processor.process(left)
-        return left
 
     async def _send_all(self, delivery: Delivery) -> None:
         """Send side by side what has no series in common, and the rest in order."""

@@ -1,0 +1,50 @@
+"""What a sink's own processors make of what it is to get."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+
+from metricsmith.contracts import Delivery, Processor, Ticking
+from metricsmith.model.batch import Batch
+
+log = logging.getLogger(__name__)
+
+
+class Processing:
+    """Processors in a row. What one fails on is set aside: it must not stop what comes after."""
+
+    def __init__(self, processors: Sequence[Processor], set_aside: Callable[[Delivery, str], None]) -> None:
+        self._processors, self._set_aside = processors, set_aside
+
+    def of(self, taken: Delivery, now_ms: int) -> Delivery:
+        """Return what is left, and what processors give of their own by now, under the last number."""
+        if not self._processors:
+            return taken
+        kept: list[tuple[int, Batch]] = []
+        for sequence, batch in zip(taken.sequences, taken.batches, strict=True):
+            try:
+                left = _through(self._processors, batch)
+            except Exception as error:
+                log.debug("defect in a processor", exc_info=True)
+                reason = f"defect in a processor: {type(error).__name__}: {error}"
+                self._set_aside(Delivery([sequence], [batch]), reason)
+                continue
+            if left is not None:
+                kept.append((sequence, left))
+        kept += [(taken.sequences[-1], batch) for batch in self._ticked(now_ms)]
+        return Delivery([sequence for sequence, _ in kept], [batch for _, batch in kept])
+
+    def _ticked(self, now_ms: int) -> Iterator[Batch]:
+        for place, processor in enumerate(self._processors):
+            while isinstance(processor, Ticking) and (batch := processor.tick(now_ms)) is not None:
+                left = _through(self._processors[place + 1 :], batch)
+                if left is not None:
+                    yield left
+
+
+def _through(processors: Sequence[Processor], batch: Batch) -> Batch | None:
+    left: Batch | None = batch
+    for processor in processors:
+        left = None if left is None else processor.process(left)
+    return left
