@@ -53,13 +53,13 @@ def test_an_end_is_a_success(alert) -> None:
 async def test_a_service_that_hangs_holds_one_thread(office, receiver, alert, clock) -> None:
     receiver.answers = ["slow"]
     url = receiver.url.replace("http://", "json://") + "?rto=20"
-    given = NotifySettings.model_validate({"notify": [url], "timeout": "100ms"})
+    given = NotifySettings.model_validate({"notify": [url], "timeout": "500ms"})
     async with office.running(office.notifier(given)) as notifier:
         office.tell(notifier, alert("A"))
         await receiver.requests(1)
         for _ in range(3):
             await clock.sleeping(2)
-            assert notifier.status()[0].last_error == "no answer within 0.1s"
+            assert notifier.status()[0].last_error == "no answer within 0.5s"
             assert sum(thread.name == "apprise" for thread in threading.enumerate()) == 1
             clock.advance(clock.next_wake_s())
             await asyncio.sleep(0)
