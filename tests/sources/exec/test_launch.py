@@ -50,8 +50,9 @@ async def test_secrets_come_from_files_and_are_never_shown(telling, tmp_path):
     (tmp_path / "password").write_text("s3cret\n")
     entry = {"env": {"PASSWORD": f"file:{tmp_path}/password"}}
     assert await telling("echo $PASSWORD", **entry) == "s3cret"
-    shown = repr(Integration.model_validate({"name": "x", "env": {"PASSWORD": "s3cret"}}))
-    assert "s3cret" not in shown
+    hidden = {"env": {"PASSWORD": "s3cret"}, "config": {"users": [{"key": "s3cret"}]}}
+    integration = Integration.model_validate({"name": "x", **hidden})
+    assert "s3cret" not in repr(integration) + integration.model_dump_json()
 
 
 async def test_a_configuration_is_a_file_whose_path_is_put_in(telling):

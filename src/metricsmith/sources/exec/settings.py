@@ -105,7 +105,10 @@ class Integration(PartConfig):
     inventory_source: str = Field("", max_length=200, description="`category/term` of its inventory.")
     when: When = Field(default_factory=When, description="Conditions.")
     config: str | dict[str, Any] | None = Field(
-        None, description="Written to a file whose path replaces `${config.path}`."
+        None,
+        repr=False,
+        exclude=True,
+        description="Written to a file whose path replaces `${config.path}`; never shown.",
     )
     config_template_path: str = Field("", max_length=4096, description="A file to use as `config`.")
     logs_queue_size: int = Field(0, ge=0, description="Accepted and not used.")
