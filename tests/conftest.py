@@ -127,3 +127,13 @@ def kcat() -> list[str]:
 
 def _program(name: str) -> Path:
     return _found(lambda: services.program(name))
+
+
+@pytest.fixture
+def seed_002() -> str:
+    """The document whose configuration file must load unchanged; it lies beside the repository."""
+    folder = Path(__file__).parents[2] / "shared" / "seeds"
+    found = sorted(folder.glob("002_*.txt"))
+    if not found:
+        pytest.skip("the seed documents are not beside this clone")
+    return found[0].read_text(encoding="utf-8")

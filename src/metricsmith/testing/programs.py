@@ -37,12 +37,16 @@ class Answer:
 
 @dataclass
 class AgentProgram:
-    """An agent started from a configuration text; `{port}` and `{data}` in it are filled in."""
+    """An agent started from a configuration text; `{port}` and `{data}` in it are filled in.
+
+    `environment` is what it finds besides, variables of its own among them.
+    """
 
     folder: Path
     config: str
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
     log: Log = field(default_factory=lambda: Log())
 
     @property
@@ -73,7 +77,7 @@ class AgentProgram:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "metricsmith", "run", "-c", str(self.config_file)],
             stderr=subprocess.PIPE,
-            env=environment,
+            env=environment | dict(self.environment),
         )
         self.log = Log()
         self.log.follow(self.process)

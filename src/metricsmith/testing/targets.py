@@ -59,7 +59,7 @@ def running_target(text: str = "", behave: Behaviour | None = None) -> Iterator[
                 found.served += 1
                 found.changed.notify_all()
 
-        do_POST = do_GET
+        do_POST = do_GET  # noqa: N815 - the name that the base class calls
 
         def log_message(self, *_: object) -> None:
             pass
