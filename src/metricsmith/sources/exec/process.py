@@ -75,7 +75,7 @@ class Run:
         self._alive_at = clock.monotonic()
         self._window_at, self._lines, self._bytes = self._alive_at, 0, 0
         self._seen_bytes = 0
-        self._all_read = self._taking = False
+        self._all_read = self._busy = False
 
     async def finish(self, stop: asyncio.Event) -> Outcome:
         """Start the process and return when it and all that it started are gone."""
@@ -126,7 +126,7 @@ class Run:
             # What is in the pipes is read to its end; children that hold them open get a moment.
             open_pipes: set[asyncio.Future[Any]] = {output, errors}
             before = -1
-            while open_pipes and (self._taking or self._seen_bytes > before):
+            while open_pipes and (self._busy or self._seen_bytes > before):
                 before = self._seen_bytes
                 _, open_pipes = await asyncio.wait(open_pipes, timeout=PIPE_GRACE_S)
             self._all_read = not open_pipes
@@ -144,8 +144,7 @@ class Run:
     async def _read_output(self, stream: asyncio.StreamReader) -> bool:
         """Read all lines; return False as soon as they are too many."""
         splitter = LineSplitter(self._command.max_line)
-        while data := await stream.read(CHUNK_BYTES):
-            self._seen_bytes += len(data)
+        while data := await self._next(stream):
             if not self._within_bounds(size=len(data)):
                 return False
             for number, line in enumerate(splitter.feed(data)):
@@ -156,15 +155,20 @@ class Run:
                     await asyncio.sleep(0)
         for line in splitter.finish():
             await self._take(line)
+        self._busy = False
         return True
 
+    async def _next(self, stream: asyncio.StreamReader) -> bytes:
+        """Return the next piece of output; only meanwhile nothing is being done with the one before."""
+        self._busy = False
+        data = await stream.read(CHUNK_BYTES)
+        self._busy = True
+        self._seen_bytes += len(data)
+        return data
+
     async def _take(self, line: Line) -> None:
-        self._taking = True
-        try:
-            if await self._on_line(line):
-                self._alive_at = self._clock.monotonic()
-        finally:
-            self._taking = False
+        if await self._on_line(line):
+            self._alive_at = self._clock.monotonic()
 
     async def _read_errors(self, stream: asyncio.StreamReader) -> bool:
         """Read stderr; return False as soon as it is too much."""
@@ -202,7 +206,7 @@ class Run:
             return
         while (left := self._alive_at + self._command.timeout_ms / 1000 - self._clock.monotonic()) > 0:
             await self._clock.sleep(left)
-            if self._taking:  # it waits for us
+            if self._busy:  # it waits for us
                 self._alive_at = self._clock.monotonic()
 
 
