@@ -56,6 +56,10 @@ def test_the_documented_file_starts_both_sides_and_the_consumer_answers(
     assert up[0]["service"] == "the-producer"
     assert consumer.query('message_count{service="the-consumer"}')
 
+    (sink,) = producer.get("/status")["sinks"]
+    assert (sink["name"], sink["type"], sink["state"]) == ("bus", "bus", "ok")
+    assert sink["delivered_samples"] > 0
+
     # A consumer that comes back is found again by the producer.
     consumer.stop()
     consumer.start()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from metricsmith.contracts import Emit, QueryEngine, Store
+from metricsmith.delivery.line import SinkStatus
 from metricsmith.model.clock import Clock
 from metricsmith.model.rules import GroupView
 from metricsmith.model.series import SeriesTable
@@ -51,6 +52,7 @@ class AgentStatus:
     reload_failed_ms: int | None = None
     replay: Replay = Replay()
     warnings: tuple[str, ...] = ()
+    sinks: tuple[SinkStatus, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,18 @@ STATUS = record(
     name=STRING,
     version=STRING,
     sources=TEXTS,
+    sinks=listing(
+        record(
+            name=STRING,
+            type=STRING,
+            state={"type": "string", "enum": ["ok", "retrying", "stopped"]},
+            behind_batches=COUNT,
+            delivered_samples=COUNT,
+            dropped_samples=COUNT,
+            last_success=OPTIONAL_TEXT,
+            last_error=STRING,
+        )
+    ),
     warnings=TEXTS,
 )
 STORAGE = record(

@@ -15,6 +15,7 @@ from metricsmith.api.routes import Handler, Operation
 from metricsmith.api.schemas import HEALTH, RELOADED, STATUS, STORAGE, Schema
 from metricsmith.api.workers import Workers
 from metricsmith.contracts import StoreStatus
+from metricsmith.delivery.line import SinkStatus
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.model.settings_types import format_size
@@ -121,6 +122,7 @@ class StatusApi:
             "name": agent.name,
             "version": __version__,
             "sources": list(agent.sources),
+            "sinks": [_sink(sink) for sink in agent.sinks],
             "warnings": list(agent.warnings),
         }
         return json_response(body | ({"reason": reason} if reason else {}))
@@ -156,6 +158,20 @@ def _refuse_other_origin(request: Request) -> None:
         raise ApiError(
             "forbidden", f"got a request from a page of {origin[:200]}, wanted none but {host[:200]}"
         )
+
+
+def _sink(sink: SinkStatus) -> dict[str, object]:
+    last_ms = sink.last_success_ms
+    return {
+        "name": sink.name,
+        "type": sink.kind,
+        "state": sink.state,
+        "behind_batches": sink.behind,
+        "delivered_samples": sink.delivered_samples,
+        "dropped_samples": sink.dropped_samples,
+        "last_success": None if last_ms is None else format_timestamp(last_ms),
+        "last_error": sink.last_error,
+    }
 
 
 def _storage(store: StoreStatus, journal_bytes: int) -> dict[str, object]:

@@ -163,6 +163,7 @@ class Service:
             reload_failed_ms=self._reload_failed_ms,
             replay=agent.replay,
             warnings=tuple(agent.rules.warnings()),
+            sinks=tuple(agent.sinks.statuses()),
         )
 
     def _metrics_page(self) -> MetricsPage:
