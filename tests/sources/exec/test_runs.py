@@ -116,6 +116,18 @@ async def test_silence_ends_it_with_all_its_children(execute, tmp_path):
     assert not any(lives(pid) for pid in started)
 
 
+@pytest.mark.parametrize("held", ["sleep 1000", "sleep 1000 >/dev/null", "sleep 1000 2>/dev/null"])
+async def test_children_that_hold_pipes_open_are_ended_when_their_parent_has(
+    execute, tmp_path, monkeypatch, held
+):
+    monkeypatch.setattr("metricsmith.sources.exec.process.PIPE_GRACE_S", 0.05)
+    text = f"{held} & echo $! > {tmp_path}/pid; echo '{json.dumps(DOCUMENT)}'"
+    async with execute(["sh", "-c", text]) as source:
+        got = await source.first()
+    assert (got[X], got[UP]) == (1, 1), "what was said counts"
+    assert not lives(int((tmp_path / "pid").read_text()))
+
+
 async def test_the_wait_doubles_after_each_kill(execute):
     settings = {
         "refresh": "1d",

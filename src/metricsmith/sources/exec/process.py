@@ -6,13 +6,14 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from metricsmith.model.clock import Clock
 from metricsmith.sources.exec.lines import Line, LineSplitter
+from metricsmith.sources.exec.pipes import Pipe
 
 CHUNK_BYTES = 1 << 16
 LINES_AT_ONCE = 50
@@ -79,21 +80,39 @@ class Run:
 
     async def finish(self, stop: asyncio.Event) -> Outcome:
         """Start the process and return when it and all that it started are gone."""
-        command = self._command
+        with ExitStack() as stack:
+            try:
+                output = stack.enter_context(await Pipe.open())
+                errors = stack.enter_context(await Pipe.open())
+                process = await self._start(output, errors)
+            except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
+                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+                return Outcome(End.NOT_STARTED, reason)
+            return await self._watch(process, output.reader, errors.reader, stop)
+
+    async def _start(self, output: Pipe, errors: Pipe) -> asyncio.subprocess.Process:
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command.arguments,
+            return await asyncio.create_subprocess_exec(
+                *self._command.arguments,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                cwd=command.folder,
-                env=dict(command.environment),
+                stdout=output.write_end,
+                stderr=errors.write_end,
+                cwd=self._command.folder,
+                env=dict(self._command.environment),
                 start_new_session=True,
             )
-        except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
-            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            return Outcome(End.NOT_STARTED, reason)
-        reading = asyncio.ensure_future(self._read(process))
+        finally:
+            output.given()
+            errors.given()
+
+    async def _watch(
+        self,
+        process: asyncio.subprocess.Process,
+        output: asyncio.StreamReader,
+        errors: asyncio.StreamReader,
+        stop: asyncio.Event,
+    ) -> Outcome:
+        reading = asyncio.ensure_future(self._read(process, output, errors))
         watching = asyncio.ensure_future(self._silence())
         stopping = asyncio.ensure_future(stop.wait())
         tasks = (reading, watching, stopping)
@@ -103,7 +122,7 @@ class Run:
                 return reading.result()
             if stopping.done():
                 return Outcome(End.STOPPED)
-            return Outcome(End.TIMEOUT, f"no document or heartbeat for {_seconds(command.timeout_ms)}")
+            return Outcome(End.TIMEOUT, f"no document or heartbeat for {_seconds(self._command.timeout_ms)}")
         finally:
             for task in tasks:
                 task.cancel()
@@ -111,10 +130,11 @@ class Run:
                 await _end_group(process)
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _read(self, process: asyncio.subprocess.Process) -> Outcome:
-        assert process.stdout is not None and process.stderr is not None
-        output = asyncio.ensure_future(self._read_output(process.stdout))
-        errors = asyncio.ensure_future(self._read_errors(process.stderr))
+    async def _read(
+        self, process: asyncio.subprocess.Process, stdout: asyncio.StreamReader, stderr: asyncio.StreamReader
+    ) -> Outcome:
+        output = asyncio.ensure_future(self._read_output(stdout))
+        errors = asyncio.ensure_future(self._read_errors(stderr))
         ended = asyncio.ensure_future(process.wait())
         try:
             waiting: set[asyncio.Future[Any]] = {output, errors, ended}
@@ -220,9 +240,6 @@ async def _end_group(process: asyncio.subprocess.Process) -> None:
     _signal_group(process.pid, signal.SIGKILL)
     with suppress(TimeoutError):
         await asyncio.wait_for(process.wait(), TERM_GRACE_S)
-    transport = getattr(process, "_transport", None)  # pipes that a stray child holds open are closed here
-    if transport is not None:
-        transport.close()
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
