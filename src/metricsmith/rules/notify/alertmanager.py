@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 from metricsmith.errors import Rejected
 from metricsmith.model.labels import encode_labels
+from metricsmith.net.post import Poster
 from metricsmith.rules.alerting import RESOLVED_KEPT_MS
 from metricsmith.rules.model import Notification
+from metricsmith.rules.notify.destination import json_headers
 from metricsmith.rules.notify.entries import Entry, digest, payload_of
-from metricsmith.rules.notify.post import Poster
 from metricsmith.rules.notify.settings import AlertmanagerConfig
 from metricsmith.rules.notify.texts import time_text
 
@@ -69,7 +70,7 @@ class Alertmanager:
             piece = pieces.pop()
             body = b"[" + b",".join(payloads[i] for i in piece) + b"]"
             try:
-                await self._poster.post(self._url, body, idempotency_key)
+                await self._poster.post(self._url, body, json_headers(idempotency_key))
             except Rejected as error:
                 if len(piece) == len(payloads) and not error.reason.startswith(_ONE_MAY_BE_BAD):
                     raise

@@ -64,3 +64,8 @@ def shown_address(url: str) -> str:
         return "(no address)"
     host = parts.hostname or ""
     return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}{port}"
+
+
+def json_headers(idempotency_key: str) -> dict[str, str]:
+    """Return the headers of a delivery in JSON; the key is the same at each attempt."""
+    return {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}

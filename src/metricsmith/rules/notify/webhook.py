@@ -9,12 +9,12 @@ from pydantic import SecretStr
 
 from metricsmith.errors import RetryLater
 from metricsmith.model.settings_types import reveal
+from metricsmith.net.post import Poster
 from metricsmith.net.settings import Access
 from metricsmith.rules.model import Notification
-from metricsmith.rules.notify.destination import shown_address
+from metricsmith.rules.notify.destination import json_headers, shown_address
 from metricsmith.rules.notify.entries import Entry, digest, payload_of
 from metricsmith.rules.notify.grouping import grouped
-from metricsmith.rules.notify.post import Poster
 from metricsmith.rules.notify.settings import DAY_MS, NotifySettings
 from metricsmith.rules.notify.texts import message, number, time_text
 
@@ -58,7 +58,7 @@ class Webhook:
         except (OSError, ValueError):
             raise RetryLater("the file with its address cannot be read", reason="secret") from None
         for payload in payloads:
-            await self._poster.post(url, payload, idempotency_key)
+            await self._poster.post(url, payload, json_headers(idempotency_key))
 
     def renewed(self, settings: NotifySettings) -> Webhook:
         """Return the same address with other settings."""

@@ -1,10 +1,11 @@
-"""POST, as notifications need it: one deadline, no redirects, little read of what is answered."""
+"""POST, as notifications and sinks need it: one deadline, no redirects, little read of what is answered."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import ssl
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 import aiohttp
@@ -18,28 +19,38 @@ from metricsmith.net.settings import Access
 from metricsmith.net.tls import TlsContext
 
 MAX_RETRY_AFTER_S = 3600.0
-_SHOWN_BYTES = 300
+ANSWER_BYTES = 256 << 10
+_SHOWN_CHARACTERS = 300
 _MORE_TIME_HELPS = frozenset({408, 425, 429})
 
 
+class HttpRefused(Rejected):
+    """An answer that says it would be no different later. `body` is its beginning."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self.status, self.body = status, body
+        text = "".join(c if c.isprintable() else " " for c in body.decode(errors="replace"))
+        super().__init__(f"{status} {text.strip()[:_SHOWN_CHARACTERS]}".strip())
+
+
 class Poster:
-    """Posts JSON. For use in one event loop; connections are opened when they are needed."""
+    """Posts bodies. For use in one event loop; connections are opened when they are needed."""
 
     def __init__(self, access: Access, timeout_s: float) -> None:
         self._access, self._timeout_s = access, timeout_s
         self._tls = TlsContext(access.tls)
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, url: str, body: bytes, idempotency_key: str) -> None:
-        """Post; returning means that the answer is 2xx. Messages hold nothing of the URL.
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+        """Post; returned is the beginning of an answer of 2xx. Messages hold nothing of the URL.
 
         Raises:
             RetryLater: no answer in time, none at all, or one that another time may be better.
-            Rejected: refused for good; `reason` begins with the status.
+            HttpRefused: refused for good; `reason` begins with the status.
         """
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._post(url, body, idempotency_key)
+                return await self._post(url, body, headers)
         except TimeoutError:
             raise RetryLater(f"no answer within {self._timeout_s:g}s", reason="timeout") from None
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
@@ -52,10 +63,9 @@ class Poster:
             # Texts of these errors hold the URL.
             raise RetryLater(f"the connection failed: {type(error).__name__}", reason="connection") from None
 
-    async def _post(self, url: str, body: bytes, idempotency_key: str) -> None:
-        headers = {"Content-Type": "application/json", "Idempotency-Key": idempotency_key}
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
         try:
-            headers |= authorization(self._access)
+            headers = {**headers, **authorization(self._access)}
             context = self._tls.current()
         except (OSError, ValueError) as error:
             raise RetryLater(f"a secret or certificate cannot be read: {error}", reason="secret") from None
@@ -67,8 +77,10 @@ class Poster:
             server_hostname=self._access.tls.server_name,
             allow_redirects=False,
         ) as response:
+            answer = await _beginning(response)
             if response.status // 100 != 2:
-                await _refused(response)
+                raise _refused(response, answer)
+            return answer
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -88,19 +100,26 @@ class Poster:
             self._session = None
 
 
-async def _refused(response: aiohttp.ClientResponse) -> None:
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Return ANSWER_BYTES of an answer, or all of a shorter one."""
+    parts, left = [], ANSWER_BYTES
+    while left and (part := await response.content.read(left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def _refused(response: aiohttp.ClientResponse, answer: bytes) -> RetryLater | HttpRefused:
     status = response.status
     if 300 <= status < 400:
-        raise RetryLater(
+        return RetryLater(
             f"got a redirect ({status}), wanted the address that it leads to in the settings",
             reason="redirect",
         )
     if status >= 500 or status in _MORE_TIME_HELPS:
         after_s = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
-        raise RetryLater(f"got HTTP status {status}", after_s, reason=f"status_{status // 100}xx")
-    answer = await response.content.read(_SHOWN_BYTES)
-    text = "".join(c if c.isprintable() else " " for c in answer.decode(errors="replace")).strip()
-    raise Rejected(f"{status} {text}".strip())
+        return RetryLater(f"got HTTP status {status}", after_s, reason=f"status_{status // 100}xx")
+    return HttpRefused(status, answer)
 
 
 def retry_after(header: str | None, date: str | None = None) -> float | None:
