@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from metricsmith.errors import FormatTooNew
-from metricsmith.journal.format import FRAME_HEADER, MARK, SEGMENT_HEADER, pack_segment_header
+from metricsmith.journal.format import SEGMENT_HEADER, pack_segment_header
 from metricsmith.model.batch import Batch, Layout, event_batch
 from metricsmith.model.events import Event
+from metricsmith.wire.frames.format import FRAME_HEADER, MARK
 
 
 def write(bench, count: int = 12, **settings) -> list[tuple[object, ...]]:

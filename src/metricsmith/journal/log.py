@@ -9,13 +9,13 @@ from pathlib import Path
 
 from metricsmith.errors import DiskFull, JournalCorrupt, JournalError
 from metricsmith.journal.config import JournalConfig, Sync
-from metricsmith.journal.encode import SegmentEncoder
 from metricsmith.journal.format import SEGMENT_HEADER, check_segment_header
 from metricsmith.journal.segment import Segment, SegmentFile, list_segments, repair_tail, sync_folder
 from metricsmith.journal.writer import SegmentWriter, journal_error
 from metricsmith.model.batch import Batch
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
+from metricsmith.wire.frames.encode import FrameEncoder
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class SegmentLog:
         self._layout_owner = object()
         self._begun = 0
         self._failing = False
-        self._open: tuple[SegmentWriter, SegmentEncoder] | None = None
+        self._open: tuple[SegmentWriter, FrameEncoder] | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._segments = list_segments(folder)
@@ -158,7 +158,7 @@ class SegmentLog:
             self._failing = False
             _log.info("%s: can be written again", self._folder)
 
-    def _current(self) -> tuple[SegmentWriter, SegmentEncoder]:
+    def _current(self) -> tuple[SegmentWriter, FrameEncoder]:
         if self._open is not None:
             if self._open[0].segment.size_bytes < self._config.segment_size:
                 return self._open
@@ -167,7 +167,7 @@ class SegmentLog:
             self.close()
         writer = SegmentWriter(self._folder, self.next_sequence)
         self._begun += 1
-        self._open = writer, SegmentEncoder(self._begun, self._series, self._layout_owner)
+        self._open = writer, FrameEncoder(self._begun, self._series, self._layout_owner)
         with self._lock:
             if self._segments and self._segments[-1].first_sequence == self.next_sequence:
                 self._segments.pop()  # it held nothing, and the new file took its name

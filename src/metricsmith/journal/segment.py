@@ -10,15 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metricsmith.errors import JournalCorrupt
-from metricsmith.journal.format import (
+from metricsmith.journal.format import SEGMENT_HEADER, SUFFIX, check_segment_header, sequence_of
+from metricsmith.wire.frames.format import (
     BATCH_KINDS,
     FRAME_HEADER,
     MARK,
-    SEGMENT_HEADER,
-    SUFFIX,
     FrameHeader,
-    check_segment_header,
-    sequence_of,
     unpack_frame_header,
 )
 

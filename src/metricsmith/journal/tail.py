@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from metricsmith.errors import JournalCorrupt
-from metricsmith.journal.decode import LayoutMemory, SegmentDecoder
-from metricsmith.journal.format import (
-    BATCH_KINDS,
-    FRAME_HEADER,
-    SEGMENT_HEADER,
-    check_segment_header,
-    unpack_payload,
-)
+from metricsmith.journal.format import SEGMENT_HEADER, check_segment_header
 from metricsmith.journal.segment import Damage, Frame, Segment, SegmentFile, scan_frames
 from metricsmith.model.batch import Batch
 from metricsmith.model.series import SeriesTable
+from metricsmith.wire.frames.decode import FrameDecoder, LayoutMemory
+from metricsmith.wire.frames.format import BATCH_KINDS, FRAME_HEADER, unpack_payload
 
 
 class Tail:
@@ -31,7 +26,7 @@ class Tail:
         self._layouts = LayoutMemory()
         self._segment: Segment | None = None
         self._file: SegmentFile | None = None
-        self._decoder = SegmentDecoder(series, self._layouts)
+        self._decoder = FrameDecoder(series, self._layouts)
         self._at = 0
 
     def read(self, until_sequence: int) -> Iterator[tuple[int, Batch]]:
@@ -82,7 +77,7 @@ class Tail:
             return self._file
         self.close()
         self._file, self._segment = SegmentFile(segment.path), segment
-        self._decoder = SegmentDecoder(self._series, self._layouts)
+        self._decoder = FrameDecoder(self._series, self._layouts)
         self._at = SEGMENT_HEADER.size
         try:
             check_segment_header(self._file.read(0, SEGMENT_HEADER.size, segment.size_bytes), segment.path)

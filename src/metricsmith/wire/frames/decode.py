@@ -9,7 +9,12 @@ import numpy as np
 import orjson
 
 from metricsmith.errors import JournalCorrupt
-from metricsmith.journal.encode import (
+from metricsmith.model.arrays import U32
+from metricsmith.model.batch import Batch, Layout, event_batch
+from metricsmith.model.events import Event
+from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.model.series import SeriesTable
+from metricsmith.wire.frames.encode import (
     HAS_STALE,
     HAS_TIMES,
     LAYOUT_HEAD,
@@ -19,12 +24,7 @@ from metricsmith.journal.encode import (
     UNDEFINED,
     samples_bytes,
 )
-from metricsmith.journal.format import Kind
-from metricsmith.model.arrays import U32
-from metricsmith.model.batch import Batch, Layout, event_batch
-from metricsmith.model.events import Event
-from metricsmith.model.metadata import Metadata, MetricType
-from metricsmith.model.series import SeriesTable
+from metricsmith.wire.frames.format import Kind
 
 MAX_SERIES = 1 << 28
 
@@ -46,7 +46,7 @@ class LayoutMemory:
         return layout
 
 
-class SegmentDecoder:
+class FrameDecoder:
     """Turns the frames of one segment, in order, back into batches.
 
     Raises JournalCorrupt for a frame that cannot be decoded, also because a

@@ -11,10 +11,10 @@ import orjson
 from numpy.typing import NDArray
 
 from metricsmith.errors import LimitExceeded
-from metricsmith.journal.format import MAX_PAYLOAD_BYTES, Kind, pack_frame
 from metricsmith.model.arrays import U8, U32
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.series import SeriesTable
+from metricsmith.wire.frames.format import MAX_PAYLOAD_BYTES, Kind, pack_frame
 
 SERIES_HEAD = struct.Struct("<II")
 LAYOUT_HEAD = struct.Struct("<IIiI")
@@ -37,7 +37,7 @@ def never_written(_: Layout) -> Written:
     return Written()
 
 
-class SegmentEncoder:
+class FrameEncoder:
     """Turns batches into the frames of one segment, defining series and layouts before first use.
 
     Series are numbered by the segment, from 0 in order of appearance: the file
