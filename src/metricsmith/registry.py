@@ -36,6 +36,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "sinks": {
         "bus": "metricsmith.sinks.bus:BusSink",
+        "remote_write": "metricsmith.sinks.remote_write:RemoteWriteSink",
     },
 }
 

@@ -42,7 +42,7 @@ def encode_write_request(
         times, values, stale: (P,), P the sum of `counts`.
     """
     parts = encode_time_series(labels, counts, times, value_bits(values, stale))
-    parts += (bytes_field(3, _encode_metadata(n, m)) for n, m in metadata.items())
+    parts += (encode_metadata(n, m) for n, m in metadata.items())
     return bytes(cramjam.snappy.compress_raw(b"".join(parts)))
 
 
@@ -93,8 +93,9 @@ def _varint_bytes(times: I64) -> NDArray[np.int64]:
     return width
 
 
-def _encode_metadata(name: str, metadata: Metadata) -> bytes:
+def encode_metadata(name: str, metadata: Metadata) -> bytes:
+    """Return what is known of a family as field 3 of a request."""
     kind = type_number(metadata.type)
     parts = [b"\x08" + varint(kind)] if kind else []
     parts += [bytes_field(n, t.encode()) for n, t in ((2, name), (4, metadata.help), (5, metadata.unit)) if t]
-    return b"".join(parts)
+    return bytes_field(3, b"".join(parts))
