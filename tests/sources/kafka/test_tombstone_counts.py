@@ -22,6 +22,7 @@ def read_whole(records: int, tombstones: int) -> Sample:
     [window] = sample.first_windows()
     window.records, window.tombstones, window.read = records, tombstones, records
     sample.records, sample.tombstones = records, tombstones
+    sample.meet(0, records)
     return sample
 
 

@@ -126,6 +126,16 @@ def test_a_sample_is_near_the_truth_and_says_how_near(bench: Bench) -> None:
     assert all(part.records > 0 and part.ratio_percent is not None for part in parts)
 
 
+def test_few_large_batches_are_counted_once_however_many_windows_meet_them(bench: Bench) -> None:
+    topic = bench.topic("tombstones-large-batches")
+    values: list[bytes | None] = [None, b"v" * 20, b"w" * 20] * 10_000
+    bench.write(topic, values, batch_size=900_000, linger_ms=100, batch_num_messages=15_000)
+    whole, part = bench.scan().check([topic])
+    assert figures(whole) == figures(part) == (30_000, 10_000, 0)
+    assert whole.coverage == 1.0
+    assert whole.interval_low == whole.interval_high == whole.ratio_percent == pytest.approx(100 / 3)
+
+
 def test_the_next_exact_check_reads_only_what_is_new(bench: Bench) -> None:
     topic = bench.topic("tombstones-new")
     bench.write(topic, [None, b"a"] * 500)

@@ -6,12 +6,14 @@ n records is met from n + width - 1 places, so what it holds is divided by that:
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
+from metricsmith.model.arrays import I64, Bool
 from metricsmith.sources.kafka.estimate import Windows
 from metricsmith.sources.kafka.fetch import LogReader, Range
 from metricsmith.sources.kafka.records import BatchCounts
@@ -20,7 +22,7 @@ from metricsmith.sources.kafka.scan import Log, Meter
 STRATA = 4
 FIRST_PER_STRATUM = 2
 MOST_PER_STRATUM = 16
-WINDOWS_OF_SAMPLE = 32
+WINDOWS_OF_SAMPLE = 64
 """A window is as wide as would make so many windows of the wanted records, if batches were short."""
 
 
@@ -40,7 +42,8 @@ class Window:
 class Sample:
     """The windows of one partition's log from `start` to `end`.
 
-    A log that is not longer than the wanted records is one window, read whole.
+    A log that is not longer than the wanted records is one window, read whole. `records`, `tombstones` and
+    `empty_values` are those of all batches that were met, each once, however many windows met it.
     """
 
     start: int
@@ -51,11 +54,24 @@ class Sample:
     records: int = 0
     tombstones: int = 0
     empty_values: int = 0
+    _refused: int = 0
+    _met: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
-        """Whether all of the log is read."""
+        """Whether all of the log is to be read."""
         return self.end - self.start <= self.wanted
+
+    @property
+    def covered(self) -> int:
+        """How many offsets of the log were looked at."""
+        met = sum(max(0, min(stop, self.end) - max(first, self.start)) for first, stop in self._met)
+        return max(0, met - self._refused)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all of the log was looked at."""
+        return self.covered >= self.end - self.start
 
     @property
     def width(self) -> int:
@@ -74,8 +90,9 @@ class Sample:
             return []
         read = sum(window.read for window in self.windows)
         cost = max(1.0, read / len(self.windows))
-        more = int((self.wanted - read) / cost) // STRATA
-        return self._drawn(max(0, min(more, MOST_PER_STRATUM - FIRST_PER_STRATUM)))
+        more = min(int((self.wanted - read) / cost) // STRATA, MOST_PER_STRATUM - FIRST_PER_STRATUM)
+        # One anywhere in a stratum may make the figure worse than the first ones, which lie apart.
+        return self._drawn(more) if more >= FIRST_PER_STRATUM else []
 
     def _drawn(self, each: int) -> list[Window]:
         """Return new windows, `each` per stratum, one in each of as many parts of the stratum.
@@ -104,14 +121,13 @@ class Sample:
 
         Shapes:
             counts: B batches.
-            which: (N,) positions of the batches that lie in this log.
+            which: (N,) positions of the batches that lie in this log, one after the other.
         """
-        read = int(counts.records[which].sum())
-        window.read += read
-        self.records += read
-        self.tombstones += int(counts.tombstones[which].sum())
-        self.empty_values += int(counts.empty_values[which].sum())
+        window.read += int(counts.records[which].sum())
         first, last = counts.first_offset[which], counts.last_offset[which]
+        self._count_new(counts, which[self._not_met(first)])
+        if len(first):
+            self.meet(int(first[0]), int(last[-1]) + 1)
         if self.whole:
             chances = np.ones(len(first))
         else:
@@ -120,6 +136,34 @@ class Sample:
         inside = (first < window.stop) & (last >= window.at)
         window.records += float((counts.records[which] / chances)[inside].sum())
         window.tombstones += float((counts.tombstones[which] / chances)[inside].sum())
+
+    def _count_new(self, counts: BatchCounts, new: np.ndarray) -> None:
+        self.records += int(counts.records[new].sum())
+        self.tombstones += int(counts.tombstones[new].sum())
+        self.empty_values += int(counts.empty_values[new].sum())
+        length = counts.last_offset[new] - counts.first_offset[new] + 1
+        self._refused += int(length[~counts.readable[new]].sum())
+
+    def _not_met(self, first: I64) -> Bool:
+        """Return which batches no window has met, by their first offsets."""
+        if not self._met:
+            return np.ones(len(first), np.bool_)
+        starts, stops = np.array(self._met, np.int64).T
+        before = np.searchsorted(starts, first, side="right") - 1
+        new: Bool = (before < 0) | (first >= stops[before])
+        return new
+
+    def meet(self, first: int, stop: int) -> None:
+        """Remember that all offsets of [first, stop) were looked at."""
+        place = bisect_right(self._met, (first, stop))
+        if place and self._met[place - 1][1] >= first:
+            place -= 1
+            first, stop = self._met[place][0], max(stop, self._met[place][1])
+        behind = place
+        while behind < len(self._met) and self._met[behind][0] <= stop:
+            stop = max(stop, self._met[behind][1])
+            behind += 1
+        self._met[place:behind] = [(first, stop)]
 
     def drop(self, window: Window) -> None:
         """Forget a window that could not be read to its end."""
@@ -132,10 +176,14 @@ class Sample:
 
 
 def joined(samples: Sequence[Sample]) -> Windows:
-    """Return the windows of several logs with strata of their own."""
+    """Return the windows of several logs, with strata of their own; a log read whole is one window."""
     chosen, records, strata, sizes = [], [], [], list[int]()
     for sample in samples:
-        if not sample.windows:
+        if sample.complete:
+            strata.append(len(sizes))
+            chosen.append(float(sample.tombstones))
+            records.append(float(sample.records))
+            sizes.append(1)
             continue
         strata += [len(sizes) + window.stratum for window in sample.windows]
         chosen += [window.tombstones for window in sample.windows]
@@ -187,3 +235,5 @@ def _read(
     for each, (sample, window) in owner.items():
         if each.failed or each.skipped or each.at < each.end:
             sample.drop(window)
+        else:
+            sample.meet(window.at, window.stop)

@@ -19,8 +19,9 @@ Found = TypeVar("Found", Tally, Sample)
 class TombstoneCount:
     """What is known of a partition, or with `partition` None of a topic.
 
-    `records`, `tombstones` and `empty_values` were read; `ratio_percent` is what they say of the whole log: 0
-    when it is empty, None when nothing could be read of it. `coverage` is the read part of the log, 0 to 1.
+    `records`, `tombstones` and `empty_values` were read, each counted once; `ratio_percent` is what they
+    say of the whole log: 0 when it is empty, None when nothing could be read of it. `coverage` is the part
+    of the log's offsets that was looked at, 0 to 1.
     The interval holds the ratio: surely when exact, in 95 of 100 checks when sampled.
     """
 
@@ -71,8 +72,7 @@ def _exact(topic: str, partition: int | None, tallies: Sequence[Tally | None], n
     length = sum(tally.length for tally in read)
     covered = sum(tally.covered for tally in read)
     coverage = (covered / length if length else 1.0) * len(read) / len(tallies)
-    # What was not read may hold anything, but no more records than offsets.
-    unread, most = length - covered, records + length - covered
+    least, most = _certain(records, tombstones, length - covered)
     bounded = len(read) == len(tallies)
     nothing = not covered and (length or not read)
     return TombstoneCount(
@@ -84,8 +84,8 @@ def _exact(topic: str, partition: int | None, tallies: Sequence[Tally | None], n
         sum(tally.empty_values for tally in read),
         None if nothing else 100 * tombstones / records if records else 0.0,
         coverage,
-        (100 * tombstones / most if most else 0.0) if bounded and not nothing else None,
-        (100 * (tombstones + unread) / most if most else 0.0) if bounded and not nothing else None,
+        100 * least if bounded and not nothing else None,
+        100 * most if bounded and not nothing else None,
         now_ms,
     )
 
@@ -97,19 +97,17 @@ def _sampled(
     read = [sample for sample in known if sample.windows]
     records = sum(sample.records for sample in known)
     tombstones = sum(sample.tombstones for sample in known)
+    length = sum(sample.end - sample.start for sample in known)
+    covered = sum(sample.covered for sample in known)
     found = estimate(joined(read)) if read else None
-    whole = all(sample.whole for sample in read)
-    if found is not None:
-        ratio, low, high = found.ratio, found.low, found.high
-        low, high = (ratio, ratio) if whole else (low, high)
     missed = sum(sample.end - sample.start for sample in known if not sample.windows)
     # All that was read holds no record: an empty log, or one that compaction has emptied.
     empty = found is None and not missed and len(known) == len(samples)
-    estimated = max(records, found.records if found is not None else 0.0)
-    there = estimated + missed
-    share = len(known) / len(samples)
+    ratio, low, high = (found.ratio, found.low, found.high) if found is not None else (0.0, 0.0, 1.0)
     if found is not None and missed:  # it may hold anything, but no more records than offsets
-        low, high = low * estimated / there, (high * estimated + missed) / there
+        there = found.records + missed
+        low, high = low * found.records / there, (high * found.records + missed) / there
+    least, most = _certain(records, tombstones, length - covered)
     bounded = len(known) == len(samples) and (found is not None or empty)
     return TombstoneCount(
         topic,
@@ -118,9 +116,15 @@ def _sampled(
         records,
         tombstones,
         sum(sample.empty_values for sample in known),
-        100 * ratio if found is not None else 0.0 if empty else None,
-        (records / there if there else 1.0) * share,
-        (0.0 if empty else 100 * low) if bounded else None,
-        (0.0 if empty else 100 * high) if bounded else None,
+        100 * min(max(ratio, least), most) if found is not None else 0.0 if empty else None,
+        (covered / length if length else 1.0) * len(known) / len(samples),
+        100 * min(max(low, least), most) if bounded else None,
+        100 * min(max(high, least), most) if bounded else None,
         now_ms,
     )
+
+
+def _certain(records: int, tombstones: int, unread: int) -> tuple[float, float]:
+    """Return the least and the largest ratio: offsets that were not read may hold anything, or nothing."""
+    most = records + unread
+    return (tombstones / most, (tombstones + unread) / most) if most else (0.0, 0.0)
