@@ -200,19 +200,19 @@ def test_an_open_transaction_is_read_when_it_has_ended(bench: Bench) -> None:
 def test_what_compaction_removed_is_no_longer_counted(bench: Bench) -> None:
     settings = {"segment_ms": "100", "min_cleanable_dirty_ratio": "0.001", "max_compaction_lag_ms": "200"}
     topic = bench.topic("tombstones-compacted", cleanup_policy="compact", **settings)
-    bench.write(topic, [b"old", None] * 1000, key=lambda number: b"k%d" % (number % 20))
-    assert bench.scan().check([topic], "exact")[0].records >= 20
+    bench.write(topic, [b"old", None] * 1000, key=lambda number: b"k%d" % (number % 200))
+    assert bench.scan().check([topic], "exact")[0].records >= 200
     deadline = time.monotonic() + 20
-    while (whole := bench.scan().check([topic], "exact")[0]).records >= 200:
+    while (whole := bench.scan().check([topic], "exact")[0]).records >= 400:
         # A write begins a new segment: the cleaner leaves the last one alone.
         assert time.monotonic() < deadline, whole
         bench.write(topic, [b"new"], key=lambda number: b"other")
-    assert whole.tombstones == 10 and whole.coverage == 1.0, "the last values of ten keys of twenty are null"
+    assert whole.tombstones == 100 and whole.coverage == 1.0, "the last values of every second key are null"
     assert bench.context.state.items() == [], "nothing is remembered that may be removed any time"
     sampled = bench.scan(budget=Budget(sample_size=400)).check([topic])[0]
     assert sampled.ratio_percent is not None and sampled.interval_low is not None
     assert sampled.records > 0 and sampled.interval_high is not None
-    truth = 100 * 10 / whole.records
+    truth = 100 * 100 / whole.records
     assert sampled.interval_low - 1 <= truth <= sampled.interval_high + 1
 
 
