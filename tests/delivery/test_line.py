@@ -91,9 +91,9 @@ async def test_named_series_are_set_aside_and_the_others_delivered(bench: Any) -
     await _until(bench, lambda: bench.dropped("quarantined") == 2)
     assert bench.lines[0].status().delivered_samples == 2
     assert len(bench.far.sends) == 1
-    (line,) = (bench.folder / "quarantine" / "far.jsonl").read_text().splitlines()
-    kept = json.loads(line)
-    assert kept["reason"] == "no such tag"
+    (file,) = (bench.folder / "quarantine").iterdir()
+    kept = json.loads(file.read_text())
+    assert (kept["sink"], kept["reason"]) == ("far", "no such tag")
     assert [sample["value"] for sample in kept["samples"]] == ["3.0", "5.0"]
 
 

@@ -1,54 +1,138 @@
-"""What destinations refused: one JSON line per refusal, in a file per sink, for people to look at."""
+"""What destinations refused: a JSON file per refusal, for people to look at, send again, or drop."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import orjson
 
 from metricsmith.contracts import Delivery
-from metricsmith.model.batch import Batch
+from metricsmith.errors import DeliveryError
+from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
+from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
 
 log = logging.getLogger(__name__)
 
-MAX_BYTES = 64 << 20
-SUFFIX = ".jsonl"
+MAX_BYTES = 256 << 20
+MAX_FILES = 10_000
+SUFFIX = ".json"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Samples that were set aside at once. `id` names them among all."""
+
+    id: str
+    sink: str
+    at_ms: int
+    reason: str
+    samples: int
+
+
+class NotInQuarantine(DeliveryError):
+    """There is nothing of that id."""
 
 
 class Quarantine:
-    """Samples set aside, by sink. Safe to use from any thread.
+    """Samples set aside. Safe to use from any thread; waits for the disk.
 
-    A line is `{at_ms, reason, samples: [{labels, time_ms, value}]}`; a value is
-    a text, as it may be `nan` or `inf`, and null for a staleness marker.
+    A file is `{sink, at_ms, reason, samples: [{labels, time_ms, value}]}`; a
+    value is a text, as it may be `nan` or `inf`, and null for a staleness marker.
     """
 
     def __init__(self, folder: Path, series: SeriesTable, clock: Clock, max_bytes: int = MAX_BYTES) -> None:
         self._folder, self._series, self._clock, self._max_bytes = folder, series, clock, max_bytes
         self._lock = threading.Lock()
+        sizes = [path.stat().st_size for path in self._paths()]
+        self._files, self._bytes = len(sizes), sum(sizes)
 
     def put(self, sink: str, delivery: Delivery, reason: str) -> int:
         """Keep samples; return how many there was room for: all, or none."""
         samples = [sample for batch in delivery.batches for sample in self._samples(batch)]
-        line = orjson.dumps({"at_ms": self._clock.now_ms(), "reason": reason, "samples": samples}) + b"\n"
-        path = self._folder / f"{sink}{SUFFIX}"
+        at_ms = self._clock.now_ms()
+        text = orjson.dumps({"sink": sink, "at_ms": at_ms, "reason": reason, "samples": samples})
         with self._lock:
             try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                size = path.stat().st_size if path.exists() else 0
-                if size + len(line) > self._max_bytes:
+                if self._files >= MAX_FILES or self._bytes + len(text) > self._max_bytes:
                     return 0
-                with path.open("ab") as file:
-                    file.write(line)
+                self._folder.mkdir(parents=True, exist_ok=True)
+                self._new_path(at_ms).write_bytes(text)
+                self._files, self._bytes = self._files + 1, self._bytes + len(text)
             except OSError as error:
-                log.warning("%s: cannot be written: %s", path, error)
+                log.warning("%s: cannot be written: %s", self._folder, error)
                 return 0
         return len(samples)
 
-    def _samples(self, batch: Batch) -> list[dict[str, object]]:
+    def refusals(self) -> list[Refusal]:
+        """Return what is there, oldest first. A file that cannot be read is told of in the log."""
+        found = []
+        for path in self._paths():
+            try:
+                found.append(_refusal(path, _document(path)))
+            except DeliveryError as error:
+                log.warning("quarantine: %s", error)
+        return found
+
+    def samples(self, id: str) -> tuple[Refusal, list[dict[str, Any]]]:
+        """Return a refusal and its samples.
+
+        Raises:
+            NotInQuarantine: there is none.
+            DeliveryError: the file cannot be read.
+        """
+        document = _document(path := self._path(id))
+        return _refusal(path, document), document["samples"]
+
+    def delivery(self, id: str) -> tuple[str, Delivery]:
+        """Return the sink of a refusal, and its samples as they can be sent again; raises as `samples`."""
+        refusal, samples = self.samples(id)
+        ids = self._series.intern_many(encode_labels(each["labels"]) for each in samples)
+        times = np.array([each["time_ms"] for each in samples], dtype=np.int64)
+        values = np.array([float(each["value"] or "nan") for each in samples])
+        stale = np.array([each["value"] is None for each in samples])
+        return refusal.sink, Delivery(
+            [0], [Batch(Layout(ids), times, values, stale if stale.any() else None)]
+        )
+
+    def drop(self, id: str) -> None:
+        """Forget a refusal.
+
+        Raises:
+            NotInQuarantine: there is none.
+        """
+        path = self._path(id)
+        with self._lock:
+            try:
+                size = path.stat().st_size
+                path.unlink()
+            except FileNotFoundError:
+                raise _unknown(id) from None
+            self._files, self._bytes = self._files - 1, self._bytes - size
+
+    def _paths(self) -> list[Path]:
+        return sorted(self._folder.glob(f"*{SUFFIX}"))
+
+    def _path(self, id: str) -> Path:
+        if not all(part.isascii() and part.isdigit() for part in id.split("-")):
+            raise _unknown(id)  # also what would lead out of the folder
+        return self._folder / f"{id}{SUFFIX}"
+
+    def _new_path(self, at_ms: int) -> Path:
+        for number in range(MAX_FILES + 1):
+            path = self._path(f"{at_ms:013d}-{number:04d}")
+            if not path.exists():
+                return path
+        raise FileExistsError(f"{self._folder}: too many refusals within a millisecond")
+
+    def _samples(self, batch: Batch) -> Iterator[dict[str, object]]:
         columns = zip(
             batch.layout.ids.tolist(),
             batch.times().tolist(),
@@ -56,11 +140,30 @@ class Quarantine:
             batch.stales().tolist(),
             strict=True,
         )
-        return [
-            {
-                "labels": self._series.labels(series),
-                "time_ms": time_ms,
-                "value": None if stale else repr(value),
-            }
-            for series, time_ms, value, stale in columns
-        ]
+        for series, time_ms, value, stale in columns:
+            labels = self._series.labels(series)
+            yield {"labels": labels, "time_ms": time_ms, "value": None if stale else repr(value)}
+
+
+def _document(path: Path) -> dict[str, Any]:
+    try:
+        document = orjson.loads(path.read_bytes())
+        if not isinstance(document["samples"], list):
+            raise TypeError("samples is no list")
+    except FileNotFoundError:
+        raise _unknown(path.stem) from None
+    except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
+        raise DeliveryError(f"{path}: cannot be read: {error}") from None
+    return dict(document)
+
+
+def _refusal(path: Path, document: dict[str, Any]) -> Refusal:
+    try:
+        reason, sink, at_ms = str(document["reason"]), str(document["sink"]), int(document["at_ms"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise DeliveryError(f"{path}: cannot be read: {error}") from None
+    return Refusal(path.stem, sink, at_ms, reason, len(document["samples"]))
+
+
+def _unknown(id: str) -> NotInQuarantine:
+    return NotInQuarantine(f'got "{id[:100]}", wanted the id of a refusal, as `quarantine list` shows it')
