@@ -16,6 +16,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "kafka": "metricsmith.sources.kafka.source:KafkaSource",
         "host": "metricsmith.sources.host.source:HostSource",
         "exec": "metricsmith.sources.exec.source:ExecSource",
+        "python": "metricsmith.sources.python.source:PythonSource",
         "application": "metricsmith.sources.application:ApplicationSource",
         "bus": "metricsmith.sources.bus.source:BusSource",
         "self": "metricsmith.sources.own:OwnMetricsSource",

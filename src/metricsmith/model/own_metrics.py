@@ -133,6 +133,28 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "source",
         "integration",
     ),
+    # python
+    _counter(
+        "metricsmith_collector_failures_total",
+        "Collections that failed, and what cannot be loaded, by reason.",
+        "source",
+        "collector",
+        "reason",
+    ),
+    _counter(
+        "metricsmith_collector_problems_total",
+        "Samples of collectors that were left out, by reason.",
+        "source",
+        "collector",
+        "reason",
+    ),
+    _counter(
+        "metricsmith_collector_skipped_total",
+        "Collections left out because the previous one still ran.",
+        "source",
+        "collector",
+    ),
+    _gauge("metricsmith_collectors_hung", "Collectors that are over their time and do not return.", "source"),
     # journal
     _counter("metricsmith_journal_commits_total", "Commits (one write and one fdatasync each)."),
     _counter("metricsmith_journal_written_bytes_total", "Bytes written to the journal.", unit="bytes"),

@@ -13,6 +13,7 @@ from yarl import URL
 from metricsmith.model.duration import format_duration, parse_duration
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.relabel import relabel
+from metricsmith.model.schedule import phase
 from metricsmith.net.addresses import split_target
 from metricsmith.sources.settings import DAY_MS, MIN_INTERVAL_MS, ScrapeConfig
 
@@ -28,9 +29,6 @@ DEFAULT_PORT = {"http": 80, "https": 443}
 
 _SCHEME = re.compile(r"[a-zA-Z]{1,10}://")
 _QUERY = re.compile(r"[?#]|%3[Ff]")
-
-SLOTS = 10
-MAX_SLOT_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +54,8 @@ class Endpoint:
         return int.from_bytes(digest, "big")
 
     def offset_ms(self) -> int:
-        """Return the target's phase within its interval: spreads load, survives restarts.
-
-        Phases are multiples of a tenth of the interval, of a second at most.
-        Scrapes that begin together share a wake-up of the process, warm caches,
-        commits and timestamps: at ten a slot they cost a third of the CPU time.
-        """
-        slot_ms = max(1, min(self.interval_ms // SLOTS, MAX_SLOT_MS))
-        return self.fingerprint() % self.interval_ms // slot_ms * slot_ms
+        """Return the target's phase within its interval."""
+        return phase(self.fingerprint(), self.interval_ms)
 
 
 def without_secrets(target: str) -> str:

@@ -6,26 +6,26 @@ import asyncio
 import logging
 import socket
 from collections.abc import Coroutine
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
-import numpy as np
-from prometheus_client.samples import Sample
 from pydantic import Field
 
 from metricsmith.contracts import Context, Emit, PartConfig
 from metricsmith.errors import DiskFull, JournalError
-from metricsmith.model.arrays import U32
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.batch import Batch
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.own_metrics import OWN_METRICS
 from metricsmith.model.schedule import Schedule
 from metricsmith.model.settings_types import DurationMs
+from metricsmith.sources.stream import SeriesStream
 
 log = logging.getLogger(__name__)
 
 STREAM = "self"
 JOB = "metricsmith"
+Name: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+"""A metric's name and the labels of a sample."""
 METADATA = {m.name: Metadata(m.type, m.unit, m.help) for m in OWN_METRICS}
 
 
@@ -48,9 +48,7 @@ class OwnMetricsSource:
     def __init__(self, config: OwnMetricsConfig, context: Context) -> None:
         self._config = config
         self._context = context
-        self._names: list[tuple[str, tuple[str, ...]]] = []
-        self._layout = Layout(np.empty(0, dtype=np.uint32), STREAM, METADATA)
-        self._alive = self._layout.ids
+        self._stream = SeriesStream[Name](STREAM, context.series, METADATA, self._key)
 
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Read and emit every interval until `stop` is set."""
@@ -70,7 +68,7 @@ class OwnMetricsSource:
             log.exception("%s: defect in reading own metrics", self._context.name)
             reason, failure = "defect", type(error).__name__
         else:
-            self._alive = self._layout.ids
+            self._stream.accepted()
         if reason:
             self._context.telemetry.problem(
                 log,
@@ -86,22 +84,13 @@ class OwnMetricsSource:
         Markers of what has gone are sent until a batch with them was accepted.
         """
         samples = [s for family in self._context.telemetry.registry.collect() for s in family.samples]
-        value = np.array([s.value for s in samples], dtype=np.float64)
-        names = [(s.name, tuple(s.labels.values())) for s in samples]
-        if names != self._names:
-            ids = self._context.series.intern_many(map(self._key, samples))
-            self._names, self._layout = names, Layout(ids, STREAM, METADATA)
-        ids = self._layout.ids
-        gone: U32 = self._alive[~np.isin(self._alive, ids)] if self._alive is not ids else self._alive[:0]
-        if not len(gone):
-            return Batch(self._layout, now_ms, value)
-        stale = np.repeat([False, True], [len(ids), len(gone)])
-        value = np.concatenate((value, np.full(len(gone), np.nan)))
-        return Batch(Layout(np.concatenate((ids, gone)), STREAM, METADATA), now_ms, value, stale)
+        names = [(s.name, tuple(s.labels.items())) for s in samples]
+        return self._stream.batch(names, [s.value for s in samples], now_ms)
 
-    def _key(self, sample: Sample) -> bytes:
-        fixed = {"__name__": sample.name, "job": JOB, "instance": self._config.instance}
-        return encode_labels({**sample.labels, **fixed})
+    def _key(self, name: Name) -> bytes:
+        metric, labels = name
+        fixed = {"__name__": metric, "job": JOB, "instance": self._config.instance}
+        return encode_labels({**dict(labels), **fixed})
 
 
 async def _slept(sleep: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

@@ -8,10 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar, TypeAlias, TypeVar
 
-import numpy as np
-
 from metricsmith.contracts import Context
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.batch import Batch
 from metricsmith.model.labels import encode_labels
 from metricsmith.sources.host import devices
 from metricsmith.sources.host.filesystems import FileSystems, Space
@@ -21,6 +19,7 @@ from metricsmith.sources.host.procfs import Procfs
 from metricsmith.sources.host.readings import Machine, Mount
 from metricsmith.sources.host.settings import Device, Group, HostConfig
 from metricsmith.sources.host.traffic import Total
+from metricsmith.sources.stream import SeriesStream
 
 log = logging.getLogger(__name__)
 
@@ -47,25 +46,14 @@ class HostSource:
         # Read now, so that the first reading has a usage: it is that of the time since.
         cpus = self._try("cpu", self._machine.cpus) if "cpu_usage" in config.groups else None
         self._cpu = None if cpus is None else cpus.total
-        self._names: list[Name] = []
-        self._layout = Layout(np.empty(0, dtype=np.uint32), context.name, METADATA)
+        self._stream = SeriesStream[Name](context.name, context.series, METADATA, self._key)
 
     def collect(self, now_ms: int) -> Batch:
         """Return what is true now; series that were there the last time and have gone get markers."""
         found = list(self._values())
-        names = [name for name, _ in found]
-        value = np.array([number for _, number in found], dtype=np.float64)
-        before = self._layout.ids
-        if names != self._names:
-            ids = self._context.series.intern_many(map(self._key, names))
-            self._names, self._layout = names, Layout(ids, self._context.name, METADATA)
-        gone = before[~np.isin(before, self._layout.ids)] if self._layout.ids is not before else before[:0]
-        if not len(gone):
-            return Batch(self._layout, now_ms, value)
-        ids = np.concatenate((self._layout.ids, gone))
-        stale = np.repeat([False, True], [len(value), len(gone)])
-        value = np.concatenate((value, np.full(len(gone), np.nan)))
-        return Batch(Layout(ids, self._context.name, METADATA), now_ms, value, stale)
+        batch = self._stream.batch([name for name, _ in found], [number for _, number in found], now_ms)
+        self._stream.accepted()  # whether it is, nobody tells a polled source
+        return batch
 
     def _values(self) -> Iterator[Value]:
         yield from self._cpus()

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import compress
 
-import numpy as np
-
-from metricsmith.model.arrays import F64, I64, U32, Bool
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.arrays import F64, I64, Bool
+from metricsmith.model.batch import Batch
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series import SeriesTable
+from metricsmith.sources.stream import SeriesStream
 
 _PARTITION = ("topic", "partition")
 _PAIR = ("consumergroup", "topic", "partition")
@@ -132,39 +131,18 @@ class Sheet:
         self.values.extend(values[which].tolist())
 
 
-class SheetStream:
-    """Makes batches of one stream's sheets: the layout of the last one while no series comes or goes.
-
-    A series that is not on a sheet ended: it gets a marker until a batch with it was accepted.
-    """
+class SheetStream(SeriesStream[tuple[str, ...]]):
+    """Makes batches of one stream's sheets."""
 
     def __init__(self, stream: str, series: SeriesTable, fixed: Mapping[str, str]) -> None:
-        self._stream, self._series, self._fixed = stream, series, dict(fixed)
-        self._keys: list[tuple[str, ...]] = []
-        self._ids: dict[tuple[str, ...], int] = {}
-        self._layout = Layout(np.empty(0, dtype=np.uint32), stream, METADATA)
-        self._alive = self._layout.ids
+        self._fixed = dict(fixed)
+        super().__init__(stream, series, METADATA, self._key_of)
 
-    def batch(self, sheet: Sheet, now_ms: int) -> Batch:
+    def sheet(self, sheet: Sheet, now_ms: int) -> Batch:
         """Return the batch of a sheet."""
-        if sheet.keys != self._keys:
-            self._ids = {key: self._ids.get(key) or self._intern(key) for key in sheet.keys}
-            ids = np.fromiter(self._ids.values(), dtype=np.uint32, count=len(self._ids))
-            self._keys, self._layout = sheet.keys, Layout(ids, self._stream, METADATA)
-        ids = self._layout.ids
-        value = np.array(sheet.values, dtype=np.float64)
-        gone: U32 = self._alive[:0] if self._alive is ids else self._alive[~np.isin(self._alive, ids)]
-        if not len(gone):
-            return Batch(self._layout, now_ms, value)
-        stale = np.repeat([False, True], [len(ids), len(gone)])
-        value = np.concatenate((value, np.full(len(gone), np.nan)))
-        return Batch(Layout(np.concatenate((ids, gone)), self._stream, METADATA), now_ms, value, stale)
+        return self.batch(sheet.keys, sheet.values, now_ms)
 
-    def accepted(self) -> None:
-        """Note that the last batch was accepted."""
-        self._alive = self._layout.ids
-
-    def _intern(self, key: tuple[str, ...]) -> int:
+    def _key_of(self, key: tuple[str, ...]) -> bytes:
         name, *values = key
         labels = dict(zip(METRICS[name][1], values, strict=True))
-        return self._series.intern(encode_labels({**self._fixed, **labels, "__name__": name}))
+        return encode_labels({**self._fixed, **labels, "__name__": name})

@@ -126,7 +126,7 @@ class KafkaSource:
 
     async def _emit(self, emit: Emit, slot: _Slot, sheet: Sheet) -> None:
         try:
-            await emit(slot.stream.batch(sheet, self._context.clock.now_ms()))
+            await emit(slot.stream.sheet(sheet, self._context.clock.now_ms()))
             slot.stream.accepted()
         except JournalError as error:  # the samples themselves are counted where they were refused
             reason = "disk_full" if isinstance(error, DiskFull) else "journal_error"

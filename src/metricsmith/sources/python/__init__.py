@@ -1,0 +1,1 @@
+"""Runs collectors that people write in Python."""
