@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metricsmith.promql.series_input import Series
+from metricsmith.runtime.kafka_series import ReadingSeries
 from metricsmith.runtime.kafka_session import Snapshot
-from metricsmith.runtime.packs import Recorded, evaluate_pack
-from metricsmith.sources.kafka.metrics import METRICS
+from metricsmith.runtime.packs import Recorded, evaluate_pack_over
 
 PACK = "kafka"
 CLUSTER = "cluster"
+CLUSTER_BALANCE, TOPIC_BALANCE = "kafka_cluster_balance_score", "kafka_topic_balance_score"
+SCORE, CONFIDENCE, WEIGHT = "kafka_health_score", "kafka_health_confidence", "kafka_health_weight"
+COMPONENT = {what: f"kafka_health_component_{what}" for what in ("score", "weight", "input")}
 PERFECT = 100.0
 WORST = 5
 """So many topics and groups are named."""
@@ -30,7 +32,10 @@ class BalanceRow:
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """What a part of health was given (`input`), what that is worth, and its weight; None is not known."""
+    """What a part of health was given (`input`), what that is worth, and its weight; None is not known.
+
+    The weight is the one that counts; of a component that is missing, the one that is set.
+    """
 
     name: str
     score: float | None
@@ -51,14 +56,11 @@ class Health:
 
 def balance_rows(snapshots: Sequence[Snapshot]) -> list[BalanceRow]:
     """Return the balance of brokers, then of each topic; rates are from the first reading to the last."""
-    recorded = _recorded(snapshots)
-    brokers = [
-        BalanceRow(None, labels["kind"], score)
-        for labels, score in recorded.get("kafka_cluster_balance_score", [])
-    ]
+    recorded = _recorded(snapshots, {CLUSTER_BALANCE, TOPIC_BALANCE})
+    brokers = [BalanceRow(None, labels["kind"], score) for labels, score in recorded.get(CLUSTER_BALANCE, [])]
     topics = [
         BalanceRow(labels["topic"], labels["kind"], score)
-        for labels, score in recorded.get("kafka_topic_balance_score", [])
+        for labels, score in recorded.get(TOPIC_BALANCE, [])
     ]
     return sorted(brokers, key=lambda row: row.kind) + sorted(
         topics, key=lambda row: (row.topic or "", row.kind)
@@ -73,47 +75,47 @@ def health(snapshots: Sequence[Snapshot], rules: Sequence[Path] = ()) -> Health:
     Raises:
         ConfigError: one of them has mistakes.
     """
-    recorded = _recorded(snapshots, rules)
-    figures: dict[str, dict[str, float]] = {}
-    for what in ("score", "weight", "input"):
-        for labels, value in recorded.get(f"kafka_health_component_{what}", []):
-            if labels["scope"] == CLUSTER:
-                figures.setdefault(labels["component"], {})[what] = value
+    recorded = _recorded(snapshots, {SCORE, CONFIDENCE, WEIGHT, *COMPONENT.values()}, rules)
+    # The weights that are set name all components, also those of which nothing is known.
+    set_weights = _of_components(recorded, WEIGHT)
+    found = {what: _of_components(recorded, name) for what, name in COMPONENT.items()}
     components = (
-        Component(name, found.get("score"), found.get("weight"), found.get("input"))
-        for name, found in figures.items()
+        Component(
+            name,
+            found["score"].get(name),
+            found["weight"].get(name, weight),
+            found["input"].get(name),
+        )
+        for name, weight in set_weights.items()
     )
     return Health(
-        _of_cluster(recorded, "kafka_health_score"),
-        _of_cluster(recorded, "kafka_health_confidence"),
+        _of_cluster(recorded, SCORE),
+        _of_cluster(recorded, CONFIDENCE),
         tuple(sorted(components, key=lambda one: (-(one.weight or 0), one.name))),
         (*_worst(recorded, "topic", "topic"), *_worst(recorded, "group", "consumergroup")),
     )
 
 
-def _recorded(snapshots: Sequence[Snapshot], rules: Sequence[Path] = ()) -> Recorded:
+def _recorded(snapshots: Sequence[Snapshot], names: Set[str], rules: Sequence[Path] = ()) -> Recorded:
     now = snapshots[-1]
-    return evaluate_pack(PACK, _series(snapshots[0], now), now.time_ms, overrides=rules)
-
-
-def _series(before: Snapshot, now: Snapshot) -> Iterator[Series]:
-    """Yield what there is now, with its earlier value; what has ended since is not to be found."""
-    for key, value in now.values.items():
-        labels = {"__name__": key[0], **dict(zip(METRICS[key[0]][1], key[1:], strict=True))}
-        if before is not now and key in before.values:
-            yield labels, [before.time_ms, now.time_ms], [before.values[key], value]
-        else:
-            yield labels, [now.time_ms], [value]
+    series = ReadingSeries(snapshots[0], now)
+    return evaluate_pack_over(PACK, series, now.time_ms, names, overrides=rules)
 
 
 def _of_cluster(recorded: Recorded, name: str) -> float | None:
     return next((value for labels, value in recorded.get(name, []) if labels["scope"] == CLUSTER), None)
 
 
+def _of_components(recorded: Recorded, name: str) -> dict[str, float]:
+    return {
+        labels["component"]: value for labels, value in recorded.get(name, []) if labels["scope"] == CLUSTER
+    }
+
+
 def _worst(recorded: Recorded, scope: str, label: str) -> list[tuple[str, str, float]]:
     found = [
         (scope, labels[label], value)
-        for labels, value in recorded.get("kafka_health_score", [])
+        for labels, value in recorded.get(SCORE, [])
         if labels["scope"] == scope and value < PERFECT
     ]
     return sorted(found, key=lambda one: (one[2], one[1]))[:WORST]

@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
+from metricsmith.contracts import Selectable
 from metricsmith.errors import ConfigError
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.labels import NAME_LABEL, decode_labels
@@ -20,7 +21,8 @@ from metricsmith.promql import EngineConfig
 from metricsmith.promql.memory import GrowingSeries
 from metricsmith.promql.series_input import Series, read_series
 from metricsmith.rules.files import read_rule_file
-from metricsmith.rules.model import Group, RecordingRule
+from metricsmith.rules.model import Group, RecordingRule, Rule
+from metricsmith.rules.overlay import Overlay
 from metricsmith.rules.round import RunningGroup
 from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
 from metricsmith.rules.templates import Expander
@@ -58,25 +60,57 @@ def evaluate_pack(
     >>> evaluate_pack("kafka", partitions, 0)["kafka_topic_balance_score"]
     [({'kind': 'bytes', 'topic': 'orders'}, 50.0)]
     """
-    store, recorded = GrowingSeries(), Recorded()
-    engine, table = RuleEngine(store, limits), SeriesTable()
-    groups = (*_read(overrides), *_pack_groups(pack))
-    wanted = {name for group in groups for rule in group.rules for name in engine.reads(rule.expr)}
+    groups = _groups(pack, overrides)
+    reads = RuleEngine().reads
+    wanted = {name for group in groups for rule in group.rules for name in reads(rule.expr)}
+    store = GrowingSeries()
     for key, (times, values) in read_series(_of(wanted, series)).items():
         for sample_ms, value in zip(times.tolist(), values.tolist(), strict=True):
             store.append(key, sample_ms, value)
+    return _evaluated(groups, store, time_ms, limits)
+
+
+def evaluate_pack_over(
+    pack: str, store: Selectable, time_ms: int, names: Set[str], *, overrides: Sequence[Path] = ()
+) -> Recorded:
+    """Return what `evaluate_pack` does of some recorded metrics; rules that these do not need are left out.
+
+    Raises:
+        As `evaluate_pack`.
+    """
+    return _evaluated(_needed(_groups(pack, overrides), names), store, time_ms, None)
+
+
+def _evaluated(
+    groups: Sequence[Group], store: Selectable, time_ms: int, limits: EngineConfig | None
+) -> Recorded:
+    seen, table, recorded = Overlay(store, time_ms), SeriesTable(), Recorded()
+    engine = RuleEngine(seen, limits)
     for group in groups:
-        done = RunningGroup(group, engine, store, table, SystemClock(), Expander()).evaluate(time_ms)
+        done = RunningGroup(group, engine, seen, table, SystemClock(), Expander()).evaluate(time_ms)
         for _, error in done.failures:
             raise error
         if done.batch is None:
             continue
-        for number, value in zip(done.batch.layout.ids.tolist(), done.batch.value.tolist(), strict=True):
-            key = table.key(number)
-            store.append(key, time_ms, value)
+        keys = [table.key(number) for number in done.batch.layout.ids.tolist()]
+        seen.add(keys, done.batch.value)
+        for key, value in zip(keys, done.batch.value.tolist(), strict=True):
             labels = decode_labels(key)
             recorded.setdefault(labels.pop(NAME_LABEL), []).append((labels, value))
     return recorded
+
+
+def _needed(groups: Sequence[Group], names: Set[str]) -> list[Group]:
+    """Return the rules that record the names, and those that they rest on: these stand before them."""
+    reads, needed, kept = RuleEngine().reads, set(names), list[Group]()
+    for group in reversed(groups):
+        rules = list[Rule]()
+        for rule in reversed(group.rules):
+            if "" in needed or (isinstance(rule, RecordingRule) and rule.name in needed):
+                rules.append(rule)
+                needed |= reads(rule.expr)
+        kept.append(replace(group, rules=tuple(reversed(rules))))
+    return kept[::-1]
 
 
 def _of(names: Set[str], series: Iterable[Series]) -> Iterator[Series]:
@@ -84,6 +118,10 @@ def _of(names: Set[str], series: Iterable[Series]) -> Iterator[Series]:
     for each in series:
         if "" in names or each[0].get(NAME_LABEL, "") in names:
             yield each
+
+
+def _groups(pack: str, overrides: Sequence[Path]) -> tuple[Group, ...]:
+    return (*_read(overrides), *_pack_groups(pack))
 
 
 @lru_cache
