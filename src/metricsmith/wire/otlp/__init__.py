@@ -1,0 +1,1 @@
+"""OpenTelemetry's metrics over HTTP (OTLP), in Protobuf and JSON."""
