@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from metricsmith.contracts import Emit, QueryEngine, Store
+from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.line import SinkStatus
 from metricsmith.model.clock import Clock
 from metricsmith.model.rules import GroupView
@@ -17,6 +18,7 @@ from metricsmith.promql.engine import Engine
 from metricsmith.rules.backfill import BackfillAnswer, BackfillRequest
 from metricsmith.rules.notify.line import DestinationStatus
 from metricsmith.rules.notify.refused import Refused
+from metricsmith.wire.otlp.settings import OtlpSettings
 
 DAY_MS = 86_400_000
 
@@ -104,7 +106,8 @@ class ApiContext:
     the targets of each source that scrapes, `rule_groups` the rules with their alerts,
     `server` evaluates the expressions of clients where the store is a server that does,
     `destinations` who is told of alerts, `refused` what they refused,
-    `settings` the configuration as plain data without secrets.
+    `sinks` what people can do with sinks, `settings` the configuration as plain data
+    without secrets.
     """
 
     store: Store
@@ -124,5 +127,7 @@ class ApiContext:
     destinations: Callable[[], Sequence[DestinationStatus]] = tuple
     refused: Callable[[], Sequence[Refused]] = tuple
     server: QueryEngine | None = None
+    sinks: Desk | None = None
     settings: Callable[[], Mapping[str, Any]] = dict
     limits: ApiLimits = field(default_factory=ApiLimits)
+    otlp: OtlpSettings = field(default_factory=OtlpSettings)

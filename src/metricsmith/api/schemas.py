@@ -38,6 +38,18 @@ def prometheus(data: Schema) -> Schema:
 
 HEALTH = record(status={"const": "healthy"})
 RELOADED = record(status={"const": "reloaded"})
+_SINKS = listing(
+    record(
+        name=STRING,
+        type=STRING,
+        state={"type": "string", "enum": ["ok", "retrying", "stopped"]},
+        behind_batches=COUNT,
+        delivered_samples=COUNT,
+        dropped_samples=COUNT,
+        last_success=OPTIONAL_TEXT,
+        last_error=STRING,
+    )
+)
 STATUS = record(
     {"reason": STRING},
     status={"type": "string", "enum": ["healthy", "unhealthy"]},
@@ -50,18 +62,7 @@ STATUS = record(
     name=STRING,
     version=STRING,
     sources=TEXTS,
-    sinks=listing(
-        record(
-            name=STRING,
-            type=STRING,
-            state={"type": "string", "enum": ["ok", "retrying", "stopped"]},
-            behind_batches=COUNT,
-            delivered_samples=COUNT,
-            dropped_samples=COUNT,
-            last_success=OPTIONAL_TEXT,
-            last_error=STRING,
-        )
-    ),
+    sinks=_SINKS,
     warnings=TEXTS,
 )
 STORAGE = record(
@@ -214,6 +215,12 @@ DESTINATIONS = prometheus(
         refused=listing(record(destination=STRING, at=STRING, reason=STRING, sent={})),
     )
 )
+_REFUSAL = {"id": STRING, "sink": STRING, "at": STRING, "at_ms": COUNT, "reason": STRING, "samples": COUNT}
+SINKS = prometheus(_SINKS)
+REFUSALS = prometheus(listing(record(**_REFUSAL)))
+REFUSAL = prometheus(record(**_REFUSAL, content=listing({"type": "object"})))
+SINK_TRIED = prometheus(record(sink=STRING, seconds={"type": "number"}))
+SINK_DONE = prometheus(record(id=STRING, samples=COUNT))
 TARGETS = prometheus(
     record(
         activeTargets=listing(

@@ -10,12 +10,13 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from metricsmith import __version__
 from metricsmith.api.context import ApiContext
-from metricsmith.api.errors import ApiError, json_response, problems_error
+from metricsmith.api.errors import json_response, problems_error
+from metricsmith.api.origin import refuse_other_origin
 from metricsmith.api.routes import Handler, Operation
 from metricsmith.api.schemas import HEALTH, RELOADED, STATUS, STORAGE, Schema
+from metricsmith.api.sinks import sink_view
 from metricsmith.api.workers import Workers
 from metricsmith.contracts import StoreStatus
-from metricsmith.delivery.line import SinkStatus
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.model.settings_types import format_size
@@ -122,7 +123,7 @@ class StatusApi:
             "name": agent.name,
             "version": __version__,
             "sources": list(agent.sources),
-            "sinks": [_sink(sink) for sink in agent.sinks],
+            "sinks": list(map(sink_view, agent.sinks)),
             "warnings": list(agent.warnings),
         }
         return json_response(body | ({"reason": reason} if reason else {}))
@@ -141,7 +142,7 @@ class StatusApi:
         return PlainTextResponse("metricsmith is ready.\n")
 
     async def _reload(self, request: Request) -> Response:
-        _refuse_other_origin(request)
+        refuse_other_origin(request)
         try:
             await self._context.reload()
         except ConfigError as error:
@@ -149,29 +150,6 @@ class StatusApi:
                 {"error": str(error), "problems": [_problem(p) for p in error.problems]}, 400
             )
         return json_response({"status": "reloaded"})
-
-
-def _refuse_other_origin(request: Request) -> None:
-    """Raise if a web page of another server sent this; browsers send forms anywhere unasked."""
-    origin, host = request.headers.get("origin"), request.headers.get("host", "")
-    if origin is not None and origin.partition("://")[2].lower() != host.lower():
-        raise ApiError(
-            "forbidden", f"got a request from a page of {origin[:200]}, wanted none but {host[:200]}"
-        )
-
-
-def _sink(sink: SinkStatus) -> dict[str, object]:
-    last_ms = sink.last_success_ms
-    return {
-        "name": sink.name,
-        "type": sink.kind,
-        "state": sink.state,
-        "behind_batches": sink.behind,
-        "delivered_samples": sink.delivered_samples,
-        "dropped_samples": sink.dropped_samples,
-        "last_success": None if last_ms is None else format_timestamp(last_ms),
-        "last_error": sink.last_error,
-    }
 
 
 def _storage(store: StoreStatus, journal_bytes: int) -> dict[str, object]:

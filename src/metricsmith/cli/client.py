@@ -74,6 +74,12 @@ def call(url: str, path: str, parameters: dict[str, str]) -> tuple[Any, list[str
     return document["data"], remarks
 
 
+def fetch(url: str, path: str, parameters: dict[str, str]) -> Any:
+    """Return the `data` of the answer to a GET, and raise as `call` does."""
+    asked = f"{url}{path}?{urllib.parse.urlencode(parameters)}" if parameters else f"{url}{path}"
+    return _document(url, urllib.request.Request(asked))["data"]
+
+
 def post_json(url: str, path: str, body: Any) -> Any:
     """Return the `data` of the answer to a JSON body.
 
@@ -111,8 +117,7 @@ def _of(metric: str, limit: int) -> dict[str, str]:
 
 def _names(url: str, path: str, parameters: dict[str, str]) -> list[str]:
     # Prometheus answers some of these paths to GET only.
-    asked = f"{url}{path}?{urllib.parse.urlencode(parameters)}" if parameters else f"{url}{path}"
-    names: list[str] = _document(url, urllib.request.Request(asked))["data"]
+    names: list[str] = fetch(url, path, parameters)
     return names
 
 

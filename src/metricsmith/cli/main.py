@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from metricsmith import __version__
-from metricsmith.cli import check, demo, kafka, query, rules, run
+from metricsmith.cli import check, demo, kafka, query, rules, run, sinks
 from metricsmith.cli.client import Unreachable
 from metricsmith.cli.exits import Exit
 from metricsmith.errors import ConfigError, MetricsmithError, QueryError
@@ -32,6 +32,8 @@ app.command("check-config")(check.check_config)
 app.command("query", cls=query.QueryCommand, epilog=query.EXAMPLES)(query.query)
 app.add_typer(rules.app, name="rules")
 app.add_typer(kafka.app, name="kafka")
+app.add_typer(sinks.sink, name="sink")
+app.add_typer(sinks.quarantine, name="quarantine")
 
 
 @app.command("version")

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from metricsmith.contracts import Context, Delivery, Processor, Sink
-from metricsmith.delivery.pieces import Cutter, halves, newer, of_series
+from metricsmith.contracts import Context, Delivery, PartConfig, Preparing, Processor, Sink
+from metricsmith.delivery.pieces import Cutter, apart, halves, newer, of_series
 from metricsmith.delivery.processing import Processing
 from metricsmith.delivery.reading import Intake, Reader
 from metricsmith.errors import DeliveryError, JournalError, Rejected, RetryLater, TooLarge
+from metricsmith.model.batch import Batch
 from metricsmith.model.duration import format_duration
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ T = TypeVar("T")
 
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 CLOSE_LIMIT_S = 2.0
+SEND_NOW_LIMIT_S = 60.0
 DEFECTS = 3
 """So many times in a row a sink may fail in a way nobody thought of, before the samples are set aside."""
 SEARCHES = 64
@@ -29,10 +31,10 @@ SEARCHES = 64
 
 
 class Quarantine(Protocol):
-    """Where samples go that a destination refuses."""
+    """Where samples and events go that a destination refuses."""
 
     def put(self, sink: str, delivery: Delivery, reason: str) -> int:
-        """Set samples aside for people to look at; return how many there was room for."""
+        """Set them aside for people to look at; return how many there was room for."""
         ...
 
 
@@ -61,6 +63,8 @@ class SinkStatus:
     dropped_samples: int
     last_success_ms: int | None
     last_error: str
+    delivered_events: int = 0
+    dropped_events: int = 0
 
 
 class Line:
@@ -76,17 +80,23 @@ class Line:
         limits: Limits,
         quarantine: Quarantine,
         processors: Sequence[Processor] = (),
+        before: Callable[[], Iterable[Batch]] = tuple,
     ) -> None:
-        """`end` gives the journal's next number; the context's name is the sink's."""
+        """`end` gives the journal's next number, `before` what it has before the reader's cursor.
+
+        The context's name is the sink's.
+        """
         self._kind, self._sink, self._end = kind, sink, end
         self._context, self._limits, self._quarantine = context, limits, quarantine
-        self._processing = Processing(processors, self._set_aside)
+        steps = [*processors, *([_Prepared(sink)] if isinstance(sink, Preparing) else ())]
+        self._processing, self._before = Processing(steps, self._set_aside, sink.traits.whole), before
         self._intake = Intake(reader, context.clock)
         self._cutter = Cutter()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._retrying = 0
         self._delivered = self._dropped = 0
+        self._delivered_events = self._dropped_events = 0
         self._last_success_ms: int | None = None
         self._last_error = ""
         context.telemetry.watch("metricsmith_sink_behind_batches", self._behind, sink=context.name)
@@ -108,7 +118,24 @@ class Line:
             self._dropped,
             self._last_success_ms,
             self._last_error,
+            self._delivered_events,
+            self._dropped_events,
         )
+
+    async def send_now(self, delivery: Delivery) -> None:
+        """Send what somebody asked for, once, beside what is under way.
+
+        Raises:
+            DeliveryError: it was not taken.
+        """
+        if self._sink.traits.whole:
+            raise DeliveryError(f"{self._context.name} takes only what comes from the journal")
+        try:
+            await asyncio.wait_for(self._attempt(delivery), SEND_NOW_LIMIT_S)
+        except DeliveryError:
+            raise
+        except Exception as error:  # a defect, or no answer in time
+            raise DeliveryError(f"{type(error).__name__}: {error}") from error
 
     async def stop(self) -> None:
         """Deliver what waits if that is soon done, and end; the rest is delivered after the next start."""
@@ -128,6 +155,8 @@ class Line:
     async def _run(self) -> None:
         limits = self._limits
         most = limits.batch_size * (1 if self._sink.traits.whole else limits.workers)
+        with suppress(JournalError):  # logged by the journal; differences begin anew
+            await asyncio.to_thread(lambda: self._processing.prime(self._before()))
         with suppress(_Stopped):
             while (taken := await self._unless_stopping(self._take(most))) is not None:
                 await self._serve(taken)
@@ -149,13 +178,16 @@ class Line:
             await self._intake.done(taken)
 
     async def _send_all(self, delivery: Delivery) -> None:
-        """Send side by side what has no series in common, and the rest in order."""
-        limits = self._limits
-        if self._sink.traits.whole:
+        """Send side by side what has no series in common, and events; the rest in order."""
+        limits, traits = self._limits, self._sink.traits
+        if traits.whole:
             await self._deliver(delivery, 0)
             return
-        workers = min(limits.workers, -(-len(delivery) // limits.batch_size))
-        sending = [self._in_order(shard) for shard in self._cutter.shards(delivery, workers)]
+        samples, events = apart(delivery)
+        workers = max(1, min(limits.workers, -(-len(samples) // limits.batch_size)))
+        sending = [self._in_order(shard) for shard in self._cutter.shards(samples, workers)]
+        if traits.events:
+            sending.append(self._in_order(events))
         # All have ended before one's end is told: nothing of this delivery is under way when the next begins.
         for outcome in await asyncio.gather(*sending, return_exceptions=True):
             if outcome is not None:
@@ -170,7 +202,7 @@ class Line:
         try:
             await self._until_answered(delivery)
         except TooLarge as error:
-            if len(delivery) < 2 or self._sink.traits.whole:
+            if len(delivery) < 2 or (self._sink.traits.whole and len(delivery.batches) < 2):
                 self._set_aside(delivery, f"too large: {error}")
                 return searches
         except Rejected as error:
@@ -230,8 +262,9 @@ class Line:
         if max_age_ms is None:
             return delivery
         left = newer(delivery, self._context.clock.now_ms() - max_age_ms)
-        if too_old := len(delivery) - len(left):
-            self._drop(too_old, "too_old", f"older than {format_duration(max_age_ms)}")
+        events = delivery.events - left.events
+        samples = len(delivery) - len(left) - events
+        self._drop(samples, events, "too_old", f"older than {format_duration(max_age_ms)}")
         return left
 
     async def _failed(self, error: RetryLater, failures: int) -> None:
@@ -269,30 +302,48 @@ class Line:
             await asyncio.gather(task, stopping, return_exceptions=True)
 
     def _count_delivered(self, delivery: Delivery) -> None:
-        samples = len(delivery)
+        events, telemetry, name = delivery.events, self._context.telemetry, self._context.name
+        samples = len(delivery) - events
         self._delivered += samples
+        self._delivered_events += events
         self._last_success_ms, self._last_error = self._context.clock.now_ms(), ""
-        self._context.telemetry.count("metricsmith_sink_samples_total", samples, sink=self._context.name)
+        telemetry.count("metricsmith_sink_samples_total", samples, sink=name)
+        if events:
+            telemetry.count("metricsmith_sink_events_total", events, sink=name)
 
     def _set_aside(self, delivery: Delivery, reason: str) -> None:
-        samples = len(delivery)
         kept = self._quarantine.put(self._context.name, delivery, reason)
         self._last_error = f"refused: {reason}"
-        self._drop(kept, "quarantined", f"refused for good and set aside: {reason}")
-        self._drop(samples - kept, "quarantine_full", f"refused for good, and no room to keep them: {reason}")
+        events = delivery.events
+        samples = len(delivery) - events
+        if kept:
+            self._drop(samples, events, "quarantined", f"refused for good and set aside: {reason}")
+        else:
+            why = f"refused for good, and no room to keep them: {reason}"
+            self._drop(samples, events, "quarantine_full", why)
 
-    def _drop(self, samples: int, reason: str, why: str) -> None:
-        if not samples:
-            return
+    def _drop(self, samples: int, events: int, reason: str, why: str) -> None:
         self._dropped += samples
-        self._context.telemetry.problem(
-            log,
-            "metricsmith_sink_dropped_samples_total",
-            f"{self._context.name}: {samples} samples not delivered: {why}",
-            amount=samples,
-            sink=self._context.name,
-            reason=reason,
-        )
+        self._dropped_events += events
+        for amount, what in ((samples, "samples"), (events, "events")):
+            if amount:
+                self._context.telemetry.problem(
+                    log,
+                    f"metricsmith_sink_dropped_{what}_total",
+                    f"{self._context.name}: {amount} {what} not delivered: {why}",
+                    amount=amount,
+                    sink=self._context.name,
+                    reason=reason,
+                )
+
+
+class _Prepared:
+    """What a sink itself makes of samples, as the last of its processors."""
+
+    Config = PartConfig
+
+    def __init__(self, sink: Preparing) -> None:
+        self.process = sink.prepare
 
 
 class _Stopped(Exception):

@@ -146,8 +146,10 @@ class Service:
             destinations=agent.notifier.status,
             refused=agent.notifier.refused,
             backfill=agent.rules.backfill.run,
+            sinks=agent.sinks.desk,
             settings=lambda: shown(agent.configuration),
             limits=make_limits(settings),
+            otlp=settings.otlp,
         )
 
     def _status(self) -> AgentStatus:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import xxhash
@@ -14,12 +15,16 @@ from metricsmith.config.load import Configuration
 from metricsmith.config.parts import Part
 from metricsmith.config.settings import PerformanceSettings
 from metricsmith.contracts import Context, SinkConfig
+from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.line import Limits, Line, SinkStatus
 from metricsmith.delivery.quarantine import Quarantine
 from metricsmith.journal import Journal
+from metricsmith.model.batch import Batch
 from metricsmith.runtime.sources import build
 
 DEFAULT_BATCH = 5000
+PRIMED = 5000
+"""So many batches before its cursor a sink's processors see at its start, to go on where they stopped."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -37,11 +42,13 @@ class SinkRunner:
         whole = context("sinks")
         self._journal, self._context = journal, context
         self._quarantine = Quarantine(folder, whole.series, whole.clock)
-        self._running: dict[str, tuple[_Wanted, Line]] = {}
+        self._running: dict[str, _Wanted] = {}
+        self._lines: dict[str, Line] = {}
+        self.desk = Desk(self._lines, self._quarantine, whole)
 
     def statuses(self) -> list[SinkStatus]:
         """Return how each sink is, by name; from any thread."""
-        return [line.status() for _, (_, line) in sorted(self._running.items())]
+        return [line.status() for _, line in sorted(self._lines.items())]
 
     async def update(self, configuration: Configuration) -> None:
         """Start what is new, stop what has gone, restart what changed, leave the rest alone.
@@ -53,10 +60,10 @@ class SinkRunner:
         wanted = {
             part.name: _Wanted(part, _limits(part.config, performance)) for part in configuration.of("sinks")
         }
-        changed = [w for name, w in wanted.items() if self._running.get(name, (None,))[0] != w]
+        changed = [each for name, each in wanted.items() if self._running.get(name) != each]
         built = [(each, build(each.part, self._context(each.part.name))) for each in changed]
-        ending = [name for name, (old, _) in self._running.items() if wanted.get(name) != old]
-        await asyncio.gather(*(self._running.pop(name)[1].stop() for name in ending))
+        ending = [name for name, old in self._running.items() if wanted.get(name) != old]
+        await asyncio.gather(*(self._lines.pop(name).stop() for name in ending))
         for each, sink in built:
             part = each.part
             context = self._context(part.name)
@@ -71,14 +78,25 @@ class SinkRunner:
                 each.limits,
                 self._quarantine,
                 processors,
+                partial(self._before, reader.cursor),
             )
-            self._running[part.name] = each, line
+            self._lines[part.name] = line
             line.start()
+        self._running = wanted
+
+    def _before(self, cursor: int) -> Iterator[Batch]:
+        """Yield what the journal still has of the batches before a cursor, the last PRIMED of them."""
+        first = max(cursor - PRIMED, self._journal.first_sequence)
+        for sequence, batch in self._journal.replay(first):
+            if sequence >= cursor:
+                return
+            yield batch
 
     async def stop(self) -> None:
         """Deliver what is soon delivered, and end all."""
-        await asyncio.gather(*(line.stop() for _, line in self._running.values()))
+        await asyncio.gather(*(line.stop() for line in self._lines.values()))
         self._running.clear()
+        self._lines.clear()
 
 
 def reader_name(sink: str) -> str:

@@ -1,0 +1,120 @@
+"""An agent ships to a destination, sets aside what is refused, and people look after it by commands."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from metricsmith.model.series import SeriesTable
+from metricsmith.testing.programs import AgentProgram, eventually
+from metricsmith.wire.remote_write import RemoteWriteDecoder
+
+Make = Callable[..., AgentProgram]
+SINK = """
+sinks:
+- {{{{type: remote_write, name: centre, url: "http://127.0.0.1:{port}/write", flush_interval: 100ms}}}}
+"""
+
+
+@dataclass
+class Centre:
+    """A remote-write receiver that refuses the series of one service."""
+
+    port: int = 0
+    refuses: str = "bad"
+    taken: list[tuple[str, float]] = field(default_factory=list)
+
+
+@pytest.fixture
+def centre() -> Iterator[Centre]:
+    """A receiver on loopback."""
+    found, series, lock = Centre(), SeriesTable(), threading.Lock()
+    decoder = RemoteWriteDecoder(series)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            with lock:
+                batch = decoder.decode(body, max_decompressed=1 << 24).batch
+                labels = [series.labels(i) for i in batch.layout.ids.tolist()]
+                refused = any(each.get("service") == found.refuses for each in labels)
+                if not refused:
+                    names = [each["__name__"] for each in labels]
+                    found.taken += zip(names, batch.value.tolist(), strict=True)
+            self.send_response(400 if refused else 204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _metricsmith(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "metricsmith", *arguments], capture_output=True, text=True, check=False
+    )
+
+
+def test_what_is_refused_is_set_aside_and_can_be_sent_again(agent_program: Make, centre: Centre) -> None:
+    agent = agent_program(SINK.format(port=centre.port))
+    agent.start()
+    url = ("--url", agent.url)
+    agent.push({"good": 1.0})
+    agent.push({"wrong": 2.5}, service="bad")
+    agent.push({"good": 3.0})
+    eventually(lambda: [v for n, v in centre.taken if n == "good"] == [1.0, 3.0])
+    (refusal,) = eventually(lambda: agent.get("/api/v1/quarantine")["data"])
+    assert (refusal["sink"], refusal["samples"], refusal["reason"]) == ("centre", 1, "400")
+    listed = _metricsmith("quarantine", "list", *url)
+    assert refusal["id"] in listed.stdout and listed.returncode == 0
+    shown = _metricsmith("quarantine", "show", refusal["id"], *url).stdout
+    assert 'wrong{service="bad"}' in shown and "2.5" in shown
+
+    again = _metricsmith("quarantine", "retry", refusal["id"], *url)
+    assert (again.returncode, again.stdout) == (1, "") and "400" in again.stderr
+    centre.refuses = ""
+    assert _metricsmith("quarantine", "retry", "--all", *url).returncode == 0
+    assert ("wrong", 2.5) in centre.taken
+    assert agent.get("/api/v1/quarantine")["data"] == []
+    assert agent.stop() == 0
+
+
+def test_sinks_are_listed_and_tried(agent_program: Make, centre: Centre) -> None:
+    agent = agent_program(SINK.format(port=centre.port))
+    agent.start()
+    url = ("--url", agent.url)
+    tried = _metricsmith("sink", "test", "centre", *url)
+    assert tried.returncode == 0 and tried.stdout.startswith("centre: taken in ")
+    assert ("metricsmith_sink_test", 1.0) in centre.taken
+    unknown = _metricsmith("sink", "test", "center", *url)
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert 'got the sink "center", wanted centre (did you mean "centre"?)' in unknown.stderr
+    (listed,) = json.loads(_metricsmith("sink", "list", "--json", *url).stdout)
+    assert (listed["name"], listed["type"], listed["state"]) == ("centre", "remote_write", "ok")
+    assert _metricsmith("quarantine", "drop", "7-7", *url).stderr.startswith("error: 7-7: got")
+
+
+def test_a_killed_agent_goes_on_where_it_was(agent_program: Make, centre: Centre) -> None:
+    agent = agent_program(SINK.format(port=centre.port))
+    agent.start()
+    for number in range(40):
+        agent.push({"counted": float(number)})
+        if number % 10 == 5:
+            agent.kill()
+            agent.start()
+    eventually(lambda: {v for n, v in centre.taken if n == "counted"} == set(map(float, range(40))))
