@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -13,20 +12,20 @@ import aiohttp
 from yarl import URL
 
 from metricsmith import __version__
-from metricsmith.errors import ScrapeError
+from metricsmith.errors import LimitExceeded, ScrapeError, WireError
 from metricsmith.model.settings_types import format_size
 from metricsmith.net.auth import authorization
 from metricsmith.net.connect_errors import why_not_connected
 from metricsmith.net.resolver import Resolver
 from metricsmith.net.settings import HttpSettings
 from metricsmith.net.tls import TlsContext
+from metricsmith.wire.gunzip import gunzip as unpack
 
 USER_AGENT = f"metricsmith/{__version__}"
 MAX_REDIRECTS = 10
 KEEP_ALIVE_S = 300.0
 """Longer than usual intervals: a scrape should find its connection open."""
 READ_BUFFER_BYTES = 1 << 18
-MAX_GZIP_MEMBERS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,20 +145,9 @@ def gunzip(body: bytes, limit_bytes: int) -> bytes:
     Raises:
         ScrapeError: not gzip, cut short, or over the limit.
     """
-    pieces: list[bytes] = []
-    room = limit_bytes + 1
-    for _ in range(MAX_GZIP_MEMBERS):
-        member = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-        try:
-            pieces.append(member.decompress(body, room))
-        except zlib.error as error:
-            raise ScrapeError("encoding", f"the body is not gzip: {error}") from None
-        room -= len(pieces[-1])
-        if room <= 0:
-            raise over_limit(limit_bytes)
-        if not member.eof:
-            raise ScrapeError("encoding", "the gzip body is cut short")
-        body = member.unused_data
-        if not body:
-            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    raise ScrapeError("encoding", f"the gzip body has more than {MAX_GZIP_MEMBERS} members")
+    try:
+        return unpack(body, limit_bytes)
+    except LimitExceeded:
+        raise over_limit(limit_bytes) from None
+    except WireError as error:
+        raise ScrapeError("encoding", str(error)) from None
