@@ -28,6 +28,7 @@ from metricsmith.api.ingest import IngestApi
 from metricsmith.api.messages import MessagesApi
 from metricsmith.api.notifications import NotificationsApi
 from metricsmith.api.openapi import OpenApi
+from metricsmith.api.otlp import OtlpApi
 from metricsmith.api.prometheus import QueryApi
 from metricsmith.api.queries import Queries
 from metricsmith.api.read import RemoteReadApi
@@ -35,6 +36,7 @@ from metricsmith.api.routes import Operation
 from metricsmith.api.rules import RulesApi
 from metricsmith.api.series import SeriesApi
 from metricsmith.api.server_info import ServerInfoApi
+from metricsmith.api.sinks import SinksApi
 from metricsmith.api.status import StatusApi
 from metricsmith.api.targets import TargetsApi
 from metricsmith.api.workers import Workers
@@ -67,12 +69,14 @@ def create_app(context: ApiContext) -> Starlette:
         *RulesApi(context, about, bodies).operations(),
         *NotificationsApi(context, about).operations(),
         *BackfillApi(context, bodies).operations(),
+        *SinksApi(context, about, bodies).operations(),
         *ServerInfoApi(context, about, bodies).operations(),
         *MessagesApi(context, workers, bodies).operations(),
         *AggregateApi(context, queries, bodies).operations(),
         *IngestApi(context, bodies).operations(),
         *RemoteWriteApi(context, bodies).operations(),
         *InfluxApi(context, bodies).operations(),
+        *OtlpApi(context, bodies).operations(),
         *ExplainApi(context, queries, bodies).operations(),
         *RemoteReadApi(context, queries, bodies).operations(),
     ]
