@@ -140,15 +140,21 @@ class Delivery:
     """What a sink is given at once: batches of the journal, in its order.
 
     `sequences` has the journal's number of each batch; the parts of one that
-    was split have the same. Who sends again sends the same numbers.
+    was split have the same. Who sends again sends the same numbers. Where
+    batches are `whole`, one of which processors left nothing is there, empty.
     """
 
     sequences: Sequence[int]
     batches: Sequence[Batch]
 
     def __len__(self) -> int:
-        """Return the number of samples."""
-        return sum(len(batch) for batch in self.batches)
+        """Return the number of samples and events."""
+        return sum(batch.size for batch in self.batches)
+
+    @property
+    def events(self) -> int:
+        """The number of events."""
+        return sum(len(batch.events) for batch in self.batches)
 
 
 class SinkConfig(PartConfig):
@@ -210,6 +216,7 @@ class Selectable(Protocol):
     """What the PromQL engine asks of data. Safe to call from any thread."""
 
     def select(
+    events: bool = False
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
     ) -> Selection:
         """Return all samples of the matching series in the closed range [start_ms, end_ms].
@@ -237,6 +244,19 @@ class QueryEngine(Protocol):
         text: str,
         time_ms: int,
         *,
+@runtime_checkable
+class Preparing(Protocol):
+    """A sink that makes something else of samples, after its processors and before they are cut and sent.
+
+    What remembers from one batch to the next, such as differences of counters,
+    belongs here: `send` may be called again for the same.
+    """
+
+    def prepare(self, batch: Batch) -> Batch | None:
+        """Return what is to be sent, or None for nothing; called in the order of the journal."""
+        ...
+
+
         timeout_s: float | None = None,
         lookback_ms: int | None = None,
         progress: Progress | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,10 +13,13 @@ from metricsmith.contracts import Context, Delivery, SinkConfig, SinkTraits
 from metricsmith.delivery.line import Limits, Line
 from metricsmith.delivery.quarantine import Quarantine
 from metricsmith.journal import Journal, JournalConfig
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.batch import Batch, Layout, event_batch
+from metricsmith.model.events import Event
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.testing.clock import FakeClock
+
+NONE: Mapping[str, Any] = {}
 
 
 class Far:
@@ -30,6 +33,7 @@ class Far:
         self.answer: Callable[[Delivery], None] = lambda delivery: None
         self.sends: list[Delivery] = []
         self.taken: list[tuple[int, int, float]] = []  # series, time, value
+        self.events: list[Event] = []
 
     async def send(self, delivery: Delivery) -> None:
         assert self.open
@@ -37,6 +41,7 @@ class Far:
         self.answer(delivery)
         for batch in delivery.batches:
             self.take(batch)
+            self.events += batch.events
 
     def take(self, batch: Batch) -> None:
         columns = batch.layout.ids.tolist(), batch.times().tolist(), batch.value.tolist()
@@ -87,6 +92,14 @@ class Bench:
         layout = Layout(np.array(series, dtype=np.uint32), stream)
         now_ms = self.clock.now_ms() if time_ms is None else time_ms
         return await self.journal.append(Batch(layout, now_ms, np.array(series, dtype=np.float64)))
+
+    async def put_events(
+        self, *summaries: str, time_ms: int | None = None, attributes: Mapping[str, Any] = NONE
+    ) -> int:
+        """Append a batch of events."""
+        now_ms = self.clock.now_ms() if time_ms is None else time_ms
+        events = [Event(now_ms, summary, "test", attributes) for summary in summaries]
+        return await self.journal.append(event_batch(events, now_ms))
 
     def dropped(self, reason: str) -> float:
         return self.telemetry.value("metricsmith_sink_dropped_samples_total", sink="far", reason=reason)

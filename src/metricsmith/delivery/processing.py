@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import takewhile
 
 from metricsmith.contracts import Delivery, Processor, Ticking
-from metricsmith.model.batch import Batch
+from metricsmith.model.batch import Batch, empty_batch
 
 log = logging.getLogger(__name__)
 
@@ -14,8 +15,14 @@ log = logging.getLogger(__name__)
 class Processing:
     """Processors in a row. What one fails on is set aside: it must not stop what comes after."""
 
-    def __init__(self, processors: Sequence[Processor], set_aside: Callable[[Delivery, str], None]) -> None:
-        self._processors, self._set_aside = processors, set_aside
+    def __init__(
+        self,
+        processors: Sequence[Processor],
+        set_aside: Callable[[Delivery, str], None],
+        whole: bool = False,
+    ) -> None:
+        """With `whole`, an empty batch stands for one of which nothing is left: no number is missing then."""
+        self._processors, self._set_aside, self._whole = processors, set_aside, whole
 
     def of(self, taken: Delivery, now_ms: int) -> Delivery:
         """Return what is left, and what processors give of their own by now, under the last number."""
@@ -23,17 +30,37 @@ class Processing:
             return taken
         kept: list[tuple[int, Batch]] = []
         for sequence, batch in zip(taken.sequences, taken.batches, strict=True):
+            if batch.events:  # processors have nothing to do with them
+                kept.append((sequence, batch))
+                continue
+            left = None
             try:
                 left = _through(self._processors, batch)
             except Exception as error:
                 log.debug("defect in a processor", exc_info=True)
                 reason = f"defect in a processor: {type(error).__name__}: {error}"
                 self._set_aside(Delivery([sequence], [batch]), reason)
-                continue
-            if left is not None:
-                kept.append((sequence, left))
+            if left is not None or self._whole:
+                kept.append((sequence, empty_batch() if left is None else left))
         kept += [(taken.sequences[-1], batch) for batch in self._ticked(now_ms)]
         return Delivery([sequence for sequence, _ in kept], [batch for _, batch in kept])
+
+    def prime(self, before: Iterable[Batch]) -> None:
+        """Have processors remember what came before: differences go on where they stopped.
+
+        One that gives samples with time would give them again, so it and those
+        after it begin anew.
+        """
+        primed = list(takewhile(lambda processor: not isinstance(processor, Ticking), self._processors))
+        if not primed:
+            return
+        for batch in before:
+            if batch.events:
+                continue
+            try:
+                _through(primed, batch)
+            except Exception:  # it was set aside when it was to be sent
+                log.debug("defect in a processor", exc_info=True)
 
     def _ticked(self, now_ms: int) -> Iterator[Batch]:
         for place, processor in enumerate(self._processors):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,9 @@ import orjson
 
 from metricsmith.contracts import Delivery
 from metricsmith.errors import DeliveryError
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.batch import Batch, Layout, event_batch
 from metricsmith.model.clock import Clock
+from metricsmith.model.events import Event
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
 
@@ -28,13 +29,14 @@ SUFFIX = ".json"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Samples that were set aside at once. `id` names them among all."""
+    """Samples and events that were set aside at once. `id` names them among all."""
 
     id: str
     sink: str
     at_ms: int
     reason: str
     samples: int
+    events: int
 
 
 class NotInQuarantine(DeliveryError):
@@ -44,8 +46,9 @@ class NotInQuarantine(DeliveryError):
 class Quarantine:
     """Samples set aside. Safe to use from any thread; waits for the disk.
 
-    A file is `{sink, at_ms, reason, samples: [{labels, time_ms, value}]}`; a
-    value is a text, as it may be `nan` or `inf`, and null for a staleness marker.
+    A file is `{sink, at_ms, reason, samples: [{labels, time_ms, value}], events:
+    [{time_ms, summary, category, attributes}]}`; a value is a text, as it may be
+    `nan` or `inf`, and null for a staleness marker.
     """
 
     def __init__(self, folder: Path, series: SeriesTable, clock: Clock, max_bytes: int = MAX_BYTES) -> None:
@@ -55,10 +58,13 @@ class Quarantine:
         self._files, self._bytes = len(sizes), sum(sizes)
 
     def put(self, sink: str, delivery: Delivery, reason: str) -> int:
-        """Keep samples; return how many there was room for: all, or none."""
+        """Keep samples and events; return how many there was room for: all, or none."""
         samples = [sample for batch in delivery.batches for sample in self._samples(batch)]
+        events = [asdict(event) for batch in delivery.batches for event in batch.events]
         at_ms = self._clock.now_ms()
-        text = orjson.dumps({"sink": sink, "at_ms": at_ms, "reason": reason, "samples": samples})
+        text = orjson.dumps(
+            {"sink": sink, "at_ms": at_ms, "reason": reason, "samples": samples, "events": events}
+        )
         with self._lock:
             try:
                 if self._files >= MAX_FILES or self._bytes + len(text) > self._max_bytes:
@@ -69,7 +75,7 @@ class Quarantine:
             except OSError as error:
                 log.warning("%s: cannot be written: %s", self._folder, error)
                 return 0
-        return len(samples)
+        return len(samples) + len(events)
 
     def refusals(self) -> list[Refusal]:
         """Return what is there, oldest first. A file that cannot be read is told of in the log."""
@@ -92,15 +98,16 @@ class Quarantine:
         return _refusal(path, document), document["samples"]
 
     def delivery(self, id: str) -> tuple[str, Delivery]:
-        """Return the sink of a refusal, and its samples as they can be sent again; raises as `samples`."""
+        """Return the sink of a refusal, and what it holds as it can be sent again; raises as `samples`."""
         refusal, samples = self.samples(id)
+        events = [Event(**each) for each in _document(self._path(id)).get("events", ())]
         ids = self._series.intern_many(encode_labels(each["labels"]) for each in samples)
         times = np.array([each["time_ms"] for each in samples], dtype=np.int64)
         values = np.array([float(each["value"] or "nan") for each in samples])
         stale = np.array([each["value"] is None for each in samples])
-        return refusal.sink, Delivery(
-            [0], [Batch(Layout(ids), times, values, stale if stale.any() else None)]
-        )
+        batches = [Batch(Layout(ids), times, values, stale if stale.any() else None)] if samples else []
+        batches += [event_batch(events, refusal.at_ms)] if events else []
+        return refusal.sink, Delivery([0] * len(batches), batches)
 
     def drop(self, id: str) -> None:
         """Forget a refusal.
@@ -162,7 +169,8 @@ def _refusal(path: Path, document: dict[str, Any]) -> Refusal:
         reason, sink, at_ms = str(document["reason"]), str(document["sink"]), int(document["at_ms"])
     except (KeyError, TypeError, ValueError) as error:
         raise DeliveryError(f"{path}: cannot be read: {error}") from None
-    return Refusal(path.stem, sink, at_ms, reason, len(document["samples"]))
+    events = document.get("events", ())
+    return Refusal(path.stem, sink, at_ms, reason, len(document["samples"]), len(events))
 
 
 def _unknown(id: str) -> NotInQuarantine:

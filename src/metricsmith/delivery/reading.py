@@ -45,19 +45,19 @@ class Intake:
     async def take(self, most: int, enough: int, wait_s: float) -> Delivery:
         """Return what comes next: once there are `enough` samples, or `wait_s` after the first of them.
 
-        At most `most` samples, but for a single larger batch. What a cancelled
+        At most `most` samples and events, but for a single larger batch. What a cancelled
         call was about to return, the next call returns.
         """
         found = self._found
         if not found:
             found += await self._first(most)
-        samples, until = sum(len(batch) for _, batch in found), self._clock.monotonic() + wait_s
+        samples, until = sum(batch.size for _, batch in found), self._clock.monotonic() + wait_s
         while samples < enough and (left_s := until - self._clock.monotonic()) > 0:
             more = await self._read(most - samples, left_s)
             if not more:
                 break
             found += more
-            samples += sum(len(batch) for _, batch in more)
+            samples += sum(batch.size for _, batch in more)
         self._found = []
         return Delivery([sequence for sequence, _ in found], [batch for _, batch in found])
 

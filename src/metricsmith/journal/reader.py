@@ -89,7 +89,7 @@ class JournalReader:
         samples = 0
         for sequence, batch in self._tail.read(until):
             found.append((sequence, batch))
-            samples += len(batch)
+            samples += batch.size
             if samples >= max_samples:
                 break
         return found

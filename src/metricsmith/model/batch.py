@@ -87,6 +87,11 @@ class Batch:
     def times(self) -> I64:
         """Return one time per sample.
 
+    @property
+    def size(self) -> int:
+        """The number of samples, or of events."""
+        return len(self.layout.ids) + len(self.events)
+
         Shapes:
             returns: (P,)
         """
@@ -116,3 +121,8 @@ class Batch:
 def event_batch(events: Sequence[Event], time_ms: int) -> Batch:
     """Return a batch of events, without samples."""
     return Batch(Layout(np.empty(0, dtype=np.uint32)), time_ms, np.empty(0), events=tuple(events))
+def empty_batch() -> Batch:
+    """Return a batch without samples."""
+    return Batch(Layout(np.empty(0, dtype=np.uint32)), 0, np.empty(0))
+
+

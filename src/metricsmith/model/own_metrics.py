@@ -189,6 +189,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _counter("metricsmith_store_samples_total", "Samples applied to the store."),
     _counter("metricsmith_store_flushes_total", "Flushes of the head to blocks.", "result"),
     _counter("metricsmith_store_merges_total", "Merges of blocks.", "result"),
+    _counter("metricsmith_sink_events_total", "Events delivered.", "sink"),
     _counter("metricsmith_store_blocks_deleted_total", "Blocks deleted, by reason.", "reason"),
     _counter(
         "metricsmith_store_blocks_set_aside_total", "Damaged or stray blocks set aside, by reason.", "reason"
@@ -196,6 +197,15 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _counter(
         "metricsmith_store_server_failures_total",
         "Requests that failed to the server that keeps the samples (`storage.type`), by reason.",
+    _counter(
+        "metricsmith_sink_dropped_events_total", "Events that a sink did not get, by reason.", "sink", "reason"
+    ),
+    _counter(
+        "metricsmith_sink_unsent_samples_total",
+        "Samples that say nothing to a destination: ends of series, no numbers, first ones of counters.",
+        "sink",
+        "reason",
+    ),
         "reason",
     ),
     _seconds("metricsmith_store_flush_seconds", "Time of one flush, in the background."),
