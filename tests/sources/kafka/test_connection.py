@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import signal
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka.protocol.metadata import ApiVersionsRequest
 from pydantic import ValidationError
 
 from metricsmith.sources.kafka.client import Client, KafkaUnavailable
@@ -53,7 +56,26 @@ def test_a_wrong_password_is_told_without_it(kafka: real.Cluster) -> None:
     settings = {"bootstrap_servers": kafka.bootstrap("SASL_PLAINTEXT"), "sasl": sasl, "timeout": "500ms"}
     with pytest.raises(KafkaUnavailable, match="credentials") as caught:
         Client(Connection.model_validate(settings))
-    assert "wrong-secret" not in str(caught.value)
+    told = str(caught.value)
+    assert "wrong-secret" not in told
+    assert told.count(kafka.bootstrap("SASL_PLAINTEXT")) == 1, "an address is told once"
+
+
+def test_a_failure_is_told_once(kafka: real.Cluster) -> None:
+    client = Client(Connection.model_validate({"bootstrap_servers": kafka.bootstrap(), "timeout": "1s"}))
+    try:
+        [away] = client.ask([(99, ApiVersionsRequest())])
+        os.kill(kafka.broker(1).pid, signal.SIGSTOP)
+        try:
+            [silent] = client.ask([(1, ApiVersionsRequest())])
+        finally:
+            os.kill(kafka.broker(1).pid, signal.SIGCONT)
+    finally:
+        client.close()
+    assert (away.reason, silent.reason) == ("unreachable", "timeout")
+    for failure, broker in ((away, 99), (silent, 1)):
+        words = failure.message.removeprefix(f"broker {broker}: ").split(": ")
+        assert len(set(words)) == len(words), failure.message
 
 
 @pytest.mark.parametrize(

@@ -123,9 +123,10 @@ class Client:
             self._manager.bootstrap(settings.timeout)
         except Exception as error:
             self.close()
+            why = "" if isinstance(error, kafka_errors.KafkaTimeoutError) else f": {_words(error)}"
             raise KafkaUnavailable(
                 f"no broker at {', '.join(settings.bootstrap_servers)} let us in within"
-                f" {settings.timeout / 1000:g} s by {settings.protocol()}: {error}"
+                f" {settings.timeout / 1000:g} s by {settings.protocol()}{why}"
                 " (check addresses, TLS and credentials: brokers refuse without a reason)"
             ) from None
 
@@ -204,7 +205,7 @@ class Client:
 
 
 def _failure(node: int | None, error: Exception) -> Failure:
-    message = f"broker {'(any)' if node is None else node}: {type(error).__name__}: {error}"
+    message = f"broker {'(any)' if node is None else node}: {_words(error)}"
     if isinstance(error, kafka_errors.KafkaTimeoutError | kafka_errors.RequestTimedOutError):
         return Failure("timeout", message)
     if isinstance(error, kafka_errors.IncompatibleBrokerVersion | kafka_errors.UnsupportedVersionError):
@@ -212,6 +213,12 @@ def _failure(node: int | None, error: Exception) -> Failure:
     if isinstance(error, kafka_errors.SaslAuthenticationFailedError):
         return Failure("not_authorized", message)
     return Failure("unreachable", message)
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, after the kind of error; those of the library mostly begin with it themselves."""
+    kind, text = type(error).__name__, str(error)
+    return text if kind in text else f"{kind}: {text}" if text else kind
 
 
 class _Token(AbstractTokenProvider):  # type: ignore[misc]
