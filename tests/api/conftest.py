@@ -18,7 +18,9 @@ import pytest
 import uvicorn
 
 from metricsmith.api.app import AgentStatus, ApiContext, MetricsPage, create_app
-from metricsmith.contracts import Context
+from metricsmith.contracts import Context, Delivery
+from metricsmith.delivery.desk import Desk
+from metricsmith.delivery.quarantine import Quarantine
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata
@@ -265,6 +267,25 @@ def make_api(tmp_path: Path) -> Any:
     yield make
     for store in made:
         store.close(flush=False)
+
+
+class Willing:
+    """A line of delivery that takes all."""
+
+    async def send_now(self, delivery: Delivery) -> None:
+        pass
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """A sink `far`, that has refused something twice."""
+    series, clock = SeriesTable(), FakeClock()
+    quarantine = Quarantine(tmp_path / "quarantine", series, clock)
+    layout = Layout(series.intern_many([b"x"]))
+    for _ in range(2):
+        quarantine.put("far", Delivery([0], [Batch(layout, clock.now_ms(), np.ones(1))]), "because")
+    lines: Any = {"far": Willing()}
+    return Desk(lines, quarantine, Context("sinks", series, Telemetry(), clock))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 import re
 import threading
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
@@ -231,7 +232,8 @@ def fits(value: Any, schema: Any) -> bool:
     )
 
 
-async def test_answers_are_as_described(api: Any) -> None:
+async def test_answers_are_as_described(make_api: Any, desk: Any) -> None:
+    api = make_api(sinks=desk)
     message = {"service": "s", "metrics": {"x": 1, "y": "NaN"}, "tags": {"a": "b"}}
     given = {
         "query": "x",
@@ -240,6 +242,7 @@ async def test_answers_are_as_described(api: Any) -> None:
         "step": "1",
         "match[]": "x",
         "metric": "x",
+        "name": "far",
     }
     document = (await api.get("/openapi.json")).json
     bodies = {"/api/v1/metrics": message, "/api/v1/metrics/batch": {"metrics": [message]}}
@@ -259,12 +262,14 @@ async def test_answers_are_as_described(api: Any) -> None:
             continue
         names = {p["name"] for p in operation.get("parameters", []) if p["in"] == "query" and p["required"]}
         url = path.replace("{name}", "a")
+        if "id" in names:
+            given["id"] = desk.refusals()[0].id
         if path in bodies:
             answer = await api.post(path, bodies[path])
         elif "get" in methods:
             answer = await api.get(url, **{n: given[n] for n in names})
         else:
-            answer = await api.call("POST", url)
+            answer = await api.call("POST", url, query=urlencode({n: given[n] for n in names}).encode())
         assert answer.status == 200, (path, answer.body)
         assert fits(answer.json, schema), (path, answer.body)
         assert not fits([answer.json], schema)
@@ -274,7 +279,15 @@ async def test_answers_are_as_described(api: Any) -> None:
 
 async def test_described_parameters_are_those_that_are_read(api: Any) -> None:
     """A value that each parameter cannot have is refused: so the handler does read it."""
-    required = {"query": "up", "start": "1", "end": "2", "step": "1", "match[]": "up", "metric": "x"}
+    required = {
+        "query": "up",
+        "start": "1",
+        "end": "2",
+        "step": "1",
+        "match[]": "up",
+        "metric": "x",
+        "id": "1",
+    }
     free = {
         "service",
         "metric",
@@ -284,6 +297,7 @@ async def test_described_parameters_are_those_that_are_read(api: Any) -> None:
         "rule_name[]",
         "rule_group[]",
         "file[]",
+        "id",
     }  # any text may be one
     document = (await api.get("/openapi.json")).json
     for path, methods in document["paths"].items():
