@@ -180,11 +180,14 @@ class SinkTraits:
 
     `max_age_ms`: older samples are refused there anyway; they are counted and
     not sent. `whole`: batches are neither split nor sent side by side, and
-    each is sent again under its own number.
+    each is sent again under its own number; those of events are among them.
+    `events`: it takes events, in deliveries that hold nothing else. Other
+    sinks are not given any, and that is no loss.
     """
 
     max_age_ms: int | None = None
     whole: bool = False
+    events: bool = False
 
 
 class Sink(Protocol):
@@ -212,11 +215,23 @@ class Sink(Protocol):
         ...
 
 
+@runtime_checkable
+class Preparing(Protocol):
+    """A sink that makes something else of samples, after its processors and before they are cut and sent.
+
+    What remembers from one batch to the next, such as differences of counters,
+    belongs here: `send` may be called again for the same.
+    """
+
+    def prepare(self, batch: Batch) -> Batch | None:
+        """Return what is to be sent, or None for nothing; called in the order of the journal."""
+        ...
+
+
 class Selectable(Protocol):
     """What the PromQL engine asks of data. Safe to call from any thread."""
 
     def select(
-    events: bool = False
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
     ) -> Selection:
         """Return all samples of the matching series in the closed range [start_ms, end_ms].
@@ -244,19 +259,6 @@ class QueryEngine(Protocol):
         text: str,
         time_ms: int,
         *,
-@runtime_checkable
-class Preparing(Protocol):
-    """A sink that makes something else of samples, after its processors and before they are cut and sent.
-
-    What remembers from one batch to the next, such as differences of counters,
-    belongs here: `send` may be called again for the same.
-    """
-
-    def prepare(self, batch: Batch) -> Batch | None:
-        """Return what is to be sent, or None for nothing; called in the order of the journal."""
-        ...
-
-
         timeout_s: float | None = None,
         lookback_ms: int | None = None,
         progress: Progress | None = None,

@@ -176,6 +176,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _counter("metricsmith_bus_messages_unheard_total", "Messages that nobody subscribed to.", "sink"),
     # sinks
     _counter("metricsmith_sink_samples_total", "Samples delivered.", "sink"),
+    _counter("metricsmith_sink_events_total", "Events delivered.", "sink"),
     _counter("metricsmith_sink_retries_total", "Sends that failed and are tried again.", "sink", "reason"),
     _counter(
         "metricsmith_sink_dropped_samples_total",
@@ -183,20 +184,6 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "sink",
         "reason",
     ),
-    _gauge("metricsmith_sink_behind_batches", "Batches of the journal that wait for a sink.", "sink"),
-    _seconds("metricsmith_sink_send_seconds", "Time of one send.", "sink"),
-    # store
-    _counter("metricsmith_store_samples_total", "Samples applied to the store."),
-    _counter("metricsmith_store_flushes_total", "Flushes of the head to blocks.", "result"),
-    _counter("metricsmith_store_merges_total", "Merges of blocks.", "result"),
-    _counter("metricsmith_sink_events_total", "Events delivered.", "sink"),
-    _counter("metricsmith_store_blocks_deleted_total", "Blocks deleted, by reason.", "reason"),
-    _counter(
-        "metricsmith_store_blocks_set_aside_total", "Damaged or stray blocks set aside, by reason.", "reason"
-    ),
-    _counter(
-        "metricsmith_store_server_failures_total",
-        "Requests that failed to the server that keeps the samples (`storage.type`), by reason.",
     _counter(
         "metricsmith_sink_dropped_events_total", "Events that a sink did not get, by reason.", "sink", "reason"
     ),
@@ -206,6 +193,19 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "sink",
         "reason",
     ),
+    _gauge("metricsmith_sink_behind_batches", "Batches of the journal that wait for a sink.", "sink"),
+    _seconds("metricsmith_sink_send_seconds", "Time of one send.", "sink"),
+    # store
+    _counter("metricsmith_store_samples_total", "Samples applied to the store."),
+    _counter("metricsmith_store_flushes_total", "Flushes of the head to blocks.", "result"),
+    _counter("metricsmith_store_merges_total", "Merges of blocks.", "result"),
+    _counter("metricsmith_store_blocks_deleted_total", "Blocks deleted, by reason.", "reason"),
+    _counter(
+        "metricsmith_store_blocks_set_aside_total", "Damaged or stray blocks set aside, by reason.", "reason"
+    ),
+    _counter(
+        "metricsmith_store_server_failures_total",
+        "Requests that failed to the server that keeps the samples (`storage.type`), by reason.",
         "reason",
     ),
     _seconds("metricsmith_store_flush_seconds", "Time of one flush, in the background."),
