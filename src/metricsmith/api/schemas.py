@@ -215,7 +215,15 @@ DESTINATIONS = prometheus(
         refused=listing(record(destination=STRING, at=STRING, reason=STRING, sent={})),
     )
 )
-_REFUSAL = {"id": STRING, "sink": STRING, "at": STRING, "at_ms": COUNT, "reason": STRING, "samples": COUNT}
+_REFUSAL = {
+    "id": STRING,
+    "sink": STRING,
+    "at": STRING,
+    "at_ms": COUNT,
+    "reason": STRING,
+    "samples": COUNT,
+    "events": COUNT,
+}
 SINKS = prometheus(_SINKS)
 REFUSALS = prometheus(listing(record(**_REFUSAL)))
 REFUSAL = prometheus(record(**_REFUSAL, content=listing({"type": "object"})))
