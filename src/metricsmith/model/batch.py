@@ -84,13 +84,13 @@ class Batch:
     def __len__(self) -> int:
         return len(self.layout.ids)
 
-    def times(self) -> I64:
-        """Return one time per sample.
-
     @property
     def size(self) -> int:
         """The number of samples, or of events."""
         return len(self.layout.ids) + len(self.events)
+
+    def times(self) -> I64:
+        """Return one time per sample.
 
         Shapes:
             returns: (P,)
@@ -118,11 +118,11 @@ class Batch:
         return Batch(layout, time_ms, self.value[index], stale)
 
 
-def event_batch(events: Sequence[Event], time_ms: int) -> Batch:
-    """Return a batch of events, without samples."""
-    return Batch(Layout(np.empty(0, dtype=np.uint32)), time_ms, np.empty(0), events=tuple(events))
 def empty_batch() -> Batch:
     """Return a batch without samples."""
     return Batch(Layout(np.empty(0, dtype=np.uint32)), 0, np.empty(0))
 
 
+def event_batch(events: Sequence[Event], time_ms: int) -> Batch:
+    """Return a batch of events, without samples."""
+    return Batch(Layout(np.empty(0, dtype=np.uint32)), time_ms, np.empty(0), events=tuple(events))
