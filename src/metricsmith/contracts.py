@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,6 +22,7 @@ from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
+from metricsmith.model.origin import NoJournal, Position
 from metricsmith.model.progress import Progress
 from metricsmith.model.query_result import Result
 from metricsmith.model.selection import Selection
@@ -34,7 +35,8 @@ from metricsmith.model.telemetry import Telemetry
 Emit: TypeAlias = Callable[[Batch], Awaitable[None]]
 """Hand a batch on. Returns when it is accepted: processed, committed to the journal, readable.
 
-Raises `DiskFull` when it cannot be accepted now; the batch is then not accepted in part.
+Raises `DiskFull` when it cannot be accepted now; the batch is then not accepted in part. The `origin` of a
+batch is committed with what is left of it, also when that is nothing; `OutOfOrder` says that it is not the next.
 """
 
 
@@ -65,6 +67,24 @@ class State(Protocol):
         ...
 
 
+class JournalView(Protocol):
+    """What parts that exchange batches with other agents must know of the journal. From any thread.
+
+    `life` is another number in each run of the agent; batches from `begun_at`
+    on have been numbered in this one.
+    """
+
+    @property
+    def life(self) -> int: ...
+
+    @property
+    def begun_at(self) -> int: ...
+
+    def position(self, producer: bytes) -> Position | None:
+        """Return how far the journal of another agent is in ours, None when nothing of it is."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a part may use of the agent.
@@ -77,6 +97,7 @@ class Context:
     telemetry: Telemetry
     clock: Clock
     state: State = field(default_factory=MemoryState)
+    journal: JournalView = field(default_factory=NoJournal)
 
 
 class Source(Protocol):
@@ -172,6 +193,14 @@ class SinkConfig(PartConfig):
     worker_count: int | None = Field(
         None, ge=1, le=64, description="Concurrent sends; default `performance.worker_count`."
     )
+
+    def conversions(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Return processors, by type and settings, that bring samples into the destination's form.
+
+        They come last, after those that the user lists for the sink: these
+        see the series as they were collected.
+        """
+        return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@
     │   ├── ExpositionError      exposition text, with line number and text
     │   ├── WireError            a binary or JSON body
     │   │   └── MessageError     a metric message; carries every problem found
+    │   ├── OutOfOrder           a batch of another journal does not follow the one before it
     │   └── LimitExceeded        well-formed, but above a configured limit
     ├── SourceError              a source could not collect
     │   └── ScrapeError
@@ -113,6 +114,10 @@ class MessageError(WireError):
     def __init__(self, problems: Sequence[FieldProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(p) for p in self.problems))
+
+
+class OutOfOrder(InputError):
+    """A batch of another journal does not follow the one before it; nothing of it is accepted."""
 
 
 class LimitExceeded(InputError):

@@ -19,6 +19,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "python": "metricsmith.sources.python.source:PythonSource",
         "application": "metricsmith.sources.application:ApplicationSource",
         "bus": "metricsmith.sources.bus.source:BusSource",
+        "transfer": "metricsmith.sources.transfer.source:TransferSource",
         "self": "metricsmith.sources.own:OwnMetricsSource",
     },
     "processors": {
@@ -37,7 +38,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "sinks": {
         "bus": "metricsmith.sinks.bus:BusSink",
+        "transfer": "metricsmith.sinks.transfer:TransferSink",
         "remote_write": "metricsmith.sinks.remote_write:RemoteWriteSink",
+        "oci": "metricsmith.sinks.oci.sink:OciSink",
     },
 }
 

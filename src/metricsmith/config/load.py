@@ -14,8 +14,9 @@ from metricsmith import registry
 from metricsmith.config import environment as env
 from metricsmith.config.notes import notes
 from metricsmith.config.parts import Part
-from metricsmith.config.presets import preset_parts
+from metricsmith.config.presets import conversions, preset_parts
 from metricsmith.config.settings import LATER_STORES, Mode, Settings
+from metricsmith.contracts import SinkConfig
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.file_kinds import CONFIGURATION, refuse_other_kinds
 from metricsmith.model.wording import brief, mistakes, nearest, one_of
@@ -145,6 +146,8 @@ class _Checker:
         if "name" not in cls.Config.model_fields:
             values.pop("name", None)
         config = self._validate(cls.Config, values, path)
+        if isinstance(config, SinkConfig):
+            own += conversions(config)
         return None if config is None else Part(group, item["type"], str(name), config, own)
 
     def _own_processors(self, path: Path, items: Any) -> tuple[Part, ...]:

@@ -1,4 +1,4 @@
-"""Modes: what a producer and a consumer have besides the parts that the file names."""
+"""What there is besides the parts that the file names: for modes, and for sinks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from metricsmith import registry
 from metricsmith.config.parts import Part
 from metricsmith.config.settings import BusSettings, Mode, Settings
+from metricsmith.contracts import SinkConfig
 
 
 def preset_parts(settings: Settings, data: Mapping[str, Any]) -> Iterator[Part]:
@@ -34,8 +35,18 @@ def _parts(settings: Settings, mode: Mode, bus: BusSettings) -> Iterator[Part]:
     if mode is Mode.CONSUMER:
         bind = bus.bind is not False
         yield _part("sources", "bus", **address, bind=bind, topics=bus.topics, collection=chosen)
-    if mode is Mode.PRODUCER:
+        if bus.ack_endpoint is not None:
+            yield _part("sources", "transfer", endpoint=bus.ack_endpoint, curve=bus.curve)
+    if mode is Mode.PRODUCER and bus.ack_endpoint is not None:  # by both ways the consumer had all twice
+        name = settings.service.name
+        yield _part("sinks", "transfer", endpoint=bus.ack_endpoint, curve=bus.curve, producer=name)
+    elif mode is Mode.PRODUCER:
         yield _part("sinks", "bus", **address, bind=bus.bind is True, service=settings.service.name)
+
+
+def conversions(config: SinkConfig) -> tuple[Part, ...]:
+    """Return the processors that a sink has of itself."""
+    return tuple(_part("processors", type_name, **settings) for type_name, settings in config.conversions())
 
 
 def _part(group: str, type_name: str, **settings: Any) -> Part:

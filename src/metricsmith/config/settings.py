@@ -21,6 +21,7 @@ from metricsmith.rules.notify.settings import NotifySettings
 from metricsmith.rules.thresholds import ThresholdRule
 from metricsmith.sources.bus.collection import CollectionSettings
 from metricsmith.store.settings import EmbeddedConfig
+from metricsmith.wire.otlp.settings import OtlpSettings
 
 LATER_STORES = ("file", "influxdb", "prometheus")
 """Storage types whose settings load, though no store of that type is there yet."""
@@ -90,6 +91,11 @@ class BusSettings(PartConfig):
         None,
         description="Listen at the address instead of connecting; default: consumers listen, producers"
         " connect. false for both where a forwarder stands between.",
+    )
+    ack_endpoint: Endpoint | None = Field(
+        None,
+        description="Address of the acknowledged transfer between agents, such as `tcp://HOST:11002`: nothing"
+        " is lost or double. A producer then sends there instead of `endpoint`, a consumer listens at both.",
     )
     curve: Curve | None = Field(None, description="Keys for authentication and encryption.")
 
@@ -268,3 +274,4 @@ class Settings(PartConfig):
     collection: CollectionSettings = Field(default_factory=lambda: CollectionSettings())
     alerts: AlertSettings = Field(default_factory=lambda: AlertSettings())
     performance: PerformanceSettings = Field(default_factory=lambda: PerformanceSettings())
+    otlp: OtlpSettings = Field(default_factory=lambda: OtlpSettings())

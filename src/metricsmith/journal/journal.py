@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,7 @@ from metricsmith.journal.reader import CURSOR_SUFFIX, JournalReader, read_cursor
 from metricsmith.journal.tail import Tail
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
+from metricsmith.model.origin import Position
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 
@@ -50,7 +52,8 @@ class Journal:
         self._clock = clock
         self._config = config
         self._segments = SegmentLog(folder, series, telemetry, config)
-        self._next_sequence = self._segments.next_sequence
+        self._next_sequence = self.begun_at = self._segments.next_sequence
+        self.life = secrets.randbits(64)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._waiting: list[_Waiting] = []
         self._committing: asyncio.Task[None] | None = None
@@ -71,6 +74,10 @@ class Journal:
         """The lowest sequence number that may still be read; `next_sequence` when there is none."""
         segments = self._segments.segments()
         return segments[0].first_sequence if segments else self._next_sequence
+
+    def position(self, producer: bytes) -> Position | None:
+        """Return how far the journal of another agent is in this one, None when nothing of it is here."""
+        return self._segments.origins.position(producer)
 
     def size_bytes(self) -> int:
         """Return the bytes of all segments."""
@@ -94,6 +101,7 @@ class Journal:
             DiskFull: no space; nothing of the batch was accepted. Later calls try again.
             JournalError: it could not be written, or the journal is closed.
             LimitExceeded: larger than a frame may be (a gigabyte).
+            OutOfOrder: its origin is not the next of its sender.
             ValueError, TypeError: the arrays do not fit the layout, a text is not Unicode.
         """
         if self._closed:

@@ -10,7 +10,15 @@ from pathlib import Path
 from metricsmith.errors import DiskFull, JournalCorrupt, JournalError
 from metricsmith.journal.config import JournalConfig, Sync
 from metricsmith.journal.format import SEGMENT_HEADER, check_segment_header
-from metricsmith.journal.segment import Segment, SegmentFile, list_segments, repair_tail, sync_folder
+from metricsmith.journal.origins import Origins
+from metricsmith.journal.segment import (
+    Segment,
+    SegmentFile,
+    list_segments,
+    origins_of,
+    repair_tail,
+    sync_folder,
+)
 from metricsmith.journal.writer import SegmentWriter, journal_error
 from metricsmith.model.batch import Batch
 from metricsmith.model.series import SeriesTable
@@ -46,6 +54,7 @@ class SegmentLog:
         self._begun = 0
         self._failing = False
         self._open: tuple[SegmentWriter, FrameEncoder] | None = None
+        self.origins = Origins({})
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self._segments = list_segments(folder)
@@ -70,7 +79,9 @@ class SegmentLog:
 
         Raises:
             DiskFull, JournalError: nothing was accepted; the next call begins a new segment.
+            OutOfOrder: nothing was accepted.
         """
+        self.origins.check(batches)
         first = self.next_sequence
         try:
             writer, encoder = self._current()
@@ -87,6 +98,7 @@ class SegmentLog:
             self._abandon()  # the encoder may have counted definitions that were not written
             raise
         writer.keep()
+        self.origins.keep(batches)
         self._works_again()
         self.next_sequence = first + len(batches)
         self._telemetry.count("metricsmith_journal_written_bytes_total", written)
@@ -146,6 +158,8 @@ class SegmentLog:
         if newest.size_bytes == 0:
             self._segments.pop()
             sync_folder(self._folder)
+        if self._segments:
+            self.origins = Origins(origins_of(self._segments[-1], next_sequence))
         return next_sequence
 
     def _report(self, what: str, failure: JournalError, reason: str) -> None:
@@ -165,7 +179,7 @@ class SegmentLog:
             if self._config.sync is not Sync.NEVER:
                 self._open[0].sync()  # later syncs reach only the new file
             self.close()
-        writer = SegmentWriter(self._folder, self.next_sequence)
+        writer = SegmentWriter(self._folder, self.next_sequence, self.origins.head(self.next_sequence))
         self._begun += 1
         self._open = writer, FrameEncoder(self._begun, self._series, self._layout_owner)
         with self._lock:

@@ -6,18 +6,23 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from metricsmith.errors import JournalCorrupt
 from metricsmith.journal.format import SEGMENT_HEADER, SUFFIX, check_segment_header, sequence_of
+from metricsmith.model.origin import Position
 from metricsmith.wire.frames.format import (
     BATCH_KINDS,
     FRAME_HEADER,
     MARK,
     FrameHeader,
+    Kind,
     unpack_frame_header,
+    unpack_payload,
 )
+from metricsmith.wire.frames.origins import unpack_origins
 
 _log = logging.getLogger(__name__)
 _WINDOW_BYTES = 1 << 20
@@ -165,6 +170,23 @@ def _good_end(file: SegmentFile, segment: Segment) -> tuple[int, int]:
         if frame.header.kind in BATCH_KINDS:
             next_sequence = max(next_sequence, frame.header.sequence + 1)
     return good, next_sequence
+
+
+def origins_of(segment: Segment, next_sequence: int) -> dict[bytes, Position]:
+    """Return how far the journals of other agents are, as a segment tells; it begins with what was before.
+
+    A position holds only when the batch that it came with is before `next_sequence`.
+    """
+    found: dict[bytes, Position] = {}
+    file = SegmentFile(segment.path)
+    try:
+        for frame in scan_frames(file, SEGMENT_HEADER.size, segment.size_bytes, lambda *_: None):
+            if frame.header.kind == Kind.ORIGINS and frame.header.sequence < next_sequence:
+                with suppress(JournalCorrupt):  # counted by whoever reads the segment
+                    found |= unpack_origins(unpack_payload(frame.header, frame.payload))
+    finally:
+        file.close()
+    return found
 
 
 def sync_folder(folder: Path) -> None:

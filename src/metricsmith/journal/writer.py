@@ -24,8 +24,10 @@ def journal_error(error: OSError, path: Path) -> JournalError:
 class SegmentWriter:
     """Appends to a new segment file."""
 
-    def __init__(self, folder: Path, first_sequence: int) -> None:
+    def __init__(self, folder: Path, first_sequence: int, head: Sequence[bytes | memoryview] = ()) -> None:
         """Create the file with its header, durably and at once: a segment always has its header.
+
+        `head` are the pieces of frames that it begins with.
 
         Raises:
             OSError: it could not be.
@@ -36,7 +38,7 @@ class SegmentWriter:
         self.segment = Segment(path, first_sequence, 0)
         self._fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
-            self.write([header])
+            self.write([header, *head])
             os.fsync(self._fd)
             beside.rename(path)
             sync_folder(folder)

@@ -11,6 +11,7 @@ import numpy as np
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.events import Event
 from metricsmith.model.metadata import Metadata
+from metricsmith.model.origin import Origin
 
 T = TypeVar("T")
 NO_METADATA: Mapping[str, Metadata] = {}
@@ -66,6 +67,7 @@ class Batch:
     `stale` marks staleness markers (the series ended here); their value is
     ignored. A NaN value is a real NaN. Arrays are shared, never written to.
     A batch has samples or, with an empty layout, `events`; only some sinks read these.
+    One with an `origin` is committed together with it, also when nothing of the samples is left.
 
     Shapes:
         time_ms: one int for all samples, or (P,) int64.
@@ -80,6 +82,7 @@ class Batch:
     value: F64
     stale: Bool | None = field(default=None)
     events: tuple[Event, ...] = ()
+    origin: Origin | None = None
 
     def __len__(self) -> int:
         return len(self.layout.ids)

@@ -174,6 +174,19 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "metricsmith_bus_messages_refused_total", "Messages that could not be taken.", "source", "reason"
     ),
     _counter("metricsmith_bus_messages_unheard_total", "Messages that nobody subscribed to.", "sink"),
+    _counter("metricsmith_transfer_sessions_total", "Sessions that producers have begun.", "source"),
+    _counter(
+        "metricsmith_transfer_gaps_total",
+        "Batches of producers that are missing, and producers with a new identity, by reason.",
+        "source",
+        "reason",
+    ),
+    _counter(
+        "metricsmith_transfer_renewals_total",
+        "New identities of a producer because its numbers did not fit what the other side has.",
+        "sink",
+        "reason",
+    ),
     # sinks
     _counter("metricsmith_sink_samples_total", "Samples delivered.", "sink"),
     _counter("metricsmith_sink_events_total", "Events delivered.", "sink"),

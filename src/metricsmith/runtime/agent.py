@@ -90,7 +90,8 @@ class Agent:
 
     def context(self, name: str) -> Context:
         """Return what a part called `name` may use."""
-        return Context(name, self.series, self.telemetry, self.clock, self.state.of(f"part/{name}"))
+        state = self.state.of(f"part/{name}")
+        return Context(name, self.series, self.telemetry, self.clock, state, self.journal)
 
     async def start(self, stop: asyncio.Event) -> None:
         """Replay what the store has not yet on disk, then let the sources run; return early at `stop`."""

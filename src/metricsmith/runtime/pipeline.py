@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-
-import numpy as np
+from dataclasses import replace
 
 from metricsmith.contracts import Emit, Processor, Store, Ticking
 from metricsmith.errors import DiskFull, JournalError
 from metricsmith.journal import Journal
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.batch import Batch, Layout, empty_batch
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.runtime.streams import Streams, markers
 
@@ -41,7 +40,7 @@ class Pipeline:
             if batch.events:
                 await self._accept_events(source, batch)
                 return
-            await self._process(source, batch, self.processors)
+            await self._process(source, batch, self.processors if len(batch) else ())
 
         return emit
 
@@ -56,12 +55,15 @@ class Pipeline:
                     await self._process(batch.layout.stream or "processors", batch, processors[place + 1 :])
 
     async def _process(self, source: str, batch: Batch, processors: Sequence[Processor]) -> None:
+        origin = batch.origin
         for processor in processors:
             result = processor.process(batch)
             if result is None:
+                if origin is not None:  # nothing is left of it, and it has come all the same
+                    await self.accept(source, replace(empty_batch(), origin=origin))
                 return
             batch = result
-        await self.accept(source, batch)
+        await self.accept(source, batch if origin is None else replace(batch, origin=origin))
         ended = self.streams.accepted(source, batch)
         if ended is not None:
             await self.accept(source, ended)
@@ -74,10 +76,10 @@ class Pipeline:
         """
         try:
             self._store.check_space()
-            batch = self._store.admit(batch)
-            if len(batch) == 0:
+            origin, batch = batch.origin, self._store.admit(batch)
+            if len(batch) == 0 and origin is None:
                 return
-            await self._append(batch)
+            await self._append(batch if batch.origin is origin else replace(batch, origin=origin))
         except DiskFull:
             self._count_refusal(source, "disk_full", batch)
             raise
@@ -113,7 +115,7 @@ class Pipeline:
         if self.failure is None:
             return
         with suppress(JournalError):  # logged and counted by the journal
-            await self._append(Batch(Layout(np.empty(0, dtype=np.uint32)), 0, np.empty(0)))
+            await self._append(empty_batch())
 
     async def _append(self, batch: Batch) -> None:
         try:

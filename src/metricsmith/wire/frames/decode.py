@@ -1,7 +1,8 @@
-"""Frames of one segment to batches, with series interned again in the present series table."""
+"""Frames of one segment or session to batches, with series interned again in the present series table."""
 
 from __future__ import annotations
 
+import struct
 from itertools import pairwise
 from typing import Any
 
@@ -27,6 +28,7 @@ from metricsmith.wire.frames.encode import (
 from metricsmith.wire.frames.format import Kind
 
 MAX_SERIES = 1 << 28
+_UNDECODABLE = (ValueError, IndexError, KeyError, TypeError, AttributeError, struct.error)
 
 
 class LayoutMemory:
@@ -71,9 +73,11 @@ class FrameDecoder:
                     return self._samples(payload, inline=kind == Kind.SAMPLES_INLINE)
                 case Kind.EVENTS:
                     return _events(payload)
+                case Kind.ORIGINS:
+                    pass  # where batches came from matters to those who go on receiving, not to readers
                 case _:
                     raise JournalCorrupt(f"got frame kind {kind}")
-        except (ValueError, IndexError, KeyError, TypeError, orjson.JSONDecodeError) as error:
+        except _UNDECODABLE as error:
             raise JournalCorrupt(f"frame of kind {kind}: {error}") from None
         return None
 
@@ -85,7 +89,7 @@ class FrameDecoder:
             raise JournalCorrupt(f"got {count} series from {first} in {len(payload)} bytes")
         text = bytes(payload[keys_at:])
         starts = [0, *ends.tolist()]
-        ids = self._series.intern_many(text[a:b] for a, b in pairwise(starts))
+        ids = self._intern([text[a:b] for a, b in pairwise(starts)])
         if first + count > len(self._ids):
             more = np.full(max(first + count, 2 * len(self._ids)) - len(self._ids), UNDEFINED, np.uint32)
             self._ids = np.concatenate([self._ids, more])
@@ -101,7 +105,7 @@ class FrameDecoder:
         stream = None if stream_bytes == NO_STREAM else str(payload[text_at:stream_end], "utf-8")
         families: dict[str, list[str]] = orjson.loads(payload[stream_end:])
         metadata = {n: Metadata(MetricType(t), unit, text) for n, (t, unit, text) in families.items()}
-        self._layouts[number] = self._memory.same(Layout(ids, stream, metadata))
+        self._keep_layout(number, Layout(ids, stream, metadata))
 
     def _samples(self, payload: bytes | memoryview, inline: bool) -> Batch:
         number, count, base, flags = SAMPLES_HEAD.unpack_from(payload)
@@ -126,6 +130,12 @@ class FrameDecoder:
             if len(layout) != count:
                 raise JournalCorrupt(f"got {count} samples for a layout of {len(layout)} series")
         return Batch(layout, time_ms, value, stale)
+
+    def _intern(self, keys: list[bytes]) -> U32:
+        return self._series.intern_many(keys)
+
+    def _keep_layout(self, number: int, layout: Layout) -> None:
+        self._layouts[number] = self._memory.same(layout)
 
     def _known(self, differences: U32) -> U32:
         # Present ids of the segment's series numbers, which are stored as differences.

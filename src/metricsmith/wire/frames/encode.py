@@ -1,4 +1,4 @@
-"""Batches to frames of one segment; what depends on a layout alone is written once per segment."""
+"""Batches to frames of one segment or session; what depends on a layout alone is written once in each."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from metricsmith.model.arrays import U8, U32
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.series import SeriesTable
 from metricsmith.wire.frames.format import MAX_PAYLOAD_BYTES, Kind, pack_frame
+from metricsmith.wire.frames.origins import pack_origins
 
 SERIES_HEAD = struct.Struct("<II")
 LAYOUT_HEAD = struct.Struct("<IIiI")
@@ -22,6 +23,7 @@ SAMPLES_HEAD = struct.Struct("<IIqI")
 HAS_TIMES, HAS_STALE = 1, 2
 NO_STREAM = -1
 UNDEFINED = 0xFFFFFFFF
+SERIES_PER_FRAME = 1 << 16
 
 
 @dataclass(slots=True)
@@ -40,14 +42,21 @@ def never_written(_: Layout) -> Written:
 class FrameEncoder:
     """Turns batches into the frames of one segment, defining series and layouts before first use.
 
+    What two agents say in one session is a segment in this sense.
+
     Series are numbered by the segment, from 0 in order of appearance: the file
     depends on no process and the numbers compress well.
     """
 
-    def __init__(self, segment: int, series: SeriesTable, owner: object) -> None:
+    def __init__(
+        self, segment: int, series: SeriesTable, owner: object, max_payload: int = MAX_PAYLOAD_BYTES
+    ) -> None:
         self._segment = segment
         self._series = series
         self._owner = owner
+        self._max_payload = max_payload
+        self.layout_bytes = 0
+        """Roughly what a decoder keeps of the layouts so far."""
         self._local = np.full(1024, UNDEFINED, dtype=np.uint32)
         self._series_count = 0
         self._layout_count = 0
@@ -58,12 +67,18 @@ class FrameEncoder:
         Raises:
             LimitExceeded: larger than a frame may be.
         """
+        if batch.origin is None:
+            return self._frames(batch, sequence)
+        origin = pack_origins({batch.origin.producer: batch.origin.position})
+        return [*pack_frame(Kind.ORIGINS, sequence, origin), *self._frames(batch, sequence)]
+
+    def _frames(self, batch: Batch, sequence: int) -> list[bytes | memoryview]:
         layout = batch.layout
         if batch.events:
-            return list(pack_frame(Kind.EVENTS, sequence, _events(batch)))
+            return list(pack_frame(Kind.EVENTS, sequence, _events(batch, self._max_payload)))
         if layout.stream is None and not layout.metadata:
             pieces, local = self._define_series(layout.ids, sequence)
-            payload = _samples(batch, 0, local)
+            payload = _samples(batch, 0, local, self._max_payload)
             return [*pieces, *pack_frame(Kind.SAMPLES_INLINE, sequence, payload)]
         pieces = []
         written: Written = layout.derive(self._owner, never_written)
@@ -71,7 +86,8 @@ class FrameEncoder:
             pieces = self._define_layout(layout, sequence)
             written.segment, written.number = self._segment, self._layout_count
             self._layout_count += 1
-        return [*pieces, *pack_frame(Kind.SAMPLES, sequence, _samples(batch, written.number, None))]
+        payload = _samples(batch, written.number, None, self._max_payload)
+        return [*pieces, *pack_frame(Kind.SAMPLES, sequence, payload)]
 
     def _define_series(self, ids: U32, sequence: int) -> tuple[list[bytes | memoryview], U32]:
         # Frames for the series that the segment does not have yet, and the segment's numbers of all of them.
@@ -80,13 +96,17 @@ class FrameEncoder:
         new = np.unique(ids[local == UNDEFINED])
         if not len(new):
             return [], local
-        keys = [self._series.key(i) for i in new.tolist()]
-        lengths = np.fromiter(map(len, keys), dtype=np.uint32, count=len(keys))
-        payload = b"".join([SERIES_HEAD.pack(self._series_count, len(keys)), lengths.tobytes(), *keys])
-        _check_size(len(payload))
-        self._local[new] = np.arange(self._series_count, self._series_count + len(new), dtype=np.uint32)
-        self._series_count += len(new)
-        return list(pack_frame(Kind.SERIES, sequence, payload)), self._local[ids]
+        pieces: list[bytes | memoryview] = []
+        for at in range(0, len(new), SERIES_PER_FRAME):
+            part = new[at : at + SERIES_PER_FRAME]
+            keys = [self._series.key(i) for i in part.tolist()]
+            lengths = np.fromiter(map(len, keys), dtype=np.uint32, count=len(keys))
+            payload = b"".join([SERIES_HEAD.pack(self._series_count, len(keys)), lengths.tobytes(), *keys])
+            _check_size(len(payload), self._max_payload)
+            self._local[part] = np.arange(self._series_count, self._series_count + len(part), dtype=np.uint32)
+            self._series_count += len(part)
+            pieces += pack_frame(Kind.SERIES, sequence, payload)
+        return pieces, self._local[ids]
 
     def _define_layout(self, layout: Layout, sequence: int) -> list[bytes | memoryview]:
         pieces, local = self._define_series(layout.ids, sequence)
@@ -97,7 +117,8 @@ class FrameEncoder:
         numbers = np.empty(4 * len(local), dtype=np.uint8)
         put_planes(numbers, np.diff(local, prepend=np.uint32(0)))
         payload = b"".join([head, numbers.data, stream, metadata])
-        _check_size(len(payload))
+        _check_size(len(payload), self._max_payload)
+        self.layout_bytes += len(numbers) + len(metadata)
         return [*pieces, *pack_frame(Kind.LAYOUT, sequence, payload)]
 
     def _grow(self) -> None:
@@ -107,20 +128,20 @@ class FrameEncoder:
             self._local = np.concatenate([self._local, more])
 
 
-def _events(batch: Batch) -> bytes:
+def _events(batch: Batch, max_payload: int) -> bytes:
     """Return the payload of an events frame: JSON, one list for each event."""
     payload = orjson.dumps([[e.time_ms, e.summary, e.category, e.attributes] for e in batch.events])
-    _check_size(len(payload))
+    _check_size(len(payload), max_payload)
     return payload
 
 
-def _samples(batch: Batch, layout_number: int, inline: U32 | None) -> memoryview:
+def _samples(batch: Batch, layout_number: int, inline: U32 | None, max_payload: int) -> memoryview:
     """Return the payload of a samples frame: head, values, then times, stale bits and ids where needed."""
     count = len(batch)
     scalar = isinstance(batch.time_ms, int)
     flags = (0 if scalar else HAS_TIMES) | (0 if batch.stale is None else HAS_STALE)
     size = samples_bytes(count, flags, inline is not None)
-    _check_size(size)
+    _check_size(size, max_payload)
     out = np.empty(size, dtype=np.uint8)
     times = None if isinstance(batch.time_ms, int) else batch.time_ms
     base = batch.time_ms if isinstance(batch.time_ms, int) else (int(batch.time_ms[0]) if count else 0)
@@ -157,8 +178,8 @@ def put_planes(out: U8, values: NDArray[Any]) -> None:
     out.reshape(width, len(values))[:] = little.view(np.uint8).reshape(len(values), width).T
 
 
-def _check_size(payload_bytes: int) -> None:
-    if payload_bytes > MAX_PAYLOAD_BYTES:
+def _check_size(payload_bytes: int, most: int) -> None:
+    if payload_bytes > most:
         raise LimitExceeded(
-            f"got a batch of {payload_bytes} bytes, wanted at most {MAX_PAYLOAD_BYTES} (send smaller batches)"
+            f"got a batch of {payload_bytes} bytes, wanted at most {most} (send smaller batches)"
         )

@@ -77,7 +77,7 @@ def unpack_frame_header(data: bytes) -> FrameHeader | None:
     return FrameHeader(kind, compression, stored, raw, sequence, payload_crc)
 
 
-def unpack_payload(header: FrameHeader, stored: bytes) -> bytes | memoryview:
+def unpack_payload(header: FrameHeader, stored: bytes | memoryview) -> bytes | memoryview:
     """Return the payload as it was before compression; the caller has checked its checksum.
 
     Raises:

@@ -1,0 +1,88 @@
+"""Who a producer is to its consumer, and whether its batch numbers still mean what they did."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from typing import Any
+
+import orjson
+
+from metricsmith.contracts import Context
+
+log = logging.getLogger(__name__)
+
+_KEY = "identity"
+MAX_LIVES = 1000
+
+
+class Identity:
+    """A random name that is kept, and the runs of this agent since the other side last heard of one.
+
+    Each run notes from which number on it gives numbers. The other side tells
+    the last batch that it has and the run that sent it. When a later run gave
+    that number again (the journal had lost its tail), or when that run is
+    not known (the data directory is a copy, or was restored), numbers
+    would be taken for delivered that are not: then a new name is drawn.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.life = context.journal.life
+        self.reason = ""
+        """Why there is a new name, for the other side to tell."""
+        kept = dict(context.state.items(_KEY)).get(_KEY)
+        found: dict[str, Any] = orjson.loads(kept) if kept else {"lives": []}
+        self.producer = bytes.fromhex(found["name"]) if kept else secrets.token_bytes(16)
+        self._lives: list[tuple[int, int]] = [(life, begun_at) for life, begun_at in found["lives"]]
+        self._acknowledged = False
+
+    def keep(self) -> None:
+        """Have this run in what is kept; before anything is sent.
+
+        Raises:
+            StoreError, DiskFull: it is not.
+        """
+        if not self._lives or self._lives[-1][0] != self.life:
+            self._save(
+                self.producer, [*self._lives, (self.life, self._context.journal.begun_at)][-MAX_LIVES:]
+            )
+
+    def doubt(self, life: int, sequence: int) -> str:
+        """Return why the other side's last batch may not be ours of that number; empty when it is."""
+        names = [known for known, _ in self._lives]
+        if life not in names:
+            return "unknown_life"
+        later = self._lives[names.index(life) + 1 :]
+        return "tail_lost" if any(sequence >= begun_at for _, begun_at in later) else ""
+
+    def renew(self, reason: str) -> None:
+        """Draw a new name; what the other side has under the old one is history.
+
+        Raises:
+            StoreError, DiskFull: the old one stays.
+        """
+        self._save(secrets.token_bytes(16), [(self.life, self._context.journal.begun_at)])
+        self.reason = reason
+        self._context.telemetry.problem(
+            log,
+            "metricsmith_transfer_renewals_total",
+            f"{self._context.name}: goes on under a new identity, as its numbers do not fit those of"
+            f" the other side ({reason})",
+            sink=self._context.name,
+            reason=reason,
+        )
+
+    def acknowledged(self) -> None:
+        """Note that the other side has a batch of this run: earlier runs do not matter any more.
+
+        Raises:
+            StoreError, DiskFull: they are kept a while longer.
+        """
+        if not self._acknowledged:
+            self._save(self.producer, self._lives[-1:])
+            self._acknowledged = True
+
+    def _save(self, producer: bytes, lives: list[tuple[int, int]]) -> None:
+        self._context.state.commit({_KEY: orjson.dumps({"name": producer.hex(), "lives": lives})})
+        self.producer, self._lives = producer, lives

@@ -1,0 +1,1 @@
+"""Batches of other agents, acknowledged once they are in our journal."""
