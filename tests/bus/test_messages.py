@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.errors import DiskFull
+from metricsmith.errors import DiskFull, MessageError, WireError
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
@@ -209,3 +210,39 @@ def test_messages_hold_every_sample_once_but_for_markers(
         if not ended
     )
     assert got == wanted
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = {
+    "service": st.text(max_size=8) | JSON,
+    "timestamp": st.text(max_size=30) | st.just("2023-11-14T22:13:20.5+01:00") | JSON,
+    "metrics": st.dictionaries(st.text(max_size=8), st.floats() | st.just("NaN") | JSON, max_size=5) | JSON,
+    "tags": st.dictionaries(st.text(max_size=8), st.text(max_size=8) | JSON, max_size=5) | JSON,
+}
+
+
+@given(st.binary(max_size=200) | JSON.map(json.dumps).map(str.encode))
+def test_any_bytes_are_a_message_or_refused(body: bytes) -> None:
+    with contextlib.suppress(WireError):  # a MessageError is one
+        parse_message(body, ALL_TIMES)
+
+
+@given(st.fixed_dictionaries({}, optional=FIELDS))
+def test_what_is_nearly_a_message_is_one_or_refused_with_its_fields(document: dict[str, Any]) -> None:
+    body = json.dumps(document).encode()
+    try:
+        message = parse_message(body, ALL_TIMES)
+    except MessageError as error:
+        assert error.problems and all(problem.field and problem.wanted for problem in error.problems)
+    except WireError as error:
+        assert "not JSON" in str(error)  # NaN and lone surrogates, as Python's encoder writes them
+    else:
+        series = SeriesTable()
+        batch = batch_of([message], series)
+        assert len(batch) == len(document["metrics"])
+        labels = [series.labels(i) for i in batch.layout.ids.tolist()]
+        assert {each["service"] for each in labels} == {document["service"]}
