@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metricsmith.model.batch import Layout
+from metricsmith.model.series_state import SeriesState
 from metricsmith.process.grouping import group
 from metricsmith.process.rounds import rounds
-from metricsmith.process.series_state import SeriesState
 from metricsmith.testing.clock import FakeClock
 
 SETS = st.lists(st.lists(st.integers(0, 3000), unique=True, max_size=30), max_size=12)

@@ -198,7 +198,10 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "reason",
     ),
     _counter(
-        "metricsmith_sink_dropped_events_total", "Events that a sink did not get, by reason.", "sink", "reason"
+        "metricsmith_sink_dropped_events_total",
+        "Events that a sink did not get, by reason.",
+        "sink",
+        "reason",
     ),
     _counter(
         "metricsmith_sink_unsent_samples_total",

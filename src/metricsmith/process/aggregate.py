@@ -13,13 +13,13 @@ from metricsmith.model.arrays import I64
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import NAME_LABEL, encode_labels
 from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.model.series_state import SeriesState
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
 from metricsmith.process.counting import count_dropped
 from metricsmith.process.derived import Derived, DerivedLayout
 from metricsmith.process.grouping import Function, Groups, group
 from metricsmith.process.rounds import is_one_round, rounds
-from metricsmith.process.series_state import SeriesState
 from metricsmith.process.ticks import Ticks
 
 DAY_MS = 86_400_000

@@ -11,12 +11,12 @@ from metricsmith.contracts import Context, PartConfig
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.batch import Batch
 from metricsmith.model.bucket_quantile import bucket_quantile, monotonic, with_equal_bounds_merged
+from metricsmith.model.series_state import SeriesState
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.average_plan import NO_GROUP, AveragePlan, AveragePlanner, Histograms, Role
 from metricsmith.process.counting import count_dropped
 from metricsmith.process.derived import Derived
 from metricsmith.process.rounds import in_rounds
-from metricsmith.process.series_state import SeriesState
 
 DAY_MS = 86_400_000
 

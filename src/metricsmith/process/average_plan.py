@@ -14,10 +14,10 @@ from metricsmith.model.bucket_quantile import BUCKET_LABEL, bucket_bound, have_q
 from metricsmith.model.labels import PAIR, VALUE
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series import SeriesTable
+from metricsmith.model.series_state import SeriesState
 from metricsmith.process.derived import DerivedLayout
 from metricsmith.process.names import ByType
 from metricsmith.process.rounds import is_one_round
-from metricsmith.process.series_state import SeriesState
 
 _AVERAGED = (MetricType.HISTOGRAM, MetricType.SUMMARY)
 _LE = BUCKET_LABEL.encode() + VALUE

@@ -11,15 +11,16 @@ from pydantic import Field
 from metricsmith.contracts import Context, PartConfig
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.growth import growth
 from metricsmith.model.labels import PAIR
 from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.model.series_state import SeriesState
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
 from metricsmith.process.counting import count_dropped
 from metricsmith.process.derived import Derived, DerivedLayout
 from metricsmith.process.names import ByType
 from metricsmith.process.rounds import is_one_round
-from metricsmith.process.series_state import SeriesState
 
 DAY_MS = 86_400_000
 _GAUGE = MetricType.GAUGE
@@ -148,18 +149,8 @@ class _ChangeProcessor:
         Shapes:
             slots: (D,) distinct. value, usable: (D,)
         """
-        values, times = self._state.columns["value"], self._state.columns["time"]
-        elapsed = time_ms - times[slots]
-        late = elapsed <= 0
-        change = self._change(values[slots], value, elapsed)
-        remembered = usable & ~late
-        if remembered.all():
-            values[slots], times[slots] = value, time_ms
-        else:
-            kept = slots[remembered]
-            values[kept] = value[remembered]
-            times[kept] = time_ms if isinstance(time_ms, int) else time_ms[remembered]
-        return Derived(change, remembered & (elapsed <= self._config.max_gap), late, time_ms)
+        found = growth(self._state, slots, time_ms, value, usable, self._config.max_gap)
+        return Derived(self._change(found.value, found.elapsed_ms), found.present, found.late, time_ms)
 
     def _changes_of_many(self, slots: I64, time_ms: int | I64, value: F64, usable: Bool) -> Derived:
         """Return the same where a series may have several samples, in any order.
@@ -184,15 +175,15 @@ class _ChangeProcessor:
         now_ms = time.astype(np.float64)
         elapsed = now_ms - np.where(first, times[slot], np.roll(now_ms, 1))
         change, present = np.full(len(slots), np.nan), np.zeros(len(slots), dtype=np.bool_)
-        change[order] = self._change(before, now, elapsed)
+        with np.errstate(invalid="ignore", over="ignore"):
+            change[order] = self._change(np.where(now < before, now, now - before), elapsed)
         present[order] = elapsed <= self._config.max_gap
         values[slot], times[slot] = now, time  # of a series the last stays
         return Derived(change, present, late, time_ms)
 
-    def _change(self, before: F64, now: F64, elapsed_ms: F64) -> F64:
+    def _change(self, grown: F64, elapsed_ms: F64) -> F64:
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            change = np.where(now < before, now, now - before)
-            return change / (elapsed_ms / 1000) if self._per_second else change
+            return grown / (elapsed_ms / 1000) if self._per_second else grown
 
 
 class RateProcessor(_ChangeProcessor):

@@ -12,10 +12,10 @@ from pydantic import Field, model_validator
 from metricsmith.contracts import Context, PartConfig
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.series_state import SeriesState
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
 from metricsmith.process.counting import count_dropped
 from metricsmith.process.rounds import is_one_round
-from metricsmith.process.series_state import SeriesState
 
 KEEP_STATE_S = 600.0
 WINDOW_S = 10.0
