@@ -204,6 +204,50 @@ def test_what_cannot_be_read_has_no_ratio(shop: Shop) -> None:
     assert "?" in table and "0.0 %" not in table
 
 
+@pytest.mark.parametrize("command", ["tombstones", "health"])
+def test_a_source_says_which_topics_are_checked_for_tombstones(
+    shop: Shop, tmp_path: Path, command: str
+) -> None:
+    file = tmp_path / "metricsmith.yml"
+    looked_at = f"topics: {{include: '{ALL_OURS}'}}, tombstones: {{topics: {{include: cli-users}}}}"
+    file.write_text(f"sources: [{{type: kafka, bootstrap_servers: {shop.bootstrap}, {looked_at}}}]\n")
+    if command == "tombstones":
+        configured = json.loads(shop.run("kafka", "tombstones", "--config", str(file), "--json").stdout)
+        assert {row["topic"] for row in configured} == {"cli-users"}
+        rows = shop.json("tombstones", "--config", str(file), "--topic", "cli-orders")
+        assert {row["topic"] for row in rows} == {"cli-orders"}, "an option wins"
+    else:
+        quick = ("--config", str(file), "--observe", "0s", "--json")
+        found = json.loads(shop.run("kafka", "health", *quick).stdout)
+        [tombstones] = [each for each in found["components"] if each["name"] == "tombstones"]
+        assert tombstones["input"] == 25.0, "of one topic of three"
+
+
+def test_what_was_aborted_counts_unless_only_what_is_committed_is_asked_for(shop: Shop) -> None:
+    topic, admin = "txn-cli", KafkaAdminClient(bootstrap_servers=shop.bootstrap)
+    admin.create_topics({topic: {"num_partitions": 1, "replication_factor": 1}})
+    producer = Producer(
+        {"bootstrap.servers": shop.bootstrap, "transactional.id": topic, "log_level": 0, "linger.ms": 0}
+    )
+    producer.init_transactions(20)
+    for end in (producer.commit_transaction, producer.abort_transaction, None):
+        producer.begin_transaction()
+        producer.produce(topic, None, b"key")
+        producer.flush(20)
+        if end is not None:
+            end(20)
+    committed = ("--topic", topic, "--isolation-level", "read_committed")
+    [all_of_it, _] = shop.json("tombstones", "--topic", topic)
+    [only_committed, _] = shop.json("tombstones", *committed)
+    assert (all_of_it["records"], only_committed["records"]) == (3, 1)
+    [all_of_it] = shop.json("topics", "--observe", "0s", "--topic", topic)
+    [only_committed] = shop.json("topics", "--observe", "0s", *committed)
+    assert all_of_it["records"] == only_committed["records"] + 1, "a transaction is open"
+    producer.abort_transaction(20)
+    admin.delete_topics([topic])
+    admin.close()
+
+
 def test_a_sample_has_a_size_from_option_or_environment(shop: Shop) -> None:
     by_option = shop("tombstones", "--sample-size", "0")
     by_variable = shop("tombstones", SAMPLE_SIZE="many")
@@ -301,6 +345,7 @@ def test_servers_come_from_the_environment(shop: Shop) -> None:
         (("lag", "--watch", "0s"), "--watch: "),
         (("lag", "--observe", "soon"), "--observe: "),
         (("topics", "--timeout", "1"), "--timeout: "),
+        (("lag", "--isolation-level", "dirty"), "--isolation-level: "),
         (("topics", "--source", "x"), "wanted --config FILE too"),
         (("topics", "--username", "ada"), "KAFKA_PASSWORD"),
         (("topics", "--mechanism", "MAGIC", "--username", "ada", "--password-file", "none"), "MAGIC"),

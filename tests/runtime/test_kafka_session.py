@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from kafka import KafkaAdminClient
+from kafka.admin import ConfigResource, ConfigResourceType
 
 from metricsmith.runtime.kafka_reports import topic_rows
 from metricsmith.runtime.kafka_session import KafkaSession
@@ -43,6 +46,25 @@ def test_a_broker_that_is_silent_for_a_while(kafka: real.Cluster, session: Kafka
     assert now.values[("kafka_up",)] == 1 and now.time_ms > before.time_ms
     assert session.take_remarks() == [], "what was told as an error is not told again"
     assert [row.records_per_second for row in topic_rows(now, before)] == [0.0]
+
+
+def test_what_retention_by_size_may_delete_is_told(kafka: real.Cluster, session: KafkaSession) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap())
+    limit = ConfigResource(ConfigResourceType.TOPIC, TOPIC, {"retention.bytes": "1000000"})
+    admin.alter_configs([limit])
+    producer = Producer({"bootstrap.servers": kafka.bootstrap(), "log_level": 0})
+    for _ in range(100):
+        producer.produce(TOPIC, b"x" * 100, partition=0)
+    producer.flush(20)
+    consumer = Consumer({"bootstrap.servers": kafka.bootstrap(), "group.id": "session-group"})
+    consumer.commit(offsets=[TopicPartition(TOPIC, 0, 10)], asynchronous=False)
+    consumer.close()
+    session.read(sizes=True)
+    now = session.read(sizes=True)
+    told = dict(now.of("kafka_consumergroup_until_deleted_by_size_seconds"))
+    assert told[("session-group", TOPIC, "0")] == math.inf, "nothing is written any more"
+    admin.delete_groups(["session-group"])
+    admin.close()
 
 
 def test_an_observation_has_two_readings_however_short(session: KafkaSession) -> None:

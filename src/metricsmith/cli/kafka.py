@@ -100,7 +100,8 @@ def lag(
         str,
         typer.Option(
             metavar="DURATION",
-            help="How long to watch commits and ends for a verdict; consumers commit each 5s by default.",
+            help="How long to watch commits and ends for a verdict; consumers commit each 5s by default."
+            " That a group is stalled or idle is said after 2m without a commit: watch longer for it.",
         ),
     ] = "10s",
 ) -> None:

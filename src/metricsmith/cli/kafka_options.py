@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -75,6 +75,14 @@ def asked(
     internal: Annotated[
         bool, typer.Option("--internal", metavar="", help="Topics such as __consumer_offsets too.")
     ] = False,
+    isolation_level: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LEVEL",
+            help="read_committed leaves out open and aborted transactions.  [read_uncommitted]",
+            rich_help_panel=_CLUSTER,
+        ),
+    ] = None,
     timeout: Annotated[
         str | None,
         typer.Option(metavar="DURATION", help="Longest wait for a broker.  [10s]", rich_help_panel=_CLUSTER),
@@ -129,6 +137,8 @@ def asked(
         given["topics"] = {"include": topic}
     if internal:
         given["internal_topics"] = True
+    if isolation_level is not None:
+        given["isolation_level"] = isolation_level
     if timeout is not None:
         given["timeout"] = timeout
     if tls or ca_file or cert_file or key_file:
@@ -146,7 +156,7 @@ def asked(
     if config is not None:
         update = {name: getattr(made, name) for name in given}
         made = _configured(config, source).model_copy(update=update)
-    return Asked(made, as_json, watch_s)
+    return Asked(_with_tombstones(made, given), as_json, watch_s)
 
 
 def with_shared(command: Callable[..., None]) -> Callable[..., None]:
@@ -222,6 +232,16 @@ def _sasl(
     return named | {"username": user, "password": secret}
 
 
+def _with_tombstones(config: KafkaConfig, given: Mapping[str, Any]) -> KafkaConfig:
+    """Return the settings with options that are about checks of tombstones too, and win there as well."""
+    update: dict[str, Any] = {}
+    if "topics" in given:
+        update["topics"] = type(config.topics)()
+    if "isolation_level" in given:
+        update["isolation_level"] = given["isolation_level"]
+    return config.model_copy(update={"tombstones": config.tombstones.model_copy(update=update)})
+
+
 def _configured(file: Path, name: str | None) -> KafkaConfig:
     from metricsmith.config import load_file
     from metricsmith.model.wording import nearest, one_of
@@ -264,4 +284,10 @@ def _told(values: dict[str, Any], path: tuple[str | int, ...], message: str, hin
     return f"{option}: {message}" + (f" ({hint})" if hint else "")
 
 
-_OPTIONS = {"topics": "--topic", "groups": "--group", "timeout": "--timeout", "tls": "--tls"}
+_OPTIONS = {
+    "topics": "--topic",
+    "groups": "--group",
+    "isolation_level": "--isolation-level",
+    "timeout": "--timeout",
+    "tls": "--tls",
+}

@@ -62,8 +62,8 @@ class KafkaSession:
         now_ms = self._context.clock.now_ms
         self._observer = observer = Observer(config, self._context.state, now_ms)
         self._configs = ConfigsPart(config, observer, self._trouble)
-        self._cluster = ClusterPart(config, observer, self._configs, self._trouble)
         self._log_dirs = LogDirsPart(config, observer, self._trouble, now_ms)
+        self._cluster = ClusterPart(config, observer, self._configs, self._trouble, self._log_dirs)
 
     def take_remarks(self) -> list[str]:
         """Return the troubles since the last call, each once."""
@@ -115,17 +115,19 @@ class KafkaSession:
         return read
 
     def tombstones(self, mode: Mode, budget: Budget, progress: Progress) -> list[TombstoneCount]:
-        """Return the counts of the configured topics.
+        """Return the counts of the topics that are looked at for tombstones.
 
         Raises:
             SourceError: no broker answers.
             OSError, ValueError: certificates or secrets cannot be read.
         """
         self.read()
-        read_committed = self._config.tombstones.isolation_level == "read_committed"
+        settings = self._config.tombstones
+        read_committed = settings.isolation_level == "read_committed"
+        topics = filter(settings.topics.wants, self.topics())
         scan = TombstoneScan(self._connected(), self._context, budget, read_committed)
         with self._logged():
-            return scan.check(self.topics(), mode, progress=progress)
+            return scan.check(topics, mode, progress=progress)
 
     def close(self) -> None:
         """Close the connection; the next reading opens another."""
