@@ -15,8 +15,8 @@ from metricsmith.model.labels import PAIR, VALUE
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.series_state import SeriesState
+from metricsmith.model.series_types import ByType
 from metricsmith.process.derived import DerivedLayout
-from metricsmith.process.names import ByType
 from metricsmith.process.rounds import is_one_round
 
 _AVERAGED = (MetricType.HISTOGRAM, MetricType.SUMMARY)

@@ -15,10 +15,10 @@ from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import NAME_LABEL, encode_labels
 from metricsmith.model.metadata import MetricType
 from metricsmith.model.series_state import SeriesState
+from metricsmith.model.series_types import ByType
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
 from metricsmith.process.grouping import Groups, group
-from metricsmith.process.names import ByType
 from metricsmith.process.overflow import OVERFLOW, Admission, Limits, Room, fold
 from metricsmith.process.rounds import in_rounds, is_one_round
 

@@ -15,11 +15,11 @@ from metricsmith.model.growth import growth
 from metricsmith.model.labels import PAIR
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series_state import SeriesState
+from metricsmith.model.series_types import ByType
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.process.choice import MAX_SELECTORS, SelectorText, SeriesChoice
 from metricsmith.process.counting import count_dropped
 from metricsmith.process.derived import Derived, DerivedLayout
-from metricsmith.process.names import ByType
 from metricsmith.process.rounds import is_one_round
 
 DAY_MS = 86_400_000
