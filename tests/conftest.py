@@ -67,6 +67,12 @@ def victoria_metrics(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servi
 
 
 @pytest.fixture(scope="session")
+def influxdb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Server]:
+    """A real InfluxDB 1.6 without databases; name one after your test."""
+    yield from _server(services.influxdb, tmp_path_factory.mktemp("influxdb"))
+
+
+@pytest.fixture(scope="session")
 def node_exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[services.Server]:
     """A real node exporter."""
     yield from _server(services.node_exporter, tmp_path_factory.mktemp("node-exporter"))

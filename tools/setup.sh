@@ -16,7 +16,7 @@ die() { label '[setup]' 31; printf ' %s\n' "$*" >&2; exit 1; }
 PYTHON=${PYTHON:-python3}
 VENV=.venv
 SERVICES=.services
-PACKAGES="prometheus victoria-metrics prometheus-node-exporter prometheus-alertmanager"
+PACKAGES="prometheus victoria-metrics prometheus-node-exporter prometheus-alertmanager influxdb"
 MAVEN_COPY=org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/metricsmith-setup
 

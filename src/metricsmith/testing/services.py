@@ -174,3 +174,34 @@ def alertmanager(folder: Path, *flags: str, port: int | None = None) -> Iterator
     log = folder / "alertmanager.log"
     with running(command, f"http://127.0.0.1:{port}", "/-/ready", log, cwd) as server:
         yield server
+
+
+INFLUXDB_CONFIG = """\
+reporting-disabled = true
+bind-address = "127.0.0.1:{rpc}"
+[meta]
+  dir = "{folder}/meta"
+[data]
+  dir = "{folder}/data"
+  wal-dir = "{folder}/wal"
+  max-values-per-tag = 0
+  max-series-per-database = 0
+[http]
+  bind-address = "127.0.0.1:{port}"
+  log-enabled = false
+[monitor]
+  store-enabled = false
+"""
+
+
+@contextmanager
+def influxdb(folder: Path) -> Iterator[Server]:
+    """Run Debian's InfluxDB 1.6, which reports nothing to its makers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port, settings = free_port(), folder / "influxdb.conf"
+    settings.write_text(INFLUXDB_CONFIG.format(folder=folder.absolute(), port=port, rpc=free_port()))
+    command: list[str | Path] = [program("influxd"), "-config", settings]
+    # Its ping answers 204, the statement 200.
+    url, ready = f"http://127.0.0.1:{port}", "/query?q=SHOW+DATABASES"
+    with running(command, url, ready, folder / "influxdb.log") as server:
+        yield server
