@@ -14,6 +14,7 @@ import pytest
 from metricsmith.contracts import Context
 from metricsmith.model.labels import format_labels
 from metricsmith.model.targets import TargetStatus
+from metricsmith.sources.python.catalogue import Catalogue
 from metricsmith.sources.python.source import PythonSource
 from metricsmith.testing.clock import FakeClock
 
@@ -42,9 +43,16 @@ class Collecting:
 
     def __init__(self, source: PythonSource, context: Context, clock: FakeClock, recorder: Any) -> None:
         self.source, self.context, self.clock, self.recorder = source, context, clock, recorder
+        self.began_ms = -1
+        """When the source last began to look at its files."""
 
     async def rest(self, sleepers: int) -> None:
-        await asyncio.wait_for(self.clock.sleeping(sleepers), WAIT_S)
+        """Wait until the source has looked at its files, and so many things wait for time to pass."""
+
+        def wanted() -> int:
+            return sleepers if self.source._looked_ms >= self.began_ms > 0 else 1 << 30
+
+        await asyncio.wait_for(self.clock.sleeping(wanted), WAIT_S)
 
     async def advance(self, seconds: float, sleepers: int) -> None:
         """Move time when so many things wait for it: the source, its collectors, their time-outs."""
@@ -109,10 +117,18 @@ def collect(
     async def run(**settings: Any) -> AsyncIterator[Collecting]:
         given = {"directory": str(tmp_path / "collectors.d"), "interval": "1s", "refresh": "10s", **settings}
         source = PythonSource(PythonSource.Config.model_validate({"instance": "here", **given}), context)
+        collecting = Collecting(source, context, clock, recorder)
+        look = Catalogue.look
+
+        async def looks(catalogue: Catalogue) -> bool:
+            collecting.began_ms = clock.now_ms()
+            return await look(catalogue)
+
+        monkeypatch.setattr(Catalogue, "look", looks)
         stop = asyncio.Event()
         task = asyncio.create_task(source.run(recorder.emit, stop))
         try:
-            yield Collecting(source, context, clock, recorder)
+            yield collecting
         finally:
             stop.set()
             await asyncio.wait_for(task, WAIT_S)

@@ -150,20 +150,22 @@ async def test_one_that_hangs_keeps_one_thread_and_is_not_started_again_until_it
 
 
 async def test_an_asynchronous_one_that_waits_too_long_is_cancelled(write, collect, labelled, monkeypatch):
-    cancelled = threading.Event()
-    monkeypatch.setattr("builtins.note", cancelled.set, raising=False)
+    begun, cancelled = threading.Event(), threading.Event()
+    monkeypatch.setattr("builtins.note", [begun.set, cancelled.set], raising=False)
     write("""
         import asyncio
         from metricsmith.collector import collector
         @collector(timeout="500ms")
         async def waits():
+            note[0]()
             try:
                 await asyncio.Event().wait()
             finally:
-                note()
+                note[1]()
     """)
     async with collect() as source:
         await source.advance(1, 2)
+        assert await asyncio.to_thread(begun.wait, 20)
         await source.advance(0.5, 2)
         assert await source.emitted() == report(labelled, "mine.waits", 0, 0)
         assert await asyncio.to_thread(cancelled.wait, 20)
@@ -242,3 +244,126 @@ async def test_samples_with_their_own_time_have_no_stream(write, collect, labell
     assert batch.layout.stream is None
     assert (batch.times().tolist(), batch.value.tolist()) == ([100_000, 200_000], [1, 2])
     assert list(source.recorder.read(batch)) == [labelled("past")]
+
+
+ONE = """
+    from metricsmith.collector import collector
+    @collector()
+    def one():
+        return {'one': 1, 'kept': 1}
+"""
+
+
+async def test_a_file_that_changes_is_read_again_and_takes_over_its_series(write, collect, labelled):
+    write(ONE)
+    async with collect(refresh="1s") as source:
+        assert (await source.reading())[labelled("one")] == 1
+        write(ONE.replace("'one': 1", "'two': 2"))
+        got = {}
+        while labelled("two") not in got:
+            got = await source.reading()
+        assert (got[labelled("one")], got[labelled("two")], got[labelled("kept")]) == ("stale", 2, 1)
+
+
+async def test_a_bad_file_never_replaces_a_good_one(write, collect, labelled):
+    path = write(ONE)
+    async with collect(refresh="1s") as source:
+        await source.reading()
+        write("def broken(:\n")
+        while not source.failures("load"):
+            assert (await source.reading())[labelled("one")] == 1
+        assert (await source.reading())[labelled("one")] == 1
+        bad = source.status(str(path))
+        assert (bad.health, bad.last.error) == ("down", f"{path}:1: invalid syntax")
+        assert source.failures("load") == 1, "told once, not at every look"
+        write(ONE.replace("'one': 1", "'one': 5"))
+        got = {}
+        while got.get(labelled("one")) != 5:
+            got = await source.reading()
+        assert [each.url for each in source.source.targets().active] == ["python:mine.one"]
+
+
+async def test_a_file_that_goes_ends_its_series_and_a_new_one_is_found(write, collect, labelled):
+    path = write(ONE)
+    async with collect(refresh="1s") as source:
+        await source.reading()
+        write(GOOD, "good.py")
+        path.unlink()
+        ended = {}
+        while labelled("one") not in ended or ended[labelled("one")] != "stale":
+            ended = await source.reading(1)
+        assert set(ended.values()) == {"stale"} and labelled("collector_up", collector="mine.one") in ended
+        assert (await source.reading())[labelled("good")] == 1
+        assert [each.url for each in source.source.targets().active] == ["python:good"]
+
+
+async def test_a_file_that_hangs_when_it_is_read_holds_up_nothing_for_long(
+    write, collect, labelled, monkeypatch
+):
+    release = threading.Event()
+    monkeypatch.setattr("builtins.hang", lambda: release.wait(60), raising=False)
+    write("hang()", "a_hangs.py")
+    write(GOOD, "good.py")
+    async with collect(load_timeout="1s") as source:
+        await asyncio.wait_for(source.clock.sleeping(1), 20)
+        source.clock.advance(1)  # the time-out of reading
+        assert (await source.reading())[labelled("good")] == 1
+        assert source.failures("load") == 1
+        release.set()
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (GOOD, "same_name"),
+        ("""
+            from prometheus_client.core import GaugeMetricFamily
+            class Twice:
+                def describe(self): return [GaugeMetricFamily("good_bytes", "")]
+                def collect(self): return []
+         """, "same_metric"),
+    ],
+)  # fmt: skip
+async def test_two_that_are_the_same_do_not_both_run(write, collect, labelled, second, reason):
+    write("""
+        from prometheus_client.core import GaugeMetricFamily
+        from metricsmith.collector import collector
+        @collector(name="good")
+        class Once:
+            def describe(self): return [GaugeMetricFamily("good_bytes", "")]
+            def collect(self): yield ("good_bytes", 1)
+    """, "a.py")  # fmt: skip
+    write(second, "b.py")
+    async with collect() as source:
+        assert (await source.reading())[labelled("good_bytes")] == 1
+        assert source.failures(reason) == 1
+        assert len(source.source.targets().active) == 2
+
+
+async def test_settings_of_single_collectors(write, collect, labelled):
+    write("""
+        from metricsmith.collector import collector
+        @collector()
+        def off(): return 1
+        @collector(interval="1s", timeout="2s")
+        def on(): return 1
+    """)
+    own = {"mine.off": {"enabled": False}, "mine.on": {"interval": "3s"}, "mine.of": {}}
+    async with collect(collectors=own) as source:
+        await source.rest(2)
+        unknown = source.status("mine.of")
+        on = source.status("python:mine.on")
+        assert len(source.source.targets().active) == 2
+    assert "no collector of that name (there are: mine.off, mine.on)" in unknown.last.error
+    assert (on.interval_ms, on.timeout_ms) == (3000, 2000)
+
+
+async def test_more_collectors_than_allowed_are_told(write, collect):
+    write("\n".join([
+        "from metricsmith.collector import collector",
+        *(f"@collector()\ndef c{n}(): return 1" for n in range(4)),
+    ]))  # fmt: skip
+    async with collect(max_collectors=3) as source:
+        await source.rest(4)
+        assert source.failures("too_many") == 1
+        assert sum(each.url.startswith("python:") for each in source.source.targets().active) == 3

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable
-from contextlib import suppress
+import threading
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,7 @@ class Collecting:
             passed_s = clock.monotonic() - self._since_s
             return Outcome(NOTHING, passed_s, "hung", f"has not returned for {passed_s:.0f} s")
         start = self._since_s = clock.monotonic()
+        self._call.begin()
         returned = self._threads.submit(self._call)
         sleeping = asyncio.ensure_future(clock.sleep(limit_s))
         try:
@@ -79,13 +81,12 @@ class Collecting:
 
     def close(self) -> None:
         """Release what the collector's own event loop holds."""
-        if not self.hung:
-            self._call.close()
+        self._call.close()
 
     def _give_up(self, returned: asyncio.Future[Any]) -> None:
         self._unreturned = returned
         returned.add_done_callback(self._returned)
-        self._call.cancel()
+        self._call.give_up()
 
     def _returned(self, future: asyncio.Future[Any]) -> None:
         self._unreturned = None
@@ -94,7 +95,7 @@ class Collecting:
 
 
 class _Call:
-    """Calls the author's code and takes what it gives; for a worker thread, one call at a time.
+    """Calls the author's code and takes what it gives; for worker threads, one call at a time.
 
     An asynchronous collector has an event loop of its own, which lasts from call to
     call, so that it may keep connections; one that blocks holds up nobody else.
@@ -102,6 +103,8 @@ class _Call:
 
     def __init__(self, unit: Unit, limits: Limits) -> None:
         self._unit, self._limits = unit, limits
+        self._lock = threading.Lock()
+        self._given_up = self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -109,33 +112,57 @@ class _Call:
         taker = Taker(self._unit.plain, self._limits)
         result = self._unit.call()
         if inspect.isawaitable(result) or isinstance(result, AsyncIterable):
-            self._loop = self._loop or asyncio.new_event_loop()
-            self._task = self._loop.create_task(_take(result, taker))
-            try:
-                self._loop.run_until_complete(self._task)
-            except asyncio.CancelledError:
-                raise TimeoutError("was cancelled") from None
-            finally:
-                self._task = None
+            self._run(_take(result, taker))
         else:
             taker.take(result)
         return taker.rows
 
-    def cancel(self) -> None:
-        """Ask an asynchronous collector to end; from another thread."""
-        loop, task = self._loop, self._task
-        if loop is not None and task is not None:
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(task.cancel)
+    def begin(self) -> None:
+        """Forget that an earlier call was given up."""
+        self._given_up = False
+
+    def give_up(self) -> None:
+        """Ask an asynchronous collector to end, as soon as there is something to end."""
+        with self._lock:
+            self._given_up = True
+            if self._loop is not None and self._task is not None:
+                self._loop.call_soon_threadsafe(self._task.cancel)
 
     def close(self) -> None:
-        """Close the event loop."""
-        if self._loop is not None and not self._loop.is_running():
+        """Close the event loop, now or when the call returns."""
+        with self._lock:
+            self._closed = True
+            self._close_when_idle()
+
+    def _run(self, taking: Coroutine[Any, Any, None]) -> None:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+            loop, self._task = self._loop, self._loop.create_task(taking)
+            if self._given_up:
+                self._task.cancel()
+        try:
+            loop.run_until_complete(self._task)
+        except asyncio.CancelledError:
+            raise TimeoutError("was cancelled") from None
+        finally:
+            with self._lock:
+                self._task = None
+                if self._closed:
+                    self._close_when_idle()
+
+    def _close_when_idle(self) -> None:
+        if self._loop is not None and self._task is None:
             self._loop.close()
+            self._loop = None
 
 
 async def _take(result: Any, taker: Taker) -> None:
-    if isinstance(result, AsyncIterable):
+    if isinstance(result, AsyncGenerator):
+        async with aclosing(result):  # also when it gives too much
+            async for item in result:
+                taker.take(item, 1)
+    elif isinstance(result, AsyncIterable):
         async for item in result:
             taker.take(item, 1)
     else:
