@@ -44,7 +44,7 @@ async def test_acknowledged_samples_are_read(api: Any, series: int, samples: int
         ({"content-encoding": ""}, "Content-Encoding none"),
         ({"content-encoding": "gzip"}, "Content-Encoding gzip"),
         ({"content-type": "application/json"}, "application/json"),
-        ({"content-type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}, "write.v2"),
+        ({"content-type": "application/x-protobuf;proto=io.prometheus.write.v3.Request"}, "write.v3"),
         ({"x-prometheus-remote-write-version": "2.0.0"}, "2.0.0"),
     ],
 )
@@ -54,7 +54,7 @@ async def test_other_protocols_are_refused_with_what_is_supported(
     answer = await api.call("POST", "/api/v1/write", request(1, 1), HEADERS | headers)
     assert answer.status == 415
     assert named in answer.json["error"]
-    assert "remote write 1.0" in answer.json["error"]
+    assert "remote write 1.0 or 2.0" in answer.json["error"]
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,9 @@ def _operation(operation: Operation, method: str) -> dict[str, Any]:
         content: dict[str, Any] = {"schema": operation.body.schema}
         if operation.body.example is not None:
             content["example"] = operation.body.example
-        described["requestBody"] = {"required": True, "content": {operation.body.media_type: content}}
+        forms = {operation.body.media_type: content}
+        forms |= {name: {"schema": schema} for name, schema in operation.body.also.items()}
+        described["requestBody"] = {"required": True, "content": forms}
     return described
 
 

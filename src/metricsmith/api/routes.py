@@ -37,11 +37,12 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a request carries."""
+    """What a request carries; `also` has the schemas of other forms by their media types."""
 
     media_type: str
     schema: Schema
     example: Any = None
+    also: Mapping[str, Schema] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,10 @@
-"""The remote-write 1.0 receiver: POST /api/v1/write."""
+"""The remote-write receiver, 1.0 and 2.0: POST /api/v1/write."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from anyio import to_thread
@@ -12,17 +13,23 @@ from starlette.responses import Response
 
 from metricsmith.api.body import Bodies, media_type
 from metricsmith.api.context import ApiContext
-from metricsmith.api.errors import ApiError
+from metricsmith.api.errors import ApiError, bad_data
 from metricsmith.api.routes import Body, Operation
+from metricsmith.model.batch import Batch
 from metricsmith.wire.remote_write import RemoteWriteDecoder, WriteRequest
+from metricsmith.wire.remote_write_2 import RemoteWrite2Decoder
 
 log = logging.getLogger(__name__)
 
 PROTOBUF = "application/x-protobuf"
+VERSION_1, VERSION_2 = "prometheus.WriteRequest", "io.prometheus.write.v2.Request"
 INLINE_BYTES = 32 << 10
 """Smaller bodies are decoded on the event loop: a thread hop would cost more."""
 
-_WANTED = "wanted remote write 1.0: application/x-protobuf (prometheus.WriteRequest), snappy"
+_WANTED = (
+    f"wanted remote write 1.0 or 2.0: {PROTOBUF}, with proto={VERSION_1} or none, or with"
+    f" proto={VERSION_2}; snappy"
+)
 
 
 class RemoteWriteApi:
@@ -31,8 +38,11 @@ class RemoteWriteApi:
     def __init__(self, context: ApiContext, bodies: Bodies) -> None:
         self._context = context
         self._bodies = bodies
-        self._decoder = RemoteWriteDecoder(context.series)
-        self._decoding = asyncio.Lock()  # the decoder serves one thread at a time
+        self._decode: dict[str, Callable[..., WriteRequest]] = {
+            VERSION_1: RemoteWriteDecoder(context.series).decode,
+            VERSION_2: RemoteWrite2Decoder(context.series).decode,
+        }
+        self._decoding = asyncio.Lock()  # a decoder serves one thread at a time
 
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
@@ -41,60 +51,107 @@ class RemoteWriteApi:
                 "/api/v1/write",
                 ("POST",),
                 self._write,
-                "Receive samples by Prometheus remote write 1.0.",
+                "Receive samples by Prometheus remote write 1.0 or 2.0.",
                 "Remote write",
-                body=Body(PROTOBUF, {"type": "string", "format": "binary"}),
+                body=Body(
+                    PROTOBUF,
+                    {"type": "string", "format": "binary"},
+                    also={f"{PROTOBUF};proto={VERSION_2}": {"type": "string", "format": "binary"}},
+                ),
                 answers={
                     204: "Accepted: durable and readable.",
-                    400: "Malformed; not to be sent again.",
+                    400: "Malformed, or (2.0) taken in part, as headers say; not to be sent again.",
                     408: "The body does not arrive in time.",
                     413: "The body is too large; send fewer samples per request.",
-                    415: "Not remote write 1.0.",
+                    415: "Neither remote write 1.0 nor 2.0.",
                     503: "Cannot be accepted now; send it again.",
                 },
             )
         ]
 
     async def _write(self, request: Request) -> Response:
-        _check_headers(request)
+        version = _version(request)
         limit = self._context.limits.max_body_bytes
         async with self._bodies.read(request, limit) as body, self._decoding:
-            decode = partial(self._decoder.decode, body, max_decompressed=limit)
+            decode = partial(self._decode[version], body, max_decompressed=limit)
             decoded = decode() if len(body) <= INLINE_BYTES else await to_thread.run_sync(decode)
         self._count_skipped(decoded)
+        outside = self._outside(decoded.batch) if version == VERSION_2 else 0
         if len(decoded.batch) or decoded.batch.layout.metadata:
             await self._context.emit(decoded.batch)
         telemetry = self._context.telemetry
         telemetry.count("metricsmith_push_samples_total", len(decoded.batch), protocol="remote_write")
-        return Response(status_code=204)
+        if version == VERSION_1:
+            return Response(status_code=204)
+        return _answer_2(decoded, outside)
+
+    def _outside(self, batch: Batch) -> int:
+        # How many samples are of times that the store does not accept; it counts them.
+        now_ms, limits = self._context.clock.now_ms(), self._context.limits
+        times = batch.times()
+        return int(((times < now_ms - limits.max_age_ms) | (times > now_ms + limits.max_ahead_ms)).sum())
 
     def _count_skipped(self, decoded: WriteRequest) -> None:
-        for kind, count in (
-            ("native_histogram", decoded.skipped_histograms),
-            ("exemplar", decoded.skipped_exemplars),
+        for kind, count, why in (
+            ("native_histogram", decoded.skipped_histograms, "native histograms are not supported"),
+            ("exemplar", decoded.skipped_exemplars, "exemplars are not supported"),
+            ("bad_labels", decoded.refused, decoded.why),
         ):
             if count:
                 self._context.telemetry.problem(
                     log,
                     "metricsmith_samples_dropped_total",
-                    f"remote write: {count} samples skipped: {kind}s are not supported",
+                    f"remote write: {count} samples skipped: {why}",
                     amount=count,
                     component="remote_write",
                     reason=kind,
                 )
 
 
-def _check_headers(request: Request) -> None:
+def _answer_2(decoded: WriteRequest, outside: int) -> Response:
+    """Return the answer to a request of version 2.0, whose headers say what was written."""
+    written = _written(len(decoded.batch) - outside)
+    problems = [
+        f"{count} {what}"
+        for count, what in (
+            (decoded.refused, f"samples of series that cannot be named: {decoded.why}"),
+            (outside, "samples older than the retention or too far ahead"),
+            (decoded.skipped_histograms, "native histograms, which are not supported"),
+        )
+        if count
+    ]
+    if decoded.why and not decoded.refused:
+        problems.append(decoded.why)
+    if problems:
+        raise _partial(f"all is written but {'; '.join(problems)}", written)
+    return Response(status_code=204, headers=written)
+
+
+def _written(samples: int) -> dict[str, str]:
+    counts = {"Samples": samples, "Histograms": 0, "Exemplars": 0}
+    return {f"X-Prometheus-Remote-Write-{what}-Written": str(count) for what, count in counts.items()}
+
+
+def _partial(message: str, headers: Mapping[str, str]) -> ApiError:
+    error = bad_data(message)
+    error.headers.update(headers)
+    return error
+
+
+def _version(request: Request) -> str:
+    """Return the message that a request says it is, after its content type."""
     encoding = request.headers.get("content-encoding", "")
     if encoding.strip().lower() != "snappy":
         raise _unsupported(f"got Content-Encoding {encoding[:40] or 'none'}")
-    kind = media_type(request)
-    version = request.headers.get("x-prometheus-remote-write-version", "0.1.0").strip()
-    parameters = request.headers.get("content-type", "").partition(";")[2]
-    if kind not in ("", PROTOBUF) or "io.prometheus.write.v2" in parameters:
+    parameters = request.headers.get("content-type", "").split(";")[1:]
+    protos = [value for name, _, value in (p.strip().partition("=") for p in parameters) if name == "proto"]
+    proto = protos[0].strip('" ') if protos else VERSION_1
+    if media_type(request) not in ("", PROTOBUF) or proto not in (VERSION_1, VERSION_2):
         raise _unsupported(f"got Content-Type {request.headers['content-type'][:80]}")
-    if not version.startswith(("0.1", "1.")):
+    version = request.headers.get("x-prometheus-remote-write-version", "0.1.0").strip()
+    if proto == VERSION_1 and not version.startswith(("0.1", "1.")):
         raise _unsupported(f"got X-Prometheus-Remote-Write-Version {version[:40]}")
+    return proto
 
 
 def _unsupported(got: str) -> ApiError:

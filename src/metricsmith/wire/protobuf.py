@@ -60,6 +60,12 @@ def read_fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int,
         yield tag >> 3, kind, start, at
 
 
+def expect(kind: int, wanted: int, message: str, number: int) -> None:
+    """Raise WireError when a field has another wire type than its schema says."""
+    if kind != wanted:
+        raise WireError(f"got wire type {kind} for field {number} of {message}, wanted {wanted}")
+
+
 def _content(data: bytes, kind: int, at: int, end: int) -> tuple[int, int]:
     match kind:
         case 0:

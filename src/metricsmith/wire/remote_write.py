@@ -23,7 +23,7 @@ from metricsmith.wire.remote_write_message import (
     read_series,
     series_key,
 )
-from metricsmith.wire.remote_write_samples import PAD_BYTES, SampleBlock, read_samples
+from metricsmith.wire.remote_write_samples import PAD_BYTES, U64, read_samples
 
 CACHE_BYTES = 128 << 20
 MAX_SAMPLES = 2_000_000
@@ -34,12 +34,17 @@ _METADATA_FIELD = 3
 
 @dataclass(frozen=True, slots=True)
 class WriteRequest:
-    """A decoded request: its samples in the order sent, and what of it was not kept."""
+    """A decoded request: its samples in the order sent, and what of it was not kept.
+
+    `refused` counts samples of series whose labels name none, `why` is about the first of these.
+    """
 
     batch: Batch
     series: int
     skipped_histograms: int
     skipped_exemplars: int
+    refused: int = 0
+    why: str = ""
 
 
 class LabelCache:
@@ -72,14 +77,24 @@ class LabelCache:
 
 
 @dataclass(slots=True)
-class _Scan:
-    """What a walk over the series of a message found: for each, its id and where its samples lie."""
+class Scan:
+    """What a walk over the series of a message found: for each, its id, bounds, and where its samples lie."""
 
     series: array[int] = field(default_factory=lambda: array("I"))
     start: array[int] = field(default_factory=lambda: array("q"))
     end: array[int] = field(default_factory=lambda: array("q"))
     body: array[int] = field(default_factory=lambda: array("q"))
+    stop: array[int] = field(default_factory=lambda: array("q"))
+    odd: list[int] = field(default_factory=list)
+    """Series that are known not to be of the usual form."""
     metadata: dict[str, Metadata] = field(default_factory=dict)
+
+    def add_odd(self, series: int, body: int, stop: int) -> None:
+        """Add a series that is to be read field by field."""
+        self.odd.append(len(self.series))
+        self.series.append(series)
+        for column, offset in ((self.start, body), (self.end, body), (self.body, body), (self.stop, stop)):
+            column.append(offset)
 
 
 class RemoteWriteDecoder:
@@ -104,18 +119,18 @@ class RemoteWriteDecoder:
         """
         data = decompress(body, max_decompressed) + bytes(PAD_BYTES)
         end = len(data) - PAD_BYTES
-        scan = _Scan()
+        scan = Scan()
         self._scan(data, end, scan)
-        block = read_samples(data, _int64(scan.start), _int64(scan.end), max_samples)
+        block = read_samples(data, as_int64(scan.start), as_int64(scan.end), max_samples)
         odd = self._read_odd(data, scan, block.odd.tolist(), max_samples, len(block.times))
         histograms = sum(message.histograms for message in odd.values())
         exemplars = sum(message.exemplars for message in odd.values())
         block = block.with_odd({i: (m.times, m.value_bits) for i, m in odd.items()})
         ids = np.array(scan.series, dtype=np.uint32)
-        batch = _batch(np.repeat(ids, block.counts), block, scan.metadata)
+        batch = batch_of(np.repeat(ids, block.counts), block.times, block.value_bits, scan.metadata)
         return WriteRequest(batch, len(ids), histograms, exemplars)
 
-    def _scan(self, data: bytes, end: int, scan: _Scan) -> None:
+    def _scan(self, data: bytes, end: int, scan: Scan) -> None:
         # One turn per series, nothing per sample. Label bytes are found by guessing where samples begin:
         # as far from the series' end as in the last series, or one sample (with a value: 18 bytes,
         # without, for it is zero: 9) before it. That a guess is right is known by the cache, which
@@ -123,7 +138,7 @@ class RemoteWriteDecoder:
         # bytes at a series' begin are the same labels.
         get = self._cache.young.get
         add_series, add_start = scan.series.append, scan.start.append
-        add_end, add_body = scan.end.append, scan.body.append
+        add_end, add_body, add_stop = scan.end.append, scan.body.append, scan.stop.append
         at, last = 0, 18
         while at < end:
             if data[at] != _TIMESERIES:
@@ -157,6 +172,7 @@ class RemoteWriteDecoder:
             add_start(start)
             add_end(at)
             add_body(body)
+            add_stop(at)
 
     def _find_series(self, data: bytes, body: int, end: int, index: int) -> tuple[int, int]:
         # Id of the labels at the begin of a series, and where they end.
@@ -173,7 +189,7 @@ class RemoteWriteDecoder:
             if series is None:  # labels may go on behind other fields
                 return self._series.intern(read_series(data, body, end, MAX_SAMPLES).key), body
         except WireError as error:
-            raise _in_series(index, error) from None
+            raise in_series(index, error) from None
         return series, start
 
     def _new_series(self, labels: bytes) -> int | None:
@@ -186,21 +202,21 @@ class RemoteWriteDecoder:
         return series
 
     def _read_odd(
-        self, data: bytes, scan: _Scan, odd: list[int], max_samples: int, before: int
+        self, data: bytes, scan: Scan, odd: list[int], max_samples: int, before: int
     ) -> dict[int, SeriesMessage]:
         # Series that are not labels and then plain samples: read field by field, labels too.
         messages = {}
         for index in odd:
             try:
-                message = read_series(data, scan.body[index], scan.end[index], max_samples, before)
+                message = read_series(data, scan.body[index], scan.stop[index], max_samples, before)
             except WireError as error:
-                raise _in_series(index, error) from None
+                raise in_series(index, error) from None
             before += len(message.times)
             scan.series[index] = self._series.intern(message.key)
             messages[index] = message
         return messages
 
-    def _other_field(self, data: bytes, at: int, end: int, scan: _Scan) -> int:
+    def _other_field(self, data: bytes, at: int, end: int, scan: Scan) -> int:
         # A field of the request that does not begin as a series usually does; return where it ends.
         for number, kind, start, stop in read_fields(data, at, end):
             if number == 1 and kind == BYTES:
@@ -208,6 +224,7 @@ class RemoteWriteDecoder:
                 scan.start.append(start)
                 scan.end.append(stop)
                 scan.body.append(start)
+                scan.stop.append(stop)
             elif number == _METADATA_FIELD and kind == BYTES:
                 name, metadata = read_metadata(data, start, stop)
                 scan.metadata[name] = metadata
@@ -236,17 +253,20 @@ def decompress(body: bytes, max_decompressed: int) -> bytes:
         raise WireError(f"got a body that is not a snappy block: {error}") from None
 
 
-def _batch(ids: U32, block: SampleBlock, metadata: Mapping[str, Metadata]) -> Batch:
-    stale = block.value_bits == STALE_BITS
-    values = block.value_bits.view(np.float64)
+def batch_of(ids: U32, times: I64, bits: U64, metadata: Mapping[str, Metadata]) -> Batch:
+    """Return samples of the wire as a batch without stream."""
+    stale = bits == STALE_BITS
+    values = bits.view(np.float64)
     if not stale.any():
-        return Batch(Layout(ids, None, metadata), block.times, values)
-    return Batch(Layout(ids, None, metadata), block.times, np.where(stale, np.nan, values), stale)
+        return Batch(Layout(ids, None, metadata), times, values)
+    return Batch(Layout(ids, None, metadata), times, np.where(stale, np.nan, values), stale)
 
 
-def _int64(numbers: array[int]) -> I64:
+def as_int64(numbers: array[int]) -> I64:
+    """Return a column of a scan."""
     return np.frombuffer(numbers, np.int64) if numbers else np.empty(0, np.int64)
 
 
-def _in_series(index: int, error: WireError) -> WireError:
+def in_series(index: int, error: WireError) -> WireError:
+    """Return an error that says in which series of the request it is."""
     return WireError(f"series {index}: {error}")

@@ -1,4 +1,4 @@
-"""Remote-write 1.0 messages field by field: correct for every encoding, one Python step per field."""
+"""Remote-write messages field by field: correct for every encoding, one Python step per field."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import chain, pairwise
 from metricsmith.errors import LimitExceeded, WireError
 from metricsmith.model.labels import encode_pairs
 from metricsmith.model.metadata import Metadata, MetricType
-from metricsmith.wire.protobuf import BYTES, FIXED64, VARINT, read_fields, read_varint, signed
+from metricsmith.wire.protobuf import BYTES, FIXED64, VARINT, expect, read_fields, read_varint, signed
 
 STALE_BITS = 0x7FF0000000000002
 """The NaN payload by which Prometheus marks the end of a series."""
@@ -41,12 +41,12 @@ def read_series(data: bytes, at: int, end: int, max_samples: int, before: int = 
     for number, kind, start, stop in read_fields(data, at, end):
         if not 1 <= number <= 4:
             continue
-        _expect(kind, BYTES, "TimeSeries", number)
+        expect(kind, BYTES, "TimeSeries", number)
         match number:
             case 1:
                 labels.append(_read_label(data, start, stop))
             case 2:
-                time, bits = _read_sample(data, start, stop)
+                time, bits = read_sample(data, start, stop)
                 message.times.append(time)
                 message.value_bits.append(bits)
                 check_count(before + len(message.times), max_samples)
@@ -106,18 +106,22 @@ def read_metadata(data: bytes, at: int, end: int) -> tuple[str, Metadata]:
     kind_of_metric = 0
     for number, kind, start, stop in read_fields(data, at, end):
         if number == 1:
-            _expect(kind, VARINT, "MetricMetadata", number)
+            expect(kind, VARINT, "MetricMetadata", number)
             kind_of_metric = read_varint(data, start, stop)[0]
         elif number in texts:
-            _expect(kind, BYTES, "MetricMetadata", number)
+            expect(kind, BYTES, "MetricMetadata", number)
             try:
                 texts[number] = data[start:stop].decode()
             except UnicodeDecodeError:
                 raise WireError(f"metadata: got {_shown(data[start:stop])}, wanted UTF-8") from None
     if not texts[2]:
         raise WireError("metadata: got no metric family name")
-    known = _TYPES[kind_of_metric] if kind_of_metric < len(_TYPES) else MetricType.UNKNOWN
-    return texts[2], Metadata(known, texts[5], texts[4])
+    return texts[2], Metadata(metric_type(kind_of_metric), texts[5], texts[4])
+
+
+def metric_type(number: int) -> MetricType:
+    """Return the metric type of a number in metadata, the same in both versions."""
+    return _TYPES[number] if number < len(_TYPES) else MetricType.UNKNOWN
 
 
 def type_number(type: MetricType) -> int:
@@ -148,29 +152,25 @@ def _read_label(data: bytes, at: int, end: int) -> tuple[bytes, bytes]:
     name = value = b""
     for number, kind, start, stop in read_fields(data, at, end):
         if number == 1:
-            _expect(kind, BYTES, "Label", number)
+            expect(kind, BYTES, "Label", number)
             name = data[start:stop]
         elif number == 2:
-            _expect(kind, BYTES, "Label", number)
+            expect(kind, BYTES, "Label", number)
             value = data[start:stop]
     return name, value
 
 
-def _read_sample(data: bytes, at: int, end: int) -> tuple[int, int]:
+def read_sample(data: bytes, at: int, end: int) -> tuple[int, int]:
+    """Return time and value bits of a Sample, of either version."""
     time = bits = 0
     for number, kind, start, stop in read_fields(data, at, end):
         if number == 1:
-            _expect(kind, FIXED64, "Sample", number)
+            expect(kind, FIXED64, "Sample", number)
             bits = int.from_bytes(data[start:stop], "little")
         elif number == 2:
-            _expect(kind, VARINT, "Sample", number)
+            expect(kind, VARINT, "Sample", number)
             time = signed(read_varint(data, start, stop)[0])
     return time, bits
-
-
-def _expect(kind: int, wanted: int, message: str, number: int) -> None:
-    if kind != wanted:
-        raise WireError(f"got wire type {kind} for field {number} of {message}, wanted {wanted}")
 
 
 def _check_utf8(parts: list[bytes]) -> None:

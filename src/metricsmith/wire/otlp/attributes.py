@@ -10,7 +10,7 @@ import numpy as np
 import orjson
 
 from metricsmith.errors import WireError
-from metricsmith.wire.protobuf import BYTES, FIXED64, VARINT, read_fields, read_varint, signed
+from metricsmith.wire.protobuf import BYTES, FIXED64, VARINT, expect, read_fields, read_varint, signed
 
 MOST_NESTED = 16
 """Lists in lists deeper than that are refused."""
@@ -36,12 +36,6 @@ def read_text(data: bytes, at: int, end: int) -> str:
     except UnicodeDecodeError:
         shown = data[at : min(end, at + 80)].decode(errors="backslashreplace")
         raise WireError(f"got {shown!r}, wanted UTF-8") from None
-
-
-def expect(kind: int, wanted: int, message: str, number: int) -> None:
-    """Raise WireError when a field has another wire type than its schema says."""
-    if kind != wanted:
-        raise WireError(f"got wire type {kind} for field {number} of {message}, wanted {wanted}")
 
 
 def _key_value(data: bytes, at: int, end: int) -> tuple[str, str]:

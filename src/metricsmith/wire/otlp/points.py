@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from metricsmith.errors import LimitExceeded, WireError
-from metricsmith.wire.otlp.attributes import expect
 from metricsmith.wire.otlp.plan import Kind, PlanBuilder
 from metricsmith.wire.otlp.series import KnownSeries, MetricSeries
-from metricsmith.wire.protobuf import BYTES, FIXED64, VARINT, bytes_field, read_fields, read_varint
+from metricsmith.wire.protobuf import BYTES, FIXED64, VARINT, bytes_field, expect, read_fields, read_varint
 
 _NO_VALUE = 1
 _START, _TIME, _DOUBLE, _INT = 0x11, 0x19, 0x21, 0x31

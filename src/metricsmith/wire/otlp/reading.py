@@ -5,13 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from metricsmith.model.metadata import Metadata, MetricType
-from metricsmith.wire.otlp.attributes import expect, read_attributes, read_text
+from metricsmith.wire.otlp.attributes import read_attributes, read_text
 from metricsmith.wire.otlp.names import metric_name, unit_name
 from metricsmith.wire.otlp.plan import PlanBuilder
 from metricsmith.wire.otlp.points import PointReader
 from metricsmith.wire.otlp.series import KnownSeries
 from metricsmith.wire.otlp.settings import OtlpSettings, Translation
-from metricsmith.wire.protobuf import BYTES, VARINT, bytes_field, read_fields, read_length, read_varint
+from metricsmith.wire.protobuf import (
+    BYTES,
+    VARINT,
+    bytes_field,
+    expect,
+    read_fields,
+    read_length,
+    read_varint,
+)
 
 _DELTA, _CUMULATIVE = 1, 2
 _POINTS = 0x0A
