@@ -1,0 +1,94 @@
+"""Credentials and the region that they are for, as the SDK has them. All of this may wait: for threads."""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metricsmith.errors import RetryLater
+from metricsmith.sinks.oci.settings import OciConfig
+
+try:
+    import oci
+    import oci.auth.signers as signers
+    from oci._vendor.requests.exceptions import RequestException
+except ImportError as error:
+    raise ImportError(
+        f"the oci sink needs Oracle's SDK, which is not installed ({error});"
+        " install it with: pip install 'metricsmith[oci]'"
+    ) from error
+
+_INGESTION = "https://telemetry-ingestion.{region}.{secondLevelDomain}"
+_TOKEN_FILE = "security_token_file"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Account:
+    """Who signs requests. `settings` are the SDK's: they hold secrets and are not shown."""
+
+    settings: Mapping[str, Any]
+    signer: Any
+    region: str
+
+    @property
+    def ingestion(self) -> str:
+        """The address that takes metrics in the region."""
+        found: str = oci.regions.endpoint_for(
+            "telemetry-ingestion", region=self.region, service_endpoint_template=_INGESTION
+        )
+        return found
+
+
+def open_account(config: OciConfig) -> Account:
+    """Return the account that the settings name; files are read now.
+
+    Raises:
+        RetryLater: there is none yet. It may come: files are mended, metadata services start.
+    """
+    try:
+        return _from_file(config) if config.auth == "config_file" else _from_here(config.auth)
+    except (oci.exceptions.ClientError, configparser.Error, OSError, ValueError, KeyError) as error:
+        raise _no_credentials(config, _plain(error)) from None
+    except (RequestException, oci.exceptions.ServiceError) as error:
+        raise _no_credentials(config, f"got {type(error).__name__} on the way to a token") from None
+
+
+def _from_file(config: OciConfig) -> Account:
+    settings = oci.config.from_file(config.config_file, config.profile)
+    settings["log_requests"] = False  # it would print signatures
+    if _TOKEN_FILE in settings:
+        token = Path(settings[_TOKEN_FILE]).expanduser().read_text(encoding="ascii").strip()
+        key = oci.signer.load_private_key_from_file(settings["key_file"], settings.get("pass_phrase"))
+        signer = signers.SecurityTokenSigner(token, key)
+    else:
+        signer = oci.signer.Signer.from_config(settings)
+    if not settings.get("region"):
+        raise ValueError(f"got no region in profile {config.profile}")
+    return Account(settings, signer, settings["region"])
+
+
+def _from_here(auth: str) -> Account:
+    """Return the account of the machine, function or pod that this runs on."""
+    if auth == "instance_principal":
+        signer = signers.InstancePrincipalsSecurityTokenSigner()
+    elif auth == "resource_principal":
+        signer = signers.get_resource_principals_signer()
+    else:
+        signer = signers.get_oke_workload_identity_resource_principal_signer()
+    return Account({"region": signer.region}, signer, signer.region)
+
+
+def _no_credentials(config: OciConfig, why: str) -> RetryLater:
+    place = f"{config.config_file}, profile {config.profile}" if config.auth == "config_file" else config.auth
+    return RetryLater(f"no credentials from {place}: {why}", reason="credentials")
+
+
+def _plain(error: Exception) -> str:
+    """Return what an error says, on one line; those of the SDK end in advertisements of pages."""
+    if isinstance(error, oci.exceptions.InvalidConfig) and isinstance(error.errors, dict):
+        return ", ".join(f"{key} is {what}" for key, what in sorted(error.errors.items()))
+    text = str(error).partition("For more info")[0].partition(", please follow")[0]
+    return " ".join(text.split())[:300]

@@ -1,0 +1,158 @@
+"""PostMetricData through the SDK, and what its answers mean for a delivery."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import oci
+import oci.monitoring
+from oci._vendor.requests.exceptions import RequestException, Timeout, TooManyRedirects
+
+from metricsmith.errors import Rejected, RetryLater, TooLarge
+from metricsmith.net.post import ANSWER_BYTES, retry_after
+from metricsmith.sinks.oci.account import open_account
+from metricsmith.sinks.oci.settings import OciConfig
+
+_ABOUT_THE_DATA = frozenset({"InvalidParameter", "MissingParameter", "CannotParseRequest"})
+_MENDED_BY_PEOPLE = {
+    401: ("credentials", "check user, fingerprint, key_file and this machine's clock"),
+    403: ("not_authorized", "check the policy: Allow group … to use metrics in compartment …"),
+    404: (
+        "not_authorized",
+        "check compartment_id, the region, and the policy: Allow group … to use metrics in compartment …",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A metric that the service refused, as it names it."""
+
+    message: str
+    name: str
+    dimensions: tuple[tuple[str, str], ...]
+
+
+class MonitoringPost:
+    """Posts bodies in the name of an account. `post` waits: it is called from threads, from several at once.
+
+    Credentials are read at the first call, and again after a refusal: what a
+    person mends or rotates is used without a restart.
+    """
+
+    def __init__(self, config: OciConfig) -> None:
+        self._config = config
+        self._opening = threading.Lock()
+        self._client: Any = None
+
+    def post(self, body: bytes) -> Sequence[Failed]:
+        """Send a call; return the metrics that the service refused, all others are taken.
+
+        Raises:
+            RetryLater, TooLarge, Rejected: as for `Sink.send`; no series is named.
+        """
+        with self._opening:
+            client = self._client = self._client or self._open()
+        try:
+            answer = client.post_metric_data(body)
+        except oci.exceptions.ServiceError as error:
+            if error.status in _MENDED_BY_PEOPLE:
+                self.close()
+            raise _refused(error) from None
+        except (RequestException, OSError, ValueError) as error:
+            raise _unanswered(error) from None
+        return _failed(answer.data)
+
+    def close(self) -> None:
+        """Close the connections; the next call opens others, for credentials read anew."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.base_client.session.close()
+
+    def _open(self) -> Any:
+        account = open_account(self._config)
+        client = oci.monitoring.MonitoringClient(
+            dict(account.settings),
+            signer=account.signer,
+            service_endpoint=self._config.endpoint or account.ingestion,
+            timeout=(self._config.connect_timeout / 1000, self._config.timeout / 1000),
+            # Both are the delivery engine's: a second layer would wait where nobody sees it.
+            retry_strategy=oci.retry.NoneRetryStrategy(),
+            circuit_breaker_strategy=oci.circuit_breaker.NoCircuitBreakerStrategy(),
+            skip_deserialization=True,
+        )
+        session = client.base_client.session
+        session.max_redirects = 0
+        session.hooks["response"].append(_bounded)
+        return client
+
+
+def _refused(error: Any) -> RetryLater | TooLarge | Rejected:
+    status, code = int(error.status), str(error.code or "")
+    told = f"got {status} {code}: {_one_line(error.message)}" if code else f"got HTTP status {status}"
+    if status == 413:
+        return TooLarge(told)
+    if status == 400 and code in _ABOUT_THE_DATA:
+        return Rejected(told.removeprefix("got "))
+    if status in _MENDED_BY_PEOPLE:
+        reason, hint = _MENDED_BY_PEOPLE[status]
+        return RetryLater(f"{told} ({hint})", reason=reason)
+    after_s = retry_after(error.headers.get("Retry-After"), error.headers.get("Date"))
+    return RetryLater(told, after_s, "too_many_requests" if status == 429 else f"status_{status // 100}xx")
+
+
+def _unanswered(error: Exception) -> RetryLater:
+    while error.args and isinstance(
+        error.args[0], RequestException
+    ):  # the SDK wraps what its HTTP library says
+        error = error.args[0]
+    # The texts of these errors hold addresses of objects, and differ each time.
+    if isinstance(error, Timeout):
+        return RetryLater("no answer in time", reason="timeout")
+    if isinstance(error, TooManyRedirects):
+        return RetryLater(
+            "got a redirect, wanted the address that it leads to in the settings", reason="redirect"
+        )
+    return RetryLater(f"the call failed: {type(error).__name__}", reason="connection")
+
+
+def _bounded(response: Any, **_: object) -> None:
+    """Read an answer here, where it can be bounded; the SDK would read all there is."""
+    body = response.raw.read(ANSWER_BYTES + 1, decode_content=True)
+    if len(body) > ANSWER_BYTES:
+        response.close()
+        raise RequestException(f"got an answer over {ANSWER_BYTES} bytes")
+    response._content, response._content_consumed = body, True
+
+
+def _failed(answer: Any) -> Sequence[Failed]:
+    """Return what an answer of 200 says was not taken.
+
+    Raises:
+        Rejected: something, but not what.
+        RetryLater: the answer is none of this service.
+    """
+    match answer:
+        case {"failedMetricsCount": int(count)}:
+            entries = answer.get("failedMetrics") or []
+        case _:
+            raise RetryLater("got an answer of another service; check the endpoint", reason="wrong_service")
+    if count and not entries:
+        raise Rejected("refused in part, and not said what or why")
+    return [_named(entry) for entry in entries]
+
+
+def _named(entry: Any) -> Failed:
+    match entry:
+        case {"metricData": {"name": str(name), "dimensions": dict(dimensions)}}:
+            pairs = tuple(sorted((str(key), str(value)) for key, value in dimensions.items()))
+            return Failed(_one_line(entry.get("message")), name, pairs)
+    return Failed(_one_line(entry), "", ())
+
+
+def _one_line(text: object) -> str:
+    printable = "".join(c if c.isprintable() else " " for c in str(text or "no reason given"))
+    return " ".join(printable.split())[:300]

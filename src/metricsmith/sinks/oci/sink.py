@@ -1,0 +1,92 @@
+"""The `oci` sink: custom metrics in OCI Monitoring, through Oracle's SDK."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+from metricsmith.contracts import Context, Delivery, SinkTraits
+from metricsmith.errors import Rejected
+from metricsmith.sinks.oci.calls import Call, CallWriter
+from metricsmith.sinks.oci.client import Failed, MonitoringPost
+from metricsmith.sinks.oci.rate import CallRate
+from metricsmith.sinks.oci.settings import MAX_CONNECTIONS, OciConfig
+from metricsmith.sinks.oci.streams import Stream, Streams
+
+log = logging.getLogger(__name__)
+
+MAX_AGE_MS = 2 * 3_600_000
+_SHOWN_REASONS = 3
+
+
+class OciSink:
+    """Sends each delivery as one call of at most 50 streams.
+
+    What the service would refuse is found before and set aside; the others go.
+    """
+
+    Config: ClassVar[type[OciConfig]] = OciConfig
+    traits: ClassVar[SinkTraits] = SinkTraits(max_age_ms=MAX_AGE_MS)
+
+    def __init__(self, config: OciConfig, context: Context) -> None:
+        self._context = context
+        without_labels = {"instance": config.instance or socket.gethostname(), "job": "metricsmith"}
+        self._streams = Streams(context.series, without_labels)
+        self._writer = CallWriter(
+            self._streams, config.namespace, config.compartment_id, config.resource_group
+        )
+        self._rate = CallRate(context.clock, config.calls_per_second)
+        self._post = MonitoringPost(config)
+        self._threads = ThreadPoolExecutor(config.worker_count or MAX_CONNECTIONS, f"oci {context.name}")
+
+    async def send(self, delivery: Delivery) -> None:
+        """Post the samples that the service has a form for; refuse those that it would refuse."""
+        call = self._writer.write(delivery, self._context.clock.now_ms())
+        refused = dict(call.refused)
+        if call.body:
+            await self._rate.take()
+            loop = asyncio.get_running_loop()
+            failed = await loop.run_in_executor(self._threads, self._post.post, call.body)
+            if failed:
+                refused |= self._series_of(failed, call)
+        self._count_not_finite(call.not_finite)
+        if refused:
+            raise Rejected(_reasons(refused.values()), sorted(refused))
+
+    async def close(self) -> None:
+        """Close the connections; a call that is under way ends with its time-out."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._post.close()
+
+    def _series_of(self, failed: Sequence[Failed], call: Call) -> Mapping[int, str]:
+        """Return why the service refused series of a call.
+
+        Raises:
+            Rejected: the service names what was not sent like that; the engine finds out which are meant.
+        """
+        streams: dict[Stream, int] = {self._streams.stream(series): series for series in call.series}
+        found = {streams.get((each.name, each.dimensions)): each.message for each in failed}
+        if None in found:
+            raise Rejected(_reasons(each.message for each in failed))
+        return {series: message for series, message in found.items() if series is not None}
+
+    def _count_not_finite(self, samples: int) -> None:
+        if samples:
+            self._context.telemetry.problem(
+                log,
+                "metricsmith_sink_unsent_samples_total",
+                f"{self._context.name}: {samples} samples are NaN or infinite and not sent",
+                amount=samples,
+                sink=self._context.name,
+                reason="not_finite",
+            )
+
+
+def _reasons(reasons: Iterable[str]) -> str:
+    distinct = list(dict.fromkeys(reasons))
+    more = f"; and {len(distinct) - _SHOWN_REASONS} more" if len(distinct) > _SHOWN_REASONS else ""
+    return "; ".join(distinct[:_SHOWN_REASONS]) + more
