@@ -28,7 +28,7 @@ class Symbols:
 
     texts: list[bytes]
     series: dict[bytes, int] = field(default_factory=dict)
-    """References to labels, as sent → id, or NO_SERIES."""
+    """References to labels, as sent → id."""
     tails: dict[bytes, Metadata | None] = field(default_factory=dict)
     """What follows the samples of a series, as sent → its metadata."""
     described: set[tuple[int, bytes]] = field(default_factory=set)
@@ -62,8 +62,8 @@ class Symbols:
                 self._charge(len(key))
                 found = table.intern(key)
             except WireError as error:
-                found = NO_SERIES
                 self.why = self.why or str(error)
+                return NO_SERIES
             self.series[refs] = found
         return found
 
