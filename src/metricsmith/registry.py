@@ -38,6 +38,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "sinks": {
         "bus": "metricsmith.sinks.bus:BusSink",
+        "newrelic": "metricsmith.sinks.newrelic.sink:NewRelicSink",
         "transfer": "metricsmith.sinks.transfer:TransferSink",
         "remote_write": "metricsmith.sinks.remote_write:RemoteWriteSink",
         "oci": "metricsmith.sinks.oci.sink:OciSink",

@@ -211,6 +211,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     ),
     _gauge("metricsmith_sink_behind_batches", "Batches of the journal that wait for a sink.", "sink"),
     _seconds("metricsmith_sink_send_seconds", "Time of one send.", "sink"),
+    _counter(
+        "metricsmith_newrelic_attributes_left_out_total",
+        "Attributes of events beyond the number that New Relic takes.",
+        "sink",
+    ),
     # store
     _counter("metricsmith_store_samples_total", "Samples applied to the store."),
     _counter("metricsmith_store_flushes_total", "Flushes of the head to blocks.", "result"),

@@ -1,0 +1,1 @@
+"""New Relic: its Metric API for samples, its Event API for events."""

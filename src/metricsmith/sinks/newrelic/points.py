@@ -1,0 +1,188 @@
+"""Samples as New Relic's gauges, counts and summaries.
+
+Counts and summaries say what happened within a time, so counters become their growth since the sample
+before. That is done once for each batch, before it is cut and sent: what is sent again is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+
+from metricsmith.contracts import Context
+from metricsmith.model.arrays import F64, I64, U32, Bool
+from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.growth import growth
+from metricsmith.model.series_state import SeriesState
+from metricsmith.sinks.newrelic.roles import Plan, Planner
+
+_NO_SERIES: U32 = np.empty(0, dtype=np.uint32)
+
+
+class Kind(IntEnum):
+    """Types of metrics."""
+
+    GAUGE = 0
+    COUNT = 1
+    SUMMARY = 2
+
+
+def _none() -> I64:
+    return np.empty(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Points(Batch):
+    """What is sent: a value per series, of the time in which it came to be.
+
+    Of a summary `value` is the sum, and `count` says of how many. The time is
+    the end of the interval; a gauge has none.
+
+    Shapes:
+        kind, interval_ms: (P,) int64. count: (P,)
+    """
+
+    kind: I64 = field(default_factory=_none)
+    interval_ms: I64 = field(default_factory=_none)
+    count: F64 = field(default_factory=lambda: np.empty(0))
+
+    def take(self, layout: Layout, index: I64) -> Points:
+        """Return the points at some places, as those of another layout."""
+        time_ms = self.time_ms if isinstance(self.time_ms, int) else self.time_ms[index]
+        return Points(
+            layout,
+            time_ms,
+            self.value[index],
+            kind=self.kind[index],
+            interval_ms=self.interval_ms[index],
+            count=self.count[index],
+        )
+
+
+class Converter:
+    """Turns batches into points; remembers counters from one batch to the next."""
+
+    def __init__(self, context: Context, max_gap_ms: int, buckets: bool) -> None:
+        self._context, self._max_gap_ms = context, max_gap_ms
+        self._planner = Planner(context.series, buckets)
+        self._state = SeriesState(context.clock, max_gap_ms / 1000, value=np.nan, time=np.nan)
+
+    def points(self, batch: Batch) -> Points | None:
+        """Return what is to be sent of a batch, None when that is nothing."""
+        self._state.release()
+        plan = batch.layout.derive(self, self._planner.plan)
+        if plan.distinct:
+            return self._converted(batch, plan)
+        rounds = (self._converted(each, self._planner.plan(each.layout)) for each in _rounds(batch))
+        return _joined([points for points in rounds if points is not None])
+
+    def as_sent(self, batch: Batch) -> tuple[Points, U32]:
+        """Return points as they are, and samples that were never converted as gauges.
+
+        Returned besides are series that are no gauges: a growth whose time
+        nobody knows, as one in quarantine, says nothing.
+        """
+        if isinstance(batch, Points):
+            return batch, _NO_SERIES
+        gauge = self._planner.are_gauges(batch.layout)
+        index = np.flatnonzero(gauge & np.isfinite(batch.value) & ~batch.stales())
+        zeros = np.zeros(len(index), dtype=np.int64)
+        layout = Layout(batch.layout.ids[index], batch.layout.stream, batch.layout.metadata)
+        time_ms = batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[index]
+        value = batch.value[index]
+        points = Points(layout, time_ms, value, kind=zeros, interval_ms=zeros, count=value)
+        return points, batch.layout.ids[~gauge]
+
+    def _converted(self, batch: Batch, plan: Plan) -> Points | None:
+        stale, finite = batch.stales(), np.isfinite(batch.value)
+        usable: Bool = finite & ~stale
+        self._unsent(int(stale.sum()), "ended")
+        self._unsent(int((~finite & ~stale).sum()), "not_finite")
+        self._unsent(int(usable[plan.skipped].sum()), "skipped")
+        value, count, interval, present = self._grown(batch, plan, usable)
+        gauges = len(plan.gauges)
+        points = Points(
+            plan.output,
+            batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[plan.places],
+            np.concatenate((batch.value[plan.gauges], value)),
+            kind=plan.kind,
+            interval_ms=np.concatenate((np.zeros(gauges, dtype=np.int64), interval)),
+            count=np.concatenate((np.zeros(gauges), count)),
+        )
+        sent = np.concatenate((usable[plan.gauges], present))
+        if sent.all():
+            return points if len(points) else None
+        index = np.flatnonzero(sent)
+        return points.take(plan.subset(sent), index) if len(index) else None
+
+    def _grown(self, batch: Batch, plan: Plan, usable: Bool) -> tuple[F64, F64, I64, Bool]:
+        """Return value, count, interval and presence of counts, then of summaries."""
+        counts, sums, of = plan.counts, plan.sums, plan.counts_of_sums
+        times = batch.times()
+        both = usable[sums] & usable[of] & (times[sums] == times[of])
+        places = np.concatenate((counts, of))
+        slots = self._state.slots(plan.counters)
+        split = len(places)
+        now = batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[places]
+        counted = growth(
+            self._state,
+            slots[:split],
+            now,
+            batch.value[places],
+            np.concatenate((usable[counts], both)),
+            self._max_gap_ms,
+        )
+        first_sum = len(counts)
+        summed = growth(
+            self._state,
+            slots[split:],
+            now if isinstance(now, int) else now[first_sum:],
+            batch.value[sums],
+            both,
+            self._max_gap_ms,
+            counted.restarted[first_sum:],
+        )
+        late = counted.late & np.concatenate((usable[counts], both))
+        value = np.concatenate((counted.value[:first_sum], summed.value))
+        present = counted.present & np.isfinite(value) & np.isfinite(counted.value)
+        interval = np.where(present, counted.elapsed_ms, 0).astype(np.int64)
+        self._unsent(int(late.sum()), "out_of_order")
+        first = np.concatenate((usable[counts], both)) & ~late & ~present
+        self._unsent(int(first.sum()), "first")
+        return value, counted.value, interval, present
+
+    def _unsent(self, samples: int, reason: str) -> None:
+        if samples:
+            self._context.telemetry.count(
+                "metricsmith_sink_unsent_samples_total", samples, sink=self._context.name, reason=reason
+            )
+
+
+def _rounds(batch: Batch) -> Iterator[Batch]:
+    """Yield the samples of a batch so that no series occurs twice in one, the older ones first."""
+    ids, times = batch.layout.ids, batch.times()
+    order = np.lexsort((times, ids))
+    starts = np.diff(ids[order].astype(np.int64), prepend=-1) != 0
+    places = np.arange(len(order))
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = places - np.maximum.accumulate(np.where(starts, places, 0))
+    for each in range(int(number.max(initial=-1)) + 1):
+        index = np.flatnonzero(number == each)
+        yield batch.take(Layout(ids[index], None, batch.layout.metadata), index)
+
+
+def _joined(found: list[Points]) -> Points | None:
+    if len(found) < 2:
+        return found[0] if found else None
+    ids: U32 = np.concatenate([points.layout.ids for points in found])
+    return Points(
+        Layout(ids),
+        np.concatenate([points.times() for points in found]),
+        np.concatenate([points.value for points in found]),
+        kind=np.concatenate([points.kind for points in found]),
+        interval_ms=np.concatenate([points.interval_ms for points in found]),
+        count=np.concatenate([points.count for points in found]),
+    )
