@@ -156,6 +156,35 @@ def test_signal_during_the_start_ends_what_has_started(demo: Callable[..., Demo]
     assert list(tmp_path.iterdir()) == []
 
 
+def test_ctrl_c_does_not_wait_for_a_broker_that_does_not_start(
+    demo: Callable[..., Demo], tmp_path: Path
+) -> None:
+    running = demo()
+    eventually(lambda: running.children_are(1))
+    [child] = running.children
+    child.suspend()
+    running.process.send_signal(signal.SIGINT)
+    code, text = running.end()
+    assert (code, text) == (0, "starting Kafka …\nending …; Ctrl-C again ends at once\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_second_ctrl_c_ends_at_once(demo: Callable[..., Demo], tmp_path: Path) -> None:
+    running = demo()
+    eventually(lambda: running.children_are(2), START_LIMIT_S)
+    alive = [child for child in running.children if child.is_running()]
+    [agent] = (child for child in alive if child.name().startswith("python"))
+    agent.suspend()  # what is asked to end does not
+    running.process.send_signal(signal.SIGINT)
+    assert running.process.stdout is not None
+    assert any("Ctrl-C again ends at once" in line for line in running.process.stdout)
+    running.process.send_signal(signal.SIGINT)
+    code, text = running.end()
+    assert code == 130, text
+    assert "Traceback" not in text
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_folder_without_kafka_is_told_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(DemoError) as told:
         await run_kafka_demo(1.0, free_port(), tmp_path)

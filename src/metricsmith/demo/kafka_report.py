@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from metricsmith.demo.kafka_story import GROUPS, TOPICS
+from metricsmith.demo.programs import ANSWER_LIMIT
 from metricsmith.sources.kafka.lag import REASONS, Reason
 
 ASK_EVERY_S = 1.0
@@ -114,9 +115,10 @@ def _reasons(states: Answer) -> dict[str, Reason]:
 async def _ask(session: aiohttp.ClientSession, expression: str) -> Answer:
     """Return values by label values, in the order of the labels' names; nothing if there is no answer."""
     try:
-        async with session.post("api/v1/query", data={"query": expression}) as response:
+        asked = {"query": expression}
+        async with session.post("api/v1/query", data=asked, timeout=ANSWER_LIMIT) as response:
             answer = await response.json()
-    except aiohttp.ClientError:  # an agent that has ended is told by who watches it
+    except (aiohttp.ClientError, TimeoutError):  # an agent that has ended is told by who watches it
         return {}
     if answer.get("status") != "success":
         return {}

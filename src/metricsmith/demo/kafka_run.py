@@ -5,10 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import re
+import shutil
 import tempfile
+from collections.abc import Awaitable
+from functools import partial
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 
 from metricsmith.demo.kafka_players import Players
@@ -32,6 +37,8 @@ from metricsmith.testing.services import ServiceMissing
 
 BROKER_SETTINGS = {"offsets.topic.num.partitions": "1"}
 RULES_EVERY = "3s"
+KILL_EVERY_S, KILL_LIMIT_S = 0.1, 2.0
+ENDING = "ending …; Ctrl-C again ends at once"
 
 CONFIG = """\
 service: {{type: standalone, name: kafka-demo}}
@@ -61,14 +68,16 @@ async def run_kafka_demo(limit_s: float | None, port: int, kafka_home: Path | No
         DemoError: no Java or no Kafka; a program did not start, or ended by itself.
     """
     console = Console(highlight=False)
-    stop = stop_on_signal()
+    left = contextlib.ExitStack()
+    stop = stop_on_signal(partial(console.print, ENDING), partial(_end_at_once, left))
     # Now, for later the agent of another demo would answer in the place of ours.
     listen("127.0.0.1", port, other_port(port, "kafka demo", "kafka-demo")).close()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="metricsmith-kafka-")))
+        left.callback(shutil.rmtree, folder, ignore_errors=True)
         console.print("starting Kafka …")
-        cluster = await asyncio.to_thread(_start_broker, stack, folder / "kafka", kafka_home)
-        if stop.is_set():
+        cluster = await _started(asyncio.to_thread(_start_broker, stack, folder / "kafka", kafka_home), stop)
+        if cluster is None:
             return
         bootstrap = cluster.bootstrap()
         players = Players(bootstrap)
@@ -85,6 +94,35 @@ async def run_kafka_demo(limit_s: float | None, port: int, kafka_home: Path | No
                 watching = watcher.watch(limit_s, stop, lambda: _look(cluster, players))
                 await run_until(watching, {"agent": agent.wait()})
                 await watcher.print_end()
+
+
+async def _started(broker: Awaitable[real.Cluster], stop: asyncio.Event) -> real.Cluster | None:
+    """Return the cluster, or None when `stop` is set: then what has started by then is ended."""
+    starting, stopped = asyncio.ensure_future(broker), asyncio.ensure_future(stop.wait())
+    await asyncio.wait({starting, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if not stop.is_set():
+        return await starting
+    while not starting.done():  # it starts one program after the other
+        _kill_children()
+        await asyncio.wait({starting}, timeout=KILL_EVERY_S)
+    starting.exception()
+    return None
+
+
+def _kill_children() -> None:
+    children = psutil.Process().children(recursive=True)
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            child.kill()
+    psutil.wait_procs(children, timeout=KILL_LIMIT_S)
+
+
+def _end_at_once(left: contextlib.ExitStack, number: int) -> None:
+    """End the demo's programs and the demo: somebody asks for the second time."""
+    _kill_children()
+    left.close()
+    os._exit(128 + number)
 
 
 def _start_broker(stack: contextlib.ExitStack, folder: Path, home: Path | None) -> real.Cluster:

@@ -16,6 +16,7 @@ from metricsmith.errors import MetricsmithError
 DEFAULT_URL = "http://127.0.0.1:9480"
 READY_LIMIT_S = 30.0
 STOP_LIMIT_S = 15.0
+ANSWER_LIMIT = aiohttp.ClientTimeout(total=5)
 
 Result = TypeVar("Result")
 
@@ -57,8 +58,8 @@ async def until_ready(agent: asyncio.subprocess.Process, url: str, stop: asyncio
     deadline = loop.time() + READY_LIMIT_S
     async with aiohttp.ClientSession() as session:
         while agent.returncode is None and loop.time() < deadline and not stop.is_set():
-            with contextlib.suppress(aiohttp.ClientError):
-                async with session.get(f"{url}/-/ready") as answer:
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                async with session.get(f"{url}/-/ready", timeout=ANSWER_LIMIT) as answer:
                     if answer.status == 200:
                         return
             await asyncio.sleep(0.05)
