@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from metricsmith.contracts import Context
+from metricsmith.delivery.line import Limits, Line
+from metricsmith.delivery.quarantine import Quarantine
+from metricsmith.journal import Journal, JournalConfig
 from metricsmith.sinks.oci.settings import OciConfig
 from metricsmith.sinks.oci.sink import OciSink
+from metricsmith.testing.clock import FakeClock
 from metricsmith.testing.oci_server import OciServer
 from metricsmith.testing.oci_signature import ApiKey
 
@@ -45,3 +51,49 @@ def settings(oci: OciServer, tmp_path: Path) -> Callable[..., OciConfig]:
 def sink(settings: Any, here: Any, closing: Any) -> Callable[..., OciSink]:
     """Return a sink to the service."""
     return lambda **more: closing(OciSink(settings(**more), here.context))
+
+
+class Shipping:
+    """A journal, a clock that a test moves, and a line of delivery from there to the service."""
+
+    def __init__(self, folder: Path, config: OciConfig, here: Any) -> None:
+        self.clock, self.here = FakeClock(), here
+        self.context = Context("oci", here.series, here.telemetry, self.clock)
+        journal = JournalConfig(sync="never")
+        self.journal = Journal(folder / "journal", here.series, here.telemetry, self.clock, journal)
+        self._config, self.quarantine = config, Quarantine(folder / "quarantine", here.series, self.clock)
+        self.line: Line | None = None
+
+    def start(self) -> None:
+        """Begin to ship, as each start of an agent does."""
+        end = lambda: self.journal.next_sequence  # noqa: E731
+        reader, limits = self.journal.reader("oci"), Limits(50, 0, 4)
+        sink = OciSink(self._config, self.context)
+        self.line = Line("oci", sink, reader, end, self.context, limits, self.quarantine)
+        self.line.start()
+
+    async def caught_up(self) -> None:
+        """Return once all is delivered or given up; time flies meanwhile."""
+        assert self.line is not None
+        for _ in range(3000):
+            if self.line.status().behind == 0:
+                return
+            await asyncio.sleep(0.002)
+            self.clock.advance(0.2)
+        pytest.fail(f"still behind: {self.line.status()}")
+
+    async def stop(self) -> None:
+        if self.line is not None:
+            await self.line.stop()
+            self.line = None
+
+
+@pytest.fixture
+async def shipping(
+    oci: OciServer, settings: Callable[..., OciConfig], here: Any, tmp_path: Path
+) -> AsyncIterator[Shipping]:
+    found = Shipping(tmp_path, settings(), here)
+    oci.now_ms = found.clock.now_ms
+    yield found
+    await found.stop()
+    await found.journal.close()

@@ -1,0 +1,126 @@
+"""Whatever the service does, each point gets there, or is set aside with the reason; the far end counts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from metricsmith.testing.oci_server import Fault, OciServer
+
+SERIES, ROUNDS = 120, 20
+
+
+async def _write(shipping: Any, rounds: range = range(ROUNDS)) -> set[tuple[str, int, float]]:
+    """Write rounds of scrapes of the same series; return their points."""
+    layout = shipping.here.layout([{"__name__": "m", "n": str(n)} for n in range(SERIES)])
+    now_ms = shipping.clock.now_ms()
+    for number in rounds:
+        values = [float(n * 1000 + number) for n in range(SERIES)]
+        await shipping.journal.append(shipping.here.batch(layout, now_ms - number, values))
+    return {(str(n), now_ms - number, float(n * 1000 + number)) for number in rounds for n in range(SERIES)}
+
+
+def _got(oci: OciServer) -> Counter[tuple[str, int, float]]:
+    return Counter((p.dimensions[0][1], p.time_ms, p.value) for p in oci.points)
+
+
+def _at_random(share: float, fault: Fault) -> Callable[[int], Fault | None]:
+    chance = random.Random(7)
+    return lambda _: fault if chance.random() < share else None
+
+
+@pytest.mark.parametrize(
+    ("share", "fault"),
+    [
+        (0.0, Fault()),
+        (0.4, Fault(500, "InternalServerError")),
+        (0.4, Fault()),
+        (0.4, Fault(429, "TooManyRequests", headers=(("Retry-After", "2"),))),
+        (0.1, Fault(401, "NotAuthenticated")),
+    ],
+)
+async def test_every_point_gets_there_once(oci: OciServer, shipping: Any, share: float, fault: Fault) -> None:
+    oci.fault = _at_random(share, fault)
+    shipping.start()
+    sent = await _write(shipping)
+    await shipping.caught_up()
+    assert _got(oci) == Counter(sent)
+    assert oci.largest_call <= 50 and oci.problems == []
+
+
+async def test_one_that_dies_before_it_answers_gets_the_same_points_again(
+    oci: OciServer, shipping: Any
+) -> None:
+    oci.fault = _at_random(0.3, Fault(0, taken=True))
+    shipping.start()
+    sent = await _write(shipping)
+    await shipping.caught_up()
+    got = _got(oci)
+    assert set(got) == sent and got.total() > len(sent)
+
+
+async def test_one_that_is_down_gets_all_when_it_is_up(oci: OciServer, shipping: Any) -> None:
+    oci.stop()
+    shipping.start()
+    sent = await _write(shipping)
+    for _ in range(50):
+        await asyncio.sleep(0.001)
+        shipping.clock.advance(1)
+    assert shipping.line.status().state == "retrying" and shipping.line.status().behind == ROUNDS
+    oci.start()
+    await shipping.caught_up()
+    assert _got(oci) == Counter(sent)
+
+
+async def test_starts_and_stops_in_between_lose_nothing(oci: OciServer, shipping: Any) -> None:
+    oci.fault = _at_random(0.5, Fault(503))
+    sent = set()
+    for first in range(0, ROUNDS, 5):
+        shipping.start()
+        sent |= await _write(shipping, range(first, first + 5))
+        await shipping.stop()
+    shipping.start()
+    await shipping.caught_up()
+    assert set(_got(oci)) == sent
+
+
+async def test_what_the_service_refuses_is_set_aside_and_only_that(oci: OciServer, shipping: Any) -> None:
+    oci.refuse = lambda metric: "no such n" if metric["dimensions"]["n"] in ("7", "77") else ""
+    shipping.start()
+    sent = await _write(shipping)
+    await shipping.caught_up()
+    assert set(_got(oci)) == {point for point in sent if point[0] not in ("7", "77")}
+    aside = shipping.quarantine.refusals()
+    samples = [sample for each in aside for sample in shipping.quarantine.samples(each.id)[1]]
+    assert Counter((s["labels"]["n"], s["time_ms"]) for s in samples) == Counter(
+        (n, time_ms) for n, time_ms, _ in sent if n in ("7", "77")
+    )
+    assert {each.reason for each in aside} == {"no such n"}
+
+
+async def test_what_is_too_old_for_the_service_is_counted(oci: OciServer, shipping: Any) -> None:
+    oci.stop()
+    shipping.start()
+    await _write(shipping)
+    while shipping.line.status().behind:
+        await asyncio.sleep(0.002)
+        shipping.clock.advance(60)
+    dropped = shipping.here.telemetry.value(
+        "metricsmith_sink_dropped_samples_total", sink="oci", reason="too_old"
+    )
+    assert dropped == SERIES * ROUNDS
+
+
+async def test_calls_stay_below_the_rate(oci: OciServer, shipping: Any) -> None:
+    at: list[float] = []
+    oci.fault = lambda _: at.append(shipping.clock.monotonic())
+    shipping.start()
+    await _write(shipping, range(60))
+    await shipping.caught_up()
+    assert len(at) >= 150
+    assert all(later - sooner > 0.99 for sooner, later in zip(at, at[50:], strict=False)), "50 in any second"
