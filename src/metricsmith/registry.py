@@ -20,6 +20,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "application": "metricsmith.sources.application:ApplicationSource",
         "bus": "metricsmith.sources.bus.source:BusSource",
         "transfer": "metricsmith.sources.transfer.source:TransferSource",
+        "pushgateway": "metricsmith.sources.pushgateway.source:PushgatewaySource",
         "self": "metricsmith.sources.own:OwnMetricsSource",
     },
     "processors": {

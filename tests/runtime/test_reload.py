@@ -59,7 +59,7 @@ def test_source_that_is_added_runs_and_one_that_is_removed_ends(agent_program: M
     eventually(lambda: agent.query("a"))
     reload(agent, agent.config)
     eventually(lambda: not agent.query("a") and not agent.query('up{job="shop"}'))
-    assert agent.get("/status")["sources"] == ["application", "self"]
+    assert agent.get("/status")["sources"] == ["application", "pushgateway", "self"]
     assert agent.own("metricsmith_config_reloads_total", result="success") == 2
 
 

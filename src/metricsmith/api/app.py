@@ -30,6 +30,7 @@ from metricsmith.api.notifications import NotificationsApi
 from metricsmith.api.openapi import OpenApi
 from metricsmith.api.otlp import OtlpApi
 from metricsmith.api.prometheus import QueryApi
+from metricsmith.api.pushgateway import PushgatewayApi
 from metricsmith.api.queries import Queries
 from metricsmith.api.read import RemoteReadApi
 from metricsmith.api.routes import Operation
@@ -76,6 +77,7 @@ def create_app(context: ApiContext) -> Starlette:
         *IngestApi(context, bodies).operations(),
         *RemoteWriteApi(context, bodies).operations(),
         *InfluxApi(context, bodies).operations(),
+        *PushgatewayApi(context, bodies).operations(),
         *OtlpApi(context, bodies).operations(),
         *ExplainApi(context, queries, bodies).operations(),
         *RemoteReadApi(context, queries, bodies).operations(),

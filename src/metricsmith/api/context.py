@@ -18,6 +18,7 @@ from metricsmith.promql.engine import Engine
 from metricsmith.rules.backfill import BackfillAnswer, BackfillRequest
 from metricsmith.rules.notify.line import DestinationStatus
 from metricsmith.rules.notify.refused import Refused
+from metricsmith.sources.pushgateway.source import PushgatewaySource
 from metricsmith.wire.otlp.settings import OtlpSettings
 
 DAY_MS = 86_400_000
@@ -103,7 +104,7 @@ class ApiContext:
     `ConfigError` with every problem when the new configuration cannot be used.
     `metrics_page` is asked at each request, so that a reload changes it.
     `journal_bytes` returns what the journal takes on disk beside the store, `pools`
-    the targets of each source that scrapes, `rule_groups` the rules with their alerts,
+    the targets of each source that scrapes, `pushgateway` who keeps pushed groups, `rule_groups` the rules with their alerts,
     `server` evaluates the expressions of clients where the store is a server that does,
     `destinations` who is told of alerts, `refused` what they refused,
     `sinks` what people can do with sinks, `settings` the configuration as plain data
@@ -122,6 +123,7 @@ class ApiContext:
     metrics_page: Callable[[], MetricsPage] = MetricsPage
     journal_bytes: Callable[[], int] = int
     pools: Callable[[], Sequence[PoolStatus]] = tuple
+    pushgateway: Callable[[], PushgatewaySource | None] = lambda: None
     rule_groups: Callable[[], Sequence[GroupView]] = tuple
     backfill: Callable[[BackfillRequest], Awaitable[BackfillAnswer]] = _no_backfill
     destinations: Callable[[], Sequence[DestinationStatus]] = tuple

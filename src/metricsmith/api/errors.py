@@ -14,6 +14,7 @@ import orjson
 from starlette.responses import Response
 
 from metricsmith.errors import (
+    ExpositionError,
     FieldProblem,
     JournalError,
     LimitExceeded,
@@ -100,7 +101,7 @@ def translate(error: Exception) -> ApiError | None:
             return ApiError("unprocessable", "the message is not accepted", problems=error.problems)
         case LimitExceeded():
             return ApiError("too_large", str(error))
-        case WireError():
+        case WireError() | ExpositionError():
             return bad_data(str(error))
         case JournalError() | StoreUnavailable():
             return unavailable(str(error))

@@ -317,4 +317,6 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "reason",
     ),
     _counter("metricsmith_push_samples_total", "Samples received by push.", "protocol"),
+    _gauge("metricsmith_push_groups", "Groups that jobs have pushed and that are kept."),
+    _counter("metricsmith_push_groups_expired_total", "Groups that ended because no push renewed them."),
 )

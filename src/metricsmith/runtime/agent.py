@@ -283,7 +283,7 @@ def source_parts(configuration: Configuration) -> list[Part]:
         else part
         for part in configuration.of("sources")
     ]
-    own: dict[str, dict[str, Any]] = {"self": {"instance": service.name}}
+    own: dict[str, dict[str, Any]] = {"self": {"instance": service.name}, "pushgateway": {}}
     if configuration.settings.collection.application_metrics:
         own["application"] = {"service": service.name, "interval": service.interval}
     given = {part.type for part in parts}

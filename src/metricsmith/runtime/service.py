@@ -142,6 +142,7 @@ class Service:
             metrics_page=self._metrics_page,
             journal_bytes=agent.journal.size_bytes,
             pools=agent.sources.targets,
+            pushgateway=lambda: agent.sources.of_type("pushgateway"),
             rule_groups=agent.rules.groups,
             destinations=agent.notifier.status,
             refused=agent.notifier.refused,

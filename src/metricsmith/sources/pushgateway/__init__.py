@@ -1,0 +1,1 @@
+"""Groups of metrics that jobs push, as a Pushgateway keeps them, until they expire."""
