@@ -165,3 +165,34 @@ def test_a_broker_that_dies_leaves_nothing_unread(kafka_cluster: real.Cluster) -
     finally:
         client.close()
         victim.start()
+
+
+def test_leaders_that_hand_over_in_good_order_leave_nothing_unread(kafka_cluster: real.Cluster) -> None:
+    topic, numbers = "fetch-handover", range(6)
+    admin = KafkaAdminClient(bootstrap_servers=kafka_cluster.bootstrap())
+    admin.create_topics({topic: {"num_partitions": len(numbers), "replication_factor": 3}})
+    write(kafka_cluster.bootstrap(), topic, 3000, 6, b"v" * 500, acks="all", **{"batch.size": 5000})
+    client = Client(Connection(bootstrap_servers=kafka_cluster.bootstrap()))
+    ranges = whole(client, topic)
+    leaders = [each.partition.leader for each in ranges]
+    # The same replicas with another one first: it shall lead, as soon as an election is held.
+    preferred = [leader % 3 + 1 for leader in leaders]
+    order = {
+        TopicPartition(topic, number): sorted((1, 2, 3), key=lambda node, first=first: node != first)  # type: ignore[misc]
+        for number, first in zip(numbers, preferred, strict=True)
+    }
+    admin.alter_partition_reassignments(order)
+    reader = LogReader(client, FetchSettings(partition_bytes=10_000, patience_s=30))
+    seen: Counter[int] = Counter()
+    try:
+        for chunks in reader.read(ranges):
+            if not seen:
+                admin.elect_leaders(0, {topic: list(numbers)})
+            for chunk in chunks:
+                records = count_batches([Piece(chunk.data, chunk.asked, chunk.aborted)]).records
+                seen[chunk.range.partition.number] += int(records.sum())
+        assert seen == dict.fromkeys(numbers, 500) and not any(each.failed for each in ranges)
+        assert [each.leader for each in partitions(client, topic)] == preferred
+    finally:
+        client.close()
+        admin.close()

@@ -240,6 +240,30 @@ def test_topics_that_are_not_there_or_go_stop_nobody(bench: Bench) -> None:
     assert bench.problems("unknown_topic") == 1 and bench.problems("topic_deleted") >= 1
 
 
+def test_a_topic_that_goes_while_it_is_sampled_stops_nobody(bench: Bench) -> None:
+    goes, stays = bench.topic("tombstones-sampled-goes", 2), bench.topic("tombstones-sampled-stays")
+    for partition in (0, 1):
+        bench.write(goes, [b"x" * 1000, None] * 6000, partition, batch_size=20_000)
+    bench.write(stays, [None, b"a"] * 5000, batch_size=2000)
+    asked_for: list[int] = []
+
+    def delete(done: int, total: int) -> None:
+        if not asked_for:
+            bench.admin.delete_topics([goes])
+        asked_for.append(total)
+
+    counts = bench.scan(budget=Budget(sample_size=4000)).check([goes, stays], progress=delete)
+    by_name = {count.topic: count for count in counts if count.partition is None}
+    kept, gone = by_name[stays], by_name[goes]
+    assert kept.interval_low is not None and kept.interval_high is not None
+    assert kept.interval_low <= 50 <= kept.interval_high and kept.records >= 1000
+    assert gone.records < 2000 and gone.coverage < 0.5, "most windows were not read any more"
+    if gone.ratio_percent is not None and gone.interval_low is not None and gone.interval_high is not None:
+        assert gone.interval_low <= 50 <= gone.interval_high
+    assert bench.problems("topic_deleted") >= 1
+    assert bench.problems("unknown_topic") == 0, "it was there when the check began"
+
+
 def test_a_spent_budget_says_what_it_left_out_and_the_next_check_goes_on(bench: Bench) -> None:
     topic = bench.topic("tombstones-budget")
     bench.write(topic, [None, b"v" * 1000] * 10_000, batch_size=50_000)
