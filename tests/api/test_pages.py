@@ -179,7 +179,7 @@ async def test_pages_of_other_servers_cannot_reload(api: Any, origin: str | None
 async def test_every_route_stands_in_the_description(api: Any) -> None:
     document = (await api.get("/openapi.json")).json
     assert document["openapi"].startswith("3.1")
-    assert set(document["paths"]) == {route.path for route in api.app.routes}
+    assert set(document["paths"]) == {route.path.replace(":path}", "}") for route in api.app.routes}
     ids = []
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
@@ -190,7 +190,7 @@ async def test_every_route_stands_in_the_description(api: Any) -> None:
             assert named == set(re.findall(r"{(\w+)}", path))
             url = path.replace("{name}", "job")
             assert (await api.call(method.upper(), url)).status != 405
-        other = next(m for m in ("DELETE", "PUT") if m.lower() not in methods)
+        other = next(m for m in ("DELETE", "PUT", "PATCH") if m.lower() not in methods)
         assert (await api.call(other, path.replace("{name}", "job"))).status == 405
     assert len(ids) == len(set(ids))
     assert all(re.fullmatch(r"[a-z][A-Za-z0-9_]*", each) for each in ids)
@@ -287,6 +287,7 @@ async def test_described_parameters_are_those_that_are_read(api: Any) -> None:
         "match[]": "up",
         "metric": "x",
         "id": "1",
+        "q": "SHOW DATABASES",
     }
     free = {
         "service",

@@ -104,7 +104,8 @@ class ApiContext:
     `ConfigError` with every problem when the new configuration cannot be used.
     `metrics_page` is asked at each request, so that a reload changes it.
     `journal_bytes` returns what the journal takes on disk beside the store, `pools`
-    the targets of each source that scrapes, `pushgateway` who keeps pushed groups, `rule_groups` the rules with their alerts,
+    the targets of each source that scrapes, `pushgateway` who keeps pushed groups,
+    `rule_groups` the rules with their alerts,
     `server` evaluates the expressions of clients where the store is a server that does,
     `destinations` who is told of alerts, `refused` what they refused,
     `sinks` what people can do with sinks, `settings` the configuration as plain data

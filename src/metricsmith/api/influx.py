@@ -14,8 +14,8 @@ from starlette.responses import Response
 from metricsmith.api.body import Bodies
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import ApiError, bad_data, json_response
-from metricsmith.api.foreign import refuse_foreign
 from metricsmith.api.influx_query import answer_query
+from metricsmith.api.origin import refuse_other_origin
 from metricsmith.api.params import quoted, read_params
 from metricsmith.api.routes import Body, Operation, Parameter
 from metricsmith.wire.gunzip import gunzip
@@ -159,7 +159,7 @@ class InfluxApi:
         return json_response(answer_query(params.text("q")), headers=VERSION_HEADERS)
 
     async def _decode(self, request: Request, database: str, precisions: tuple[str, ...]) -> WriteDocument:
-        refuse_foreign(request)
+        refuse_other_origin(request)
         tag = (DATABASE_TAG, _database(database))
         precision = request.query_params.get("precision", "") or "ns"
         if precision not in precisions:

@@ -9,8 +9,8 @@ from metricsmith.api.errors import bad_data
 from metricsmith.api.params import quoted
 
 # What follows the name of a new database says how long to keep it: here that is `storage.retention`.
-_CREATE = re.compile(r'CREATE\s+DATABASE\s+("(?:[^"\\]|\\.)+"|\w+)(?:\s+WITH\s.*)?', re.IGNORECASE | re.DOTALL)
-_SHOW = re.compile(r"SHOW\s+DATABASES", re.IGNORECASE)
+_CREATE = re.compile(r'CREATE\s+DATABASE\s+("(?:[^"\\]|\\.)+"|\w+)(?:\s+WITH\s.*)?', re.I | re.DOTALL)
+_SHOW = re.compile(r"SHOW\s+DATABASES", re.I)
 MAX_STATEMENT = 10_000
 
 

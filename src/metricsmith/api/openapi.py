@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from metricsmith import __version__
-from metricsmith.api.errors import json_response
+from metricsmith.api.errors import json_response, problems_error, prometheus_error
 from metricsmith.api.routes import Operation, Parameter
 
 FORM = "application/x-www-form-urlencoded"
@@ -41,6 +41,8 @@ _ERRORS: dict[str, Any] = {
         },
     },
 }
+_ERROR_NAMES: dict[Any, str] = {prometheus_error: "PrometheusError", problems_error: "FieldErrors"}
+"""The shapes of refusals that are described; other protocols have theirs."""
 
 
 class OpenApi:
@@ -63,7 +65,8 @@ def describe(operations: Sequence[Operation]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         for method in operation.methods:
-            paths.setdefault(operation.path, {})[method.lower()] = _operation(operation, method)
+            path = operation.path.replace(":path}", "}")  # a parameter that takes slashes
+            paths.setdefault(path, {})[method.lower()] = _operation(operation, method)
     return {
         "openapi": "3.1.0",
         "info": {"title": "metricsmith", "version": __version__},
@@ -123,9 +126,9 @@ def _schema(parameter: Parameter) -> dict[str, Any]:
 def _answer(operation: Operation, code: int, text: str) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": text}
     if code >= 400 and operation.media_type == "application/json":
-        name = "FieldErrors" if operation.names_fields else "PrometheusError"
+        name = _ERROR_NAMES.get(operation.error)
         reference = {"$ref": f"#/components/schemas/{name}"}
-        answer["content"] = {"application/json": {"schema": reference}}
+        answer["content"] = {"application/json": {} if name is None else {"schema": reference}}
     elif code != 204:
         schema = {} if operation.answer is None or code >= 300 else {"schema": operation.answer}
         answer["content"] = {operation.media_type: schema}

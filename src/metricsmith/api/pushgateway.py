@@ -9,7 +9,7 @@ from starlette.responses import Response
 from metricsmith.api.body import Bodies, media_type
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import ApiError, translate, unavailable
-from metricsmith.api.foreign import refuse_foreign
+from metricsmith.api.origin import refuse_other_origin
 from metricsmith.api.routes import Body, Operation, Parameter
 from metricsmith.errors import InputError
 from metricsmith.sources.pushgateway.address import read_grouping
@@ -67,7 +67,7 @@ class PushgatewayApi:
         ]
 
     async def _push(self, request: Request) -> Response:
-        refuse_foreign(request)
+        refuse_other_origin(request)
         gateway, labels = self._gateway(), _labels(request)
         now_ms, context = self._context.clock.now_ms(), self._context
         try:

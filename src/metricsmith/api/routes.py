@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from starlette.requests import Request
 from starlette.responses import Response
 
-from metricsmith.api.errors import ApiError, problems_error, prometheus_error
+from metricsmith.api.errors import ApiError, prometheus_error
 from metricsmith.api.schemas import Schema
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -70,8 +70,3 @@ class Operation:
     def form(self) -> bool:
         """Whether parameters may come as a form."""
         return self.methods == ("GET", "POST")
-
-    @property
-    def names_fields(self) -> bool:
-        """Whether errors name each field at fault."""
-        return self.error is problems_error
