@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +13,21 @@ import pytest
 import zmq
 
 from metricsmith.contracts import Context, Delivery
+from metricsmith.delivery.line import Limits, Line
+from metricsmith.delivery.quarantine import Quarantine
+from metricsmith.errors import DiskFull
+from metricsmith.journal import Journal, JournalConfig
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
+from metricsmith.runtime.pipeline import Pipeline
+from metricsmith.runtime.state import StateFile
 from metricsmith.sinks.bus import BusSink
+from metricsmith.sinks.transfer import TransferSink
 from metricsmith.sources.bus.source import BusSource
+from metricsmith.sources.transfer.source import TransferSource
 from metricsmith.testing.services import free_port
 
 
@@ -134,3 +143,139 @@ def heard() -> Callable[..., Any]:
             sink._note_subscriptions()
 
     return wait
+
+
+class StoreStub:
+    """A store that accepts everything that is not before `oldest_ms`, unless it is full."""
+
+    def __init__(self) -> None:
+        self.full = False
+        self.oldest_ms = 0
+
+    def check_space(self) -> None:
+        if self.full:
+            raise DiskFull("full")
+
+    def admit(self, batch: Batch) -> Batch:
+        kept = np.flatnonzero(batch.times() >= self.oldest_ms)
+        return batch if len(kept) == len(batch) else batch.take(Layout(batch.layout.ids[kept]), kept)
+
+    def apply(self, batch: Batch, sequence: int) -> None:
+        pass
+
+
+class End:
+    """An agent's journal with what an agent has around it. `crash` leaves it as a kill would."""
+
+    def __init__(self, folder: Path, name: str, **settings: Any) -> None:
+        self.folder, self.name, self.settings = folder, name, settings
+        self.store = StoreStub()
+        self.processors: list[Any] = []
+        self.telemetry = Telemetry()
+        self.running: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
+        self.sending: list[TransferSink | Line] = []
+        self.journal: Journal | None = None
+
+    def open(self) -> None:
+        self.series = SeriesTable()
+        self.series.intern(b"ids differ %d" % id(self.series))
+        self.state = StateFile(self.folder / "state.sqlite")
+        self.journal = Journal(
+            self.folder / "journal", self.series, self.telemetry, SystemClock(), JournalConfig(sync="never")
+        )
+        self.pipeline = Pipeline(self.journal, self.store, self.telemetry)  # type: ignore[arg-type]
+        self.pipeline.processors = self.processors
+        self.context = Context(
+            self.name, self.series, self.telemetry, SystemClock(), self.state.of("part"), self.journal
+        )
+
+    def receive(self) -> TransferSource:
+        """Open, and run a `transfer` source."""
+        self.open()
+        source = TransferSource(TransferSource.Config(**self.settings), self.context)
+        stop = asyncio.Event()
+        task = asyncio.create_task(source.run(self.pipeline.emit_for(self.name), stop))
+        self.running.append((stop, task))
+        return source
+
+    def sender(self) -> TransferSink:
+        """Open, and make a `transfer` sink."""
+        self.open()
+        sink = TransferSink(TransferSink.Config(**self.settings), self.context)
+        self.sending.append(sink)
+        return sink
+
+    def line(self) -> Line:
+        """Open, and serve a `transfer` sink from the journal."""
+        sink = self.sender()
+        self.sending.remove(sink)  # the line closes it
+        quarantine = Quarantine(self.folder / "quarantine", self.series, SystemClock())
+        made = Line(
+            "transfer",
+            sink,
+            self.journal.reader(self.name),
+            lambda: self.journal.next_sequence,
+            self.context,
+            Limits(50, 0, 1),
+            quarantine,
+            self.processors,
+        )
+        made.start()
+        self.sending.append(made)
+        return made
+
+    async def put(self, names: Sequence[str], value: float, time_ms: int = 1_700_000_000_000) -> int:
+        keys = [encode_labels({"__name__": name, "host": self.name}) for name in names]
+        layout = Layout(self.series.intern_many(keys), "s" if len(names) > 1 else None)
+        return await self.journal.append(Batch(layout, time_ms, np.full(len(names), float(value))))
+
+    def batch(self, value: float, names: Sequence[str] = ("a", "b")) -> Batch:
+        keys = [encode_labels({"__name__": name}) for name in names]
+        return Batch(
+            Layout(self.series.intern_many(keys), "s"), int(value), np.full(len(names), float(value))
+        )
+
+    def gaps(self, reason: str) -> float:
+        return self.telemetry.value("metricsmith_transfer_gaps_total", source=self.name, reason=reason)
+
+    def samples(self) -> list[tuple[str, float]]:
+        """All samples in the journal, in its order."""
+        return [
+            (self.series.key(i).decode("latin1").partition("\xff")[0], value)
+            for _, batch in self.journal.replay(0)
+            for i, value in zip(batch.layout.ids.tolist(), batch.value.tolist(), strict=True)
+        ]
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        end = time.monotonic() + 20
+        while not true():
+            assert time.monotonic() < end, "it does not come about"
+            await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        """Stop what was started, if anything is."""
+        for stop, task in self.running:
+            stop.set()
+            await task
+        for each in self.sending:
+            await (each.stop() if isinstance(each, Line) else each.close())
+        self.running.clear()
+        self.sending.clear()
+        if self.journal is not None:
+            await self.journal.close()
+            self.state.close()
+            self.journal = None
+
+
+@pytest.fixture
+async def ends(tmp_path: Path, endpoint: str) -> AsyncIterator[tuple[End, End]]:
+    """Producer and consumer of an acknowledged transfer."""
+    for name in ("edge", "centre"):
+        (tmp_path / name).mkdir()
+    both = (
+        End(tmp_path / "edge", "edge", endpoint=endpoint),
+        End(tmp_path / "centre", "centre", endpoint=endpoint),
+    )
+    yield both
+    for end in both:
+        await end.close()

@@ -139,8 +139,9 @@ class TransferSink:
             self._post(session, message)
         self._wait_for(session, places[-1])
         self._done = places[-1]
-        with suppress(StoreError, DiskFull):  # tried again with the next
-            self._identity.acknowledged()
+        if session.index:  # else the last batch that the other side has is of an earlier run
+            with suppress(StoreError, DiskFull):  # tried again with the next
+                self._identity.acknowledged()
 
     def _places(self, delivery: Delivery) -> list[Place]:
         """Return number and part of each batch: several may have one number."""

@@ -1,0 +1,251 @@
+"""What one agent's journal has gets into the other's, all of it, in order, and once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from metricsmith.contracts import Delivery
+from metricsmith.errors import RetryLater
+from metricsmith.model.batch import Batch, empty_batch, event_batch
+from metricsmith.model.events import Event
+from metricsmith.net.zmq_sockets import write_keys
+from metricsmith.sources.transfer.sessions import Sessions
+
+Ends = tuple[Any, Any]
+
+
+async def test_all_arrives_once_over_restarts_of_either_side(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metricsmith.delivery.line.FIRST_WAIT_S", 0.05)
+    edge, centre = ends
+    edge.line()
+    centre.receive()
+    wanted = []
+    for turn in range(12):
+        for number in range(20):
+            value = float(turn * 100 + number)
+            await edge.put(["a", "b"] if number % 3 else ["c"], value)
+            wanted += [("a", value), ("b", value)] if number % 3 else [("c", value)]
+        if turn % 3 == 0:
+            await centre.close()
+            centre.receive()
+        elif turn % 3 == 1:
+            await edge.close()
+            edge.line()
+    await edge.put(["last"], 0)
+    await centre.until(lambda: ("last", 0.0) in centre.samples())
+    assert centre.samples() == [*wanted, ("last", 0.0)]
+
+
+async def test_committed_and_not_acknowledged_is_not_taken_twice(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge, centre = ends
+    monkeypatch.setattr(Sessions, "_acknowledge", lambda *_: None)
+    sink = edge.sender()
+    centre.receive()
+    sending = asyncio.create_task(sink.send(Delivery([0, 1], [edge.batch(0), edge.batch(1)])))
+    await centre.until(lambda: len(centre.samples()) == 4)
+    await centre.close()  # what it has committed nobody was told
+    monkeypatch.undo()
+    centre.receive()
+    await sending
+    await sink.send(Delivery([2], [edge.batch(2)]))
+    assert [value for _, value in centre.samples()] == [0, 0, 1, 1, 2, 2]
+
+
+async def test_a_producer_that_forgot_what_was_acknowledged_sends_nothing_twice(ends: Ends) -> None:
+    edge, centre = ends
+    centre.receive()
+    edge.open()
+    for value in range(2):
+        await edge.put(["a", "b"], value)
+    await edge.close()
+    for _ in range(3):  # each time from the start, as after a kill before the cursor is kept
+        sink = edge.sender()
+        await sink.send(Delivery([0, 1, 1, 1], [edge.batch(v) for v in (0, 1, 2, 3)]))
+        await edge.close()
+    assert [value for _, value in centre.samples()] == [0, 0, 1, 1, 2, 2, 3, 3]
+    await centre.close()
+
+
+async def test_a_full_consumer_refuses_and_loses_nothing(ends: Ends) -> None:
+    edge, centre = ends
+    centre.receive()
+    sink = edge.sender()
+    centre.store.full = True
+    delivery = Delivery([0, 1], [edge.batch(0), edge.batch(1)])
+    for _ in range(2):
+        with pytest.raises(RetryLater, match="full") as refused:
+            await sink.send(delivery)
+        assert (refused.value.reason, refused.value.after_s) == ("disk_full", 1.0)
+    centre.store.full = False
+    await sink.send(delivery)
+    assert [value for _, value in centre.samples()] == [0, 0, 1, 1]
+
+
+async def test_what_the_consumer_drops_is_done_with(ends: Ends) -> None:
+    class Picky:
+        def process(self, batch: Batch) -> Batch | None:
+            if batch.value[0] == 1:
+                return None
+            if batch.value[0] == 2:
+                raise RuntimeError("cannot")
+            return Batch(batch.layout, batch.time_ms, batch.value * 10)
+
+    edge, centre = ends
+    centre.processors, centre.store.oldest_ms = [Picky()], 4
+    centre.receive()
+    sink = edge.sender()
+    delivery = Delivery(range(6), [edge.batch(v) for v in range(6)])
+    with pytest.raises(RetryLater) as refused:
+        await sink.send(delivery)
+    assert refused.value.reason == "defect"
+    await sink.send(delivery)  # without the one that cannot be processed
+    assert [value for _, value in centre.samples()] == [40, 40, 50, 50]
+    lost = centre.telemetry.value("metricsmith_samples_dropped_total", component="centre", reason="defect")
+    assert lost == 2
+
+
+async def test_empty_batches_and_events_have_their_place(ends: Ends) -> None:
+    edge, centre = ends
+    centre.receive()
+    sink = edge.sender()
+    event = Event(5, "began", "deploy", {"by": "me", "n": 1.5, "ok": True})
+    await sink.send(Delivery([0, 1, 2], [empty_batch(), event_batch([event], 5), edge.batch(1)]))
+    assert [b.events for _, b in centre.journal.replay(0)] == [(), (event,), ()]
+    assert centre.gaps("missing") == 0
+
+
+async def test_numbers_that_are_missing_are_counted(ends: Ends) -> None:
+    edge, centre = ends
+    centre.receive()
+    sink = edge.sender()
+    await sink.send(Delivery([5], [edge.batch(0)]))  # the first that it hears of is no gap
+    assert centre.gaps("missing") == 0
+    await sink.send(Delivery([6, 10], [edge.batch(1), edge.batch(2)]))
+    assert centre.gaps("missing") == 3
+
+
+async def test_a_lost_data_directory_is_a_new_identity_and_a_gap(ends: Ends, tmp_path: Path) -> None:
+    edge, centre = ends
+    centre.receive()
+    for turn in range(2):
+        sink = edge.sender()
+        await sink.send(Delivery([0], [edge.batch(turn)]))
+        await edge.close()
+        for file in edge.folder.glob("state.sqlite*"):
+            file.unlink()
+    assert [value for _, value in centre.samples()] == [0, 0, 1, 1]
+    assert centre.gaps("new_identity") == 1
+    await centre.close()
+
+
+@pytest.mark.parametrize("starts_between", [0, 2])
+async def test_numbers_given_twice_are_not_taken_for_delivered(ends: Ends, starts_between: int) -> None:
+    """The producer's journal lost its tail: what it numbers anew is new, however often it starts."""
+    edge, centre = ends
+    centre.receive()
+    sink = edge.sender()
+    for value in range(4):
+        await edge.put(["a", "b"], value)
+    await sink.send(Delivery(range(4), [edge.batch(v) for v in range(4)]))
+    await edge.close()
+    for segment in (edge.folder / "journal").glob("*.journal"):
+        segment.unlink()
+    for _ in range(starts_between):  # it starts, writes, and does not reach the consumer
+        edge.sender()._identity.keep()
+        await edge.put(["a", "b"], 7)
+        await edge.close()
+    sink = edge.sender()
+    await sink.send(Delivery([0, 1], [edge.batch(10), edge.batch(11)]))
+    assert [value for _, value in centre.samples()] == [0, 0, 1, 1, 2, 2, 3, 3, 10, 10, 11, 11]
+    assert centre.gaps("tail_lost") == 1
+    renewals = edge.telemetry.value("metricsmith_transfer_renewals_total", sink="edge", reason="tail_lost")
+    assert renewals == 1
+
+
+async def test_a_copy_of_a_data_directory_goes_on_under_its_own_name(ends: Ends) -> None:
+    edge, centre = ends
+    centre.receive()
+    sink = edge.sender()
+    await sink.send(Delivery([0], [edge.batch(0)]))
+    copied = edge.state.of("part").items()
+    for value in range(3):
+        await edge.put(["a", "b"], value)
+    await sink.send(Delivery([1], [edge.batch(1)]))
+    await edge.close()
+    sink = edge.sender()
+    await sink.send(Delivery([2], [edge.batch(2)]))
+    await sink.close()
+    edge.state.of("part").commit(dict(copied))  # the copy knows nothing of the run that has gone on
+    await edge.close()
+    sink = edge.sender()
+    await sink.send(Delivery([2], [edge.batch(20)]))
+    assert [value for _, value in centre.samples()] == [0, 0, 1, 1, 2, 2, 20, 20]
+    assert centre.gaps("unknown_life") == 1
+
+
+GARBAGE: list[list[bytes]] = [
+    [b""],
+    [b"H"],
+    [b"H" * 42, b"", b""],
+    [b"B\x01" + bytes(12), b"", b""],
+    [b"B\x01" + bytes(12), bytes(12), b"\xf5mj1" + bytes(28)],
+    [b"P\x01" + bytes(8)],
+    [b"A\x01" + bytes(20)],
+    [b"\xff" * 1000] * 50,
+]
+
+
+async def test_a_strangers_garbage_disturbs_nobody(ends: Ends, bare: Callable[..., Any]) -> None:
+    edge, centre = ends
+    centre.receive()
+    sink = edge.sender()
+    stranger = bare(zmq.DEALER, centre.settings["endpoint"])
+    for value in range(20):
+        for frames in GARBAGE:
+            stranger.send_multipart(frames)
+        await sink.send(Delivery([value], [edge.batch(value)]))
+    assert [value for _, value in centre.samples()] == [float(v) for v in range(20) for _ in "ab"]
+    sessions = centre.telemetry.value("metricsmith_transfer_sessions_total", source="centre")
+    assert sessions == 1
+    name, labels = "metricsmith_bus_messages_refused_total", {"source": "centre", "reason": "message"}
+    await centre.until(lambda: centre.telemetry.value(name, **labels) > 0)
+
+
+async def test_who_has_no_key_gets_nothing_in(ends: Ends, tmp_path: Path) -> None:
+    edge, centre = ends
+    keys = {name: write_keys(tmp_path / name / "keys") for name in ("edge", "centre")}
+    curve = {"secret_key_file": str(tmp_path / "centre" / "keys"), "authorized_keys": [keys["edge"]]}
+    centre.settings["curve"] = curve
+    centre.receive()
+    sink = edge.sender()
+    stranger = asyncio.create_task(sink.send(Delivery([0], [edge.batch(0)])))
+    _, waiting = await asyncio.wait([stranger], timeout=0.5)
+    await sink.close()
+    with pytest.raises(RetryLater):
+        await stranger
+    assert waiting and not centre.samples()
+    await edge.close()
+    ours = {"secret_key_file": str(tmp_path / "edge" / "keys"), "server_key": keys["centre"]}
+    edge.settings["curve"] = ours
+    sink = edge.sender()
+    await sink.send(Delivery([0], [edge.batch(0)]))
+    assert len(centre.samples()) == 2
+
+
+async def test_a_consumer_that_is_away_is_told_of(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metricsmith.sinks.transfer.ANSWER_LIMIT_S", 0.1)
+    edge, _ = ends
+    sink = edge.sender()
+    with pytest.raises(RetryLater, match="nobody answers"):
+        await sink.send(Delivery([0], [edge.batch(0)]))
+    await edge.close()
