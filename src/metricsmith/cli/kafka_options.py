@@ -167,7 +167,7 @@ def with_shared(command: Callable[..., None]) -> Callable[..., None]:
     @wraps(command)
     def run(**given: Any) -> None:
         request = asked(**{name: given.pop(name) for name in shared})
-        _need_client()
+        need_client()
         command(request, **given)
 
     hints = get_type_hints(asked, include_extras=True) | get_type_hints(command, include_extras=True)
@@ -177,7 +177,12 @@ def with_shared(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _need_client() -> None:
+def need_client() -> None:
+    """Return when the client of Kafka is installed.
+
+    Raises:
+        MetricsmithError: it is not; says what to install.
+    """
     try:
         import metricsmith.sources.kafka.client  # noqa: F401
     except ImportError as missing:

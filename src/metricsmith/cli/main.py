@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from metricsmith import __version__
-from metricsmith.cli import check, demo, kafka, query, rules, run, sinks
+from metricsmith.cli import check, collect, demo, kafka, ohi, query, rules, run, sinks
 from metricsmith.cli.client import Unreachable
 from metricsmith.cli.exits import Exit
 from metricsmith.errors import ConfigError, MetricsmithError, QueryError
@@ -30,6 +30,8 @@ app.command("demo-shop")(demo.demo_shop)
 app.command("loadgen")(demo.loadgen)
 app.command("check-config")(check.check_config)
 app.command("query", cls=query.QueryCommand, epilog=query.EXAMPLES)(query.query)
+app.command("collect")(collect.collect)
+app.command("ohi")(ohi.ohi)
 app.add_typer(rules.app, name="rules")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(sinks.sink, name="sink")

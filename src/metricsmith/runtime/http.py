@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from metricsmith.errors import MetricsmithError
 
@@ -26,12 +27,33 @@ class _Server(uvicorn.Server):
         yield  # signals belong to the agent, which stops its parts in order
 
 
-class HttpServer:
-    """Serves one ASGI application until stopped."""
+class _Patient(HttpToolsProtocol):
+    """Closes a connection whose request and answer take too long together, or that is silent."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int) -> None:
+    limit_s = 30.0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(self.limit_s, transport.abort)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._deadline.cancel()
+        self._deadline = self.loop.call_later(self.limit_s, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._deadline.cancel()
+        super().connection_lost(exc)
+
+
+class HttpServer:
+    """Serves one ASGI application until stopped; `limit_s` is the longest that a request may take in all."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int, limit_s: float | None = None) -> None:
+        patient = type("_Limited", (_Patient,), {"limit_s": limit_s})
         self._config = uvicorn.Config(
             app,
+            http="auto" if limit_s is None else patient,
             log_config=None,
             access_log=False,
             lifespan="off",

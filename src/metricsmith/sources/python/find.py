@@ -16,7 +16,7 @@ from metricsmith.collector import MARK, Options, options_of
 from metricsmith.errors import SourceError
 from metricsmith.model.duration import parse_duration
 from metricsmith.model.metadata import Metadata
-from metricsmith.sources.python.values import described_all
+from metricsmith.sources.python.values import described
 
 LISTED = "COLLECTORS"
 """A module that has this list says which its collectors are."""
@@ -131,8 +131,8 @@ def _unit(thing: Any, name: str, prefix: str, origin: str) -> Unit:
     if call is not thing:
         options = _with_attributes(options, thing)
     describe = getattr(thing, "describe", None) if call is not thing else None
-    described = dict(described_all(describe() or ())) if callable(describe) else {}
-    return Unit(options.name or f"{prefix}.{name}", call, options, described, origin)
+    families = dict(map(described, describe() or ())) if callable(describe) else {}
+    return Unit(options.name or f"{prefix}.{name}", call, options, families, origin)
 
 
 def _with_attributes(options: Options, thing: Any) -> Options:

@@ -17,7 +17,7 @@ from metricsmith.model.schedule import Schedule, phase
 from metricsmith.model.targets import LastScrape, TargetStatus
 from metricsmith.sources.python.admission import Admission, Owners
 from metricsmith.sources.python.collecting import Collecting, Outcome
-from metricsmith.sources.python.values import Name, Timed, key_of
+from metricsmith.sources.python.values import Name, Timed, key_of, merged
 from metricsmith.sources.stream import SeriesStream
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,7 @@ class Runner:
             if taken is not self._names[0]:
                 self._names = taken, [*taken, *self._report]
             names, values = self._names[1], [*values, 1.0, outcome.duration_s, len(rows)]
-            metadata = {**self.collecting.unit.described, **rows.metadata, **REPORT}
+            metadata = {**merged(self.collecting.unit.described, rows.metadata), **REPORT}
         await self._accept(names, values, time_ms, metadata)
         if timed:
             await self._hand_on(self._timed(timed, metadata))

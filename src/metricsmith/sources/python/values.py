@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -189,10 +189,17 @@ def described(family: Any) -> tuple[str, Metadata]:
     return name, Metadata(type_, str(getattr(family, "unit", "") or ""), str(family.documentation))
 
 
-def described_all(families: Iterable[Any]) -> Iterator[tuple[str, Metadata]]:
-    """Yield what `describe()` tells of each family."""
-    for family in families:
-        yield described(family)
+def merged(described: Mapping[str, Metadata], found: Mapping[str, Metadata]) -> dict[str, Metadata]:
+    """Return what is known of families: what a collection says wins over what `describe()` does.
+
+    A description has no samples, so whether its counter's end in `_total` is not known from it.
+    """
+    told = {_stem(name) for name in found}
+    return {**{name: known for name, known in described.items() if _stem(name) not in told}, **found}
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix("_total").removesuffix("_info")
 
 
 def _time_ms(timestamp: Any) -> int:

@@ -31,13 +31,15 @@ class Exposed(NamedTuple):
     left_out: int
 
 
-def expose(keys: Sequence[bytes], metadata: Mapping[str, Metadata], utf8_names: bool) -> Exposed:
+def expose(
+    keys: Sequence[bytes], metadata: Mapping[str, Metadata], utf8_names: bool, as_named: bool = False
+) -> Exposed:
     """Return series and metadata under the names that a document shows.
 
     Of series that would stand there twice one is kept, if possible one that
     keeps its name: a reader refuses a whole document for one repeated series.
     """
-    shown, known = _with_total(keys, metadata)
+    shown, known = (keys, metadata) if as_named else _with_total(keys, metadata)
     if not utf8_names:
         shown = [_escaped(key) for key in shown]
         known = {_escape_name(name): m for name, m in known.items()} | {

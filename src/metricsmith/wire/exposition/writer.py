@@ -43,11 +43,13 @@ def write_exposition(
     times_ms: I64 | None = None,
     *,
     utf8_names: bool = False,
+    as_named: bool = False,
 ) -> Document:
     """Return a document of P series, each once, with what is known of their families.
 
-    In both formats a counter's series gets `_total` when its name lacks it. Names beyond the old
-    character set are quoted with `utf8_names`, which not every reader understands, else get underscores.
+    In both formats a counter's series gets `_total` when its name lacks it, but not when all is to be
+    `as_named`. Names beyond the old character set are quoted with `utf8_names`, which not every reader
+    understands, else get underscores.
     OpenMetrics is always valid: families that break its rules lose their type.
 
     Shapes:
@@ -57,7 +59,7 @@ def write_exposition(
         ValueError: a series has no name, and so cannot be exposed.
     """
     strict = format is ExpositionFormat.OPENMETRICS
-    rows, keys, metadata, left_out = expose(keys, metadata, utf8_names)
+    rows, keys, metadata, left_out = expose(keys, metadata, utf8_names, as_named)
     if left_out:
         values, times_ms = values[rows], None if times_ms is None else times_ms[rows]
     families = assemble(keys, metadata)
