@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from metricsmith.model.batch import Layout
 from metricsmith.model.labels import encode_labels
+from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series import SeriesTable
 from metricsmith.sinks.oci.calls import CallWriter
-from metricsmith.sinks.oci.streams import NoStream, Streams, stream_of
+from metricsmith.sinks.oci.streams import NoStream, Streams, is_creation_time, stream_of
 from metricsmith.testing.oci_rules import points_of, read_call
 
 LONELY = {"instance": "here", "job": "metricsmith"}
@@ -57,10 +58,28 @@ def test_of_two_series_that_become_one_stream_the_second_is_refused() -> None:
     ids = table.intern_many([encode_labels({"__name__": n, "a": "1"}) for n in ("x:y", "x_y", "x_z")])
     streams = Streams(table, LONELY)
     plan = streams.plan(Layout(ids))
-    assert plan.sent.tolist() == [True, False, True]
+    assert plan.has_stream.tolist() == [True, False, True]
     assert "another series has the name x_y" in plan.refused[int(ids[1])]
     later = streams.plan(Layout(ids[::-1].copy()))
-    assert later.sent.tolist() == [True, False, True], "it stays so, in whatever order they come"
+    assert later.has_stream.tolist() == [True, False, True], "it stays so, in whatever order they come"
+
+
+@pytest.mark.parametrize(
+    ("name", "families", "is_one"),
+    [
+        ("orders_created", {"orders_total": "counter"}, True),
+        ("lat_created", {"lat": "histogram", "lat_created": "gauge"}, True),
+        ("lat_created", {"lat": "summary"}, True),
+        ("orders_created_total", {"orders_created_total": "counter"}, False),
+        ("accounts_created", {"accounts_created": "gauge", "accounts": "gauge"}, False),
+        ("accounts_created", {}, False),
+    ],
+)
+def test_times_of_creation_are_known_by_the_family_beside_them(
+    name: str, families: dict[str, str], is_one: bool
+) -> None:
+    metadata = {family: Metadata(MetricType(type_)) for family, type_ in families.items()}
+    assert is_creation_time(name, metadata) is is_one
 
 
 _TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,12 +24,13 @@ class Call:
     """One call: `body` is empty when there is nothing to send.
 
     `series` are those sent; `refused` says why others cannot be, by series.
+    `unsent` counts, by reason, samples that the service has no form or use for.
     """
 
     body: bytes
     series: frozenset[int]
     refused: Mapping[int, str]
-    not_finite: int
+    unsent: Mapping[str, int]
 
 
 class CallWriter:
@@ -46,12 +48,14 @@ class CallWriter:
     def write(self, delivery: Delivery, now_ms: int) -> Call:
         """Return the call for a delivery; all points of a stream are in one object."""
         refused: dict[int, str] = {}
-        numbers = [_numbers(batch) for batch in delivery.batches]
-        for batch, wanted in zip(delivery.batches, numbers, strict=True):
-            refused |= self._refused(batch, wanted, now_ms + MAX_AHEAD_MS)
+        unsent: Counter[str] = Counter()
+        candidates: list[Bool] = []
+        for batch in delivery.batches:
+            candidates.append(self._candidates(batch, unsent))
+            refused |= self._refused(batch, candidates[-1], now_ms + MAX_AHEAD_MS)
         points: dict[str, list[str]] = {}
         series: set[int] = set()
-        for batch, wanted in zip(delivery.batches, numbers, strict=True):
+        for batch, wanted in zip(delivery.batches, candidates, strict=True):
             ids = batch.layout.ids
             if refused:
                 wanted = wanted & ~np.isin(ids, np.fromiter(refused, dtype=np.uint32))
@@ -64,26 +68,24 @@ class CallWriter:
                 points.setdefault(heads[place], []).append(point)
         metrics = (f'{head},"datapoints":[{",".join(own)}{self._tail}' for head, own in points.items())
         body = f'{{"metricData":[{",".join(metrics)}]}}'.encode() if points else b""
-        return Call(body, frozenset(series), refused, _not_finite(delivery, numbers))
+        return Call(body, frozenset(series), refused, unsent)
+
+    def _candidates(self, batch: Batch, unsent: Counter[str]) -> Bool:
+        """Return which samples are to be sent: those with a number, and no ends of series."""
+        finite: Bool = np.isfinite(batch.value)
+        alive = ~batch.stales()
+        created = self._streams.plan(batch.layout).created
+        unsent["not_finite"] += int((alive & ~finite).sum())
+        unsent["created"] += int((alive & finite & created).sum())
+        return alive & finite & ~created
 
     def _refused(self, batch: Batch, wanted: Bool, latest_ms: int) -> Mapping[int, str]:
         """Return why series of a batch are not sent."""
         ids, plan = batch.layout.ids, self._streams.plan(batch.layout)
-        refused = {series: plan.refused[series] for series in ids[wanted & ~plan.sent].tolist()}
+        refused = {series: plan.refused[series] for series in ids[wanted & ~plan.has_stream].tolist()}
         if isinstance(batch.time_ms, int) and batch.time_ms <= latest_ms:
             return refused
         return refused | dict.fromkeys(ids[wanted & (batch.times() > latest_ms)].tolist(), _AHEAD)
-
-
-def _numbers(batch: Batch) -> Bool:
-    """Return which samples the service has a form for: no ends of series, NaN or infinities."""
-    finite: Bool = np.isfinite(batch.value)
-    return finite if batch.stale is None else finite & ~batch.stale
-
-
-def _not_finite(delivery: Delivery, numbers: Sequence[Bool]) -> int:
-    left_out = (~(wanted | batch.stales()) for batch, wanted in zip(delivery.batches, numbers, strict=True))
-    return sum(int(each.sum()) for each in left_out)
 
 
 def _stamps(batch: Batch, places: I64) -> list[str]:

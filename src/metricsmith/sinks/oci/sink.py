@@ -53,7 +53,7 @@ class OciSink:
             failed = await loop.run_in_executor(self._threads, self._post.post, call.body)
             if failed:
                 refused |= self._series_of(failed, call)
-        self._count_not_finite(call.not_finite)
+        self._count(call.unsent)
         if refused:
             raise Rejected(_reasons(refused.values()), sorted(refused))
 
@@ -74,16 +74,19 @@ class OciSink:
             raise Rejected(_reasons(each.message for each in failed))
         return {series: message for series, message in found.items() if series is not None}
 
-    def _count_not_finite(self, samples: int) -> None:
-        if samples:
-            self._context.telemetry.problem(
-                log,
-                "metricsmith_sink_unsent_samples_total",
-                f"{self._context.name}: {samples} samples are NaN or infinite and not sent",
-                amount=samples,
-                sink=self._context.name,
-                reason="not_finite",
-            )
+    def _count(self, unsent: Mapping[str, int]) -> None:
+        name = self._context.name
+        for reason, samples in unsent.items():
+            if samples:
+                self._context.telemetry.problem(
+                    log,
+                    "metricsmith_sink_unsent_samples_total",
+                    f"{name}: {samples} samples say nothing to the service: {reason}",
+                    amount=samples,
+                    level=logging.DEBUG,
+                    sink=name,
+                    reason=reason,
+                )
 
 
 def _reasons(reasons: Iterable[str]) -> str:

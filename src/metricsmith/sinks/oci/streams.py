@@ -11,13 +11,16 @@ import orjson
 
 from metricsmith.model.arrays import Bool
 from metricsmith.model.batch import Layout
-from metricsmith.model.labels import NAME_LABEL
+from metricsmith.model.labels import NAME_LABEL, PAIR
+from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series import SeriesTable
 
 MAX_DIMENSIONS = 20
 MAX_KEY_CHARACTERS = 256
 MAX_VALUE_CHARACTERS = 512
 
+_CREATED = "_created"
+_HAVE_CREATED = {MetricType.COUNTER, MetricType.HISTOGRAM, MetricType.SUMMARY}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9._$-]")
 _NOT_IN_KEYS = re.compile(r"[^!-~]|\.")  # the query language has no dots in keys
 
@@ -71,6 +74,17 @@ def stream_of(labels: Mapping[str, str], without_labels: Mapping[str, str]) -> S
     return metric_name(name), tuple(sorted(dimensions.items()))
 
 
+def is_creation_time(name: str, metadata: Mapping[str, Metadata]) -> bool:
+    """Return whether a sample says when a counter, histogram or summary began; the name alone does not tell.
+
+    >>> is_creation_time("orders_created", {"orders_total": Metadata(MetricType.COUNTER)})
+    True
+    """
+    family = name.removesuffix(_CREATED)
+    beside = (metadata.get(each) for each in (family, f"{family}_total"))
+    return family != name and any(each is not None and each.type in _HAVE_CREATED for each in beside)
+
+
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
     """What is sent of a layout's series.
@@ -79,11 +93,12 @@ class StreamPlan:
     empty where there is no stream. `refused` says why there is none, by series.
 
     Shapes:
-        sent: (P,)
+        has_stream, created: (P,)
     """
 
     heads: Sequence[str]
-    sent: Bool
+    has_stream: Bool
+    created: Bool
     refused: Mapping[int, str]
 
 
@@ -108,8 +123,13 @@ class Streams:
     def _plan(self, layout: Layout) -> StreamPlan:
         ids = layout.ids.tolist()
         heads = [self._head(series) for series in ids]
+        names = (self._table.key(series).partition(PAIR)[0].decode() for series in ids)
+        created = [is_creation_time(name, layout.metadata) for name in names]
         refused = {series: self._refused[series] for series in ids if series in self._refused}
-        return StreamPlan(heads, np.array([bool(head) for head in heads], dtype=np.bool_), refused)
+        has_stream = [bool(head) for head in heads]
+        return StreamPlan(
+            heads, np.array(has_stream, dtype=np.bool_), np.array(created, dtype=np.bool_), refused
+        )
 
     def _head(self, series: int) -> str:
         known = self._heads.get(series)
