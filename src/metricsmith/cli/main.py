@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from metricsmith import __version__
-from metricsmith.cli import check, collect, demo, kafka, ohi, query, rules, run, sinks
+from metricsmith.cli import check, collect, demo, kafka, oci, ohi, query, rules, run, sinks
 from metricsmith.cli.client import Unreachable
 from metricsmith.cli.exits import Exit
 from metricsmith.errors import ConfigError, MetricsmithError, QueryError
@@ -34,6 +34,7 @@ app.command("collect")(collect.collect)
 app.command("ohi")(ohi.ohi)
 app.add_typer(rules.app, name="rules")
 app.add_typer(kafka.app, name="kafka")
+app.add_typer(oci.app, name="oci")
 app.add_typer(sinks.sink, name="sink")
 app.add_typer(sinks.quarantine, name="quarantine")
 

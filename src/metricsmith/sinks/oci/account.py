@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metricsmith.errors import RetryLater
-from metricsmith.sinks.oci.settings import OciConfig
+from metricsmith.sinks.oci.settings import AccountSettings
 
 try:
     import oci
@@ -42,22 +42,22 @@ class Account:
         return found
 
 
-def open_account(config: OciConfig) -> Account:
+def open_account(wanted: AccountSettings) -> Account:
     """Return the account that the settings name; files are read now.
 
     Raises:
         RetryLater: there is none yet. It may come: files are mended, metadata services start.
     """
     try:
-        return _from_file(config) if config.auth == "config_file" else _from_here(config.auth)
+        return _from_file(wanted) if wanted.auth == "config_file" else _from_here(wanted.auth)
     except (oci.exceptions.ClientError, configparser.Error, OSError, ValueError, KeyError) as error:
-        raise _no_credentials(config, _plain(error)) from None
+        raise _no_credentials(wanted, _plain(error)) from None
     except (RequestException, oci.exceptions.ServiceError) as error:
-        raise _no_credentials(config, f"got {type(error).__name__} on the way to a token") from None
+        raise _no_credentials(wanted, f"got {type(error).__name__} on the way to a token") from None
 
 
-def _from_file(config: OciConfig) -> Account:
-    settings = oci.config.from_file(config.config_file, config.profile)
+def _from_file(wanted: AccountSettings) -> Account:
+    settings = oci.config.from_file(wanted.config_file, wanted.profile)
     settings["log_requests"] = False  # it would print signatures
     if _TOKEN_FILE in settings:
         token = Path(settings[_TOKEN_FILE]).expanduser().read_text(encoding="ascii").strip()
@@ -66,7 +66,7 @@ def _from_file(config: OciConfig) -> Account:
     else:
         signer = oci.signer.Signer.from_config(settings)
     if not settings.get("region"):
-        raise ValueError(f"got no region in profile {config.profile}")
+        raise ValueError(f"got no region in profile {wanted.profile}")
     return Account(settings, signer, settings["region"])
 
 
@@ -81,8 +81,8 @@ def _from_here(auth: str) -> Account:
     return Account({"region": signer.region}, signer, signer.region)
 
 
-def _no_credentials(config: OciConfig, why: str) -> RetryLater:
-    place = f"{config.config_file}, profile {config.profile}" if config.auth == "config_file" else config.auth
+def _no_credentials(wanted: AccountSettings, why: str) -> RetryLater:
+    place = f"{wanted.config_file}, profile {wanted.profile}" if wanted.auth == "config_file" else wanted.auth
     return RetryLater(f"no credentials from {place}: {why}", reason="credentials")
 
 

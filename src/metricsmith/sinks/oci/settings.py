@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from metricsmith.contracts import SinkConfig
+from metricsmith.contracts import PartConfig, SinkConfig
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.net.addresses import check_http_url
 
@@ -28,7 +28,17 @@ _QUERY_HOST = re.compile(r"telemetry\.(.+)", re.IGNORECASE)
 Auth = Literal["config_file", "instance_principal", "resource_principal", "workload_identity"]
 
 
-class OciConfig(SinkConfig):
+class AccountSettings(PartConfig):
+    """In whose name the service is called, and how long is waited for it."""
+
+    auth: Auth = Field("config_file", description="Where the credentials come from.")
+    config_file: str = Field("~/.oci/config", description="The SDK's configuration file (config_file).")
+    profile: str = Field("DEFAULT", min_length=1, description="Profile in that file (config_file).")
+    connect_timeout: DurationMs = Field(5000, ge=100, le=60_000, description="Longest wait for a connection.")
+    timeout: DurationMs = Field(10_000, ge=100, le=60_000, description="Longest wait for an answer.")
+
+
+class OciConfig(SinkConfig, AccountSettings):
     """Settings of an `oci` sink: OCI Monitoring. Needs the extra `oci`."""
 
     batch_size: int | None = Field(
@@ -44,9 +54,6 @@ class OciConfig(SinkConfig):
         description="OCID of the compartment of the metrics; `metricsmith oci compartments` lists them.",
     )
     resource_group: str | None = Field(None, max_length=256, description="Resource group of all metrics.")
-    auth: Auth = Field("config_file", description="Where the credentials come from.")
-    config_file: str = Field("~/.oci/config", description="The SDK's configuration file (config_file).")
-    profile: str = Field("DEFAULT", min_length=1, description="Profile in that file (config_file).")
     endpoint: str | None = Field(
         None,
         max_length=2000,
@@ -73,8 +80,6 @@ class OciConfig(SinkConfig):
     calls_per_second: int = Field(
         50, ge=1, le=1000, description="Most calls in a second; the service takes 50 of a tenancy."
     )
-    connect_timeout: DurationMs = Field(5000, ge=100, le=60_000, description="Longest wait for a connection.")
-    timeout: DurationMs = Field(10_000, ge=100, le=60_000, description="Longest wait for an answer.")
 
     def conversions(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
         """Return what makes of histograms, summaries and counters what the service has a form for."""

@@ -1,0 +1,44 @@
+"""Choosing a compartment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from metricsmith.cli.main import app
+from metricsmith.errors import RetryLater
+from metricsmith.testing.oci_server import OciServer
+
+SHOP, WEB = "ocid1.compartment.oc1..aaaashop", "ocid1.compartment.oc1..aaaaweb"
+
+
+@pytest.fixture
+def asking(oci: OciServer, tmp_path: Path) -> list[str]:
+    """The start of a command line that asks the double."""
+    oci.compartments = [
+        {"id": WEB, "compartmentId": SHOP, "name": "web", "description": "what people see"},
+        {"id": SHOP, "compartmentId": oci.key.tenancy, "name": "shop", "description": ""},
+    ]
+    file = oci.key.write_config(tmp_path)
+    return ["oci", "compartments", "--config-file", str(file), "--endpoint", oci.url]
+
+
+def test_compartments_stand_in_their_order_with_their_ids(asking: list[str], oci: OciServer) -> None:
+    answer = CliRunner().invoke(app, asking)
+    assert answer.exit_code == 0, answer.output
+    rows = [line.split() for line in answer.stdout.splitlines()]
+    assert [row[:2] for row in rows[1:]] == [["(root)", oci.key.tenancy], ["shop", SHOP], ["shop/web", WEB]]
+
+
+def test_without_credentials_it_says_so(asking: list[str]) -> None:
+    answer = CliRunner().invoke(app, [*asking, "--profile", "OTHER"])
+    assert isinstance(answer.exception, RetryLater)
+    assert "profile OTHER" in str(answer.exception)
+
+
+def test_a_kind_of_credentials_that_is_none_is_refused(asking: list[str]) -> None:
+    answer: Any = CliRunner().invoke(app, [*asking, "--auth", "password"])
+    assert answer.exit_code == 2
