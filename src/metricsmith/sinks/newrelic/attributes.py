@@ -44,9 +44,10 @@ def attributes(
     for name, value in pairs:
         if isinstance(value, float) and not math.isfinite(value):
             continue
-        key = _NOT_IN_KEYS.sub("_", f"{RENAMED}{name}" if name in reserved else name)[:MAX_KEY]
-        while key in found:  # two that the rewriting made one
-            key = f"{key[: MAX_KEY - 1]}_"
+        key = _NOT_IN_KEYS.sub("_", name)
+        key = (f"{RENAMED}{key}" if key in reserved else key)[:MAX_KEY]
+        if key in found or key in reserved:  # the rewriting made two one
+            key = f"{key[: MAX_KEY - 4]}_{len(found)}"
         found[key] = cut(value) if isinstance(value, str) else value
     return found
 

@@ -147,11 +147,13 @@ class Converter:
         )
         late = counted.late & np.concatenate((usable[counts], both))
         value = np.concatenate((counted.value[:first_sum], summed.value))
-        present = counted.present & np.isfinite(value) & np.isfinite(counted.value)
+        grown = counted.present & np.isfinite(value) & np.isfinite(counted.value)
+        present = grown & (counted.value >= 0)
         interval = np.where(present, counted.elapsed_ms, 0).astype(np.int64)
         self._unsent(int(late.sum()), "out_of_order")
-        first = np.concatenate((usable[counts], both)) & ~late & ~present
+        first = np.concatenate((usable[counts], both)) & ~late & ~counted.present
         self._unsent(int(first.sum()), "first")
+        self._unsent(int((grown & ~present).sum()), "negative")
         return value, counted.value, interval, present
 
     def _unsent(self, samples: int, reason: str) -> None:
