@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import time
 import urllib.parse
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -53,7 +53,7 @@ def bodies(
             )
 
 
-def send(url: str, requests: Iterable[bytes]) -> float:
+def send(url: str, requests: Iterable[bytes], headers: Mapping[str, str] = HEADERS) -> float:
     """Post bodies one after another over one connection; return the seconds it took.
 
     A body that is refused for now is sent again, as senders of remote write do.
@@ -61,10 +61,10 @@ def send(url: str, requests: Iterable[bytes]) -> float:
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=120)
     started = time.perf_counter()
     for body in requests:
-        status, text = _posted(connection, body)
+        status, text = _posted(connection, body, headers)
         while status == 503 and time.perf_counter() - started < GIVE_UP_S:
             time.sleep(0.1)
-            status, text = _posted(connection, body)
+            status, text = _posted(connection, body, headers)
         if status >= 300:
             raise RuntimeError(f"{url}: {status} {text[:300]!r}")
     spent = time.perf_counter() - started
@@ -72,8 +72,10 @@ def send(url: str, requests: Iterable[bytes]) -> float:
     return spent
 
 
-def _posted(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, bytes]:
-    connection.request("POST", "/api/v1/write", body, HEADERS)
+def _posted(
+    connection: http.client.HTTPConnection, body: bytes, headers: Mapping[str, str]
+) -> tuple[int, bytes]:
+    connection.request("POST", "/api/v1/write", body, headers)
     answer = connection.getresponse()
     return answer.status, answer.read()
 

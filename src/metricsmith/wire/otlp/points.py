@@ -43,6 +43,8 @@ class PointReader:
     def numbers(self, metric: MetricSeries, points: list[tuple[int, int]]) -> None:
         """Read points of a gauge or a sum."""
         data, columns = self._data, self._columns
+        add_id, add_value, add_time = columns.ids.append, columns.value_at.append, columns.time_at.append
+        add_kind, add_slot = columns.kinds.append, columns.other_slots.append
         find = metric.known.get
         for start, stop in points:
             # Start, time and value as every sender writes them, then attributes that are known: they are
@@ -52,9 +54,12 @@ class PointReader:
                 tag = data[at + 9]
                 found = find(data[at + _USUAL_BYTES : stop]) if tag in (_DOUBLE, _INT) else None
                 if found is not None:
-                    columns.add(found[0], at + 10, at + 1, Kind.DOUBLE if tag == _DOUBLE else Kind.INT)
+                    add_id(found[0])
+                    add_value(at + 10)
+                    add_time(at + 1)
+                    add_kind(tag == _INT)  # of the kinds, a double is 0 and an integer 1
                     if at > start:
-                        columns.other_slots.append(start + 1)
+                        add_slot(start + 1)
                     continue
             self._number(metric, start, stop)
         self._check_count()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from metricsmith.errors import WireError
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.wire.otlp.attributes import read_attributes, read_text
 from metricsmith.wire.otlp.names import metric_name, unit_name
@@ -17,7 +18,6 @@ from metricsmith.wire.protobuf import (
     bytes_field,
     expect,
     read_fields,
-    read_length,
     read_varint,
 )
 
@@ -128,7 +128,12 @@ class RequestReader:
         data, add = self._data, metric.points.append
         while at < end:
             if data[at] == _POINTS:
-                start, at = read_length(data, at + 1, end)
+                length, start = data[at + 1], at + 2
+                if length >= 0x80:
+                    length, start = read_varint(data, at + 1, end)
+                at = start + length
+                if at > end:
+                    raise WireError(f"got a point of {length} bytes, where {end - start} are left")
                 add((start, at))
                 continue
             number, kind, start, at = next(read_fields(data, at, end), (0, 0, end, end))
