@@ -13,6 +13,7 @@ import pytest
 from metricsmith.errors import Rejected, RetryLater, TooLarge
 from metricsmith.testing.oci_server import Fault, OciServer
 from metricsmith.testing.oci_signature import ApiKey
+from metricsmith.testing.targets import endless, running_target, trickling
 
 NAN, INF = float("nan"), float("inf")
 
@@ -38,6 +39,15 @@ async def test_points_arrive_as_they_were_scraped(oci: OciServer, sink: Any, her
         ("bharatmart", "ocid1.compartment.oc1..example", "web")
     }
     assert oci.calls == 1 and oci.largest_call == 2, "points of a stream go together"
+
+
+async def test_what_is_too_much_for_one_call_goes_in_several(oci: OciServer, sink: Any, here: Any) -> None:
+    layout = here.layout([_named("a", n=str(n)) for n in range(120)])
+    oci.refuse = lambda metric: "bad" if metric["dimensions"]["n"] in ("7", "119") else ""
+    with pytest.raises(Rejected) as refusal:
+        await sink().send(here.delivery(here.batch(layout, _now_ms(), range(120))))
+    assert refusal.value.series == (int(layout.ids[7]), int(layout.ids[119]))
+    assert (len(oci.points), oci.calls, oci.largest_call) == (118, 3, 50)
 
 
 async def test_times_may_differ_by_sample(oci: OciServer, sink: Any, here: Any) -> None:
@@ -207,3 +217,12 @@ async def test_an_answer_of_another_service_is_no_delivery(sink: Any, here: Any,
     far = sink(endpoint=peer.url.removesuffix("/write"))
     with pytest.raises(RetryLater, match="another service"):
         await far.send(here.delivery(here.batch(here.layout([_named("a", b="1")]), _now_ms(), [1])))
+
+
+async def test_an_answer_that_never_ends_is_given_up(sink: Any, here: Any) -> None:
+    delivery = here.delivery(here.batch(here.layout([_named("a", b="1")]), _now_ms(), [1]))
+    for behave in (trickling, endless):
+        with running_target(behave=behave) as target:
+            far = sink(endpoint=f"http://127.0.0.1:{target.port}", connect_timeout="100ms", timeout="300ms")
+            with pytest.raises(RetryLater):
+                await far.send(delivery)

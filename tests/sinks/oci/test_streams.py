@@ -91,12 +91,12 @@ def test_the_service_takes_whatever_is_sent(new_here: Any, labels: dict[str, str
     layout = here.layout([{**labels, "__name__": name}])
     now_ms = time.time_ns() // 1_000_000
     writer = CallWriter(Streams(here.series, LONELY), "shop", "ocid1.compartment.oc1..a", None)
-    call = writer.write(here.delivery(here.batch(layout, now_ms, [1.5])), now_ms)
+    calls = writer.write(here.delivery(here.batch(layout, now_ms, [1.5])), now_ms)
     series = int(layout.ids[0])
-    if not call.body:
-        assert call.refused[series]
+    if not calls.bodies:
+        assert calls.refused[series]
         return
-    (metric,) = read_call(call.body)
+    (metric,) = read_call(calls.bodies[0])
     points = points_of(metric, now_ms)
     assert not isinstance(points, str), points
     (point,) = points

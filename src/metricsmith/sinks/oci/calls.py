@@ -1,9 +1,9 @@
-"""A delivery as the body of one call: points of streams, and what is not sent."""
+"""A delivery as bodies of calls: points of streams, and what is not sent."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -13,6 +13,7 @@ import orjson
 from metricsmith.contracts import Delivery
 from metricsmith.model.arrays import I64, Bool
 from metricsmith.model.batch import Batch
+from metricsmith.sinks.oci.settings import MAX_STREAMS
 from metricsmith.sinks.oci.streams import Streams
 
 MAX_AHEAD_MS = 600_000
@@ -20,14 +21,14 @@ _AHEAD = "its time is over 10 minutes ahead; check the clock of where it comes f
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """One call: `body` is empty when there is nothing to send.
+class Calls:
+    """What is sent of a delivery: `bodies`, each of at most as many streams as the service takes.
 
     `series` are those sent; `refused` says why others cannot be, by series.
     `unsent` counts, by reason, samples that the service has no form or use for.
     """
 
-    body: bytes
+    bodies: Sequence[bytes]
     series: frozenset[int]
     refused: Mapping[int, str]
     unsent: Mapping[str, int]
@@ -45,8 +46,8 @@ class CallWriter:
             common["resourceGroup"] = resource_group
         self._tail = f"],{orjson.dumps(common).decode()[1:]}"
 
-    def write(self, delivery: Delivery, now_ms: int) -> Call:
-        """Return the call for a delivery; all points of a stream are in one object."""
+    def write(self, delivery: Delivery, now_ms: int) -> Calls:
+        """Return the calls for a delivery; all points of a stream are in one object."""
         refused: dict[int, str] = {}
         unsent: Counter[str] = Counter()
         candidates: list[Bool] = []
@@ -66,9 +67,9 @@ class CallWriter:
             for place, stamp, value in zip(*columns, strict=True):
                 point = f'{{"timestamp":"{stamp}","value":{value!r}}}'
                 points.setdefault(heads[place], []).append(point)
-        metrics = (f'{head},"datapoints":[{",".join(own)}{self._tail}' for head, own in points.items())
-        body = f'{{"metricData":[{",".join(metrics)}]}}'.encode() if points else b""
-        return Call(body, frozenset(series), refused, unsent)
+        metrics = [f'{head},"datapoints":[{",".join(own)}{self._tail}' for head, own in points.items()]
+        bodies = [_body(metrics[at : at + MAX_STREAMS]) for at in range(0, len(metrics), MAX_STREAMS)]
+        return Calls(bodies, frozenset(series), refused, unsent)
 
     def _candidates(self, batch: Batch, unsent: Counter[str]) -> Bool:
         """Return which samples are to be sent: those with a number, and no ends of series."""
@@ -86,6 +87,10 @@ class CallWriter:
         if isinstance(batch.time_ms, int) and batch.time_ms <= latest_ms:
             return refused
         return refused | dict.fromkeys(ids[wanted & (batch.times() > latest_ms)].tolist(), _AHEAD)
+
+
+def _body(metrics: Sequence[str]) -> bytes:
+    return f'{{"metricData":[{",".join(metrics)}]}}'.encode()
 
 
 def _stamps(batch: Batch, places: I64) -> list[str]:

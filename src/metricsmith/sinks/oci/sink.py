@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 from metricsmith.contracts import Context, Delivery, SinkTraits
-from metricsmith.errors import Rejected
-from metricsmith.sinks.oci.calls import Call, CallWriter
+from metricsmith.errors import Rejected, RetryLater
+from metricsmith.sinks.oci.calls import CallWriter
 from metricsmith.sinks.oci.client import Failed, MonitoringPost
 from metricsmith.sinks.oci.rate import CallRate
 from metricsmith.sinks.oci.settings import MAX_CONNECTIONS, OciConfig
@@ -24,9 +24,9 @@ _SHOWN_REASONS = 3
 
 
 class OciSink:
-    """Sends each delivery as one call of at most 50 streams.
+    """Sends a delivery as one call, or as several where it has more streams than the service takes in one.
 
-    What the service would refuse is found before and set aside; the others go.
+    What the service would refuse is found before and refused; the rest goes.
     """
 
     Config: ClassVar[type[OciConfig]] = OciConfig
@@ -41,19 +41,15 @@ class OciSink:
         )
         self._rate = CallRate(context.clock, config.calls_per_second)
         self._post = MonitoringPost(config)
+        self._deadline_s = (config.connect_timeout + 2 * config.timeout) / 1000
         self._threads = ThreadPoolExecutor(config.worker_count or MAX_CONNECTIONS, f"oci {context.name}")
 
     async def send(self, delivery: Delivery) -> None:
         """Post the samples that the service has a form for; refuse those that it would refuse."""
-        call = self._writer.write(delivery, self._context.clock.now_ms())
-        refused = dict(call.refused)
-        if call.body:
-            await self._rate.take()
-            loop = asyncio.get_running_loop()
-            failed = await loop.run_in_executor(self._threads, self._post.post, call.body)
-            if failed:
-                refused |= self._series_of(failed, call)
-        self._count(call.unsent)
+        calls = self._writer.write(delivery, self._context.clock.now_ms())
+        failed = [each for body in calls.bodies for each in await self._posted(body)]
+        refused = {**calls.refused, **self._series_of(failed, calls.series)}
+        self._count(calls.unsent)
         if refused:
             raise Rejected(_reasons(refused.values()), sorted(refused))
 
@@ -62,13 +58,25 @@ class OciSink:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._post.close()
 
-    def _series_of(self, failed: Sequence[Failed], call: Call) -> Mapping[int, str]:
-        """Return why the service refused series of a call.
+    async def _posted(self, body: bytes) -> Sequence[Failed]:
+        await self._rate.take()
+        try:
+            # The SDK's own time-outs begin anew with every byte.
+            async with asyncio.timeout(self._deadline_s):
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, self._post.post, body)
+        except TimeoutError:
+            raise RetryLater(f"no answer within {self._deadline_s:g}s", reason="timeout") from None
+
+    def _series_of(self, failed: Sequence[Failed], sent: Iterable[int]) -> Mapping[int, str]:
+        """Return why the service refused some of the series that were sent.
 
         Raises:
             Rejected: the service names what was not sent like that; the engine finds out which are meant.
         """
-        streams: dict[Stream, int] = {self._streams.stream(series): series for series in call.series}
+        if not failed:
+            return {}
+        streams: dict[Stream, int] = {self._streams.stream(series): series for series in sent}
         found = {streams.get((each.name, each.dimensions)): each.message for each in failed}
         if None in found:
             raise Rejected(_reasons(each.message for each in failed))
