@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from metricsmith.model.clock import Clock
 
@@ -23,6 +24,10 @@ class SeenTopic:
     size_bytes: int
     rate: float
     last_ms: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return asdict(self)
 
 
 class SeenTopics:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import ClassVar
 
 import zmq
@@ -19,14 +22,16 @@ from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.zmq_sockets import Opened
 from metricsmith.sources.bus.collection import CollectionSettings
 from metricsmith.sources.bus.seen import SeenTopics
+from metricsmith.sources.bus.shapes import Gathering
 from metricsmith.wire.bus import TopicFilter
-from metricsmith.wire.messages import Message, TimeRange, batch_of, parse_message
+from metricsmith.wire.messages import TimeRange
 
 log = logging.getLogger(__name__)
 
 POLL_MS = 100
 RETRY_S = 1.0
 DAY_MS = 86_400_000
+MAX_TOPICS = 100_000
 
 
 class BusConfig(SocketSettings):
@@ -64,7 +69,8 @@ class BusSource:
         self.seen = SeenTopics(context.clock)
         self._config, self._context = config, context
         self._topics = TopicFilter(config.topics)
-        self._taken: dict[tuple[bytes, str], bool] = {}
+        self._wanted: dict[bytes, str | None] = {}
+        self._gathering = Gathering(context.series, config.collection)
 
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Receive until `stop` is set."""
@@ -83,10 +89,14 @@ class BusSource:
         try:
             for prefix in self._topics.prefixes():
                 opened.socket.subscribe(prefix)
+            accepting: _Accepting | None = None
             while not ending.is_set():
                 batch = self._decode(self._drain(opened.socket))
-                while len(batch) and not self._accepted(batch, emit, loop) and not ending.wait(RETRY_S):
-                    pass
+                if accepting is not None:  # while it was committed, the next one was read
+                    self._until_accepted(accepting, emit, loop, ending)
+                accepting = self._hand_on(batch, emit, loop) if len(batch) else None
+            if accepting is not None:
+                self._until_accepted(accepting, emit, loop, ending)
         finally:
             opened.close()
 
@@ -95,60 +105,60 @@ class BusSource:
         found: list[list[bytes]] = []
         if not socket.poll(POLL_MS):
             return found
-        if self._config.batch_wait:
-            threading.Event().wait(self._config.batch_wait / 1000)
-        try:
-            while len(found) < self._config.batch_messages:
+        most, waited = self._config.batch_messages, not self._config.batch_wait
+        while len(found) < most:
+            try:
                 found.append(socket.recv_multipart(zmq.NOBLOCK))
-        except zmq.Again:
-            pass
+            except zmq.Again:
+                if waited:
+                    break
+                waited = True
+                time.sleep(self._config.batch_wait / 1000)
         return found
 
     def _decode(self, received: Sequence[list[bytes]]) -> Batch:
         now_ms = self._context.clock.now_ms()
         times = TimeRange(now_ms - self._config.max_age, now_ms + self._config.max_ahead, now_ms)
-        found = []
         for frames in received:
             try:
-                message = self._message(frames, times)
+                self._add(frames, times)
             except _Refused as error:
                 self._count_refused(error)
-                continue
-            if message is not None:
-                found.append(message)
-        return batch_of(found, self._context.series)
+        return self._gathering.take()
 
-    def _message(self, frames: list[bytes], times: TimeRange) -> Message | None:
-        """Return the message of two frames, None for one of a topic that is not wanted.
+    def _add(self, frames: list[bytes], times: TimeRange) -> None:
+        """Take the message of two frames, unless its topic is not wanted.
 
         Raises:
             _Refused: it cannot be taken.
         """
         if len(frames) != 2:
             raise _Refused("frames", f"got {len(frames)} frames, wanted two: topic and JSON")
-        try:
-            topic = frames[0].decode()
-        except UnicodeDecodeError:
-            raise _Refused("topic", f"got the topic {frames[0][:100]!r}, wanted UTF-8") from None
-        if not self._topics.takes(topic):
-            return None  # subscriptions are prefixes
+        topic = self._wanted_topic(frames[0])
+        if topic is None:
+            return
         self.seen.note(topic, len(frames[1]))
         try:
-            message = parse_message(frames[1], times)
+            self._gathering.add(frames[1], times)
         except MessageError as error:
             raise _Refused("message", f"{topic}: {error}") from None
         except WireError as error:
             raise _Refused("json", f"{topic}: {error}") from None
-        kept = {name: value for name, value in message.metrics.items() if self._takes(message, name)}
-        return Message(message.time_ms, message.labels, kept)
 
-    def _takes(self, message: Message, name: str) -> bool:
-        key = message.labels[0][1], name
-        if key not in self._taken:
-            if len(self._taken) > 100_000:
-                self._taken.clear()
-            self._taken[key] = self._config.collection.takes(key[0].decode(), name)
-        return self._taken[key]
+    def _wanted_topic(self, frame: bytes) -> str | None:
+        """Return the text of a topic, None for one that is not wanted: subscriptions are prefixes."""
+        try:
+            return self._wanted[frame]
+        except KeyError:
+            pass
+        try:
+            topic = frame.decode()
+        except UnicodeDecodeError:
+            raise _Refused("topic", f"got the topic {frame[:100]!r}, wanted UTF-8") from None
+        if len(self._wanted) >= MAX_TOPICS:
+            self._wanted.clear()
+        found = self._wanted[frame] = topic if self._topics.takes(topic) else None
+        return found
 
     def _count_refused(self, error: _Refused) -> None:
         self._context.telemetry.problem(
@@ -159,12 +169,26 @@ class BusSource:
             reason=error.reason,
         )
 
-    def _accepted(self, batch: Batch, emit: Emit, loop: asyncio.AbstractEventLoop) -> bool:
+    def _hand_on(self, batch: Batch, emit: Emit, loop: asyncio.AbstractEventLoop) -> _Accepting:
         async def hand_on() -> None:
             await emit(batch)
 
+        return _Accepting(batch, asyncio.run_coroutine_threadsafe(hand_on(), loop))
+
+    def _until_accepted(
+        self,
+        accepting: _Accepting,
+        emit: Emit,
+        loop: asyncio.AbstractEventLoop,
+        ending: threading.Event,
+    ) -> None:
+        """Return when a batch is accepted, or the end has come; it is offered again meanwhile."""
+        while not self._is_accepted(accepting) and not ending.wait(RETRY_S):
+            accepting = self._hand_on(accepting.batch, emit, loop)
+
+    def _is_accepted(self, accepting: _Accepting) -> bool:
         try:
-            asyncio.run_coroutine_threadsafe(hand_on(), loop).result()
+            accepting.outcome.result()
         except JournalError as error:  # the samples are kept here, and offered again
             self._context.telemetry.problem(
                 log,
@@ -174,8 +198,17 @@ class BusSource:
                 reason="journal_error",
             )
             return False
-        self._context.telemetry.count("metricsmith_push_samples_total", len(batch), protocol="bus")
+        samples = len(accepting.batch)
+        self._context.telemetry.count("metricsmith_push_samples_total", samples, protocol="bus")
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Accepting:
+    """A batch that was handed on, and what comes of it."""
+
+    batch: Batch
+    outcome: Future[None]
 
 
 class _Refused(Exception):
