@@ -16,6 +16,8 @@ import pytest
         ("service: {type: consumer}", ["bus"], []),
         ("bus: {}", ["bus"], []),
         ("service: {type: producer}\ncollection: {system_metrics: false}", [], ["bus"]),
+        ("service: {type: producer}\nbus: {ack_endpoint: 'tcp://h:1'}", ["host"], ["transfer"]),
+        ("service: {type: consumer}\nbus: {ack_endpoint: 'tcp://h:1'}", ["bus", "transfer"], []),
         (
             "service: {type: producer}\nsources: [{type: host, name: mine}]\nsinks: [{type: bus}]",
             ["host"],
@@ -48,3 +50,14 @@ def test_who_listens_can_be_said(load: Callable[..., Any], bind: str, consumer: 
     bus = f"bus: {{bind: {bind}}}\n"
     assert load(f"{bus}service: {{type: consumer}}").of("sources")[-1].config.bind is consumer
     assert load(f"{bus}service: {{type: producer}}").of("sinks")[0].config.bind is producer
+
+
+def test_the_transfer_has_address_keys_and_name(load: Callable[..., Any]) -> None:
+    key = "k" * 40
+    curve = f"curve: {{secret_key_file: f, server_key: '{key}', authorized_keys: ['{key}']}}"
+    bus = f"bus: {{ack_endpoint: 'tcp://h:1', {curve}}}\n"
+    (sink,) = load(f"service: {{type: producer, name: edge}}\n{bus}").of("sinks")
+    source = load(bus).of("sources")[-1]
+    assert (sink.config.endpoint, sink.config.bind, sink.config.producer) == ("tcp://h:1", False, "edge")
+    assert (source.config.endpoint, source.config.bind) == ("tcp://h:1", True)
+    assert sink.config.curve.server_key == source.config.curve.authorized_keys[0] == key
