@@ -33,8 +33,9 @@ def times(live: Any, most: int, *spots: tuple[str, int, int], rounds: int = 1) -
     client = Client(Connection(bootstrap_servers=live.bootstrap))
     try:
         reader, told = RecordTimes(most), topology(client)
+        groups = [f"g{number}" for number in range(len(spots))]
         for _ in range(rounds):
-            found, troubles = reader.of(client, told.partitions, spots)
+            found, troubles = reader.of(client, told.partitions, groups, spots)
             assert not troubles
         return found.tolist()
     finally:
@@ -47,7 +48,7 @@ def test_each_record_of_a_batch_has_its_own_time(live: Any, codec: str) -> None:
     written = [NOW_MS - HOUR_MS + 997 * number for number in range(300)]
     write(live, topic, written, compression_type=codec)
     spots = [(topic, 0, at) for at in (0, 1, 150, 299)]
-    assert times(live, 10, *spots, rounds=4) == [written[at] for _, _, at in spots]
+    assert times(live, 10, *spots) == [written[at] for _, _, at in spots]
 
 
 def test_a_large_batch_is_asked_for_again_with_more_room(live: Any) -> None:
@@ -105,6 +106,40 @@ def test_a_round_looks_at_no_more_than_its_budget(live: Any, monkeypatch: pytest
     assert NONE not in times(live, 2, *spots, rounds=3)
     monkeypatch.setattr(record_times, "LIMIT_S", -1.0)
     assert times(live, 2, *spots) == [NONE] * 5
+
+
+@pytest.mark.parametrize(("partitions", "most"), [(1, 1), (1, 2), (4, 2)])
+def test_groups_that_commit_leave_the_others_their_turn(live: Any, partitions: int, most: int) -> None:
+    """A group that moves asks for another record each round; one that stands still needs one look only."""
+    topic = live.create(f"times-turns-{partitions}-{most}", partitions)
+    for partition in range(partitions):
+        live.write(topic, 40, partition)
+    groups = [*("moving" for _ in range(partitions)), "stuck"]
+    client = Client(Connection(bootstrap_servers=live.bootstrap))
+    try:
+        reader, told, known = RecordTimes(most), topology(client), np.zeros(len(groups))
+        for number in range(6):
+            moving = [(topic, partition, 20 + number) for partition in range(partitions)]
+            found, _ = reader.of(client, told.partitions, groups, [*moving, (topic, partitions - 1, 7)])
+            known += found != NONE
+    finally:
+        client.close()
+    assert known[-1] >= 3, "once looked at, it stays known"
+    assert known[:-1].min() >= min(3, 6 * most // (partitions + 1))
+
+
+def test_a_group_that_moves_through_large_batches_is_seen(live: Any) -> None:
+    topics = [live.create(f"times-moving-{name}") for name in "ab"]
+    for topic in topics:
+        write(live, topic, [NOW_MS - 9000 + 1000 * n for n in range(8)], size=200_000, batch_size=250_000)
+    client = Client(Connection(bootstrap_servers=live.bootstrap))
+    try:
+        reader, told = RecordTimes(10), topology(client)
+        for number in range(6):
+            found, _ = reader.of(client, told.partitions, ["g", "g"], [(each, 0, number) for each in topics])
+    finally:
+        client.close()
+    assert found.tolist() == [NOW_MS - 4000] * 2
 
 
 def test_damaged_bytes_are_refused() -> None:

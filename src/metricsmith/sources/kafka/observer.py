@@ -245,11 +245,17 @@ class Observer:
         view.troubles += troubles
         now = Present(committed, start, end, joined[table.group[rows]], tail)
         verdict = judge(past, now, self._config.stalled_after)
-        self._look_at_records(client, keys, now, verdict)
+        groups = [table.groups[number] for number in table.group[rows].tolist()]
+        self._look_at_records(client, groups, keys, now, verdict)
         judged.put(rows, view.time_ms, committed, verdict)
 
     def _look_at_records(
-        self, client: Client, keys: Sequence[PartitionKey], now: Present, verdict: Verdict
+        self,
+        client: Client,
+        groups: Sequence[str],
+        keys: Sequence[PartitionKey],
+        now: Present,
+        verdict: Verdict,
     ) -> None:
         """Put the ages of single records where history gives a bound only, or wherever it is asked for."""
         view, mode = self.view, self._config.record_times
@@ -260,7 +266,8 @@ class Observer:
         rows = np.flatnonzero(wanted)
         position = np.maximum(now.committed, now.start)[rows].tolist()
         spots = [(*keys[row], at) for row, at in zip(rows.tolist(), position, strict=True)]
-        written, troubles = self._times.of(client, view.topology.partitions, spots)
+        asking = [groups[row] for row in rows.tolist()]
+        written, troubles = self._times.of(client, view.topology.partitions, asking, spots)
         view.troubles += troubles
         verdict.seconds[rows], verdict.at_least[rows] = exact_seconds(
             verdict.seconds[rows], verdict.at_least[rows], written, view.time_ms

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import struct
 import time
-from collections.abc import Sequence
-from itertools import islice, pairwise
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,51 +19,84 @@ from metricsmith.sources.kafka.admin import Partition, Trouble
 from metricsmith.sources.kafka.client import Client
 from metricsmith.sources.kafka.codecs import unpack
 from metricsmith.sources.kafka.records import HEADER_BYTES, batch_starts
-from metricsmith.sources.kafka.spots import Spot, read_spots
+from metricsmith.sources.kafka.spots import MAX_ANSWER_BYTES, Spot, read_spots
 
 NONE = -1
 """There is no time: the record has none, or cannot be read."""
 AT_ONCE = 200
 FIRST_BYTES, MOST_BYTES = 16 << 10, 8 << 20
 LIMIT_S = 2.0
+REMEMBERED = 100
+"""Rounds after which it is forgotten who had a turn: they come first again."""
 _HEADER = struct.Struct(">qiibIhiqqqhii")
 _CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
 
 
 class RecordTimes:
-    """Looks at `most` records a round, in at most LIMIT_S seconds; the others have their turn in the next."""
+    """Looks at `most` records a round, in at most LIMIT_S seconds; the others have their turn in the next.
+
+    Who has waited longest comes first: a group that commits asks for another record in each
+    round, and must not keep those away that stand still.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
+        self._round = 0
         self._found: dict[tuple[str, Spot], int] = {}
-        self._bytes: dict[Spot, int] = {}
+        self._bytes: dict[tuple[str, int], int] = {}
+        self._looked: dict[tuple[str, str, int], int] = {}
 
     def of(
-        self, client: Client, partitions: Sequence[Partition], spots: Sequence[Spot]
+        self, client: Client, partitions: Sequence[Partition], groups: Sequence[str], spots: Sequence[Spot]
     ) -> tuple[I64, list[Trouble]]:
-        """Return the time of the first record at or behind each spot, NONE where it is not known.
+        """Return the time of the first record at or behind each group's spot, NONE where it is not known.
 
         Shapes:
-            returns: (len(spots),) Unix milliseconds.
+            groups, spots: (S,)
+            returns: (S,) Unix milliseconds.
         """
         ids = {(each.topic, each.number): each.topic_id for each in partitions}
         keys = [(ids[spot[:2]], spot) for spot in spots]
         self._found = {key: self._found[key] for key in keys if key in self._found}
-        unknown = dict.fromkeys(spot for key, spot in zip(keys, spots, strict=True) if key not in self._found)
-        # Those that were in vain before come last.
-        self._bytes = {spot: self._bytes[spot] for spot in unknown if spot in self._bytes}
-        waiting = iter(sorted(unknown, key=lambda spot: self._bytes.get(spot, 0))[: self._most])
+        self._round += 1
+        self._looked = {pair: at for pair, at in self._looked.items() if at >= self._round - REMEMBERED}
+        asking: dict[Spot, list[tuple[str, str, int]]] = {}
+        for group, key in zip(groups, keys, strict=True):
+            if key not in self._found:
+                asking.setdefault(key[1], []).append((group, *key[1][:2]))
+        waited = {spot: min(self._looked.get(pair, 0) for pair in pairs) for spot, pairs in asking.items()}
         troubles: list[Trouble] = []
         deadline = time.monotonic() + LIMIT_S
-        while (some := list(islice(waiting, AT_ONCE))) and time.monotonic() < deadline:
-            sizes = {spot: self._bytes.get(spot, FIRST_BYTES) for spot in some}
+        for sizes in self._requests(sorted(waited, key=waited.__getitem__)[: self._most]):
+            if time.monotonic() >= deadline:
+                break
             found, new = read_spots(client, partitions, sizes, "record_times")
             troubles += new
-            for spot, data in found.items():
+            for spot in sizes:
                 if time.monotonic() > deadline:
                     break
-                self._take((ids[spot[:2]], spot), data)
+                self._looked |= dict.fromkeys(asking[spot], self._round)
+                if spot in found:
+                    self._take((ids[spot[:2]], spot), found[spot])
+        self._bytes = {spot[:2]: self._bytes[spot[:2]] for spot in spots if spot[:2] in self._bytes}
         return np.array([self._found.get(key, NONE) for key in keys], dtype=np.int64), troubles
+
+    def _requests(self, spots: Sequence[Spot]) -> Iterator[dict[Spot, int]]:
+        """Yield spots of distinct partitions, each with the bytes to ask for: what fits one answer."""
+        turns: dict[int, list[Spot]] = {}
+        seen: Counter[tuple[str, int]] = Counter()
+        for spot in spots:
+            turns.setdefault(seen[spot[:2]], []).append(spot)
+            seen[spot[:2]] += 1
+        for turn in turns.values():
+            sizes: dict[Spot, int] = {}
+            for spot in turn:
+                size = self._bytes.get(spot[:2], FIRST_BYTES)
+                if len(sizes) == AT_ONCE or sum(sizes.values()) + size > MAX_ANSWER_BYTES:
+                    yield sizes
+                    sizes = {}
+                sizes[spot] = size
+            yield sizes
 
     def _take(self, key: tuple[str, Spot], data: bytes) -> None:
         spot = key[1]
@@ -70,11 +104,13 @@ class RecordTimes:
             found = record_time_ms(data, spot[2])
         except (InputError, LimitExceeded):
             found = NONE
-        more = self._bytes.get(spot, FIRST_BYTES) * 8
+        more = self._bytes.get(spot[:2], FIRST_BYTES) * 8
         if found is None and more <= MOST_BYTES:
-            self._bytes[spot] = more  # a large batch, or markers and gaps only
-        else:
-            self._found[key] = NONE if found is None else found
+            self._bytes[spot[:2]] = more  # a large batch, or markers and gaps only
+            return
+        if found is None:
+            self._bytes.pop(spot[:2], None)
+        self._found[key] = NONE if found is None else found
 
 
 def record_time_ms(data: bytes, offset: int) -> int | None:
