@@ -119,12 +119,13 @@ class Alerting:
             news = alert.resolved_at_ms > alert.last_sent_ms
             if not news and now_ms < alert.last_sent_ms + resend_ms:
                 continue
+            first = alert.last_sent_ms < (alert.fired_at_ms if alert.active else alert.resolved_at_ms)
             alert.last_sent_ms = now_ms
             self._changed.add(key)
             ends = until if alert.active else alert.resolved_at_ms
             yield Notification(
                 self.rule, alert.labels, alert.annotations, alert.value, not alert.active,
-                alert.fired_at_ms, ends, now_ms, alert.no_data, alert.threshold,
+                alert.fired_at_ms, ends, now_ms, alert.no_data, alert.threshold, first,
             )  # fmt: skip
 
     def series(self) -> tuple[list[bytes], F64]:

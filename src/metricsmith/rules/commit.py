@@ -1,4 +1,4 @@
-"""What a round found, kept: samples in the journal, alerts in the state, and then told to others."""
+"""What a round found, kept: samples and events in the journal, alerts in the state; then told to others."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 
 from metricsmith.contracts import Emit, State
 from metricsmith.errors import JournalError, StoreError
-from metricsmith.model.batch import Batch
+from metricsmith.model.batch import Batch, event_batch
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.rules.alerting import Alerting
+from metricsmith.rules.events import alert_events
 from metricsmith.rules.model import Notification, Outbox
 from metricsmith.rules.remembered import changes
 from metricsmith.rules.round import Round, RunningGroup
@@ -51,16 +52,18 @@ class RoundKeeper:
     async def keep(self, round: Round) -> None:
         """Commit a round, then let its notifications go."""
         if round.batch is not None:
-            await self._samples(round.batch)
+            await self._into_journal(round.batch, "samples")
+        if events := alert_events(round.notifications):
+            await self._into_journal(event_batch(events, round.time_ms), "events")
         entries = await asyncio.to_thread(self._alerts, round)
         if entries:
             self._outbox.release(entries)
 
-    async def _samples(self, batch: Batch) -> None:
+    async def _into_journal(self, batch: Batch, what: str) -> None:
         try:
             await self._accept(batch)
         except JournalError as error:
-            self._failed("samples", error)
+            self._failed(what, error)
 
     def _alerts(self, round: Round) -> Mapping[str, bytes]:
         """Commit what changed of the alerts, and what is to be told; return the latter."""

@@ -148,6 +148,8 @@ class Alert:
 class Notification:
     """What is told of an alert: that it fires, and until when unless it is told again; or that it ended.
 
+    It is `news` when it is told for the first time.
+
     Units:
         Times in milliseconds since the Unix epoch; `ends_at_ms` of a resolved alert is when it ended.
     """
@@ -162,6 +164,7 @@ class Notification:
     sent_at_ms: int
     no_data: bool = False
     threshold: float | None = None
+    news: bool = False
 
 
 class Outbox(Protocol):

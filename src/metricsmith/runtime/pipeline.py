@@ -37,9 +37,6 @@ class Pipeline:
         """Return the emit function of one source."""
 
         async def emit(batch: Batch) -> None:
-            if batch.events:
-                await self._accept_events(source, batch)
-                return
             await self._process(source, batch, self.processors if len(batch) else ())
 
         return emit
@@ -69,11 +66,14 @@ class Pipeline:
             await self.accept(source, ended)
 
     async def accept(self, source: str, batch: Batch) -> None:
-        """Take samples as they are: they are not processed, as those that rules record are not.
+        """Take samples or events as they are: they are not processed, as those of rules are not.
 
         Raises:
             JournalError: none of them is accepted.
         """
+        if batch.events:
+            await self._accept_events(source, batch)
+            return
         try:
             self._store.check_space()
             origin, batch = batch.origin, self._store.admit(batch)

@@ -149,7 +149,6 @@ async def test_one_that_is_down_gets_all_when_it_is_up(here: Any, shipping: Ship
         await shipping.caught_up()
         assert _grown(back) == {str(n): ROUNDS - 1 for n in range(SERIES)}
         assert len(back.events) == ROUNDS
-        await line.stop()
 
 
 async def test_starts_and_stops_in_between_say_all_growth_once(
