@@ -367,3 +367,30 @@ async def test_more_collectors_than_allowed_are_told(write, collect):
         await source.rest(4)
         assert source.failures("too_many") == 1
         assert sum(each.url.startswith("python:") for each in source.source.targets().active) == 3
+
+
+@pytest.mark.parametrize("kind", ["", "async "])
+async def test_a_loop_without_end_is_interrupted_when_it_is_due_again(
+    write, collect, labelled, monkeypatch, kind
+):
+    begun = threading.Event()
+    monkeypatch.setattr("builtins.note", begun.set, raising=False)
+    write(f"""
+        from metricsmith.collector import collector
+        rounds = []
+        @collector(timeout="500ms")
+        {kind}def spins():
+            rounds.append(1)
+            note()
+            while len(rounds) == 1:
+                pass
+            return 5
+    """)
+    async with collect() as source:
+        await source.advance(1, 2)
+        assert await asyncio.to_thread(begun.wait, 20)
+        await source.advance(0.5, 2)
+        await source.emitted()
+        await source.reading()  # it is interrupted
+        await source.returned("mine.spins")
+        assert (await source.reading())[labelled("spins")] == 5

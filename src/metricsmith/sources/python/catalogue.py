@@ -130,6 +130,7 @@ class Catalogue:
         if not reading.done():
             limit_s = self._config.load_timeout / 1000
             held.refusal = Refusal(what, "load", f"{what}: took longer than {limit_s:g} s to read")
+            self._threads.interrupt(reading)
             reading.add_done_callback(lambda late: late.cancelled() or late.exception())
         elif (failure := reading.exception()) is None:
             held.units = reading.result()

@@ -35,7 +35,10 @@ class Outcome:
 
 
 class Collecting:
-    """Calls one collector. One that hangs keeps its thread, and is not called again until it returns."""
+    """Calls one collector. One that hangs keeps its thread, and is not called again until it returns.
+
+    When it is due again it is interrupted, so that a loop without end in Python does end.
+    """
 
     def __init__(self, unit: Unit, limits: Limits, threads: Threads, clock: Clock) -> None:
         self.unit, self.limits = unit, limits
@@ -52,7 +55,8 @@ class Collecting:
     async def once(self) -> Outcome:
         """Return what the collector gives now, or why it does not."""
         clock, limit_s = self._clock, self.limits.timeout_ms / 1000
-        if self.hung:
+        if self._unreturned is not None:
+            self._threads.interrupt(self._unreturned)
             passed_s = clock.monotonic() - self._since_s
             return Outcome(NOTHING, passed_s, "hung", f"has not returned for {passed_s:.0f} s")
         start = self._since_s = clock.monotonic()
