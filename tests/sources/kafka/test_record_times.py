@@ -177,8 +177,9 @@ def test_a_lag_older_than_the_history_is_told_exactly(live: Any, watch: Any) -> 
     at_least = ("kafka_consumergroup_lag_seconds_at_least", *key[1:])
     watching = watch("times-lag.*")
     watching.now_ms = NOW_MS - 60_000
-    samples = watching.round()
+    samples = watching.round({topic: {"cleanup.policy": "delete", "retention.ms": "7200000"}})
     assert (samples[key], samples[at_least]) == (3600 - 4, 0)
+    assert samples["kafka_consumergroup_until_deleted_seconds", *key[1:]] == 7200 - samples[key]
     before = watching.client.requests
     samples = watching.round()
     assert samples[key] == 3660 - 4 and watching.client.requests - before == 6, "it is read once"

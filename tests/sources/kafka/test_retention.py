@@ -13,8 +13,13 @@ NAN, INF = np.nan, np.inf
 
 def test_retention_deletes_what_is_unread() -> None:
     seconds = np.array([60.0, 7200.0, 0.0, NAN, 60.0])
-    left = until_deleted(seconds, np.array([3_600_000] * 4 + [-1]))
+    left = until_deleted(seconds, np.zeros(5, dtype=np.bool_), np.array([3_600_000] * 4 + [-1]))
     np.testing.assert_array_equal(left, [3540.0, 0.0, NAN, NAN, NAN])
+
+
+def test_nothing_is_promised_of_a_record_that_may_be_older() -> None:
+    left = until_deleted(np.array([60.0, 7200.0]), np.array([True, True]), np.array([3_600_000] * 2))
+    np.testing.assert_array_equal(left, [NAN, 0.0])
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metricsmith.model.arrays import F64, I64
+from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.sources.kafka.lag import since_fall
 
 
@@ -28,19 +28,20 @@ def write_rate(time_ms: I64, end: I64) -> F64:
     return rate
 
 
-def until_deleted(seconds: F64, retention_ms: I64) -> F64:
+def until_deleted(seconds: F64, at_least: Bool, retention_ms: I64) -> F64:
     """Return seconds until retention by time may delete the next record to read; 0 when it may already.
 
-    Kafka deletes whole segments, so the record lives at least this long. Where the
-    time lag is only a lower bound, this is an upper bound.
+    Kafka deletes whole segments, so the record lives at least this long. Nothing can be
+    promised of a record that may be older than is known, unless it is too old in any case.
 
     Shapes:
         seconds: (S,) behind; 0 and NaN have nothing unread or unknown.
+        at_least: (S,) where that is only a lower bound.
         retention_ms: (S,) negative keeps for ever.
         returns: (S,) NaN where nothing is unread, unknown, or kept for ever.
     """
     left = np.maximum(0.0, retention_ms / 1000.0 - seconds)
-    return np.where((seconds > 0) & (retention_ms >= 0), left, np.nan)
+    return np.where((seconds > 0) & (retention_ms >= 0) & (~at_least | (left == 0)), left, np.nan)
 
 
 def until_outgrown(lag: F64, length: F64, size_bytes: F64, rate: F64, retention_bytes: F64) -> F64:

@@ -120,7 +120,7 @@ def _pairs(
     sheet.put_all(state, np.ones(len(table)), alive)
     known = alive & (judged.committed != UNKNOWN)
     by_time = _retention(table, configs, "retention.ms", ("delete", "compact,delete", "delete,compact"))
-    left = until_deleted(verdict.seconds, by_time.astype(np.int64))
+    left = until_deleted(verdict.seconds, verdict.at_least, by_time.astype(np.int64))
     by_size = _until_outgrown(view, configs, sizes)
     seconds_known = known & ~np.isnan(verdict.seconds)
     predicted = verdict.catch_up
