@@ -38,9 +38,9 @@ def metricsmith() -> Run:
 def api() -> Iterator[tuple[str, dict[str, Any]]]:
     """A server that answers queries with what a test puts in, and remembers what it was asked.
 
-    It knows the metrics `names`, of which each has the `labels` with their values.
+    It knows the metrics `names`, of which each has the `labels` with their values, and other `paths`.
     """
-    state: dict[str, Any] = {"code": 200, "answer": {}, "asked": [], "names": [], "labels": {}}
+    state: dict[str, Any] = {"code": 200, "answer": {}, "asked": [], "names": [], "labels": {}, "paths": {}}
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -54,6 +54,7 @@ def api() -> Iterator[tuple[str, dict[str, Any]]]:
             labels = state["labels"]
             answers = {f"/api/v1/label/{label}/values": values for label, values in labels.items()}
             answers |= {"/api/v1/label/__name__/values": state["names"], "/api/v1/labels": [*labels]}
+            answers |= state["paths"]
             self._send(200, {"status": "success", "data": answers[path]})
 
         def _send(self, code: int, answer: Any) -> None:

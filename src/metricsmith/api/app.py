@@ -40,6 +40,7 @@ from metricsmith.api.server_info import ServerInfoApi
 from metricsmith.api.sinks import SinksApi
 from metricsmith.api.status import StatusApi
 from metricsmith.api.targets import TargetsApi
+from metricsmith.api.topics import TopicsApi
 from metricsmith.api.workers import Workers
 from metricsmith.api.write import RemoteWriteApi
 
@@ -78,6 +79,7 @@ def create_app(context: ApiContext) -> Starlette:
         *RemoteWriteApi(context, bodies).operations(),
         *InfluxApi(context, bodies).operations(),
         *PushgatewayApi(context, bodies).operations(),
+        *TopicsApi(context, about).operations(),
         *OtlpApi(context, bodies).operations(),
         *ExplainApi(context, queries, bodies).operations(),
         *RemoteReadApi(context, queries, bodies).operations(),

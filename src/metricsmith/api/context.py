@@ -18,6 +18,7 @@ from metricsmith.promql.engine import Engine
 from metricsmith.rules.backfill import BackfillAnswer, BackfillRequest
 from metricsmith.rules.notify.line import DestinationStatus
 from metricsmith.rules.notify.refused import Refused
+from metricsmith.sources.bus.seen import SeenTopic
 from metricsmith.sources.pushgateway.source import PushgatewaySource
 from metricsmith.wire.otlp.settings import OtlpSettings
 
@@ -105,7 +106,7 @@ class ApiContext:
     `metrics_page` is asked at each request, so that a reload changes it.
     `journal_bytes` returns what the journal takes on disk beside the store, `pools`
     the targets of each source that scrapes, `pushgateway` who keeps pushed groups,
-    `rule_groups` the rules with their alerts,
+    `topics` those seen on the bus, `rule_groups` the rules with their alerts,
     `server` evaluates the expressions of clients where the store is a server that does,
     `destinations` who is told of alerts, `refused` what they refused,
     `sinks` what people can do with sinks, `settings` the configuration as plain data
@@ -125,6 +126,7 @@ class ApiContext:
     journal_bytes: Callable[[], int] = int
     pools: Callable[[], Sequence[PoolStatus]] = tuple
     pushgateway: Callable[[], PushgatewaySource | None] = lambda: None
+    topics: Callable[[], Sequence[SeenTopic]] = tuple
     rule_groups: Callable[[], Sequence[GroupView]] = tuple
     backfill: Callable[[BackfillRequest], Awaitable[BackfillAnswer]] = _no_backfill
     destinations: Callable[[], Sequence[DestinationStatus]] = tuple

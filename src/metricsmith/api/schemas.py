@@ -229,6 +229,11 @@ REFUSALS = prometheus(listing(record(**_REFUSAL)))
 REFUSAL = prometheus(record(**_REFUSAL, content=listing({"type": "object"})))
 SINK_TRIED = prometheus(record(sink=STRING, seconds={"type": "number"}))
 SINK_DONE = prometheus(record(id=STRING, samples=COUNT))
+TOPICS = prometheus(
+    listing(
+        record(topic=STRING, messages=COUNT, size_bytes=COUNT, rate={"type": "number"}, last_ms=COUNT)
+    )
+)
 TARGETS = prometheus(
     record(
         activeTargets=listing(

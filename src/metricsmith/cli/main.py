@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from metricsmith import __version__
-from metricsmith.cli import check, collect, demo, kafka, oci, ohi, query, rules, run, sinks
+from metricsmith.cli import bus, check, collect, demo, kafka, oci, ohi, query, rules, run, sinks, topics
 from metricsmith.cli.client import Unreachable
 from metricsmith.cli.exits import Exit
 from metricsmith.errors import ConfigError, MetricsmithError, QueryError
@@ -32,6 +32,9 @@ app.command("check-config")(check.check_config)
 app.command("query", cls=query.QueryCommand, epilog=query.EXAMPLES)(query.query)
 app.command("collect")(collect.collect)
 app.command("ohi")(ohi.ohi)
+app.command("topics", epilog=topics.TOPICS_EXAMPLES)(topics.topics)
+app.command("tail", epilog=topics.TAIL_EXAMPLES)(topics.tail)
+app.add_typer(bus.app, name="bus")
 app.add_typer(rules.app, name="rules")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(oci.app, name="oci")

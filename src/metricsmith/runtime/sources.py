@@ -49,12 +49,10 @@ class SourceRunner:
         """Return the names of running sources."""
         return sorted(name for name, running in list(self._running.items()) if not running.task.done())
 
-    def of_type(self, kind: str) -> Any:
-        """Return the running source of a type that runs once at most, None when there is none."""
-        for running in self._running.values():
-            if running.part.type == kind and not running.task.done():
-                return running.source
-        return None
+    def of_type(self, kind: str) -> list[Any]:
+        """Return the running sources of a type; from any thread."""
+        running = list(self._running.values())
+        return [r.source for r in running if r.part.type == kind and not r.task.done()]
 
     def targets(self) -> list[PoolStatus]:
         """Return the targets of each running source that reads some, by name; from any thread."""
