@@ -102,10 +102,7 @@ def _at_random(share: float, fault: Fault) -> Callable[[int], Fault | None]:
     [
         None,
         Fault("status", 500),
-        Fault("status", 503),
-        Fault("status", 408),
         Fault("status", 429, retry_after="2"),
-        Fault("status", 403),
         Fault("reset"),
     ],
 )
@@ -224,6 +221,8 @@ async def test_without_an_account_events_stay_here(far: NewRelicServer, shipping
         (Fault("status", 400), Rejected, "400"),
         (Fault("status", 413), TooLarge, "413"),
         (Fault("status", 404), RetryLater, "address"),
+        (Fault("status", 408), RetryLater, "408"),
+        (Fault("status", 503), RetryLater, "503"),
         (Fault("status", 429, retry_after="7"), RetryLater, "429"),
         (Fault("slow", wait_s=1.0), RetryLater, "no answer within 0.3s"),
     ],
