@@ -41,12 +41,14 @@ class Fault:
 class OciServer:
     """What the service got, and how it is to behave. Safe to use from any thread.
 
-    `fault` is called with the number of each call, from 0. Rate limits count
+    `tokens` are the public keys that go with security tokens. `fault` is
+    called with the number of each call, from 0. Rate limits count
     with `calls_per_second`; None is no limit. `queries` makes it the endpoint
     that answers queries, where nothing is posted.
     """
 
     key: ApiKey = field(default_factory=ApiKey.make)
+    tokens: dict[str, Any] = field(default_factory=dict)
     calls_per_second: int | None = CALLS_PER_SECOND
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000
     fault: Callable[[int], Fault | None] = lambda number: None
@@ -72,7 +74,8 @@ class OciServer:
     @property
     def keys(self) -> dict[str, Any]:
         """The public keys that it knows, by the name that signatures give them."""
-        return {self.key.key_id: self.key.private.public_key()}
+        of_tokens = {f"ST${token}": key for token, key in self.tokens.items()}
+        return {self.key.key_id: self.key.private.public_key(), **of_tokens}
 
     def __enter__(self) -> OciServer:
         self.start()

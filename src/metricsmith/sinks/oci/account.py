@@ -35,7 +35,13 @@ class Account:
 
     @property
     def ingestion(self) -> str:
-        """The address that takes metrics in the region."""
+        """The address that takes metrics in the region.
+
+        Raises:
+            RetryLater: the credentials are for no region.
+        """
+        if not self.region:
+            raise RetryLater("the credentials name no region; set `endpoint`", reason="credentials")
         found: str = oci.regions.endpoint_for(
             "telemetry-ingestion", region=self.region, service_endpoint_template=_INGESTION
         )
@@ -50,10 +56,10 @@ def open_account(wanted: AccountSettings) -> Account:
     """
     try:
         return _from_file(wanted) if wanted.auth == "config_file" else _from_here(wanted.auth)
+    except (RequestException, oci.exceptions.ServiceError) as error:
+        raise _no_credentials(wanted, f"{type(error).__name__} on the way to a token") from None
     except (oci.exceptions.ClientError, configparser.Error, OSError, ValueError, KeyError) as error:
         raise _no_credentials(wanted, _plain(error)) from None
-    except (RequestException, oci.exceptions.ServiceError) as error:
-        raise _no_credentials(wanted, f"got {type(error).__name__} on the way to a token") from None
 
 
 def _from_file(wanted: AccountSettings) -> Account:
@@ -65,20 +71,21 @@ def _from_file(wanted: AccountSettings) -> Account:
         signer = signers.SecurityTokenSigner(token, key)
     else:
         signer = oci.signer.Signer.from_config(settings)
-    if not settings.get("region"):
-        raise ValueError(f"got no region in profile {wanted.profile}")
-    return Account(settings, signer, settings["region"])
+    return Account(settings, signer, settings.get("region") or "")
 
 
 def _from_here(auth: str) -> Account:
     """Return the account of the machine, function or pod that this runs on."""
+    once = oci.retry.NoneRetryStrategy()  # the delivery engine tries again, and says why
     if auth == "instance_principal":
-        signer = signers.InstancePrincipalsSecurityTokenSigner()
+        signer = signers.InstancePrincipalsSecurityTokenSigner(
+            retry_strategy=once, federation_client_retry_strategy=once
+        )
     elif auth == "resource_principal":
         signer = signers.get_resource_principals_signer()
     else:
-        signer = signers.get_oke_workload_identity_resource_principal_signer()
-    return Account({"region": signer.region}, signer, signer.region)
+        signer = signers.get_oke_workload_identity_resource_principal_signer(retry_strategy=once)
+    return Account({"region": signer.region}, signer, signer.region or "")
 
 
 def _no_credentials(wanted: AccountSettings, why: str) -> RetryLater:

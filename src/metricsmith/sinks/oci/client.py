@@ -13,7 +13,7 @@ from oci._vendor.requests.exceptions import RequestException, Timeout, TooManyRe
 
 from metricsmith.errors import Rejected, RetryLater, TooLarge
 from metricsmith.net.post import ANSWER_BYTES, retry_after
-from metricsmith.sinks.oci.account import open_account
+from metricsmith.sinks.oci.account import Account, open_account
 from metricsmith.sinks.oci.settings import OciConfig
 
 _ABOUT_THE_DATA = frozenset({"InvalidParameter", "MissingParameter", "CannotParseRequest"})
@@ -74,7 +74,17 @@ class MonitoringPost:
 
     def _open(self) -> Any:
         account = open_account(self._config)
-        client = oci.monitoring.MonitoringClient(
+        try:
+            client = self._of(account)
+        except (oci.exceptions.ClientError, ValueError) as error:
+            raise RetryLater(f"the SDK cannot be set up: {error}", reason="credentials") from None
+        session = client.base_client.session
+        session.max_redirects = 0
+        session.hooks["response"].append(_bounded)
+        return client
+
+    def _of(self, account: Account) -> Any:
+        return oci.monitoring.MonitoringClient(
             dict(account.settings),
             signer=account.signer,
             service_endpoint=self._config.endpoint or account.ingestion,
@@ -84,10 +94,6 @@ class MonitoringPost:
             circuit_breaker_strategy=oci.circuit_breaker.NoCircuitBreakerStrategy(),
             skip_deserialization=True,
         )
-        session = client.base_client.session
-        session.max_redirects = 0
-        session.hooks["response"].append(_bounded)
-        return client
 
 
 def _refused(error: Any) -> RetryLater | TooLarge | Rejected:
