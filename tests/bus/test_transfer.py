@@ -193,6 +193,20 @@ async def test_a_copy_of_a_data_directory_goes_on_under_its_own_name(ends: Ends)
     assert centre.gaps("unknown_life") == 1
 
 
+async def test_what_the_other_side_cannot_read_is_set_aside_alone(ends: Ends) -> None:
+    edge, centre = ends
+    centre.receive()
+    line = edge.line()
+    for value in range(4):
+        await edge.put(["a", "b"], value)
+    await edge.put(["odd" * 40_000], 4)
+    await edge.put(["a", "b"], 5)
+    await centre.until(lambda: ("b", 5.0) in centre.samples())
+    assert [value for _, value in centre.samples()] == [0, 0, 1, 1, 2, 2, 3, 3, 5, 5]
+    assert line.status().dropped_samples == 1
+    assert centre.gaps("missing") == 1
+
+
 GARBAGE: list[list[bytes]] = [
     [b""],
     [b"H"],

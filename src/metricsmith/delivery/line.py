@@ -181,7 +181,7 @@ class Line:
         """Send side by side what has no series in common, and events; the rest in order."""
         limits, traits = self._limits, self._sink.traits
         if traits.whole:
-            await self._deliver(delivery, 0)
+            await self._deliver(delivery, SEARCHES)
             return
         samples, events = apart(delivery)
         workers = max(1, min(limits.workers, -(-len(samples) // limits.batch_size)))
@@ -202,7 +202,7 @@ class Line:
         try:
             await self._until_answered(delivery)
         except TooLarge as error:
-            if len(delivery) < 2 or (self._sink.traits.whole and len(delivery.batches) < 2):
+            if self._undivided(delivery):
                 self._set_aside(delivery, f"too large: {error}")
                 return searches
         except Rejected as error:
@@ -210,7 +210,7 @@ class Line:
                 self._count_delivered(of_series(delivery, error.series, among=False))
                 self._set_aside(of_series(delivery, error.series, among=True), error.reason)
                 return searches
-            if len(delivery) < 2 or not searches:
+            if self._undivided(delivery) or not searches:
                 self._set_aside(delivery, error.reason)
                 return searches
             searches -= 1
@@ -219,6 +219,9 @@ class Line:
         for half in halves(delivery):
             searches = await self._deliver(half, searches)
         return searches
+
+    def _undivided(self, delivery: Delivery) -> bool:
+        return len(delivery) < 2 or (self._sink.traits.whole and len(delivery.batches) < 2)
 
     async def _until_answered(self, delivery: Delivery) -> None:
         """Send until it is taken, or too old to be.

@@ -63,11 +63,11 @@ def apart(delivery: Delivery) -> tuple[Delivery, Delivery]:
 
 def halves(delivery: Delivery) -> tuple[Delivery, Delivery]:
     """Return the first and the second half of a delivery of two samples or events or more."""
-    numbered = list(zip(delivery.sequences, delivery.batches, strict=True))
-    if len(numbered) > 1:
-        middle = len(numbered) // 2
-        return _delivery(numbered[:middle]), _delivery(numbered[middle:])
-    sequence, batch = numbered[0]
+    sequences, batches = delivery.sequences, delivery.batches
+    if middle := len(batches) // 2:
+        first_half = Delivery(sequences[:middle], batches[:middle])
+        return first_half, Delivery(sequences[middle:], batches[middle:])
+    sequence, batch = sequences[0], batches[0]
     places = np.arange(batch.size)
     first, second = (_select(batch, places[s]) for s in np.array_split(places, 2))
     return _delivery([(sequence, first)]), _delivery([(sequence, second)])

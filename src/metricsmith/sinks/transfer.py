@@ -16,13 +16,14 @@ import zmq
 from pydantic import Field
 
 from metricsmith.contracts import Context, Delivery, SinkConfig, SinkTraits
-from metricsmith.errors import DiskFull, LimitExceeded, RetryLater, StoreError, TooLarge, WireError
+from metricsmith.errors import DiskFull, LimitExceeded, Rejected, RetryLater, StoreError, TooLarge, WireError
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 from metricsmith.net.bus_settings import Endpoint, SocketSettings
 from metricsmith.net.zmq_sockets import BusUnusable, Opened
 from metricsmith.sinks.identity import Identity
 from metricsmith.wire.frames.encode import FrameEncoder
 from metricsmith.wire.transfer import (
+    UNREADABLE,
     Ack,
     Hello,
     Place,
@@ -94,13 +95,13 @@ class TransferSink:
 
     def _send(self, delivery: Delivery) -> None:
         with self._lock:
-            why = ""
+            over = _SessionOver("", "")
             for _ in range(NEW_SESSIONS):
                 try:
                     self._exchange(delivery)
                     return
-                except _SessionOver as over:
-                    why = str(over)
+                except _SessionOver as error:
+                    over = error
                     self._end_session()
                 except LimitExceeded as error:
                     self._end_session()
@@ -108,7 +109,9 @@ class TransferSink:
                 except (RetryLater, zmq.ZMQError):
                     self._end_session()
                     raise
-            raise RetryLater(f"{self._config.endpoint}: sessions end at once: {why}", reason="session")
+            if over.reason == UNREADABLE:
+                raise Rejected(f"the other side cannot read it: {over}")
+            raise RetryLater(f"{self._config.endpoint}: sessions end at once: {over}", reason="session")
 
     def _exchange(self, delivery: Delivery) -> None:
         """Send what the other side does not have, and wait until it has it.
@@ -218,7 +221,7 @@ class TransferSink:
             case Ack(session.number, sequence, parts):
                 session.acked = max(session.acked, Place(sequence, parts))
             case Refusal(session.number, 0):
-                raise _SessionOver(answer.text)
+                raise _SessionOver(answer.reason, answer.text)
             case Refusal(session.number):
                 raise _retry(answer)
 
@@ -278,6 +281,10 @@ class _Message:
 
 class _SessionOver(Exception):
     """The other side does not know the session, or cannot follow it."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        self.reason = reason
+        super().__init__(text)
 
 
 def _retry(refusal: Refusal) -> RetryLater:

@@ -16,6 +16,8 @@ from metricsmith.errors import WireError
 VERSION = 1
 MAX_NAME_BYTES = 200
 MAX_REASON_BYTES = 500
+UNREADABLE = "frames"
+"""Why a session ends whose frames cannot be decoded: sent again they cannot either."""
 MAX_BATCHES = 65_536
 """Batches in one message."""
 

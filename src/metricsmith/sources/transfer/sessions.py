@@ -12,6 +12,7 @@ from metricsmith.model.origin import Origin, Position
 from metricsmith.wire.frames.decode import LayoutMemory
 from metricsmith.wire.frames.guarded import GuardedDecoder
 from metricsmith.wire.transfer import (
+    UNREADABLE,
     Ack,
     Batches,
     Hello,
@@ -66,7 +67,6 @@ class Sessions:
         self._context, self._max_frame = context, max_frame
         self._sessions: dict[bytes, Session] = {}  # by peer, the one silent longest first
         self._peers: dict[bytes, bytes] = {}  # by producer: the peer that speaks for it
-        self._layouts = LayoutMemory()
         self._defects: set[tuple[bytes, int, int]] = set()
 
     def hear(self, peer: bytes, frames: list[bytes]) -> None:
@@ -127,7 +127,7 @@ class Sessions:
         if before is not None:
             self._end(before)
         prefix = f"{hello.producer.hex()[:12]}/"
-        decoder = GuardedDecoder(context.series, self._layouts, prefix, self._max_frame)
+        decoder = GuardedDecoder(context.series, LayoutMemory(), prefix, self._max_frame)
         session = Session(hello.session, hello.producer, hello.life, hello.name, decoder, position)
         self._sessions[peer], self._peers[hello.producer] = session, peer
         while len(self._sessions) > MAX_SESSIONS:
@@ -161,7 +161,7 @@ class Sessions:
         except (JournalCorrupt, LimitExceeded, WireError) as error:
             self._refuse("frames", f"{session.name}: {error}")
             self._end(peer)
-            self._again(peer, session.number, str(error))
+            self._again(peer, session.number, str(error), UNREADABLE)
             return
         for place, batch in found:
             self._take_batch(peer, session, place, batch)
@@ -196,8 +196,8 @@ class Sessions:
         if session is not None and self._peers.get(session.producer) == peer:
             del self._peers[session.producer]
 
-    def _again(self, peer: bytes, number: int, text: str) -> None:
-        self.answers.append((peer, pack_refusal(Refusal(number, 0, "session", text))))
+    def _again(self, peer: bytes, number: int, text: str, reason: str = "session") -> None:
+        self.answers.append((peer, pack_refusal(Refusal(number, 0, reason, text))))
 
     def _gap(self, reason: str, name: str, what: str, amount: int) -> None:
         reason = reason if reason in ("missing", "new_identity", "tail_lost", "unknown_life") else "other"

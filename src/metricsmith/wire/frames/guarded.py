@@ -112,6 +112,6 @@ def _check_key(key: bytes) -> None:
     if len(pairs) > MAX_LABELS or labels != sorted(set(labels)) or NAME_LABEL.encode() in labels:
         raise JournalCorrupt(f"got a series with wrong labels: {key[:100]!r}")
     for label, value in pairs:
-        if not label or not value or b"\x00" in label:
+        if not label or not value:
             raise JournalCorrupt(f"got a series with an empty label: {key[:100]!r}")
         label.decode(), value.decode()
