@@ -170,6 +170,8 @@ def _fields(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInf
             yield path, field
         elif typing.get_origin(field.annotation) in (tuple, list):
             yield from _fields(nested, path + "[]")
+        elif typing.get_origin(field.annotation) is dict:
+            yield from _fields(nested, path + ".NAME")
         else:
             yield from _fields(nested, path)
 

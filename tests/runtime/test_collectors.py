@@ -45,6 +45,9 @@ def test_collectors_are_kept_shown_and_read_again(agent_program: Make, tmp_path:
     assert "ValueError: no" in targets["python:bad.raises"]["lastError"]
     assert targets["python:bad.hangs"]["health"] == "down"
     assert agent.own("metricsmith_collectors_hung", source="mine") == 1
+    status = agent.get("/status")
+    assert (status["targets"]["up"], status["targets"]["down"]) == (1, 2)
+    assert {each["target"] for each in status["failing"]} == {"python:bad.raises", "python:bad.hangs"}
 
     (folder / "good.py").write_text("def broken(:\n")
     eventually(lambda: "good.py:1: invalid syntax" in agent.log.text())

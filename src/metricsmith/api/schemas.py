@@ -62,6 +62,8 @@ STATUS = record(
     name=STRING,
     version=STRING,
     sources=TEXTS,
+    targets=record(up=COUNT, down=COUNT, unknown=COUNT),
+    failing=listing(record(source=STRING, target=STRING, error=STRING)),
     sinks=_SINKS,
     warnings=TEXTS,
 )

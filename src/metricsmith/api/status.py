@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -20,10 +22,12 @@ from metricsmith.contracts import StoreStatus
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.model.settings_types import format_size
+from metricsmith.model.targets import Health, PoolStatus
 from metricsmith.wire.messages import format_timestamp
 
 GROUP = "Health and status"
 TEXT = "text/plain"
+MOST_FAILING = 20
 _LINKS = ("/status", "/storage/status", "/health", "/metrics", "/api/v1/metrics", "/openapi.json")
 
 
@@ -110,6 +114,7 @@ class StatusApi:
 
     async def _status(self, request: Request) -> Response:
         store = await self._workers.run(self._context.store.status)
+        pools = await self._workers.run(self._context.pools)
         agent, reason = self._context.status(), self._context.not_ready()
         last_ms = store.last_sample_ms
         body = {
@@ -123,6 +128,7 @@ class StatusApi:
             "name": agent.name,
             "version": __version__,
             "sources": list(agent.sources),
+            **_targets(pools),
             "sinks": list(map(sink_view, agent.sinks)),
             "warnings": list(agent.warnings),
         }
@@ -150,6 +156,21 @@ class StatusApi:
                 {"error": str(error), "problems": [_problem(p) for p in error.problems]}, 400
             )
         return json_response({"status": "reloaded"})
+
+
+def _targets(pools: Iterable[PoolStatus]) -> dict[str, object]:
+    """How many targets, integrations and collectors are how, and what is wrong with the first that fail."""
+    active = [target for pool in pools for target in pool.active]
+    counts = Counter(target.health for target in active)
+    down = (target for target in active if target.last is not None and target.last.error)
+    return {
+        "targets": {health.value: counts[health] for health in Health},
+        "failing": [
+            {"source": each.job, "target": each.url, "error": each.last.error}
+            for each in islice(down, MOST_FAILING)
+            if each.last is not None
+        ],
+    }
 
 
 def _storage(store: StoreStatus, journal_bytes: int) -> dict[str, object]:

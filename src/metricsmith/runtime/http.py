@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from metricsmith.errors import MetricsmithError
 
 STOP_LIMIT_S = 5
+MOST_CONNECTIONS = 256
 
 
 class ListenError(MetricsmithError):
@@ -47,13 +48,17 @@ class _Patient(HttpToolsProtocol):
 
 
 class HttpServer:
-    """Serves one ASGI application until stopped; `limit_s` is the longest that a request may take in all."""
+    """Serves one ASGI application until stopped.
+
+    With `limit_s`, the longest that a request may take in all, connections are limited in number, too.
+    """
 
     def __init__(self, app: ASGIApp, host: str, port: int, limit_s: float | None = None) -> None:
         patient = type("_Limited", (_Patient,), {"limit_s": limit_s})
         self._config = uvicorn.Config(
             app,
             http="auto" if limit_s is None else patient,
+            limit_concurrency=None if limit_s is None else MOST_CONNECTIONS,
             log_config=None,
             access_log=False,
             lifespan="off",
