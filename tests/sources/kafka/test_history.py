@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from metricsmith.model.state import MemoryState
 from metricsmith.sources.kafka.history import History, Key
-from metricsmith.sources.kafka.lag import UNKNOWN
+from metricsmith.sources.kafka.lag import UNKNOWN, Past, Present, since_fall, time_lag
 
 HOUR, MINUTE = 3_600_000, 60_000
 START = 1_700_000_000_000
@@ -31,14 +32,40 @@ def test_readings_leave_with_the_window() -> None:
     assert column(history, ("a",)) == {m * MINUTE: m for m in range(39, 100)}
 
 
-def test_readings_that_come_often_are_thinned_and_the_newest_is_there() -> None:
-    history = History("ends", HOUR)
-    for second in range(0, 3601, 5):
-        record(history, second * 1000, a=second)
-    kept = column(history, ("a",))
-    assert len(kept) <= 62
-    assert kept[HOUR] == 3600
-    assert np.diff(sorted(kept))[:-1].min() >= MINUTE
+@pytest.mark.parametrize(("window", "every"), [(HOUR, 5_000), (24 * HOUR, 30_000), (7 * 24 * HOUR, 60_000)])
+def test_readings_are_thinned_as_they_grow_old(window: int, every: int) -> None:
+    history = History("ends", window)
+    last = window // every * every
+    for at in range(0, last + 1, every):
+        record(history, at, a=at)
+    kept = sorted(column(history, ("a",)))
+    assert len(kept) <= 160
+    assert kept[-1] == last and kept[0] <= window / 60
+    for before, after in pairwise(kept):
+        assert after - before <= max(every, min(window / 60 + every, (last - after) / 7))
+
+
+@pytest.mark.parametrize("window", [HOUR, 24 * HOUR, 7 * 24 * HOUR])
+@pytest.mark.parametrize("restart", [False, True])
+def test_the_age_of_a_record_is_right_whatever_the_window(window: int, restart: bool) -> None:
+    """A record every 20 minutes, seen within 30 s; the group takes none of the last one's."""
+    every, state = 30_000, MemoryState()
+    ends, step = History("ends", window), 20 * MINUTE // every
+    for number in range(10 * step):
+        record(ends, number * every, a=number // step)
+        ends.save(state)
+        if restart and number % 100 == 0:
+            ends = History("ends", window)
+            assert ends.restore(state, START + number * every) == 0
+        if number >= 8 * step:
+            times, offsets = ends.past([("a",)])
+            for behind in (1, 2):
+                position = number // step - behind
+                now = Present(*(np.array([at]) for at in (position, 0, number // step, True, False)))
+                seconds, at_least = time_lag(Past(times, offsets, offsets), now, since_fall(offsets))
+                true = (number - (position + 1) * step) * every / 1000
+                assert not at_least
+                assert true <= seconds <= true + max(30, true / 7)
 
 
 def test_partitions_come_and_go() -> None:
@@ -87,7 +114,6 @@ def test_a_restart_goes_on() -> None:
     assert again.restore(state, START + 90 * MINUTE) == 0
     for key in "abcd":
         expected = column(history, (key,))
-        expected.pop(89 * MINUTE, None)  # the newest may still be replaced
         assert column(again, (key,)) == {at: o for at, o in expected.items() if at >= 30 * MINUTE}
     again.save(state)
     assert len(state.items("ends/reading")) == len(again)
@@ -103,7 +129,7 @@ def test_tables_do_not_see_one_another() -> None:
         history.save(state)
     again = History("committed", HOUR)
     again.restore(state, START + MINUTE)
-    assert column(again, ("a",)) == {0: 2}
+    assert column(again, ("a",)) == {0: 2, MINUTE: 2}
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x01", b"\x02" + bytes(12), b"\x01" + bytes(12) + b"no zstd"])
@@ -116,7 +142,7 @@ def test_damage_costs_the_reading_and_no_more(damage: bytes) -> None:
     state.commit({name: damage})
     again = History("ends", HOUR)
     assert again.restore(state, START + 5 * MINUTE) == 1
-    assert column(again, ("a",)) == {m * MINUTE: m for m in (0, 2, 3)}
+    assert column(again, ("a",)) == {m * MINUTE: m for m in (0, 2, 3, 4)}
     again.save(state)
     assert name not in dict(state.items())
 

@@ -98,7 +98,7 @@ def test_the_key_of_a_state_changes_with_its_reason() -> None:
 
 @given(st.integers(0, 200), st.integers(0, 1_000_000))
 def test_few_readings_are_spread_and_have_both_ends(count: int, series: int) -> None:
-    some = few_readings(count, series)
+    some = few_readings(1_700_000_000_000 + 30_000 * np.arange(count), series)
     assert len(some) <= max(0, count)
     if count:
         assert some[0] == 0 and some[-1] == count - 1

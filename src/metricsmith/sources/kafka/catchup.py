@@ -18,7 +18,7 @@ PAIRS_AT_ONCE = 1_000_000
 """Slopes held in memory at a time: 8 MB."""
 SLOPES_A_ROUND = 10_000_000
 """About so many slopes are sorted for all series together: 0.15 CPU seconds."""
-LEAST_READINGS = 12
+LEAST_READINGS, MOST_READINGS = 12, 61
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +82,23 @@ def trend(time_ms: I64, values: F64) -> Trend:
     return out
 
 
-def few_readings(count: int, series: int) -> I64:
-    """Return which of `count` readings to take so that very many series cost no more than a bound.
+def few_readings(time_ms: I64, series: int) -> I64:
+    """Return which readings to take: evenly in time, and so that very many series cost no more than a bound.
 
     First and last are always among them. Half the readings make an interval
     about 1.4 times as wide: it says so itself.
 
-    >>> few_readings(60, 5000).size, few_readings(60, 20_000).size, few_readings(5, 1 << 20)
-    (60, 32, array([0, 1, 2, 3, 4]))
+    >>> minutes = np.arange(60)
+    >>> few_readings(minutes, 5000).size, few_readings(minutes, 20_000).size
+    (60, 32)
+    >>> few_readings(np.array([0, 10, 20, 28, 29, 30]), 1)
+    array([0, 1, 2, 5])
     """
+    if not len(time_ms):
+        return np.empty(0, dtype=np.int64)
     most = max(LEAST_READINGS, int((1 + (1 + 8 * SLOPES_A_ROUND / max(1, series)) ** 0.5) / 2))
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
+    wanted = np.linspace(time_ms[0], time_ms[-1], min(len(time_ms), most, MOST_READINGS))
+    return np.unique(np.searchsorted((time_ms[1:] + time_ms[:-1]) / 2, wanted))
 
 
 def _fill(out: Trend, rows: slice, slopes: F64, pairs: I64, readings: I64) -> None:

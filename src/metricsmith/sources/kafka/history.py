@@ -1,8 +1,8 @@
 """Offsets of the history window: a table of readings, one column per partition or (group, partition) pair.
 
-A reading is one array over all columns. Readings stand at least `spacing` apart, and the newest is always
-there: one that comes sooner takes the place of the last. So a table is bounded by columns times readings, a
-bound of its own that thins the readings when there are many columns.
+A reading is one array over all columns. Readings at least `spacing` apart stay for the window. Those in
+between stay while they are young: gaps are no longer than a part of their age, so that a time looked up in
+the table is off by that part at most. A table is bounded by columns times readings: many columns thin them.
 
 What is kept over restarts are whole readings under keys of their own, written once and deleted when they
 leave the window; a commit is the new readings, a few bytes per column, never the whole table.
@@ -14,6 +14,7 @@ import json
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TypeAlias
 
 import cramjam
@@ -25,6 +26,8 @@ from metricsmith.sources.kafka.lag import UNKNOWN
 
 Key: TypeAlias = tuple[str | int, ...]
 MAX_READINGS, MIN_READINGS = 60, 8
+FINENESS = 8
+"""A gap between readings is about this part of its age, or shorter, until it is as long as `spacing`."""
 MAX_CELLS = 8_000_000
 """64 MB of offsets."""
 MAX_COLUMNS = MAX_CELLS // MIN_READINGS
@@ -38,6 +41,7 @@ FORMAT = 1
 class _Reading:
     time_ms: int
     offsets: I64  # as many as there were columns then; the others are UNKNOWN
+    stays: bool = False
     saved: bool = False
 
 
@@ -88,13 +92,13 @@ class History:
         self.refused += int(np.count_nonzero(column < 0))
         while self._readings and self._readings[-1].time_ms >= time_ms:
             self._forget(self._readings.pop())
-        # The newest is replaced while it is too close to the one before it: the others stay.
-        if len(self._readings) > 1 and self._readings[-1].time_ms - self._readings[-2].time_ms < (
-            self.spacing_ms() if spacing_ms is None else spacing_ms
-        ):
-            self._forget(self._readings.pop())
-        self._readings.append(_Reading(time_ms, row))
+        self._append(_Reading(time_ms, row), self.spacing_ms() if spacing_ms is None else spacing_ms)
         self._prune(time_ms)
+
+    def _append(self, reading: _Reading, spacing_ms: float) -> None:
+        last = next((each.time_ms for each in reversed(self._readings) if each.stays), None)
+        reading.stays = last is None or reading.time_ms - last >= spacing_ms
+        self._readings.append(reading)
 
     def past(self, keys: Sequence[Key]) -> tuple[I64, I64]:
         """Return times and offsets of the named columns; a key that was never read is UNKNOWN throughout.
@@ -131,12 +135,10 @@ class History:
     def save(self, state: State) -> None:
         """Make readings durable that are not yet, and forget those that have left the window, in one commit.
 
-        The newest is left out while it may still be replaced.
-
         Raises:
             DiskFull, StoreError: nothing has changed; the next save has it all.
         """
-        ready = [r for r in self._readings[:-1] if not r.saved]
+        ready = [r for r in self._readings if not r.saved]
         put = {self._reading_name(r.time_ms): self._encoded(r) for r in ready}
         if ready and self._columns_saved != len(self._columns):
             put[self._columns_name(self._generation)] = _pack(json.dumps(list(self._columns)).encode())
@@ -176,7 +178,7 @@ class History:
             # Lists older than the newest are left behind only by a crash between two versions of this code.
             usable = generation == newest and len(offsets) <= len(self._columns)
             if usable and now_ms - self._window_ms <= time_ms <= now_ms:
-                self._readings.append(_Reading(time_ms, offsets, saved=True))
+                self._append(_Reading(time_ms, offsets, saved=True), self.spacing_ms())
             else:
                 self._gone.append(self._reading_name(time_ms))
         self._gone += [self._columns_name(generation) for generation in lists if generation != newest]
@@ -196,13 +198,28 @@ class History:
         return found
 
     def spacing_ms(self) -> float:
-        """Return how far apart readings stand, so that the table stays within its bound."""
-        readings = min(MAX_READINGS, max(MIN_READINGS, self._max_cells // max(1, len(self._columns))))
-        return self._window_ms / readings
+        """Return how far apart readings stand that stay, so that the table stays within its bound."""
+        return self._window_ms / min(MAX_READINGS, max(MIN_READINGS, self._most() // 2))
+
+    def _most(self) -> int:
+        return self._max_cells // max(1, len(self._columns))
 
     def _prune(self, now_ms: int) -> None:
-        while self._readings[0].time_ms < now_ms - self._window_ms:
-            self._forget(self._readings.pop(0))
+        kept: list[_Reading] = []
+        spare = self._most() - sum(each.stays for each in self._readings)
+        between = sum(not each.stays for each in self._readings)
+        for each, following in zip_longest(self._readings, self._readings[1:]):
+            if following is None or each.stays:
+                goes = each.time_ms < now_ms - self._window_ms
+            else:
+                gap_ms = following.time_ms - kept[-1].time_ms if kept else 0
+                goes = between > spare or gap_ms * FINENESS <= now_ms - each.time_ms
+                between -= goes
+            if goes:
+                self._forget(each)
+            else:
+                kept.append(each)
+        self._readings = kept
 
     def _forget(self, reading: _Reading) -> None:
         if reading.saved:

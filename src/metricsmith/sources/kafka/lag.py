@@ -184,7 +184,7 @@ def judge(past: Past, now: Present, stall_ms: int) -> Verdict:
     found = Trend(*(np.full(len(lag), np.nan) for _ in range(3)))
     if len(moving):
         # Not clamped to the log start, which was another then.
-        some = few_readings(len(past.time_ms), len(moving))
+        some = few_readings(past.time_ms, len(moving))
         taken = np.ix_(moving, some)
         readings = offset_lag(past.committed[taken], np.int64(0), past.end[taken])
         part = trend(past.time_ms[some], np.where(usable[taken], readings, np.nan))
