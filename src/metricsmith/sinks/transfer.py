@@ -37,7 +37,7 @@ from metricsmith.wire.transfer import (
 
 log = logging.getLogger(__name__)
 
-ANSWER_LIMIT_S = 5.0
+ANSWER_LIMIT_S = 10.0
 SILENCE_LIMIT_S = 15.0
 PING_S = 1.0
 POLL_MS = 100
@@ -75,6 +75,7 @@ class TransferSink:
         self._opened: Opened | None = Opened(zmq.DEALER, config)
         self._session: _Session | None = None
         self._done = Place(0, 0)  # the last batch that was delivered, and which part of its number
+        self._before = Place(0, 0)  # how far an earlier run of the agent had come
         self._lock, self._closing = threading.Lock(), threading.Event()
         self._sessions = itertools.count()
 
@@ -147,10 +148,17 @@ class TransferSink:
                 self._identity.acknowledged()
 
     def _places(self, delivery: Delivery) -> list[Place]:
-        """Return number and part of each batch: several may have one number."""
+        """Return number and part of each batch: several may have one number.
+
+        The first is the journal's, the others processors have given with time: those
+        of this run are others than those that an earlier one sent.
+        """
         found, last = [], self._done
         for sequence in delivery.sequences:
-            last = Place(sequence, last.part + 1 if last.sequence == sequence else 1)
+            part = last.part + 1 if last.sequence == sequence else 1
+            if part == 2 and sequence == self._before.sequence:
+                part = max(part, self._before.part + 1)
+            last = Place(sequence, part)
             found.append(last)
         return found
 
@@ -164,6 +172,8 @@ class TransferSink:
                 welcome = self._greet()
         except (StoreError, DiskFull) as error:
             raise RetryLater(f"the identity is not kept: {error}", reason="state") from None
+        if welcome.parts and welcome.life != self._identity.life:
+            self._before = Place(welcome.sequence, welcome.parts)
         encoder = FrameEncoder(next(self._sessions), self._context.series, self, welcome.max_frame)
         return _Session(welcome.session, encoder, welcome.max_frame, Place(welcome.sequence, welcome.parts))
 
