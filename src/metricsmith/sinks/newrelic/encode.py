@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
-from typing import Any
 
 import numpy as np
 import orjson
@@ -24,15 +22,17 @@ from metricsmith.sinks.newrelic.attributes import (
 from metricsmith.sinks.newrelic.points import Kind, Points
 
 _TYPES = {Kind.GAUGE: b"gauge", Kind.COUNT: b"count", Kind.SUMMARY: b"summary"}
-_BEFORE_VALUE = {Kind.SUMMARY: b'{"count":'}
 # What a histogram tells does not say which was the smallest and which the largest: null, as New Relic's SDKs
 # send what they do not know.
-_AFTER_VALUE = {Kind.SUMMARY: b',"min":null,"max":null}'}
+_BEFORE_VALUE = {Kind.SUMMARY: b'{"min":null,"max":null,"count":'}
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
-    """The points of one type in a layout: where they are, and what stands before their values."""
+    """The points of one type in a layout: where they are, and what stands before each value.
+
+    That is the end of the point before it, too: a request is put together of few and large pieces.
+    """
 
     kind: Kind
     places: I64
@@ -55,13 +55,15 @@ class MetricEncoder:
 
     def body(self, batches: Sequence[Points]) -> tuple[bytes, dict[int, str]]:
         """Return a request's JSON, empty when nothing is left, and the refused series with reasons."""
-        blocks: list[bytes] = []
+        parts: list[bytes] = []
         refused: dict[int, str] = {}
         for points in batches:
             encoded = self._encoded(points)
             refused |= encoded.refused
-            blocks += (self._block(points, heads) for heads in encoded.heads)
-        return (b"[" + b",".join(blocks) + b"]" if blocks else b""), refused
+            for heads in encoded.heads:
+                parts.append(b"," if parts else b"[")
+                parts += self._block(points, heads)
+        return b"".join([*parts, b"]"] if parts else []), refused
 
     def _encoded(self, points: Points) -> Encoded:
         return points.layout.derive(self, lambda layout: self._heads(layout, points.kind))
@@ -69,13 +71,14 @@ class MetricEncoder:
     def _heads(self, layout: Layout, kinds: I64) -> Encoded:
         found, refused = [], {}
         for kind in Kind:
-            places, texts = [], []
+            places: list[int] = []
+            texts: list[bytes] = []
             for place in np.flatnonzero(kinds == kind).tolist():
                 series = int(layout.ids[place])
                 text = self._text(series, kind)
                 if isinstance(text, bytes):
                     places.append(place)
-                    texts.append(text)
+                    texts.append(b"}," + text if texts else text)
                 else:
                     refused[series] = text
             if places:
@@ -100,31 +103,29 @@ class MetricEncoder:
             _BEFORE_VALUE.get(kind, b""),
         )
 
-    def _block(self, points: Points, heads: Heads) -> bytes:
-        """Return points of one type; a time and interval that all share is said once."""
+    def _block(self, points: Points, heads: Heads) -> list[bytes]:
+        """Return points of one type, in pieces; a time and interval that all share is said once."""
         places, kind = heads.places, heads.kind
         interval = points.interval_ms[places]
         starts = points.times()[places] - interval
         common = b'"attributes":%b' % self._common_text
-        after = _AFTER_VALUE.get(kind, b"")
-        tails: Any
-        if (starts == starts[0]).all() and (interval == interval[0]).all():
-            spans = b',"interval.ms":%d' % interval[0] if kind is not Kind.GAUGE else b""
-            common += b',"timestamp":%d%b' % (starts[0], spans)
-            tails = repeat(after + b"},", len(places))
-        elif kind is Kind.GAUGE:
-            tails = [b',"timestamp":%d},' % start for start in starts.tolist()]
-        else:
-            tails = [
-                b'%b,"timestamp":%d,"interval.ms":%d},' % (after, start, length)
-                for start, length in zip(starts.tolist(), interval.tolist(), strict=True)
-            ]
         values = _numbers(points.value[places])
         if kind is Kind.SUMMARY:
-            values = list(map(b',"sum":'.join, zip(_numbers(points.count[places]), values, strict=True)))
-        parts: list[bytes] = [b""] * (3 * len(places))
-        parts[0::3], parts[1::3], parts[2::3] = heads.texts, values, tails
-        return b'{"common":{%b},"metrics":[%b]}' % (common, b"".join(parts)[:-1])
+            pairs = zip(_numbers(points.count[places]), values, strict=True)
+            values = [b'%b,"sum":%b}' % pair for pair in pairs]
+        if (starts == starts[0]).all() and (interval == interval[0]).all():
+            common += _span(kind, int(starts[0]), int(interval[0]))
+        else:
+            spans = zip(values, starts.tolist(), interval.tolist(), strict=True)
+            values = [value + _span(kind, start, length) for value, start, length in spans]
+        parts: list[bytes] = [b""] * (2 * len(places))
+        parts[0::2], parts[1::2] = heads.texts, values
+        return [b'{"common":{%b},"metrics":[' % common, *parts, b"}]}"]
+
+
+def _span(kind: Kind, start_ms: int, length_ms: int) -> bytes:
+    length = b"" if kind is Kind.GAUGE else b',"interval.ms":%d' % length_ms
+    return b',"timestamp":%d%b' % (start_ms, length)
 
 
 def _numbers(values: F64) -> list[bytes]:
