@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from metricsmith.errors import Rejected, RetryLater
 from metricsmith.testing.oci_server import Fault, OciServer
 
 SERIES, ROUNDS = 120, 20
@@ -119,8 +120,37 @@ async def test_what_is_too_old_for_the_service_is_counted(oci: OciServer, shippi
 async def test_calls_stay_below_the_rate(oci: OciServer, shipping: Any) -> None:
     at: list[float] = []
     oci.fault = lambda _: at.append(shipping.clock.monotonic())
-    shipping.start()
+    shipping.start(batch_size=50)
     await _write(shipping, range(60))
     await shipping.caught_up()
     assert len(at) >= 150
     assert all(later - sooner > 0.99 for sooner, later in zip(at, at[50:], strict=False)), "50 in any second"
+
+
+async def test_a_backlog_goes_in_few_calls(oci: OciServer, shipping: Any) -> None:
+    oci.stop()
+    shipping.start(batch_size=5000)
+    sent = await _write(shipping, range(40))
+    await shipping.clock.sleeping()
+    oci.start()
+    await shipping.caught_up()
+    assert _got(oci) == Counter(sent)
+    assert oci.calls < 40 * SERIES / 50 / 4, "points of a stream go together"
+
+
+async def test_calls_that_were_answered_are_not_made_again(oci: OciServer, sink: Any, here: Any) -> None:
+    layout = here.layout([{"__name__": "m", "n": str(n)} for n in range(500)])
+    delivery = here.delivery(here.batch(layout, oci.now_ms(), range(500)))
+    far = sink(worker_count=1)
+    oci.refuse = lambda metric: "bad" if metric["dimensions"]["n"] == "7" else ""
+    oci.fault = lambda number: Fault(503) if number == 6 else None
+    with pytest.raises(RetryLater):
+        await far.send(delivery)
+    assert (len(oci.points), oci.calls) == (299, 7), "the first that fails is the last"
+    with pytest.raises(Rejected, match="bad") as refusal:
+        await far.send(delivery)
+    assert refusal.value.series == (int(layout.ids[7]),)
+    assert (len(oci.points), oci.calls) == (499, 11)
+    oci.refuse = lambda metric: ""
+    await far.send(delivery)
+    assert oci.calls == 21, "what was told is forgotten"

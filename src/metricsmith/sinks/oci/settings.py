@@ -42,7 +42,10 @@ class OciConfig(SinkConfig, AccountSettings):
     """Settings of an `oci` sink: OCI Monitoring. Needs the extra `oci`."""
 
     batch_size: int | None = Field(
-        MAX_STREAMS, ge=1, le=MAX_STREAMS, description="Most samples sent at once, in one call."
+        None,
+        ge=1,
+        le=10_000,
+        description="Most samples sent at once, in calls of 50 streams; default `performance.batch_size`.",
     )
     worker_count: int | None = Field(4, ge=1, le=MAX_CONNECTIONS, description="Concurrent calls.")
     namespace: str = Field(

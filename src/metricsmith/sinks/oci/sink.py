@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import socket
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ClassVar
 
 from metricsmith.contracts import Context, Delivery, SinkTraits
-from metricsmith.errors import Rejected, RetryLater
+from metricsmith.errors import DeliveryError, Rejected, RetryLater
 from metricsmith.sinks.oci.calls import CallWriter
 from metricsmith.sinks.oci.client import Failed, MonitoringPost
 from metricsmith.sinks.oci.rate import CallRate
@@ -20,11 +21,13 @@ from metricsmith.sinks.oci.streams import Stream, Streams
 log = logging.getLogger(__name__)
 
 MAX_AGE_MS = 2 * 3_600_000
+MAX_ANSWERED = 10_000
+"""Calls of deliveries that are to be sent again, of which it is remembered that they were answered."""
 _SHOWN_REASONS = 3
 
 
 class OciSink:
-    """Sends a delivery as one call, or as several where it has more streams than the service takes in one.
+    """Sends a delivery in as few calls as the service allows: points of a stream go together.
 
     What the service would refuse is found before and refused; the rest goes.
     """
@@ -42,13 +45,15 @@ class OciSink:
         self._rate = CallRate(context.clock, config.calls_per_second)
         self._post = MonitoringPost(config)
         self._deadline_s = (config.connect_timeout + 2 * config.timeout) / 1000
-        self._threads = ThreadPoolExecutor(config.worker_count or MAX_CONNECTIONS, f"oci {context.name}")
+        at_once = config.worker_count or MAX_CONNECTIONS
+        self._threads = ThreadPoolExecutor(at_once, f"oci {context.name}")
+        self._slots = asyncio.Semaphore(at_once)
+        self._answered: dict[bytes, Sequence[Failed]] = {}
 
     async def send(self, delivery: Delivery) -> None:
         """Post the samples that the service has a form for; refuse those that it would refuse."""
         calls = self._writer.write(delivery, self._context.clock.now_ms())
-        failed = [each for body in calls.bodies for each in await self._posted(body)]
-        refused = {**calls.refused, **self._series_of(failed, calls.series)}
+        refused = {**calls.refused, **self._series_of(await self._posted(calls.bodies), calls.series)}
         self._count(calls.unsent)
         if refused:
             raise Rejected(_reasons(refused.values()), sorted(refused))
@@ -58,7 +63,35 @@ class OciSink:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._post.close()
 
-    async def _posted(self, body: bytes) -> Sequence[Failed]:
+    async def _posted(self, bodies: Sequence[bytes]) -> list[Failed]:
+        """Post calls, some at once; return what the service refused of them.
+
+        A call that was answered is not made again when the delivery is sent
+        again because of another.
+        """
+        keys = [hashlib.blake2b(body, digest_size=16).digest() for body in bodies]
+        trouble: list[DeliveryError] = []
+
+        async def post(key: bytes, body: bytes) -> None:
+            async with self._slots:
+                if trouble or key in self._answered:
+                    return
+                try:
+                    self._answered[key] = await self._answer(body)
+                except DeliveryError as error:
+                    trouble.append(error)
+
+        ended = await asyncio.gather(*map(post, keys, bodies), return_exceptions=True)
+        for defect in filter(None, ended):
+            raise defect
+        if trouble:
+            while len(self._answered) > MAX_ANSWERED:
+                del self._answered[next(iter(self._answered))]
+            # What may be mended first: the samples are split only for what is left then.
+            raise next((each for each in trouble if isinstance(each, RetryLater)), trouble[0])
+        return [failed for key in keys for failed in self._answered.pop(key)]
+
+    async def _answer(self, body: bytes) -> Sequence[Failed]:
         await self._rate.take()
         try:
             # The SDK's own time-outs begin anew with every byte.
