@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from metricsmith.model.duration import parse_duration
 
@@ -77,6 +77,9 @@ class Options:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
+@overload
+def collector(made: T, /) -> T: ...
+@overload
 def collector(
     *,
     name: str = "",
@@ -85,8 +88,21 @@ def collector(
     max_samples: int | None = None,
     max_series: int | None = None,
     labels: Mapping[str, str] = NO_LABELS,
-) -> Callable[[T], T]:
+) -> Callable[[T], T]: ...
+def collector(
+    made: Any = None,
+    /,
+    *,
+    name: str = "",
+    interval: str | None = None,
+    timeout: str | None = None,
+    max_samples: int | None = None,
+    max_series: int | None = None,
+    labels: Mapping[str, str] = NO_LABELS,
+) -> Any:
     """Return a decorator that marks a function, or a class with `collect()`, and leaves it as it is.
+
+    What is not given is left to the settings of the agent; `@collector` alone leaves all to them.
 
     Raises:
         ValueError: a duration or number that cannot be meant.
@@ -108,7 +124,7 @@ def collector(
         setattr(made, MARK, options)
         return made
 
-    return mark
+    return mark if made is None else mark(made)
 
 
 def options_of(made: Any) -> Options | None:

@@ -300,11 +300,12 @@ async def test_a_file_that_goes_ends_its_series_and_a_new_one_is_found(write, co
 async def test_a_file_that_hangs_when_it_is_read_holds_up_nothing_for_long(
     write, collect, labelled, monkeypatch
 ):
-    release = threading.Event()
-    monkeypatch.setattr("builtins.hang", lambda: release.wait(60), raising=False)
+    begun, release = threading.Event(), threading.Event()
+    monkeypatch.setattr("builtins.hang", lambda: (begun.set(), release.wait(60)), raising=False)
     write("hang()", "a_hangs.py")
     write(GOOD, "good.py")
     async with collect(load_timeout="1s") as source:
+        assert await asyncio.to_thread(begun.wait, 20)
         await asyncio.wait_for(source.clock.sleeping(1), 20)
         source.clock.advance(1)  # the time-out of reading
         assert (await source.reading())[labelled("good")] == 1

@@ -74,6 +74,8 @@ def test_values_without_labels(item, expected):
         (("a", "three"), "value"),
         (("a", [1]), "value"),
         (("", 1), "name"),
+        ({3: 1}, "name"),
+        (gauge(["a"], 1), "name"),
         (("x" * 300, 1), "name"),
         (("a", 1, {"__name__": "b"}), "label"),
         (("a", 1, {"": "b"}), "label"),
@@ -102,20 +104,33 @@ def endless():
         yield None
 
 
+def family(count):
+    found = GaugeMetricFamily("a", "h", labels=["x"])
+    for number in range(count):
+        found.add_metric([str(number)], 1)
+    return found
+
+
 @pytest.mark.parametrize(
-    "flood", [endless(), [1] * 101, {str(n): n for n in range(101)}], ids=["generator", "list", "mapping"]
+    "form",
+    [
+        lambda count: [("a", n, {"x": n}) for n in range(count)],
+        lambda count: (gauge("a", n, {"x": n}) for n in range(count)),
+        lambda count: {f"a{n}": n for n in range(count)},
+        lambda count: [[("a", n, {"x": n})] for n in range(count)],
+        family,
+    ],
+    ids=["list", "generator", "mapping", "lists", "family"],
 )
-def test_more_than_the_budget_is_not_read(flood):
+def test_a_budget_may_be_used_up_and_no_more(form):
+    assert len(taken(form(100))) == 100
     with pytest.raises(LimitExceeded, match="wanted at most 100"):
-        taken(flood)
+        taken(form(101))
 
 
-def test_a_family_with_too_many_samples_is_over_the_budget():
-    family = GaugeMetricFamily("a", "h", labels=["x"])
-    for number in range(101):
-        family.add_metric([str(number)], 1)
+def test_a_generator_without_end_is_not_read_to_the_end():
     with pytest.raises(LimitExceeded):
-        taken(family)
+        taken(endless())
 
 
 @pytest.mark.parametrize(

@@ -77,13 +77,9 @@ class Taker:
             LimitExceeded: more than the collector may give at once.
             SourceError: nothing that could be a value.
         """
-        self._items += 1
-        if self._items > self._limits.max_samples:
-            wanted = f"wanted at most {self._limits.max_samples} (max_samples)"
-            raise LimitExceeded(f"got more than {self._limits.max_samples} samples at once, {wanted}")
         if item is None:
-            return
-        if isinstance(item, Value):
+            self._count()
+        elif isinstance(item, Value):
             self._typed(item)
         elif isinstance(item, tuple) and item and isinstance(item[0], str):
             self._triple(item)
@@ -91,7 +87,7 @@ class Taker:
             raise SourceError(f"got {item!r:.80}, wanted a number, (name, value, labels) or a metric")
         elif isinstance(item, Mapping):
             for name, value in item.items():
-                self.take((name, value) if isinstance(name, str) else name)
+                self._add(name, value, {}, None)
         elif hasattr(item, "samples") and hasattr(item, "documentation"):
             self._family(item)
         elif isinstance(item, Iterable) and not hasattr(item, "__float__"):
@@ -103,13 +99,13 @@ class Taker:
             self._add(self._plain, item, {}, None)
 
     def _typed(self, item: Value) -> None:
-        known = self.rows.metadata.get(item.name)
+        known = self.rows.metadata.get(str(item.name))
         if known is None or (item.help and not known.help):
             try:
                 type_ = MetricType(item.type)
             except ValueError:
                 type_ = MetricType.UNKNOWN
-            self.rows.metadata[item.name] = Metadata(type_, item.unit, item.help)
+            self.rows.metadata[str(item.name)] = Metadata(type_, str(item.unit), str(item.help))
         self._add(item.name, item.value, item.labels, None)
 
     def _triple(self, item: tuple[Any, ...]) -> None:
@@ -121,16 +117,19 @@ class Taker:
         self._add(item[0], item[1], labels, None)
 
     def _family(self, family: Any) -> None:
-        samples = list(family.samples)
         name, metadata = described(family)
         self.rows.metadata.setdefault(name, metadata)
-        self._items += max(0, len(samples) - 1)
-        for sample in samples:
+        for sample in family.samples:
             self._add(sample.name, sample.value, sample.labels, getattr(sample, "timestamp", None))
-            if len(self.rows) > self._limits.max_samples:
-                self.take(None)  # raises: the rest is not looked at
 
-    def _add(self, name: str, value: Any, labels: Mapping[str, Any], timestamp: Any) -> None:
+    def _count(self) -> None:
+        self._items += 1
+        if self._items > self._limits.max_samples:
+            wanted = f"wanted at most {self._limits.max_samples} (max_samples)"
+            raise LimitExceeded(f"got more than {self._limits.max_samples} samples at once, {wanted}")
+
+    def _add(self, name: Any, value: Any, labels: Mapping[str, Any], timestamp: Any) -> None:
+        self._count()
         if value is None:
             return
         try:
@@ -149,10 +148,10 @@ class Taker:
         else:
             self.rows.timed.append((named, number, time_ms))
 
-    def _named(self, name: str, labels: Mapping[str, Any]) -> Name | None:
+    def _named(self, name: Any, labels: Mapping[str, Any]) -> Name | None:
         """Return the name of a series, None with a problem when it cannot have that name."""
         limits = self._limits
-        if not name or len(name) > MAX_NAME:
+        if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
             self.rows.problem("name", f"got {name!r:.100}, wanted a name of 1 to {MAX_NAME} characters")
             return None
         name.encode()  # what is no text is told as that
