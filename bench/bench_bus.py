@@ -123,21 +123,24 @@ def agents(folder: Path, kind: str) -> tuple[float, float]:
 
     async def measure() -> float:
         before = consumer.own("metricsmith_push_samples_total", protocol=kind)
+        used.append(usage(pid).cpu_s)
         spent = await producing.run()
         began = time.perf_counter()
         wanted = before + samples
         await asyncio.to_thread(
             eventually, lambda: consumer.own("metricsmith_push_samples_total", protocol=kind) >= wanted
         )
+        spent += time.perf_counter() - began
+        used.append(usage(pid).cpu_s)
         await producing.agent.stop()
-        return spent + (time.perf_counter() - began)
+        return spent
 
+    pid, used = consumer.process.pid, list[float]()
     try:
         spent = asyncio.run(measure())
-        cpu = usage(consumer.process.pid).cpu_s
     finally:
         consumer.kill()
-    return samples / spent, cpu / samples * 1e6
+    return samples / spent, (used[1] - used[0]) / samples * 1e6
 
 
 def messages(kind: str) -> list[list[bytes]]:
