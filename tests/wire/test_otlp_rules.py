@@ -15,6 +15,7 @@ from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.testing.otlp import DELTA, NOW_NS, attributes, gauge, histogram, request, total
 from metricsmith.wire.otlp.json_form import protobuf_of
 from metricsmith.wire.otlp.names import metric_name
+from metricsmith.wire.protobuf import bytes_field
 
 NOW_MS = NOW_NS // 1_000_000
 
@@ -331,3 +332,26 @@ def test_json_as_people_write_it(otlp_receiver):
     a, b = (encode_labels({"__name__": name, "job": "shop"}) for name in ("a_total", "b"))
     assert receiver.shown(decoded) == [(a, NOW_MS, "3.0"), (a, NOW_MS + 1000, "nan"), (b, NOW_MS, "4.0")]
     assert decoded.exemplars == 1
+
+
+def of_points(number: int, points: bytes) -> bytes:
+    """A request of one metric, given its data."""
+    metric = bytes_field(1, b"a") + bytes_field(number, points)
+    return bytes_field(1, bytes_field(2, bytes_field(2, metric)))
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"\x0a\x00" * 101, "resources, scopes and metrics"),
+        (bytes_field(1, b"\x12\x00" * 101), "resources, scopes and metrics"),
+        (bytes_field(1, bytes_field(2, b"\x12\x00" * 101)), "resources, scopes and metrics"),
+        (of_points(5, b"\x0a\x00" * 101), "points of a metric"),
+        (bytes_field(1, bytes_field(1, b"\x0a\x00" * 10_001)), "attributes"),
+        (of_points(5, bytes_field(1, b"\x3a\x00" * 10_001)), "attributes"),
+        (of_points(11, bytes_field(1, b"\x32\x00" * 10_001)), "quantiles"),
+    ],
+)
+def test_what_is_short_to_send_and_long_to_read_is_bounded(otlp_receiver, body, message):
+    with pytest.raises(LimitExceeded, match=message):
+        otlp_receiver().decoder.decode(body, NOW_MS, 100)

@@ -37,7 +37,7 @@ from metricsmith.runtime.state import StateFile
 log = logging.getLogger(__name__)
 
 TICK_S = 1.0
-FIXED_SECTIONS = ("storage", "journal", "server", "query")
+FIXED_SECTIONS = ("storage", "journal", "server", "query", "otlp")
 """Sections that only a restart changes, but for what is in RELOADABLE."""
 RELOADABLE = frozenset({"server.metrics"})
 REPLAY_TURN_S = 0.05

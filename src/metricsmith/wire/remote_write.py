@@ -27,6 +27,7 @@ from metricsmith.wire.remote_write_samples import PAD_BYTES, U64, read_samples
 
 CACHE_BYTES = 128 << 20
 MAX_SAMPLES = 2_000_000
+MOST_ODD = 200_000
 _ENTRY_BYTES = 150  # dict slot, bytes object and int beside the label bytes
 _TIMESERIES, _LABEL, _SAMPLE = 0x0A, 0x0A, 0x12
 _METADATA_FIELD = 3
@@ -90,7 +91,13 @@ class Scan:
     metadata: dict[str, Metadata] = field(default_factory=dict)
 
     def add_odd(self, series: int, body: int, stop: int) -> None:
-        """Add a series that is to be read field by field."""
+        """Add a series that is to be read field by field.
+
+        Raises:
+            LimitExceeded: they are too many: one takes two bytes to send and hundreds to read.
+        """
+        if len(self.odd) >= MOST_ODD:
+            raise LimitExceeded(f"got more than {MOST_ODD:,} series with histograms, exemplars or odd forms")
         self.odd.append(len(self.series))
         self.series.append(series)
         for column, offset in ((self.start, body), (self.end, body), (self.body, body), (self.stop, stop)):

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import numpy as np
 
-from metricsmith.errors import WireError
+from metricsmith.errors import LimitExceeded, WireError
 from metricsmith.model.series import SeriesTable
 from metricsmith.wire.protobuf import BYTES, VARINT, expect, read_fields, read_length, read_varint
 from metricsmith.wire.remote_write import (
@@ -23,6 +23,7 @@ from metricsmith.wire.remote_write_samples import PAD_BYTES, read_samples
 from metricsmith.wire.remote_write_symbols import NO_SERIES, Symbols
 
 CACHE_BYTES = 128 << 20
+MOST_SYMBOLS = 2_000_000
 _SYMBOL, _TIMESERIES, _REFS, _SAMPLE = 0x22, 0x2A, 0x0A, 0x12
 
 
@@ -66,6 +67,7 @@ class RemoteWrite2Decoder:
             symbols, scan = Symbols(_symbols(data, 0, end)), Scan()
             symbols.begin()
             self._scan_any_order(data, end, symbols, scan)
+        check_count(len(scan.series), max_samples)  # each has a sample, or should have
         block = read_samples(data, as_int64(scan.start), as_int64(scan.end), max_samples)
         odd = self._read_odd(
             data, scan, sorted({*block.odd.tolist(), *scan.odd}), symbols, max_samples, len(block.times)
@@ -215,6 +217,10 @@ def _symbols(data: bytes, at: int, end: int) -> list[bytes]:
         if number == 4:
             expect(kind, BYTES, "Request", number)
             texts.append(data[start:stop])
+            if len(texts) > MOST_SYMBOLS:
+                raise LimitExceeded(
+                    f"got more symbols in a request than {MOST_SYMBOLS:,} (send fewer samples)"
+                )
     joined = b"".join(texts)
     if not joined.isascii():
         for text in texts:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from metricsmith.errors import WireError
+from metricsmith.errors import LimitExceeded, WireError
 from metricsmith.wire.protobuf import BYTES, FIXED64, VARINT, expect, read_fields, read_varint, signed
 
+MOST_ATTRIBUTES = 10_000
 MOST_NESTED = 16
 """Lists in lists deeper than that are refused."""
 
@@ -23,6 +24,12 @@ def read_attributes(fields: bytes) -> list[tuple[str, str]]:
         WireError: malformed.
     """
     return [_key_value(fields, start, stop) for _, _, start, stop in read_fields(fields, 0, len(fields))]
+
+
+def check_attributes(count: int) -> None:
+    """Raise LimitExceeded for too many attributes: one takes two bytes to send and a hundred to read."""
+    if count > MOST_ATTRIBUTES:
+        raise LimitExceeded(f"got more attributes or quantiles of one thing than {MOST_ATTRIBUTES:,}")
 
 
 def read_text(data: bytes, at: int, end: int) -> str:

@@ -58,9 +58,10 @@ class PlanBuilder:
     """Samples that are not the first of their point."""
     bucket_starts: array[int] = field(default_factory=lambda: array("q"))
     other_slots: array[int] = field(default_factory=lambda: array("q"))
-    holes: list[tuple[int, int]] = field(default_factory=list)
+    holes: array[int] = field(default_factory=lambda: array("q"))
+    """Begin and end of what is not read and may differ, one after the other."""
     resources: list[tuple[int, int | None]] = field(default_factory=list)
-    """First sample of each resource, and its series `target_info`."""
+    """First sample of each resource that has any, and its series `target_info`."""
     metadata: dict[str, Metadata] = field(default_factory=dict)
     points: int = 0
     exemplars: int = 0
@@ -134,11 +135,7 @@ class Plan:
 def build(columns: PlanBuilder) -> Plan:
     """Return the plan of what has been read."""
     samples = len(columns.ids)
-    starts = [first for first, _ in columns.resources] + [samples]
-    filled = [
-        (first, info) for (first, info), end in zip(columns.resources, starts[1:], strict=True) if end > first
-    ]
-    infos = [info for _, info in filled if info is not None]
+    infos = [info for _, info in columns.resources if info is not None]
     kinds = np.frombuffer(columns.kinds, np.uint8) if samples else np.empty(0, np.uint8)
     if infos:
         columns.metadata[TARGET_INFO] = _INFO
@@ -158,8 +155,8 @@ def build(columns: PlanBuilder) -> Plan:
         stale,
         deltas,
         ~np.isin(deltas, _offsets(columns.tails)),
-        np.array([first for first, _ in filled], dtype=np.int64),
-        np.array([i for i, (_, info) in enumerate(filled) if info is not None], dtype=np.int64),
+        np.array([first for first, _ in columns.resources], dtype=np.int64),
+        np.array([i for i, (_, info) in enumerate(columns.resources) if info is not None], dtype=np.int64),
         columns.points,
         columns.exemplars,
         columns.rejected,
@@ -186,7 +183,7 @@ def shape_of(data: bytes, columns: PlanBuilder) -> Shape:
     for slots in (columns.value_at, columns.time_at, columns.other_slots):
         mask[_offsets(slots)[:, None] + _WORD] = 0
     mask[columns.zero :] = 0xFF
-    for start, end in columns.holes:
+    for start, end in zip(columns.holes[::2], columns.holes[1::2], strict=True):
         mask[start:end] = 0
     words = mask.view(np.uint64)
     return Shape(np.frombuffer(data, np.uint64) & words, words)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from metricsmith.errors import LimitExceeded, WireError
+from metricsmith.wire.otlp.attributes import check_attributes
 from metricsmith.wire.otlp.plan import Kind, PlanBuilder
 from metricsmith.wire.otlp.series import KnownSeries, MetricSeries
 from metricsmith.wire.protobuf import BYTES, FIXED64, VARINT, bytes_field, expect, read_fields, read_varint
@@ -156,6 +157,7 @@ class PointReader:
                 case 6:
                     expect(kind, BYTES, "SummaryDataPoint", number)
                     quantiles.append(self._quantile(start, stop))
+                    check_attributes(len(quantiles))
                 case _:
                     self._common(point, number, kind, start, stop, 7, 8)
         key = b"".join(quantile for quantile, _ in quantiles)
@@ -189,6 +191,7 @@ class PointReader:
         elif number == attributes:
             expect(kind, BYTES, "a data point", number)
             point.attributes.append(self._data[start:stop])
+            check_attributes(len(point.attributes))
         elif number == flags:
             expect(kind, VARINT, "a data point", number)
             point.flags = read_varint(self._data, start, stop)[0]
@@ -202,7 +205,8 @@ class PointReader:
     def _skip_exemplar(self, kind: int, start: int, stop: int) -> None:
         expect(kind, BYTES, "a data point", 5)
         self._columns.exemplars += 1
-        self._columns.holes.append((start, stop))
+        if stop > start:
+            self._columns.holes.extend((start, stop))
 
     def _check_count(self) -> None:
         if len(self._columns.ids) > self._most:

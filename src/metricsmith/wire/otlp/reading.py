@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from metricsmith.errors import WireError
+from metricsmith.errors import LimitExceeded, WireError
 from metricsmith.model.metadata import Metadata, MetricType
-from metricsmith.wire.otlp.attributes import read_attributes, read_text
+from metricsmith.wire.otlp.attributes import check_attributes, read_attributes, read_text
 from metricsmith.wire.otlp.names import metric_name, unit_name
 from metricsmith.wire.otlp.plan import PlanBuilder
 from metricsmith.wire.otlp.points import PointReader
@@ -54,6 +54,7 @@ class RequestReader:
         self, data: bytes, settings: OtlpSettings, known: KnownSeries, columns: PlanBuilder, most_samples: int
     ) -> None:
         self._data, self._settings, self._known, self._columns = data, settings, known, columns
+        self._most, self._parts = most_samples, 0
         self._points = PointReader(data, known, columns, most_samples)
 
     def read(self, end: int) -> None:
@@ -71,34 +72,36 @@ class RequestReader:
                 self._resource_metrics(start, stop)
 
     def _resource_metrics(self, at: int, end: int) -> None:
-        resource, scopes = b"", []
+        self._count_part()
+        resource = b""
         for number, kind, start, stop in read_fields(self._data, at, end):
             if number in (1, 2):
                 expect(kind, BYTES, "ResourceMetrics", number)
             if number == 1:
-                resource += self._attribute_fields(start, stop, 1)
-            elif number == 2:
-                scopes.append((start, stop))
-        self._columns.resources.append((len(self._columns.ids), self._known.resource(resource).info))
-        for start, stop in scopes:
-            self._scope_metrics(resource, start, stop)
+                resource += self._attribute_fields(start, stop)
+        first = len(self._columns.ids)
+        for number, _, start, stop in read_fields(self._data, at, end):
+            if number == 2:
+                self._scope_metrics(resource, start, stop)
+        if len(self._columns.ids) > first:
+            self._columns.resources.append((first, self._known.resource(resource).info))
 
     def _scope_metrics(self, resource: bytes, at: int, end: int) -> None:
-        scope, metrics = b"", []
+        self._count_part()
+        scope = b""
         for number, kind, start, stop in read_fields(self._data, at, end):
             if number in (1, 2, 3):
                 expect(kind, BYTES, "ScopeMetrics", number)
             if number == 1:
                 scope += self._data[start:stop]
-            elif number == 2:
-                metrics.append((start, stop))
             elif number == 3:
                 scope += bytes_field(_SCHEMA_URL, self._data[start:stop])
         if not self._settings.promote_scope_metadata:
             scope = b""
         labels = self._scope_labels(scope)
-        for start, stop in metrics:
-            self._metric(resource, scope, labels, self._read_metric(start, stop))
+        for number, _, start, stop in read_fields(self._data, at, end):
+            if number == 2:
+                self._metric(resource, scope, labels, self._read_metric(start, stop))
 
     def _scope_labels(self, scope: bytes) -> dict[str, str]:
         labels: dict[str, str] = {}
@@ -112,6 +115,7 @@ class RequestReader:
         return {**{f"otel_scope_{name}": value for name, value in named.items()}, **labels}
 
     def _read_metric(self, at: int, end: int) -> _Metric:
+        self._count_part()
         metric = _Metric()
         for number, kind, start, stop in read_fields(self._data, at, end):
             if number in metric.texts:
@@ -127,6 +131,8 @@ class RequestReader:
     def _find_points(self, metric: _Metric, at: int, end: int) -> None:
         data, add = self._data, metric.points.append
         while at < end:
+            if len(metric.points) >= self._most:
+                raise LimitExceeded(f"got more points of a metric than {self._most:,}")
             if data[at] == _POINTS:
                 length, start = data[at + 1], at + 2
                 if length >= 0x80:
@@ -176,13 +182,20 @@ class RequestReader:
         gauge = metric.kind == _GAUGE
         return metric_name(name, unit, counter=metric.counter, gauge=gauge), unit_name(unit)
 
-    def _attribute_fields(self, at: int, end: int, wanted: int) -> bytes:
-        # The attributes of a message, without its other fields.
-        return b"".join(
-            bytes_field(1, self._data[start:stop])
-            for number, kind, start, stop in read_fields(self._data, at, end)
-            if number == wanted and kind == BYTES
-        )
+    def _count_part(self) -> None:
+        # An empty resource, scope or metric takes two bytes to send and microseconds to read.
+        self._parts += 1
+        if self._parts > self._most:
+            raise LimitExceeded(f"got more resources, scopes and metrics in a request than {self._most:,}")
+
+    def _attribute_fields(self, at: int, end: int) -> bytes:
+        # The attributes of a resource, without its other fields.
+        fields = []
+        for number, kind, start, stop in read_fields(self._data, at, end):
+            if number == 1 and kind == BYTES:
+                fields.append(bytes_field(1, self._data[start:stop]))
+                check_attributes(len(fields))
+        return b"".join(fields)
 
 
 _SCHEMA_URL = 15
