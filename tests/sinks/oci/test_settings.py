@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,14 @@ sinks:
     endpoint: null            # default: telemetry-ingestion of the profile's region
     average: delta            # or lifetime
 """
+
+
+def test_the_page_shows_the_shipped_example() -> None:
+    root = Path(__file__).parents[3]
+    (block,) = re.findall(r"```yaml\n(.*?)```", (root / "docs" / "oci.md").read_text(), re.DOTALL)
+    (shown,) = load_text(textwrap.dedent(block)).of("sinks")
+    (shipped,) = load_text((root / "examples" / "oci.yaml").read_text()).of("sinks")
+    assert shown == shipped
 
 
 def _with(line: str) -> str:
