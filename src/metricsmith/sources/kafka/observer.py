@@ -84,6 +84,10 @@ class Observer:
         self._ends.save(self._state)
         self._committed.save(self._state)
 
+    def now_ms(self) -> int:
+        """Return the time, by which what is known is as old as it is."""
+        return self._now()
+
     def topics(self) -> dict[str, str]:
         """Return the ids of the topics that are looked at, by name."""
         topology = self.view.topology

@@ -66,12 +66,12 @@ class ClusterPart:
                 self._saved_ms = now_ms
             except (DiskFull, StoreError) as error:
                 self._report([Trouble("history", "not_saved", str(error))])
-        return True
+        return self._observer.view.up
 
     def sheet(self) -> Sheet:
         """Return brokers, topics, groups, offsets and lag."""
         sizes = {} if self._log_dirs is None else self._log_dirs.by_partition
-        return cluster_sheet(self._observer.view, self._configs.known, sizes)
+        return cluster_sheet(self._observer.view, self._configs.known, sizes, self._observer.now_ms())
 
 
 class ConfigsPart:

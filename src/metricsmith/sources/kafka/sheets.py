@@ -22,18 +22,22 @@ def cluster_sheet(
     view: View,
     configs: Mapping[str, Mapping[str, str]],
     sizes: Mapping[PartitionKey, Mapping[int, int]] | None = None,
+    now_ms: int = 0,
 ) -> Sheet:
     """Return brokers, topics, groups, offsets and lag; old values are marked with their age.
 
-    `sizes` are bytes on disk by partition and broker.
+    `sizes` are bytes on disk by partition and broker. Ages are those at `now_ms`, at
+    the time of the round if that is later.
     """
-    sheet = Sheet()
+    sheet, now_ms = Sheet(), max(now_ms, view.time_ms)
     sheet.put("kafka_up", float(view.up))
     if view.topology is not None:
-        _age(sheet, "metadata", view.time_ms, [view.topology_ms], _round_ms(view))
+        put_age(sheet, "metadata", now_ms, view.time_ms, [view.topology_ms], _round_ms(view))
         _topology(sheet, view.topology)
-    _offsets(sheet, view)
-    _groups(sheet, view)
+    _offsets(sheet, view, now_ms)
+    _groups(sheet, view, now_ms)
+    judged = view.judged.time_ms
+    put_age(sheet, "lag", now_ms, view.time_ms, judged[(judged > 0) & (judged < view.time_ms)].tolist())
     _pairs(sheet, view, configs, sizes or {})
     return sheet
 
@@ -43,9 +47,15 @@ def _round_ms(view: View) -> int:
     return view.time_ms - view.topology_ms if view.up else 0
 
 
-def _age(sheet: Sheet, part: str, now_ms: int, times: Iterable[int], limit_ms: int = 0) -> None:
-    old = [now_ms - time for time in times if now_ms - time > limit_ms]
-    sheet.put("kafka_snapshot_age_seconds", max(old, default=0) / 1000, part)
+def put_age(
+    sheet: Sheet, part: str, now_ms: int, round_ms: int, times: Iterable[int], limit_ms: int = 0
+) -> None:
+    """Add how old the oldest of some values is, and how many are from before the last round.
+
+    Those of that round may be older than it by `limit_ms`.
+    """
+    old = [time for time in times if round_ms - time > limit_ms]
+    sheet.put("kafka_snapshot_age_seconds", (now_ms - min(old, default=round_ms)) / 1000, part)
     sheet.put("kafka_snapshot_old_items", len(old), part)
 
 
@@ -75,21 +85,21 @@ def _topology(sheet: Sheet, told: Topology) -> None:
         sheet.put("kafka_topic_partition_under_replicated_partition", under, *at)
 
 
-def _offsets(sheet: Sheet, view: View) -> None:
-    _age(sheet, "offsets", view.time_ms, [b.time_ms for b in view.bounds.values()])
+def _offsets(sheet: Sheet, view: View, now_ms: int) -> None:
+    put_age(sheet, "offsets", now_ms, view.time_ms, [b.time_ms for b in view.bounds.values()])
     for (topic, number), bounds in view.bounds.items():
         at = (topic, str(number))
         sheet.put("kafka_topic_partition_current_offset", bounds.end, *at)
         sheet.put("kafka_topic_partition_oldest_offset", bounds.start, *at)
         if bounds.time_ms < view.time_ms:
-            age = (view.time_ms - bounds.time_ms) / 1000
+            age = (now_ms - bounds.time_ms) / 1000
             sheet.put("kafka_topic_partition_snapshot_age_seconds", age, *at)
 
 
-def _groups(sheet: Sheet, view: View) -> None:
+def _groups(sheet: Sheet, view: View, now_ms: int) -> None:
     behind = _round_ms(view)
     times = {name: _oldest(view, name) for name in view.groups}
-    _age(sheet, "groups", view.time_ms, times.values(), behind)
+    put_age(sheet, "groups", now_ms, view.time_ms, times.values(), behind)
     for name, (_, group) in view.groups.items():
         sheet.put("kafka_consumergroup_info", 1, name, group.state, group.kind, str(group.coordinator))
         if group.members is not None:
@@ -97,7 +107,7 @@ def _groups(sheet: Sheet, view: View) -> None:
         if (commits := view.commits.get(name)) is not None:
             sheet.put("kafka_consumergroup_committed_partitions", len(commits.offsets), name)
         if view.time_ms - times[name] > behind:
-            age = (view.time_ms - times[name]) / 1000
+            age = (now_ms - times[name]) / 1000
             sheet.put("kafka_consumergroup_snapshot_age_seconds", age, name)
 
 
@@ -115,7 +125,6 @@ def _pairs(
 ) -> None:
     judged = view.judged
     table, verdict, alive = judged.table, judged.verdict, judged.time_ms > 0
-    _age(sheet, "lag", view.time_ms, judged.time_ms[alive & (judged.time_ms < view.time_ms)].tolist())
     state = table.state_keys("kafka_consumergroup_lag_state", verdict.reason)
     sheet.put_all(state, np.ones(len(table)), alive)
     known = alive & (judged.committed != UNKNOWN)

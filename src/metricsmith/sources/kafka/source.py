@@ -25,6 +25,7 @@ from metricsmith.sources.kafka.tombstone_part import TombstonePart
 log = logging.getLogger(__name__)
 
 STOP_LIMIT_S = 1.5
+SHOWN_EVERY_MS = 60_000
 
 
 @dataclass(slots=True)
@@ -115,7 +116,7 @@ class KafkaSource:
             _Slot(
                 part,
                 SheetStream(f"kafka/{name}/{part.kind}", self._context.series, fixed),
-                Schedule(min(config.interval, part.interval_ms)),
+                Schedule(min(config.interval, part.interval_ms, SHOWN_EVERY_MS)),
                 now_ms,
                 Schedule(part.interval_ms),
                 now_ms,
