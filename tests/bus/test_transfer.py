@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -268,6 +269,19 @@ async def test_who_has_no_key_gets_nothing_in(ends: Ends, tmp_path: Path) -> Non
     sink = edge.sender()
     await sink.send(Delivery([0], [edge.batch(0)]))
     assert len(centre.samples()) == 2
+
+
+async def test_a_long_quiet_time_is_no_silence(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metricsmith.sinks.transfer.POLL_MS", 1)
+    edge, centre = ends
+    centre.receive()
+    sink = edge.sender()
+    await sink.send(Delivery([0], [edge.batch(0)]))
+    sink._session.heard_at -= 3600
+    acknowledge = Sessions._acknowledge
+    monkeypatch.setattr(Sessions, "_acknowledge", lambda *_: (time.sleep(0.02), acknowledge(*_)))
+    await sink.send(Delivery([1], [edge.batch(1)]))
+    assert centre.telemetry.value("metricsmith_transfer_sessions_total", source="centre") == 1
 
 
 async def test_a_consumer_that_is_away_is_told_of(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:

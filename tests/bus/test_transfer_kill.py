@@ -57,6 +57,7 @@ class Pusher:
                 continue
             if answer.status == 201:
                 self.accepted.append(self._number)
+            self._ending.wait(0.01)
 
 
 def kept(agent: AgentProgram) -> Counter[tuple[str, int, float]]:

@@ -67,7 +67,7 @@ class TransferSink:
     """Sends batches under their journal numbers, and waits until the other side has committed them."""
 
     Config: ClassVar[type[TransferSinkConfig]] = TransferSinkConfig
-    traits: ClassVar[SinkTraits] = SinkTraits(whole=True)
+    traits: ClassVar[SinkTraits] = SinkTraits(whole=True, events=True)
 
     def __init__(self, config: TransferSinkConfig, context: Context) -> None:
         self._config, self._context = config, context
@@ -126,6 +126,7 @@ class TransferSink:
         if session is None or session.encoder.layout_bytes > MAX_LAYOUT_BYTES:
             self._end_session()
             session = self._session = self._begin()
+        session.heard_at = time.monotonic()  # silence before there was anything to say is none
         places, there = self._places(delivery), session.acked
         message = _Message()
         for place, batch in zip(places, delivery.batches, strict=True):
@@ -277,7 +278,7 @@ class _Session:
     max_frame: int
     acked: Place
     index: int = 0
-    heard_at: float = field(default_factory=time.monotonic)
+    heard_at: float = 0.0
 
 
 @dataclass(slots=True)
