@@ -117,6 +117,18 @@ def test_offsets_that_were_looked_at_twice_count_once(ranges: list[tuple[int, in
     assert sample.covered == len(met & set(range(5, 70)))
 
 
+@pytest.mark.parametrize(
+    ("log", "wanted", "width"), [(LargeBatches(300), 200_000, 16), (Log(False), 6400, 100)]
+)
+def test_more_is_read_in_more_windows_where_batches_are_long_and_in_wider_ones_else(
+    log: Log, wanted: int, width: int
+) -> None:
+    sample = log.sample(wanted, np.random.default_rng(0))
+    first, more = sample.windows[:8], sample.windows[8:]
+    assert {window.width for window in first} == {16}
+    assert len(more) >= 8 and {window.width for window in more} == {width}
+
+
 def test_a_sample_takes_about_what_is_wanted() -> None:
     log = Log(False)
     sample = log.sample(2000, np.random.default_rng(0))

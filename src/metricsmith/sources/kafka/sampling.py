@@ -22,17 +22,23 @@ from metricsmith.sources.kafka.scan import Log, Meter
 STRATA = 4
 FIRST_PER_STRATUM = 2
 MOST_PER_STRATUM = 16
+NARROW = 16
+"""Offsets of the first windows, and of all where batches are long: more windows say more than wider ones."""
 WINDOWS_OF_SAMPLE = 64
 """A window is as wide as would make so many windows of the wanted records, if batches were short."""
 
 
 @dataclass(slots=True, eq=False)
 class Window:
-    """Offsets [at, stop) of a log, and the sums of the batches that touch them, each over its chances."""
+    """Offsets [at, stop) of a log, and the sums of the batches that touch them, each over its chances.
+
+    The log's end may cut it; `width` is what it was drawn with.
+    """
 
     stratum: int
     at: int
     stop: int
+    width: int
     records: float = 0.0
     tombstones: float = 0.0
     read: int = 0
@@ -74,27 +80,29 @@ class Sample:
         return self.covered >= self.end - self.start
 
     @property
-    def width(self) -> int:
-        """Offsets per window."""
-        return self.end - self.start if self.whole else max(1, self.wanted // WINDOWS_OF_SAMPLE)
+    def _widest(self) -> int:
+        """Offsets per window where batches are short."""
+        return max(1, self.wanted // WINDOWS_OF_SAMPLE)
 
     def first_windows(self) -> list[Window]:
         """Return the windows to begin with: two per stratum, so that strata can be seen to vary."""
         if self.whole:
-            return self._kept([Window(0, self.start, self.end)])
-        return self._drawn(FIRST_PER_STRATUM)
+            return self._kept([Window(0, self.start, self.end, self.end - self.start)])
+        return self._drawn(FIRST_PER_STRATUM, min(self._widest, NARROW))
 
     def more_windows(self) -> list[Window]:
         """Return as many more as the wanted number of records allows, going by what the first ones took."""
         if self.whole or not self.windows:
             return []
         read = sum(window.read for window in self.windows)
-        cost = max(1.0, read / len(self.windows))
+        batch = max(1.0, read / len(self.windows))
+        width = NARROW if batch >= self._widest > NARROW else self._widest
+        cost = max(batch, width)
         more = min(int((self.wanted - read) / cost) // STRATA, MOST_PER_STRATUM - FIRST_PER_STRATUM)
         # One anywhere in a stratum may make the figure worse than the first ones, which lie apart.
-        return self._drawn(more) if more >= FIRST_PER_STRATUM else []
+        return self._drawn(more, width) if more >= FIRST_PER_STRATUM else []
 
-    def _drawn(self, each: int) -> list[Window]:
+    def _drawn(self, each: int, width: int) -> list[Window]:
         """Return new windows, `each` per stratum, one in each of as many parts of the stratum.
 
         So they lie apart; that they vary less for it is left out of the interval.
@@ -105,7 +113,7 @@ class Sample:
             first = self.start + length * part // (STRATA * each)
             behind = self.start + length * (part + 1) // (STRATA * each)
             at = int(self.rng.integers(first, max(behind, first + 1)))
-            windows.append(Window(part // each, at, min(at + self.width, self.end)))
+            windows.append(Window(part // each, at, min(at + width, self.end), width))
         return self._kept(windows)
 
     def _kept(self, windows: list[Window]) -> list[Window]:
@@ -131,7 +139,7 @@ class Sample:
         if self.whole:
             chances = np.ones(len(first))
         else:
-            earliest = np.maximum(first - self.width + 1, self.start)
+            earliest = np.maximum(first - window.width + 1, self.start)
             chances = np.maximum(np.minimum(last, self.end - 1) - earliest + 1, 1)
         inside = (first < window.stop) & (last >= window.at)
         window.records += float((counts.records[which] / chances)[inside].sum())
