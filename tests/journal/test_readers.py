@@ -80,6 +80,23 @@ async def test_trimming_waits_for_the_slowest(bench):
     await journal.close()
 
 
+async def test_what_is_left_of_the_past_can_be_read_and_what_is_not_is_no_damage(bench):
+    journal = bench.open(segment_size=4096)
+    await fill(bench, journal, 30)
+    times = [batch.time_ms for batch in journal.past(-5, 20)]
+    assert times == list(range(20))
+    under_way = journal.past(0, 30)
+    assert next(under_way).time_ms == 0
+    journal.set_cursor("store", 30)
+    assert journal.trim() > 0
+    left = [batch.time_ms for batch in under_way]
+    assert left == sorted(left) and left[-1] == 29 and len(left) < 29
+    assert [batch.time_ms for batch in journal.past(0, 30)] == list(range(journal.first_sequence, 30))
+    assert list(journal.past(30, 40)) == []
+    assert bench.damaged("missing") == bench.damaged("trimmed") == 0
+    await journal.close()
+
+
 async def test_without_any_cursor_nothing_is_trimmed(bench):
     journal = bench.open(segment_size=4096)
     await fill(bench, journal, 10)

@@ -305,8 +305,9 @@ class Line:
             await asyncio.gather(task, stopping, return_exceptions=True)
 
     def _count_delivered(self, delivery: Delivery) -> None:
-        events, telemetry, name = delivery.events, self._context.telemetry, self._context.name
-        samples = len(delivery) - events
+        telemetry, name = self._context.telemetry, self._context.name
+        samples = len(delivery) - delivery.events
+        events = delivery.events if self._sink.traits.events else 0
         self._delivered += samples
         self._delivered_events += events
         self._last_success_ms, self._last_error = self._context.clock.now_ms(), ""

@@ -127,6 +127,18 @@ class Journal:
         finally:
             tail.close()
 
+    def past(self, from_sequence: int, until_sequence: int) -> Iterator[Batch]:
+        """Yield what is still there of a range that readers have passed; what is not is no damage.
+
+        It may be trimmed meanwhile. May run in another thread.
+        """
+        tail = Tail(self._segments.segments, self._series, lambda *_: None, from_sequence)
+        try:
+            for _, batch in tail.read(min(until_sequence, self._next_sequence)):
+                yield batch
+        finally:
+            tail.close()
+
     def reader(self, name: str) -> JournalReader:
         """Return a reader with a durable cursor of its own; a new one begins at the journal's end.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,6 @@ from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.line import Limits, Line, SinkStatus
 from metricsmith.delivery.quarantine import Quarantine
 from metricsmith.journal import Journal
-from metricsmith.model.batch import Batch
 from metricsmith.runtime.sources import build
 
 DEFAULT_BATCH = 5000
@@ -68,7 +67,8 @@ class SinkRunner:
             part = each.part
             context = self._context(part.name)
             processors = [build(own, self._context(f"{part.name}/{own.name}")) for own in part.processors]
-            reader = self._journal.reader(reader_name(part.name))
+            journal = self._journal
+            reader = journal.reader(reader_name(part.name))
             line = Line(
                 part.type,
                 sink,
@@ -78,19 +78,11 @@ class SinkRunner:
                 each.limits,
                 self._quarantine,
                 processors,
-                partial(self._before, reader.cursor),
+                partial(journal.past, reader.cursor - PRIMED, reader.cursor),
             )
             self._lines[part.name] = line
             line.start()
         self._running = wanted
-
-    def _before(self, cursor: int) -> Iterator[Batch]:
-        """Yield what the journal still has of the batches before a cursor, the last PRIMED of them."""
-        first = max(cursor - PRIMED, self._journal.first_sequence)
-        for sequence, batch in self._journal.replay(first):
-            if sequence >= cursor:
-                return
-            yield batch
 
     async def stop(self) -> None:
         """Deliver what is soon delivered, and end all."""
