@@ -142,6 +142,16 @@ STORIES = [
         20,
         id="a topic made anew: what was before does not count",
     ),
+    pytest.param(
+        {"end": [900, 900, 400, 500], "committed": [900, 900, 900, 900]},
+        Reason.REWOUND,
+        0,
+        NAN,
+        id="the log was cut before the commit: nobody knows where the group goes on",
+    ),
+    pytest.param(
+        {"end": [400] * 4, "committed": [900] * 4, "members": False}, Reason.REWOUND, 0, NAN, id="long ago"
+    ),
 ]
 
 
@@ -169,6 +179,7 @@ def test_every_reason_has_a_story() -> None:
         pytest.param([0, 100, 200], 200, 0, 0, False, id="caught up"),
         pytest.param([100, 100, 100], 40, 0, 120, True, id="a quiet topic"),
         pytest.param([0, 100, 200], UNKNOWN, 0, NAN, False, id="no commit"),
+        pytest.param([0, 100, 200], 300, 0, NAN, False, id="a commit beyond the end"),
     ],
 )
 def test_seconds_behind(end: list[int], committed: int, start: int, seconds: float, at_least: bool) -> None:

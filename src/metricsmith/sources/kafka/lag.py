@@ -116,7 +116,7 @@ def time_lag(past: Past, now: Present, usable: Bool) -> tuple[F64, Bool]:
     """
     lag = offset_lag(now.committed, now.start, now.end)
     seconds, at_least = np.full(len(lag), np.nan), np.zeros(len(lag), dtype=np.bool_)
-    seconds[lag == 0] = 0.0
+    seconds[(lag == 0) & (now.committed <= now.end)] = 0.0
     behind = np.flatnonzero(lag > 0)
     if not len(past.time_ms):
         return seconds, at_least
@@ -190,10 +190,13 @@ def judge(past: Past, now: Present, stall_ms: int) -> Verdict:
         part = trend(past.time_ms[some], np.where(usable[taken], readings, np.nan))
         for whole, of_part in ((found.slope, part.slope), (found.low, part.low), (found.high, part.high)):
             whole[moving] = of_part
-    predicted = catch_up(np.where(now.control_tail, 0.0, lag), found)
+    # A log that was cut before the commit: where the group goes on is up to its settings.
+    beyond = (now.committed > now.end) & ~np.isnan(lag)
+    predicted = catch_up(np.where(beyond, np.nan, np.where(now.control_tail, 0.0, lag)), found)
     still = _still_ms(past, now, usable) >= stall_ms
     rewound = (_last((past.committed != UNKNOWN) & ~commits) >= 0) & (count < FEW_READINGS)
     reason = _reasons(lag, now, found, _span_s(past, usable), still, rewound)
+    reason[beyond] = _CODE[Reason.REWOUND]
     never = (reason == _CODE[Reason.STALLED]) | (reason == _CODE[Reason.IDLE])
     for each in (predicted.seconds, predicted.low, predicted.high):
         each[never] = np.inf

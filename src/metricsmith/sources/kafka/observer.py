@@ -247,7 +247,10 @@ class Observer:
         keys = [table.partition_of[row] for row in rows.tolist()]
         tail, troubles = self._tails.of(client, view.topology.partitions, keys, committed, start, end, past)
         view.troubles += troubles
-        now = Present(committed, start, end, joined[table.group[rows]], tail)
+        # Up to the last stable offset only: who reads uncommitted records is rightly beyond it.
+        stable = self._config.isolation_level == "read_committed"
+        within = np.minimum(committed, end) if stable else committed
+        now = Present(within, start, end, joined[table.group[rows]], tail)
         verdict = judge(past, now, self._config.stalled_after)
         groups = [table.groups[number] for number in table.group[rows].tolist()]
         self._look_at_records(client, groups, keys, now, verdict)
