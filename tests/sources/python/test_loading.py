@@ -41,6 +41,10 @@ def names(path):
         ("from prometheus_client import Counter, Gauge\na = Counter('a', '')\nb = Gauge('b', '')",
          ["mine.metrics"]),
         ("class _Base:\n    def collect(self): ...\nclass A(_Base): ...", ["mine.A"]),
+        ("from prometheus_client import *\nclass A:\n    def collect(self): ...", ["mine.A"]),
+        ("class B:\n    def collect(self): ...\nclass A(B): ...", ["mine.A"]),
+        ("class A:\n    def collect(self): ...\nclass B:\n    def __init__(self, port): ...\n"
+         "    def collect(self): ...", ["mine.A"]),
         ("class A:\n    def __init__(self, port=1): ...\n    def collect(self): ...", ["mine.A"]),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
 from metricsmith.collector import MARK, Options, options_of
@@ -47,7 +47,7 @@ def units_of(found: Any, prefix: str, origin: str, registered: Iterable[Any] = (
         SourceError: nothing that collects.
     """
     if isinstance(found, ModuleType):
-        things = list(_in_module(found, list(registered)))
+        things = _in_module(found, list(registered))
     else:
         things = [(_name(found, "collector"), found)]
     taken = Counter[str]()
@@ -62,65 +62,70 @@ def units_of(found: Any, prefix: str, origin: str, registered: Iterable[Any] = (
     return units
 
 
-def _in_module(module: ModuleType, registered: list[Any]) -> Iterator[tuple[str, Any]]:
+def _in_module(module: ModuleType, registered: list[Any]) -> list[tuple[str, Any]]:
+    """Return what a module means to be collectors, each with its name there."""
     listed = vars(module).get(LISTED)
     if listed is not None:
-        yield from ((_name(thing, "collector"), thing) for thing in listed)
-        return
-    instruments = [each for each in registered if isinstance(each, MetricWrapperBase)]
-    if instruments:
-        yield "metrics", _Instruments(instruments)
-    objects = [each for each in registered if not isinstance(each, MetricWrapperBase)]
-    yield from ((_name(each, "collector"), each) for each in objects)
+        return [(_name(thing, "collector"), thing) for thing in listed]
     known = {id(each) for each in registered}
     own = {n: v for n, v in vars(module).items() if not n.startswith("__") and id(v) not in known}
-    registries = {n: v for n, v in own.items() if isinstance(v, CollectorRegistry) and not _is_default(v)}
-    yield from registries.items()
-    for name, thing in own.items():
-        if inspect.isfunction(thing):
-            if options_of(thing) is not None and thing.__module__ == module.__name__:
-                yield name, thing
-        elif _is_collector(thing) and not registries:  # whose collectors they may be
-            objects.append(thing)
-            yield name, thing
-    made = {type(each) for each in objects}
-    for name, thing in own.items():
-        own_class = inspect.isclass(thing) and thing.__module__ == module.__name__
-        if own_class and thing not in made and _to_be_made(thing, bool(registries)):
-            yield name, thing
+    instruments = [each for each in registered if isinstance(each, MetricWrapperBase)]
+    custom = [each for each in registered if not isinstance(each, MetricWrapperBase)]
+    registries = [(n, v) for n, v in own.items() if isinstance(v, CollectorRegistry) and v is not REGISTRY]
+    # Objects beside a registry of the module's own are in it.
+    objects = [] if registries else [(n, v) for n, v in own.items() if _is_collector(v)]
+    made = {type(each) for each in (*custom, *(v for _, v in objects))}
+    classes = [(n, cls) for n, cls in _to_be_made(module, own, bool(registries)) if cls not in made]
+    found = [
+        *([("metrics", _Instruments(instruments))] if instruments else []),
+        *((_name(each, "collector"), each) for each in custom),
+        *registries,
+        *((n, v) for n, v in own.items() if _is_marked_function(v, module)),
+        *objects,
+        *((n, cls) for n, cls in classes if not _missing(cls)),
+    ]
+    return found or classes  # one that needs arguments is told when there is nothing else
+
+
+def _is_marked_function(thing: Any, module: ModuleType) -> bool:
+    return inspect.isfunction(thing) and options_of(thing) is not None and thing.__module__ == module.__name__
 
 
 def _is_collector(thing: Any) -> bool:
-    """Whether a thing in a module is an object that collects and that the module means to be one."""
+    """Whether a thing in a module is an object that collects; those of prometheus_client are imported ones."""
     others = CollectorRegistry | MetricWrapperBase | ModuleType | type
-    return not isinstance(thing, others) and _collects(thing)
+    imported = type(thing).__module__.startswith("prometheus_client.")
+    return not isinstance(thing, others) and not imported and _collects(thing)
 
 
 def _collects(thing: Any) -> bool:
     return callable(getattr(type(thing), "collect", None))
 
 
-def _to_be_made(cls: type, has_registry: bool) -> bool:
-    """Whether an object of a class is wanted, as nobody else makes one."""
-    if not callable(getattr(cls, "collect", None)) or inspect.isabstract(cls) or cls.__name__.startswith("_"):
-        return False
-    return MARK in vars(cls) or not has_registry
+def _to_be_made(module: ModuleType, own: Mapping[str, Any], has_registry: bool) -> Iterator[tuple[str, type]]:
+    """Yield the classes of a module that are collectors, but those that others in it are made from."""
+    classes = [v for v in own.values() if inspect.isclass(v) and v.__module__ == module.__name__]
+    bases = {base for cls in classes for base in cls.__mro__[1:]}
+    for name, cls in own.items():
+        if cls not in classes or cls in bases or inspect.isabstract(cls) or name.startswith("_"):
+            continue
+        if callable(getattr(cls, "collect", None)) and (MARK in vars(cls) or not has_registry):
+            yield name, cls
 
 
-def _is_default(registry: CollectorRegistry) -> bool:
-    from prometheus_client import REGISTRY
-
-    return registry is REGISTRY
+def _missing(cls: type) -> list[str]:
+    """Return the arguments that a class cannot do without."""
+    return [
+        p.name
+        for p in inspect.signature(cls).parameters.values()
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
 
 
 def _unit(thing: Any, name: str, prefix: str, origin: str) -> Unit:
     options = options_of(thing) or Options()
     if inspect.isclass(thing):
-        missing = [
-            p.name
-            for p in inspect.signature(thing).parameters.values()
-            if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
-        ]
+        missing = _missing(thing)
         if missing:
             hint = f"make an object of it in the module, or name it in {LISTED}"
             raise SourceError(f"{name}: got a class that needs {', '.join(missing)} ({hint})")
