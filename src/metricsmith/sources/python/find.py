@@ -92,7 +92,7 @@ def _is_marked_function(thing: Any, module: ModuleType) -> bool:
 
 
 def _is_collector(thing: Any) -> bool:
-    """Whether a thing in a module is an object that collects; those of prometheus_client are imported ones."""
+    """Whether a thing in a module is an object that collects, and none that came with prometheus_client."""
     others = CollectorRegistry | MetricWrapperBase | ModuleType | type
     imported = type(thing).__module__.startswith("prometheus_client.")
     return not isinstance(thing, others) and not imported and _collects(thing)
