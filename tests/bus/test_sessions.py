@@ -110,7 +110,7 @@ def befall(messages: list[list[bytes]], what: str, chance: random.Random) -> Non
         messages[at] = [*messages[at][:frame], bytes(data), *messages[at][frame + 1 :]]
 
 
-@given(st.randoms(), MISHAPS)
+@given(st.randoms(use_true_random=True), MISHAPS)
 def test_what_is_taken_is_a_right_beginning_of_what_was_sent(
     chance: random.Random, mishaps: list[tuple[str, random.Random]]
 ) -> None:
