@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -99,3 +101,13 @@ def test_conversions_are_ordinary_processors_after_the_users_own(line: str, want
     assert [
         (each.type, getattr(c, "mode", None) or c.suffix) for each, c in zip(converting, found, strict=True)
     ] == wanted
+
+
+def test_without_the_sdk_it_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['oci'] = None\n"
+        "from metricsmith.config.load import load_text\n"
+        f"load_text({EXAMPLE!r})"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "pip install 'metricsmith[oci]'" in ended.stderr.splitlines()[-1]

@@ -9,17 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from metricsmith.errors import RetryLater
+from metricsmith.sinks.oci.sdk import RequestException, oci, signers
 from metricsmith.sinks.oci.settings import AccountSettings
-
-try:
-    import oci
-    import oci.auth.signers as signers
-    from oci._vendor.requests.exceptions import RequestException
-except ImportError as error:
-    raise ImportError(
-        f"the oci sink needs Oracle's SDK, which is not installed ({error});"
-        " install it with: pip install 'metricsmith[oci]'"
-    ) from error
 
 _INGESTION = "https://telemetry-ingestion.{region}.{secondLevelDomain}"
 _TOKEN_FILE = "security_token_file"

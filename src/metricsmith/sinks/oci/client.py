@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import oci
-import oci.monitoring
-from oci._vendor.requests.exceptions import RequestException, Timeout, TooManyRedirects
-
 from metricsmith.errors import Rejected, RetryLater, TooLarge
 from metricsmith.net.post import ANSWER_BYTES, retry_after
 from metricsmith.sinks.oci.account import Account, open_account
+from metricsmith.sinks.oci.sdk import RequestException, Timeout, TooManyRedirects, oci
 from metricsmith.sinks.oci.settings import OciConfig
 
 _ABOUT_THE_DATA = frozenset({"InvalidParameter", "MissingParameter", "CannotParseRequest"})

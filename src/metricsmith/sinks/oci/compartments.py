@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import oci
-import oci.identity
-from oci._vendor.requests.exceptions import RequestException
-
 from metricsmith.errors import RetryLater
 from metricsmith.sinks.oci.account import open_account
+from metricsmith.sinks.oci.sdk import RequestException, oci
 from metricsmith.sinks.oci.settings import AccountSettings
 
 ROOT = "(root)"
@@ -33,7 +30,9 @@ def compartments(wanted: AccountSettings, endpoint: str | None = None) -> list[C
         RetryLater: no credentials, or no answer; the message says why.
     """
     account = open_account(wanted)
-    tenancy = str(account.settings.get("tenancy") or account.signer.tenancy_id)
+    tenancy = account.settings.get("tenancy") or getattr(account.signer, "tenancy_id", None)
+    if tenancy is None:
+        raise RetryLater(f"the credentials of {wanted.auth} name no tenancy to look into")
     client = oci.identity.IdentityClient(
         dict(account.settings),
         signer=account.signer,
@@ -52,7 +51,7 @@ def compartments(wanted: AccountSettings, endpoint: str | None = None) -> list[C
         client.base_client.session.close()
     inside = {each.id: (each.name, each.compartment_id) for each in answer.data}
     found = [Compartment(_path(each.id, inside), each.id, each.description or "") for each in answer.data]
-    return [Compartment(ROOT, tenancy, "the tenancy"), *sorted(found, key=lambda each: each.path)]
+    return [Compartment(ROOT, str(tenancy), "the tenancy"), *sorted(found, key=lambda each: each.path)]
 
 
 def _path(compartment: str, inside: Mapping[str, tuple[str, str]]) -> str:

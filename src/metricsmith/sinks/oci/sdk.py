@@ -1,0 +1,17 @@
+"""What is used of Oracle's SDK, imported in one place, which says what to install."""
+
+from __future__ import annotations
+
+try:
+    import oci
+    import oci.auth.signers as signers
+    import oci.identity
+    import oci.monitoring
+    from oci._vendor.requests.exceptions import RequestException, Timeout, TooManyRedirects
+except ImportError as error:
+    raise ImportError(
+        f"the oci sink needs Oracle's SDK, which is not installed ({error});"
+        " install it with: pip install 'metricsmith[oci]'"
+    ) from error
+
+__all__ = ["RequestException", "Timeout", "TooManyRedirects", "oci", "signers"]
