@@ -16,7 +16,7 @@ from metricsmith.sources.kafka.metrics import Sheet
 from metricsmith.sources.kafka.observer import Observer
 from metricsmith.sources.kafka.pairs import PartitionKey
 from metricsmith.sources.kafka.settings import KafkaConfig
-from metricsmith.sources.kafka.sheets import cluster_sheet, configs_sheet, log_dirs_sheet
+from metricsmith.sources.kafka.sheets import cluster_sheet, configs_sheet, log_dirs_sheet, put_age
 
 Report: TypeAlias = Callable[[Iterable[Trouble]], None]
 SAVE_EVERY_MS = 60_000
@@ -75,29 +75,46 @@ class ClusterPart:
 
 
 class ConfigsPart:
-    """Settings of topics; `known` has them by topic."""
+    """Settings of topics; a topic that does not tell keeps its last ones for a while, one made anew does not."""
 
     kind = "configs"
 
     def __init__(self, config: KafkaConfig, observer: Observer, report: Report) -> None:
-        self.interval_ms = config.configs_interval
+        self.interval_ms, self._keep_ms = config.configs_interval, config.keep_for
         self._observer, self._report = observer, report
-        self.known: dict[str, Mapping[str, str]] = {}
+        self._round_ms = 0
+        self._found: dict[tuple[str, str], tuple[int, Mapping[str, str]]] = {}  # by topic and its id
+
+    @property
+    def known(self) -> dict[str, Mapping[str, str]]:
+        """Settings by topic."""
+        return {topic: settings for topic, (_, settings) in self._there().items()}
+
+    def _there(self) -> dict[str, tuple[int, Mapping[str, str]]]:
+        oldest = self._observer.now_ms() - self._keep_ms - self.interval_ms
+        found = {topic: self._found.get((topic, each)) for topic, each in self._observer.topics().items()}
+        return {topic: each for topic, each in found.items() if each is not None and each[0] >= oldest}
 
     def read(self, client: Client) -> bool:
-        """Read those of all topics; a topic that does not tell keeps its last ones."""
+        """Read those of all topics."""
         topics = self._observer.topics()
         if not topics:
             return False
         found, troubles = admin.topic_configs(client, sorted(topics))
         self._report(troubles)
-        self.known = {name: self.known.get(name, {}) for name in topics} | found
+        self._round_ms = self._observer.now_ms()
+        kept = {key: each for key, each in self._found.items() if topics.get(key[0]) == key[1]}
+        self._found = kept | {(name, topics[name]): (self._round_ms, each) for name, each in found.items()}
         return True
 
     def sheet(self) -> Sheet:
-        """Return the settings of topics that are still there."""
-        there = self._observer.topics()
-        return configs_sheet({topic: each for topic, each in self.known.items() if topic in there})
+        """Return the settings of topics that are still there, and how old they are."""
+        there = self._there()
+        sheet = configs_sheet({topic: settings for topic, (_, settings) in there.items()})
+        if self._round_ms:
+            times = [time_ms for time_ms, _ in there.values()]
+            put_age(sheet, self.kind, self._observer.now_ms(), self._round_ms, times)
+        return sheet
 
 
 class LogDirsPart:
@@ -111,6 +128,7 @@ class LogDirsPart:
         self.interval_ms, self._keep_ms = config.log_dirs_interval, config.keep_for
         self._observer, self._report, self._now = observer, report, clock_ms
         self._sizes: dict[int, tuple[int, Sequence[LogDir]]] = {}
+        self._round_ms = 0
         self.by_partition: dict[PartitionKey, dict[int, int]] = {}
         """Bytes by broker."""
 
@@ -118,7 +136,7 @@ class LogDirsPart:
         """Ask every broker."""
         found, troubles = admin.log_dirs(client, client.brokers())
         self._report(troubles)
-        now_ms = self._now()
+        self._round_ms = now_ms = self._now()
         self._sizes |= {node: (now_ms, directories) for node, directories in found.items()}
         self.by_partition = {}
         for node, (_, directories) in self._sizes.items():
@@ -131,4 +149,8 @@ class LogDirsPart:
         now_ms = self._now()
         oldest = now_ms - self._keep_ms - self.interval_ms
         self._sizes = {node: each for node, each in self._sizes.items() if each[0] >= oldest}
-        return log_dirs_sheet(self._sizes, set(self._observer.topics()), now_ms)
+        sheet = log_dirs_sheet(self._sizes, set(self._observer.topics()), now_ms)
+        if self._round_ms:
+            times = [time_ms for time_ms, _ in self._sizes.values()]
+            put_age(sheet, self.kind, now_ms, self._round_ms, times)
+        return sheet
