@@ -187,6 +187,28 @@ async def test_numbers_given_twice_are_not_taken_for_delivered(ends: Ends, start
     assert renewals == 1
 
 
+async def test_what_is_left_of_a_lost_tail_is_not_sent_twice(ends: Ends) -> None:
+    edge, centre = ends
+    centre.receive()
+    edge.open()
+    for value in range(2):
+        await edge.put(["a", "b"], value)
+    (segment,) = (edge.folder / "journal").glob("*.journal")
+    kept = segment.read_bytes()
+    for value in range(2, 4):
+        await edge.put(["a", "b"], value)
+    await edge.close()
+    sink = edge.sender()
+    await sink.send(Delivery(range(4), [edge.batch(v) for v in range(4)]))
+    await edge.close()
+    segment.write_bytes(kept)
+    sink = edge.sender()
+    assert edge.journal.begun_at == 2
+    await sink.send(Delivery([0], [edge.batch(0)]))
+    await sink.send(Delivery([1, 2, 3], [edge.batch(v) for v in (1, 12, 13)]))
+    assert [value for _, value in centre.samples()][::2] == [0, 1, 2, 3, 12, 13]
+
+
 async def test_a_copy_of_a_data_directory_goes_on_under_its_own_name(ends: Ends) -> None:
     edge, centre = ends
     centre.receive()

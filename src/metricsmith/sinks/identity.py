@@ -31,6 +31,8 @@ class Identity:
         self.life = context.journal.life
         self.reason = ""
         """Why there is a new name, for the other side to tell."""
+        self.settled = 0
+        """Batches before this number are on the other side, under the former name."""
         kept = dict(context.state.items(_KEY)).get(_KEY)
         found: dict[str, Any] = orjson.loads(kept) if kept else {"lives": []}
         self.producer = bytes.fromhex(found["name"]) if kept else secrets.token_bytes(16)
@@ -50,20 +52,20 @@ class Identity:
 
     def doubt(self, life: int, sequence: int) -> str:
         """Return why the other side's last batch may not be ours of that number; empty when it is."""
-        names = [known for known, _ in self._lives]
-        if life not in names:
+        if life not in (known for known, _ in self._lives):
             return "unknown_life"
-        later = self._lives[names.index(life) + 1 :]
-        return "tail_lost" if any(sequence >= begun_at for _, begun_at in later) else ""
+        begun_at = self._given_anew(life)
+        return "tail_lost" if begun_at is not None and sequence >= begun_at else ""
 
-    def renew(self, reason: str) -> None:
-        """Draw a new name; what the other side has under the old one is history.
+    def renew(self, reason: str, life: int) -> None:
+        """Draw a new name; what the other side has under the old one is history, and ended with a life.
 
         Raises:
             StoreError, DiskFull: the old one stays.
         """
+        settled = self._given_anew(life) or 0
         self._save(secrets.token_bytes(16), [(self.life, self._context.journal.begun_at)])
-        self.reason = reason
+        self.reason, self.settled = reason, settled
         self._context.telemetry.problem(
             log,
             "metricsmith_transfer_renewals_total",
@@ -82,6 +84,12 @@ class Identity:
         if not self._acknowledged:
             self._save(self.producer, self._lives[-1:])
             self._acknowledged = True
+
+    def _given_anew(self, life: int) -> int | None:
+        """Return the first number that a later life than this one may have given; None without any."""
+        lives = [known for known, _ in self._lives]
+        later = self._lives[lives.index(life) + 1 :] if life in lives else []
+        return min((begun_at for _, begun_at in later), default=None)
 
     def _save(self, producer: bytes, lives: list[tuple[int, int]]) -> None:
         self._context.state.commit({_KEY: orjson.dumps({"name": producer.hex(), "lives": lives})})

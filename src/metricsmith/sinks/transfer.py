@@ -128,9 +128,9 @@ class TransferSink:
             session = self._session = self._begin()
         session.heard_at = time.monotonic()  # silence before there was anything to say is none
         places, there = self._places(delivery), session.acked
-        message = _Message()
+        message, settled = _Message(), self._identity.settled
         for place, batch in zip(places, delivery.batches, strict=True):
-            if place <= there:
+            if place <= there or place.sequence < settled:
                 continue
             pieces = session.encoder.encode(batch, place.sequence)
             size = sum(map(len, pieces))
@@ -142,7 +142,7 @@ class TransferSink:
             message.size += size
         if message.places:
             self._post(session, message)
-        self._wait_for(session, places[-1])
+            self._wait_for(session, places[-1])
         self._done = places[-1]
         if session.index:  # else the last batch that the other side has is of an earlier run
             with suppress(StoreError, DiskFull):  # tried again with the next
@@ -169,7 +169,7 @@ class TransferSink:
             self._identity.keep()
             welcome = self._greet()
             if welcome.parts and (doubt := self._identity.doubt(welcome.life, welcome.sequence)):
-                self._identity.renew(doubt)
+                self._identity.renew(doubt, welcome.life)
                 welcome = self._greet()
         except (StoreError, DiskFull) as error:
             raise RetryLater(f"the identity is not kept: {error}", reason="state") from None
