@@ -15,7 +15,7 @@ import numpy as np
 from metricsmith.contracts import Context
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.batch import Batch, Layout
-from metricsmith.model.growth import growth
+from metricsmith.model.growth import Growth, growth
 from metricsmith.model.series_state import SeriesState
 from metricsmith.sinks.newrelic.roles import Plan, Planner
 
@@ -97,70 +97,76 @@ class Converter:
         return points, batch.layout.ids[~gauge]
 
     def _converted(self, batch: Batch, plan: Plan) -> Points | None:
-        stale, finite = batch.stales(), np.isfinite(batch.value)
-        usable: Bool = finite & ~stale
-        self._unsent(int(stale.sum()), "ended")
-        self._unsent(int((~finite & ~stale).sum()), "not_finite")
-        self._unsent(int(usable[plan.skipped].sum()), "skipped")
-        value, count, interval, present = self._grown(batch, plan, usable)
-        gauges = len(plan.gauges)
+        usable = self._usable(batch, plan)
+        grown = self._grown(batch, plan, usable)
+        none = np.zeros(len(plan.gauges))
         points = Points(
             plan.output,
             batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[plan.places],
-            np.concatenate((batch.value[plan.gauges], value)),
+            np.concatenate((batch.value[plan.gauges], grown.value)),
             kind=plan.kind,
-            interval_ms=np.concatenate((np.zeros(gauges, dtype=np.int64), interval)),
-            count=np.concatenate((np.zeros(gauges), count)),
+            interval_ms=np.concatenate((none.astype(np.int64), grown.interval_ms)),
+            count=np.concatenate((none, grown.count)),
         )
-        sent = np.concatenate((usable[plan.gauges], present))
+        sent = np.concatenate((usable[plan.gauges], grown.present))
         if sent.all():
             return points if len(points) else None
         index = np.flatnonzero(sent)
         return points.take(plan.subset(sent), index) if len(index) else None
 
-    def _grown(self, batch: Batch, plan: Plan, usable: Bool) -> tuple[F64, F64, I64, Bool]:
-        """Return value, count, interval and presence of counts, then of summaries."""
-        counts, sums, of = plan.counts, plan.sums, plan.counts_of_sums
-        times = batch.times()
-        both = usable[sums] & usable[of] & (times[sums] == times[of])
-        places = np.concatenate((counts, of))
-        slots = self._state.slots(plan.counters)
-        split = len(places)
-        now = batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[places]
-        counted = growth(
-            self._state,
-            slots[:split],
-            now,
-            batch.value[places],
-            np.concatenate((usable[counts], both)),
-            self._max_gap_ms,
-        )
-        first_sum = len(counts)
-        summed = growth(
-            self._state,
-            slots[split:],
-            now if isinstance(now, int) else now[first_sum:],
-            batch.value[sums],
-            both,
-            self._max_gap_ms,
-            counted.restarted[first_sum:],
-        )
-        late = counted.late & np.concatenate((usable[counts], both))
-        value = np.concatenate((counted.value[:first_sum], summed.value))
-        grown = counted.present & np.isfinite(value) & np.isfinite(counted.value)
-        present = grown & (counted.value >= 0)
-        interval = np.where(present, counted.elapsed_ms, 0).astype(np.int64)
-        self._unsent(int(late.sum()), "out_of_order")
-        first = np.concatenate((usable[counts], both)) & ~late & ~counted.present
-        self._unsent(int(first.sum()), "first")
-        self._unsent(int((grown & ~present).sum()), "negative")
-        return value, counted.value, interval, present
+    def _usable(self, batch: Batch, plan: Plan) -> Bool:
+        stale, finite = batch.stales(), np.isfinite(batch.value)
+        usable: Bool = finite & ~stale
+        self._unsent(stale, "ended")
+        self._unsent(~finite & ~stale, "not_finite")
+        self._unsent(usable[plan.skipped], "skipped")
+        return usable
 
-    def _unsent(self, samples: int, reason: str) -> None:
-        if samples:
+    def _grown(self, batch: Batch, plan: Plan, usable: Bool) -> _Grown:
+        """Return what counters grew by, then what summaries did: both of their parts must be there."""
+        single, of, sums = len(plan.counts), plan.counts_of_sums, plan.sums
+        both = usable[sums] & usable[of]
+        if not isinstance(batch.time_ms, int):
+            both &= batch.time_ms[sums] == batch.time_ms[of]
+        alive = np.concatenate((usable[plan.counts], both))
+        slots = self._state.slots(plan.counters)
+        counted = self._growth(batch, plan.counted, slots[: len(alive)], alive)
+        # Counts only grow: where one fell, the sum began anew with it. A sum may fall by itself.
+        summed = self._growth(batch, sums, slots[len(alive) :], both, counted.restarted[single:])
+        value = np.concatenate((counted.value[:single], summed.value))
+        numbers = counted.present & np.isfinite(value) & np.isfinite(counted.value)
+        present = numbers & (counted.value >= 0)
+        self._unsent(alive & counted.late, "out_of_order")
+        self._unsent(alive & ~counted.late & ~counted.present, "first")
+        self._unsent(numbers & ~present, "negative")
+        interval_ms = np.where(present, counted.elapsed_ms, 0).astype(np.int64)
+        return _Grown(value, counted.value, interval_ms, present)
+
+    def _growth(
+        self, batch: Batch, places: I64, slots: I64, usable: Bool, restarted: Bool | None = None
+    ) -> Growth:
+        time_ms = batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[places]
+        return growth(self._state, slots, time_ms, batch.value[places], usable, self._max_gap_ms, restarted)
+
+    def _unsent(self, which: Bool, reason: str) -> None:
+        if samples := int(which.sum()):
             self._context.telemetry.count(
                 "metricsmith_sink_unsent_samples_total", samples, sink=self._context.name, reason=reason
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Grown:
+    """Of counts and summaries; the value of a summary is its sum.
+
+    Shapes:
+        all: (counts + summaries,)
+    """
+
+    value: F64
+    count: F64
+    interval_ms: I64
+    present: Bool
 
 
 def _rounds(batch: Batch) -> Iterator[Batch]:

@@ -50,6 +50,7 @@ class Plan:
 
     Shapes:
         gauges, counts, sums, counts_of_sums, skipped: places in the layout.
+        counted: those of counts, then of counts of sums.
         places: (Q,) in the layout, of each point. kind: (Q,) int64.
         counters: the series whose values are remembered: of counts, of counts of sums, and of sums.
     """
@@ -68,8 +69,8 @@ class Plan:
         self.kind = np.repeat(np.arange(3), [len(self.gauges), len(self.counts), len(self.sums)])
         sent = np.concatenate((ids[0], layout.ids[self.counts], ids[1])).astype(np.uint32)
         self.output = Layout(sent, layout.stream, layout.metadata)
-        remembered = np.concatenate((self.counts, self.counts_of_sums, self.sums))
-        self.counters = Layout(layout.ids[remembered])
+        self.counted = np.concatenate((self.counts, self.counts_of_sums))
+        self.counters = Layout(layout.ids[np.concatenate((self.counted, self.sums))])
         self._mask: Bool | None = None
         self._chosen = self.output
 

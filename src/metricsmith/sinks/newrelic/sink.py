@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import ClassVar
@@ -53,9 +54,7 @@ class NewRelicSink:
         if delivery.events:
             await self._send_events(delivery)
             return
-        found = [self._converter.as_sent(batch) for batch in delivery.batches]
-        body, refused = self._encoder.body([points for points, _ in found])
-        refused |= {int(series): NO_INTERVAL for _, unknown in found for series in unknown}
+        body, refused = await asyncio.to_thread(self._metrics, delivery)
         if body:
             await self._post(self._config.metrics_url(), body)
         if refused:
@@ -66,12 +65,19 @@ class NewRelicSink:
         """Close the connections."""
         await self._poster.close()
 
+    def _metrics(self, delivery: Delivery) -> tuple[bytes, dict[int, str]]:
+        """Return a body, empty when nothing is left, and the series that are not in it."""
+        found = [self._converter.as_sent(batch) for batch in delivery.batches]
+        body, refused = self._encoder.body([points for points, _ in found])
+        refused |= {int(series): NO_INTERVAL for _, unknown in found for series in unknown}
+        return _packed(body) if body else body, refused
+
     async def _send_events(self, delivery: Delivery) -> None:
         if delivery.events > MAX_EVENTS:
             raise TooLarge(f"got {delivery.events} events, wanted at most {MAX_EVENTS} at once")
         events = (event for batch in delivery.batches for event in batch.events)
         body, left_out = event_body(events, self._config.event_type, self._common)
-        await self._post(self._config.events_url(), body)
+        await self._post(self._config.events_url(), _packed(body))
         if left_out:
             self._context.telemetry.problem(
                 log,
@@ -82,10 +88,9 @@ class NewRelicSink:
             )
 
     async def _post(self, url: str, body: bytes) -> None:
-        packed = bytes(cramjam.gzip.compress(body, level=GZIP_LEVEL))
-        if len(packed) > MAX_BODY_BYTES:
-            raise TooLarge(f"got {len(packed)} bytes, wanted at most {MAX_BODY_BYTES} in a request")
-        await deliver(self._poster, url, packed, self._headers())
+        if len(body) > MAX_BODY_BYTES:
+            raise TooLarge(f"got {len(body)} bytes, wanted at most {MAX_BODY_BYTES} in a request")
+        await deliver(self._poster, url, body, self._headers())
 
     def _headers(self) -> Mapping[str, str]:
         try:
@@ -95,3 +100,7 @@ class NewRelicSink:
         if not key or not key.isascii() or not key.isprintable():
             raise RetryLater("got an api key that is no line of text, wanted a licence key", reason="secret")
         return {"Api-Key": key, "Content-Type": "application/json", "Content-Encoding": "gzip"}
+
+
+def _packed(body: bytes) -> bytes:
+    return bytes(cramjam.gzip.compress(body, level=GZIP_LEVEL))
