@@ -104,15 +104,15 @@ def fetch(url: str) -> str:
 
 
 @pytest.mark.parametrize("text", [FOO_BAR, SHORT], ids=["class", "function"])
-def test_the_foo_bar_collector_gives_exactly_the_lines_of_the_guide(metricsmith, write, text):
-    done = metricsmith("collect", write(text), "--once")
+def test_the_foo_bar_collector_gives_exactly_the_lines_of_the_guide(here, write, text):
+    done = here("collect", write(text), "--once")
     assert (done.returncode, done.stdout) == (0, SEED)
     assert "warning: foo_metric: a counter's name ends in _total" in done.stderr
     assert "warning: foo_metric: a state goes up and down: make it a gauge" in done.stderr
 
 
-def test_what_fails_hangs_or_floods_is_told_and_the_others_are_printed(metricsmith, write):
-    done = metricsmith("collect", write(MIXED), "--once")
+def test_what_fails_hangs_or_floods_is_told_and_the_others_are_printed(here, write):
+    done = here("collect", write(MIXED), "--once")
     assert done.stdout == textwrap.dedent("""\
         # HELP odd_number Who knows.
         # TYPE odd_number untyped
@@ -134,8 +134,8 @@ def test_what_fails_hangs_or_floods_is_told_and_the_others_are_printed(metricsmi
         assert f"error: mine.{line}" in done.stderr
 
 
-def test_json(metricsmith, write):
-    done = metricsmith("collect", write(MIXED), "--once", "--json")
+def test_json(here, write):
+    done = here("collect", write(MIXED), "--once", "--json")
     rows = {row["name"]: row for row in json.loads(done.stdout)}
     assert rows["orders_total"] == {
         "name": "orders_total", "labels": {"shop": 'n"1'}, "value": 3, "type": "counter",
@@ -152,17 +152,17 @@ def test_json(metricsmith, write):
         (None, r"mine.py: cannot be read: No such file", 1),
     ],
 )
-def test_a_file_that_cannot_be_used_is_told_in_one_line(metricsmith, write, tmp_path, text, told, code):
+def test_a_file_that_cannot_be_used_is_told_in_one_line(here, write, tmp_path, text, told, code):
     path = str(tmp_path / "mine.py") if text is None else write(text)
-    done = metricsmith("collect", path, "--once")
+    done = here("collect", path, "--once")
     assert (done.returncode, done.stdout) == (code, "")
     assert re.search(told, done.stderr) and len(done.stderr.splitlines()) == 1
 
 
-def test_a_file_imports_its_neighbours(metricsmith, write):
+def test_a_file_imports_its_neighbours(here, write):
     write("def orders(): return 5", "neighbour.py")
     text = "from metricsmith.collector import collector\nimport neighbour\n"
-    done = metricsmith("collect", write(f"{text}@collector()\ndef n(): return neighbour.orders()"), "--once")
+    done = here("collect", write(f"{text}@collector()\ndef n(): return neighbour.orders()"), "--once")
     assert done.stdout == "# TYPE n untyped\nn 5\n"
 
 
@@ -172,8 +172,8 @@ def test_a_file_imports_its_neighbours(metricsmith, write):
      ["--timeout", "5"], ["--listen", ":0", "--once"]],
     ids=" ".join,
 )  # fmt: skip
-def test_wrong_options_are_refused(metricsmith, write, options):
-    done = metricsmith("collect", write(SHORT), *options)
+def test_wrong_options_are_refused(here, write, options):
+    done = here("collect", write(SHORT), *options)
     assert (done.returncode, done.stdout) == (2, "") and "wanted" in done.stderr
 
 
@@ -230,7 +230,7 @@ def test_who_connects_and_says_nothing_is_cut_off(write, monkeypatch):
             process.kill()
 
 
-def test_promtool_has_no_complaint_that_we_do_not_have(metricsmith, write, promtool):
+def test_promtool_has_no_complaint_that_we_do_not_have(here, write, promtool):
     text = """
         from metricsmith.collector import collector, counter, gauge, untyped
         @collector()
@@ -241,7 +241,7 @@ def test_promtool_has_no_complaint_that_we_do_not_have(metricsmith, write, promt
             yield gauge("camelCase", 1, help="h")
             yield gauge("with:colon", 1, help="h")
     """
-    done = metricsmith("collect", write(text), "--once")
+    done = here("collect", write(text), "--once")
     checked = subprocess.run(
         [promtool, "check", "metrics"], input=done.stdout, capture_output=True, text=True
     )
@@ -251,7 +251,7 @@ def test_promtool_has_no_complaint_that_we_do_not_have(metricsmith, write, promt
     assert theirs <= ours
 
 
-def test_labels_that_explode_are_warned_of(metricsmith, write):
+def test_labels_that_explode_are_warned_of(here, write):
     text = """
         from metricsmith.collector import collector, gauge
         import uuid
@@ -262,7 +262,7 @@ def test_labels_that_explode_are_warned_of(metricsmith, write):
             yield gauge("by_request_bytes", 1, {"id": uuid.uuid4()}, help="h")
             yield gauge("fine_bytes", 1, {"queue": "mail"}, help="h")
     """
-    told = metricsmith("collect", write(text), "--once").stderr
+    told = here("collect", write(text), "--once").stderr
     assert "by_user_seconds: label user has 60 values" in told
     assert "by_request_bytes: label id looks like an id" in told
     assert "fine" not in told

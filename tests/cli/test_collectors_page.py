@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tomllib
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ import yaml
 from metricsmith.config import load_text
 from metricsmith.testing.services import free_port
 
+Run = Callable[..., subprocess.CompletedProcess[str]]
 PAGE = Path(__file__).parents[2] / "docs" / "collectors.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"`(\w+\.py)`")
@@ -64,7 +65,10 @@ def commands() -> list[tuple[str, str]]:
     return found
 
 
-def test_commands_print_what_the_page_shows(folder: Path, running: list[subprocess.Popen[str]]) -> None:
+def test_commands_print_what_the_page_shows(
+    folder: Path, running: list[subprocess.Popen[str]], here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
     port = str(free_port())
     assert len(commands()) >= 6
     for command, output in commands():
@@ -74,13 +78,13 @@ def test_commands_print_what_the_page_shows(folder: Path, running: list[subproce
             with urllib.request.urlopen(words[-1], timeout=20) as answer:
                 assert like(output).fullmatch(answer.read().decode()), command
             continue
-        program = [sys.executable, "-m", *words]
         if words[-1] == "&":
-            process = subprocess.Popen(program[:-1], stderr=subprocess.PIPE, text=True, cwd=folder)
+            program = [sys.executable, "-m", *words[:-1]]
+            process = subprocess.Popen(program, stderr=subprocess.PIPE, text=True)
             running.append(process)
             assert process.stderr is not None and process.stderr.readline() == output
             continue
-        done = subprocess.run(program, capture_output=True, text=True, cwd=folder, timeout=60, check=False)
+        done = here(*words[1:])
         assert like(output).fullmatch(done.stdout + done.stderr), (command, done)
 
 

@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from kafka import KafkaAdminClient
 
-from metricsmith.cli.main import main
 from metricsmith.testing import kafka as real
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -72,29 +70,6 @@ def commit(bootstrap: str, group: str, topic: str, offsets: list[int]) -> None:
     spots = [TopicPartition(topic, number, offset) for number, offset in enumerate(offsets)]
     consumer.commit(offsets=spots, asynchronous=False)
     consumer.close()
-
-
-@pytest.fixture(scope="module")
-def here() -> Iterator[Run]:
-    """Run a command at 80 columns in this process, which has everything imported; as `metricsmith` else."""
-
-    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setattr(sys, "argv", ["metricsmith", *arguments])
-            for name, value in ({"COLUMNS": "80"} | environment).items():
-                patch.setenv(name, value)
-            interrupt = signal.getsignal(signal.SIGINT)
-            try:
-                main()
-                code = 0
-            except SystemExit as ended:
-                code = int(ended.code or 0)
-            finally:
-                signal.signal(signal.SIGINT, interrupt)
-        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
-
-    yield run
 
 
 @pytest.fixture(scope="module")

@@ -70,8 +70,8 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "metricsmith", "ohi", *arguments]
 
 
-def test_samples_of_version_3(metricsmith, mine):
-    done = metricsmith("ohi", mine, "--entity", "shop:north")
+def test_samples_of_version_3(here, mine):
+    done = here("ohi", mine, "--entity", "shop:north")
     document = json.loads(done.stdout)
     (data,) = document["data"]
     assert (document["name"], document["protocol_version"]) == ("com.metricsmith.mine", "3")
@@ -83,10 +83,8 @@ def test_samples_of_version_3(metricsmith, mine):
     assert "not on stdout" in done.stderr
 
 
-def test_metrics_of_version_4_keep_their_types(metricsmith, mine):
-    done = metricsmith(
-        "ohi", mine, "--protocol", "4", "--name", "com.acme.q", "--integration-version", "2.1.0"
-    )
+def test_metrics_of_version_4_keep_their_types(here, mine):
+    done = here("ohi", mine, "--protocol", "4", "--name", "com.acme.q", "--integration-version", "2.1.0")
     document = json.loads(done.stdout)
     assert document["integration"] == {"name": "com.acme.q", "version": "2.1.0"}
     metrics = {(m["name"], m["attributes"].get("queue")): m for m in document["data"][0]["metrics"]}
@@ -112,11 +110,11 @@ async def test_version_3_comes_back_through_the_exec_source(mine):
     assert found['mine_queues_queue_depth{integration="ours", queue="sms"}'] == 4
 
 
-def test_a_collector_that_fails_is_told_and_the_command_ends_with_1(metricsmith, mine, tmp_path):
+def test_a_collector_that_fails_is_told_and_the_command_ends_with_1(here, mine, tmp_path):
     (tmp_path / "mine.py").write_text(
         textwrap.dedent(TEXT) + "\n@collector()\ndef fails(): raise ValueError('no')\n"
     )
-    done = metricsmith("ohi", mine)
+    done = here("ohi", mine)
     assert done.returncode == 1 and "mine.fails: " in done.stderr and "ValueError: no" in done.stderr
     assert len(json.loads(done.stdout)["data"][0]["metrics"]) == 5
 
@@ -131,8 +129,8 @@ def test_a_collector_that_fails_is_told_and_the_command_ends_with_1(metricsmith,
         (["nothing.py"], {}, "cannot be read", 1),
     ],
 )
-def test_what_cannot_be_meant_is_refused(metricsmith, arguments, environment, told, code):
-    done = metricsmith("ohi", *arguments, **environment)
+def test_what_cannot_be_meant_is_refused(here, arguments, environment, told, code):
+    done = here("ohi", *arguments, **environment)
     assert (done.returncode, done.stdout) == (code, "") and told in done.stderr
 
 
@@ -158,8 +156,8 @@ def environment(cluster: real.Cluster) -> dict[str, str]:
     return {"BOOTSTRAP_SERVERS": f"127.0.0.1:1,{cluster.bootstrap()}", "SAMPLE_SIZE": "1000"}
 
 
-def test_tombstones_have_the_names_that_dashboards_expect(metricsmith, topics, kafka):
-    done = metricsmith("ohi", "kafka-tombstones", **environment(kafka))
+def test_tombstones_have_the_names_that_dashboards_expect(here, topics, kafka):
+    done = here("ohi", "kafka-tombstones", **environment(kafka))
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     (data,) = document["data"]

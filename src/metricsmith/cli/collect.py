@@ -85,10 +85,15 @@ def settings(timeout: str) -> PythonConfig:
 @contextlib.contextmanager
 def collectors_may_print(target: str) -> Iterator[None]:
     """Keep what collectors print out of the output, and let a file import its neighbours."""
+    folder = str(Path(target).resolve().parent)
     if target.endswith(".py"):
-        sys.path.insert(0, str(Path(target).resolve().parent))
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
+        sys.path.insert(0, folder)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        if target.endswith(".py"):
+            sys.path.remove(folder)
 
 
 def positive_seconds(text: str, option: str) -> float:

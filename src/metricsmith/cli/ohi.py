@@ -55,7 +55,7 @@ def ohi(
     """
     from metricsmith.wire.ohi.encode import encode
 
-    output = sys.stdout.buffer
+    output = sys.stdout
     with collectors_may_print(target):
         built_in = BUILT_IN.get(target)
         if built_in is not None:
@@ -63,7 +63,7 @@ def ohi(
         else:
             _check(target)
             document, failures, remarks = _collected(target, protocol, name, version, entity, timeout)
-    output.write(encode(document))
+    output.write(encode(document).decode())
     output.flush()
     for remark in remarks:
         typer.echo(f"warning: {remark}", err=True)
