@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 from kafka import KafkaAdminClient, TopicPartition
+from kafka.protocol.consumer import FetchResponse
 
 from metricsmith.sources.kafka.admin import Partition, Topology, topology
 from metricsmith.sources.kafka.client import Client
@@ -111,6 +113,36 @@ def test_offsets_that_retention_took_are_passed_over_and_told(
     troubles: list[str] = []
     assert read(LogReader(client, None, lambda reason, message: troubles.append(reason)), [each]) == {0: 700}
     assert each.skipped == 300 and troubles == ["log_start_moved"]
+
+
+class Throttled(Client):
+    """A client of a broker whose quota is used up: it grants nothing to some requests, as Kafka answers."""
+
+    refusals, wait_ms = 2, 150
+
+    def begin(self, node: int, request: Any, limit_ms: int, done: Callable[[Any], None]) -> None:
+        if not self.refusals:
+            return super().begin(node, request, limit_ms, done)
+        self.refusals -= 1
+        return done(FetchResponse(throttle_time_ms=self.wait_ms, error_code=0, session_id=0, responses=[]))
+
+
+def test_a_quota_is_waited_for_however_little_patience_there_is(
+    kafka: real.Cluster, admin: KafkaAdminClient
+) -> None:
+    admin.create_topics({"fetch-quota": {"num_partitions": 2, "replication_factor": 1}})
+    write(kafka.bootstrap(), "fetch-quota", 10, 2)
+    client = Throttled(Connection(bootstrap_servers=kafka.bootstrap()))
+    try:
+        ranges, problems = whole(client, "fetch-quota"), []
+        settings = FetchSettings(patience_s=-1, requests_per_broker=1)
+        began = time.monotonic()
+        seen = read(LogReader(client, settings, lambda reason, message: problems.append(reason)), ranges)
+    finally:
+        client.close()
+    assert seen == {0: 5, 1: 5} and not any(each.failed for each in ranges)
+    assert problems == ["throttled"] * 2
+    assert time.monotonic() - began >= 0.3
 
 
 def test_a_log_that_ends_early_is_given_up(

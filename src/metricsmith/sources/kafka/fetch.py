@@ -105,6 +105,7 @@ class LogReader:
         self._waiting: dict[int, deque[Range]] = {}
         self._parked: list[Range] = []
         self._parked_until = 0.0
+        self._muted_until: dict[int, float] = {}
         self._under_way: dict[int, int] = {}
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
 
@@ -132,6 +133,7 @@ class LogReader:
                 try:
                     answer = self._answers.get(timeout=self._settings.retry_s)
                 except Empty:
+                    self._send()
                     continue
                 self._under_way[answer.node] -= 1
                 chunks = self._take(answer)
@@ -140,7 +142,7 @@ class LogReader:
                     yield chunks
 
     def _busy(self) -> bool:
-        return any(self._under_way.values())
+        return any(self._under_way.values()) or any(self._waiting.values())
 
     def _enqueue(self, each: Range) -> None:
         if each.partition.leader < 0:
@@ -150,6 +152,8 @@ class LogReader:
 
     def _send(self) -> None:
         for node, waiting in self._waiting.items():
+            if time.monotonic() < self._muted_until.get(node, 0.0):
+                continue
             while waiting and (free := self._settings.requests_per_broker - self._under_way.get(node, 0)) > 0:
                 chosen = self._choose(waiting, -(-len(waiting) // free))
                 self._under_way[node] = self._under_way.get(node, 0) + 1
@@ -202,6 +206,8 @@ class LogReader:
             for each in answer.ranges:
                 self._trouble(each, failure.reason, failure.message)
             return []
+        if value.throttle_time_ms > 0:
+            self._wait_for_quota(answer.node, value.throttle_time_ms)
         # Answers name a topic by its id or, before version 13, by its name.
         asked = {(each.partition.topic_id, each.partition.number): each for each in answer.ranges}
         asked |= {each.place: each for each in answer.ranges}
@@ -217,9 +223,20 @@ class LogReader:
                 if (chunk := self._take_partition(found, partition)) is not None:
                     chunks.append(chunk)
         for each in answer.ranges:
-            if each not in answered:
+            if each in answered:
+                continue
+            if value.throttle_time_ms > 0:
+                each._first_trouble = 0.0
+                self._enqueue(each)
+            else:
                 self._trouble(each, "broker_error", f"{each.place}: the answer is without it")
         return chunks
+
+    def _wait_for_quota(self, node: int, wait_ms: int) -> None:
+        """Leave a broker alone whose quota is used up: it is well, and no range is in trouble."""
+        until = time.monotonic() + wait_ms / 1000
+        self._muted_until[node] = max(until, self._muted_until.get(node, 0.0))
+        self._on_problem("throttled", f"broker {node} grants no more for {wait_ms} ms: a quota is used up")
 
     def _take_partition(self, each: Range, answer: Any) -> Chunk | None:
         if answer.error_code == OUT_OF_RANGE:

@@ -75,7 +75,7 @@ class ClusterPart:
 
 
 class ConfigsPart:
-    """Settings of topics; a topic that does not tell keeps its last ones for a while, one made anew does not."""
+    """Settings of topics; one that does not tell keeps its last ones for a while, unless it was made anew."""
 
     kind = "configs"
 

@@ -46,6 +46,9 @@ def read_spots(
         if isinstance(answer, Failure):
             troubles.append(Trouble(part, answer.reason, answer.message))
             continue
+        if answer.throttle_time_ms > 0:  # what was not granted is looked at in another round
+            message = f"broker {described[spots[0][:2]].leader}: a quota is used up"
+            troubles.append(Trouble(part, "throttled", message))
         # Answers name a topic by its id or, before version 13, by its name.
         told = {
             (topic.topic or str(topic.topic_id), each.partition_index): each
