@@ -19,6 +19,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "python": "metricsmith.sources.python.source:PythonSource",
         "application": "metricsmith.sources.application:ApplicationSource",
         "bus": "metricsmith.sources.bus.source:BusSource",
+        "bus_kafka": "metricsmith.sources.bus.kafka:KafkaBusSource",
         "transfer": "metricsmith.sources.transfer.source:TransferSource",
         "pushgateway": "metricsmith.sources.pushgateway.source:PushgatewaySource",
         "self": "metricsmith.sources.own:OwnMetricsSource",
@@ -40,6 +41,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "sinks": {
         "bus": "metricsmith.sinks.bus:BusSink",
         "newrelic": "metricsmith.sinks.newrelic.sink:NewRelicSink",
+        "bus_kafka": "metricsmith.sinks.bus_kafka:KafkaBusSink",
         "transfer": "metricsmith.sinks.transfer:TransferSink",
         "remote_write": "metricsmith.sinks.remote_write:RemoteWriteSink",
         "oci": "metricsmith.sinks.oci.sink:OciSink",

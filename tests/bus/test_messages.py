@@ -104,7 +104,7 @@ async def test_a_bad_message_is_counted_and_the_next_one_taken(
 async def test_a_store_that_is_full_loses_nothing(
     receive: Callable[..., Any], bare: Callable[..., Any], endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metricsmith.sources.bus.source.RETRY_S", 0.01)
+    monkeypatch.setattr("metricsmith.sources.bus.reading.RETRY_S", 0.01)
     side = receive(endpoint=endpoint)
     side.refusals = [DiskFull("full"), DiskFull("full")]
     sender = bare(zmq.XPUB, endpoint)

@@ -18,6 +18,13 @@ import pytest
         ("service: {type: producer}\ncollection: {system_metrics: false}", [], ["bus"]),
         ("service: {type: producer}\nbus: {ack_endpoint: 'tcp://h:1'}", ["host"], ["transfer"]),
         ("service: {type: consumer}\nbus: {ack_endpoint: 'tcp://h:1'}", ["bus", "transfer"], []),
+        ("service: {type: producer}\nbus: {driver: kafka}", ["host"], ["bus_kafka"]),
+        ("bus: {driver: kafka}", ["bus_kafka"], []),
+        (
+            "service: {type: producer}\nbus: {driver: kafka, ack_endpoint: 'tcp://h:1'}",
+            ["host"],
+            ["transfer"],
+        ),
         (
             "service: {type: producer}\nsources: [{type: host, name: mine}]\nsinks: [{type: bus}]",
             ["host"],
@@ -43,6 +50,17 @@ def test_settings_reach_the_parts(load: Callable[..., Any]) -> None:
     (source,) = load(bus).of("sources")
     assert (source.config.endpoint, source.config.bind, source.config.topics) == ("tcp://h:1", True, ("a.*",))
     assert source.config.collection.system == ("cpu_usage",)
+
+
+def test_settings_of_kafka_reach_the_parts(load: Callable[..., Any]) -> None:
+    kafka = "kafka: {bootstrap_servers: 'k1:9092,k2', tls: {}, topic: plant, group: centre}"
+    bus = f"bus: {{driver: kafka, topics: ['a.*'], {kafka}}}\n"
+    (sink,) = load(f"{bus}service: {{type: producer, name: edge}}").of("sinks")
+    assert (sink.config.bootstrap_servers, sink.config.protocol()) == (("k1:9092", "k2"), "SSL")
+    assert (sink.config.topic, sink.config.service) == ("plant", "edge")
+    (source,) = load(bus).of("sources")
+    assert (source.config.bootstrap_servers, source.config.group) == (("k1:9092", "k2"), "centre")
+    assert (source.config.topic, source.config.topics) == ("plant", ("a.*",))
 
 
 @pytest.mark.parametrize(("bind", "consumer", "producer"), [("true", True, True), ("false", False, False)])

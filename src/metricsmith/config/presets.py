@@ -9,6 +9,7 @@ from metricsmith import registry
 from metricsmith.config.parts import Part
 from metricsmith.config.settings import BusSettings, Mode, Settings
 from metricsmith.contracts import SinkConfig
+from metricsmith.net.kafka_settings import Connection
 
 
 def preset_parts(settings: Settings, data: Mapping[str, Any]) -> Iterator[Part]:
@@ -32,16 +33,28 @@ def _parts(settings: Settings, mode: Mode, bus: BusSettings) -> Iterator[Part]:
         labels = {"host": settings.service.name}
         interval = settings.service.interval
         yield _part("sources", "host", interval=interval, groups=chosen.system, devices=(), labels=labels)
-    if mode is Mode.CONSUMER:
+    if bus.driver == "kafka":
+        yield from _kafka_parts(settings, mode, bus)
+    elif mode is Mode.CONSUMER:
         bind = bus.bind is not False
         yield _part("sources", "bus", **address, bind=bind, topics=bus.topics, collection=chosen)
-        if bus.ack_endpoint is not None:
-            yield _part("sources", "transfer", endpoint=bus.ack_endpoint, curve=bus.curve)
+    if mode is Mode.CONSUMER and bus.ack_endpoint is not None:
+        yield _part("sources", "transfer", endpoint=bus.ack_endpoint, curve=bus.curve)
     if mode is Mode.PRODUCER and bus.ack_endpoint is not None:  # by both ways the consumer had all twice
         name = settings.service.name
         yield _part("sinks", "transfer", endpoint=bus.ack_endpoint, curve=bus.curve, producer=name)
-    elif mode is Mode.PRODUCER:
+    elif mode is Mode.PRODUCER and bus.driver == "zmq":
         yield _part("sinks", "bus", **address, bind=bus.bind is True, service=settings.service.name)
+
+
+def _kafka_parts(settings: Settings, mode: Mode, bus: BusSettings) -> Iterator[Part]:
+    cluster = {name: getattr(bus.kafka, name) for name in Connection.model_fields}
+    where = {**cluster, "topic": bus.kafka.topic}
+    if mode is Mode.CONSUMER:
+        chosen = {"group": bus.kafka.group, "topics": bus.topics, "collection": settings.collection}
+        yield _part("sources", "bus_kafka", **where, **chosen)
+    elif mode is Mode.PRODUCER and bus.ack_endpoint is None:
+        yield _part("sinks", "bus_kafka", **where, service=settings.service.name)
 
 
 def conversions(config: SinkConfig) -> tuple[Part, ...]:
@@ -49,7 +62,7 @@ def conversions(config: SinkConfig) -> tuple[Part, ...]:
     return tuple(_part("processors", type_name, **settings) for type_name, settings in config.conversions())
 
 
-def _part(group: str, type_name: str, **settings: Any) -> Part:
+def _part(group: str, type_name: str, /, **settings: Any) -> Part:
     """Return a part of settings that are checked already."""
     defaults = registry.load(group, type_name).Config()
     return Part(group, type_name, type_name, defaults.model_copy(update=settings))

@@ -16,6 +16,7 @@ from metricsmith.journal.config import JournalConfig
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 from metricsmith.model.wording import one_of
 from metricsmith.net.bus_settings import Curve, Endpoint
+from metricsmith.net.kafka_bus import ConsumedBus
 from metricsmith.packs import pack_names
 from metricsmith.rules.notify.settings import NotifySettings
 from metricsmith.rules.thresholds import ThresholdRule
@@ -80,6 +81,12 @@ class LoggingSettings(PartConfig):
 class BusSettings(PartConfig):
     """The message bus that agents share: where a producer sends and a consumer receives."""
 
+    driver: Literal["zmq", "kafka"] = Field(
+        "zmq", description="ZeroMQ at `endpoint`, or a Kafka topic at `kafka`, which several consumers share."
+    )
+    kafka: ConsumedBus = Field(
+        default_factory=lambda: ConsumedBus(), description="Cluster, topic and consumer group."
+    )
     endpoint: Endpoint = Field("tcp://localhost:11001", description="Address of the bus.")
     topics: tuple[str, ...] = Field(
         ("metrics.*",),

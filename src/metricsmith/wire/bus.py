@@ -42,14 +42,23 @@ class MessageEncoder:
 
     def messages(self, batch: Batch) -> Iterator[tuple[bytes, bytes]]:
         """Yield topic and JSON of the messages of a batch, one per service, tags and time."""
+        for group, body in self._bodies(batch):
+            yield group.topic, body
+
+    def keyed(self, batch: Batch) -> Iterator[tuple[bytes, bytes]]:
+        """Yield key and JSON of the same messages: the messages of a series have one key, always."""
+        for group, body in self._bodies(batch):
+            yield group.topic + group.tail, body
+
+    def _bodies(self, batch: Batch) -> Iterator[tuple[_Group, bytes]]:
         groups: list[_Group] = batch.layout.derive(self, self._groups)
         for group in groups:
             if isinstance(batch.time_ms, int) and batch.stale is None:
-                yield group.topic, _message(group, group.names, batch.value[group.places], batch.time_ms)
+                yield group, _message(group, group.names, batch.value[group.places], batch.time_ms)
             else:
                 yield from self._apart(batch, group)
 
-    def _apart(self, batch: Batch, group: _Group) -> Iterator[tuple[bytes, bytes]]:
+    def _apart(self, batch: Batch, group: _Group) -> Iterator[tuple[_Group, bytes]]:
         places = group.places
         kept = ~batch.stales()[places]
         times, values = batch.times()[places][kept], batch.value[places][kept]
@@ -58,7 +67,7 @@ class MessageEncoder:
             now = np.flatnonzero(times == time_ms)
             for taken in _once_each(names, now.tolist()):
                 chosen = [names[i] for i in taken]
-                yield group.topic, _message(group, chosen, values[taken], time_ms)
+                yield group, _message(group, chosen, values[taken], time_ms)
 
     def _groups(self, layout: Layout) -> list[_Group]:
         members: dict[tuple[str, tuple[tuple[str, str], ...]], list[int]] = {}

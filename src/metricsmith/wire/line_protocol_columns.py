@@ -205,7 +205,9 @@ def _tokens(buffer: U8, start: I64, end: I64) -> Any:
     offsets = np.zeros(len(start) + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
     data = buffer[np.repeat(start - offsets[:-1], lengths) + np.arange(offsets[-1])]
-    return pa.Array.from_buffers(pa.binary(), len(start), [None, pa.py_buffer(offsets.data), pa.py_buffer(data.data)])
+    return pa.Array.from_buffers(
+        pa.binary(), len(start), [None, pa.py_buffer(offsets.data), pa.py_buffer(data.data)]
+    )
 
 
 def _usual(tokens: Any, members: bytes = b"0123456789.-") -> bool:

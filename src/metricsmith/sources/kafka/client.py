@@ -8,7 +8,6 @@ that asks: nothing is left behind between rounds.
 from __future__ import annotations
 
 import logging
-import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,14 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from metricsmith.errors import SourceError
-from metricsmith.model.settings_types import reveal
-from metricsmith.net.tls import TlsContext
-from metricsmith.sources.kafka.settings import Connection
+from metricsmith.net.kafka_login import login_options
+from metricsmith.net.kafka_settings import Connection
 
 try:
     import kafka.errors as kafka_errors
     from kafka.net import KafkaConnectionManager, NetworkSelector
-    from kafka.net.sasl.oauth import AbstractTokenProvider
 except ImportError as error:
     raise ImportError(
         f"the kafka source needs kafka-python 3, which is not installed ({error});"
@@ -31,7 +28,6 @@ except ImportError as error:
     ) from error
 
 MAX_ANSWER_BYTES = 100 << 20
-CLIENT_ID = "metricsmith"
 _MOVED = {3, 5, 6, 74, 75, 100, 103}
 _COORDINATOR = {14, 15, 16}
 _DENIED = {29, 30, 31, 53}
@@ -118,7 +114,7 @@ class Client:
         self._settings, self._away = settings, set[int]()
         self.requests, self.traffic = 0, Traffic()
         self._net = NetworkSelector()
-        self._manager = KafkaConnectionManager(self._net, **_configuration(settings), metrics=self.traffic)
+        self._manager = KafkaConnectionManager(self._net, **_options(settings), metrics=self.traffic)
         try:
             self._manager.bootstrap(settings.timeout)
         except Exception as error:
@@ -221,36 +217,8 @@ def _words(error: Exception) -> str:
     return text if kind in text else f"{kind}: {text}" if text else kind
 
 
-class _Token(AbstractTokenProvider):  # type: ignore[misc]
-    """The configured token; a file is read at each connection, so that a rotated one is seen."""
-
-    def __init__(self, settings: Connection) -> None:
-        self._settings = settings
-
-    def token(self) -> str:
-        sasl = self._settings.sasl
-        return reveal(sasl.token) if sasl is not None and sasl.token is not None else ""
-
-
-def _configuration(settings: Connection) -> Mapping[str, Any]:
-    made: dict[str, Any] = {
-        "bootstrap_servers": list(settings.bootstrap_servers),
-        "client_id": CLIENT_ID,
-        "security_protocol": settings.protocol(),
-        "receive_message_max_bytes": MAX_ANSWER_BYTES,
-        "request_timeout_ms": settings.timeout,
-        "socket_connection_setup_timeout_ms": settings.timeout,
-        "socket_connection_setup_timeout_max_ms": settings.timeout,
-        "reconnect_backoff_max_ms": 5_000,
-    }
-    if settings.tls is not None:
-        context = TlsContext(settings.tls).current()
-        made["ssl_context"] = ssl.create_default_context() if isinstance(context, bool) else context
-    if (sasl := settings.sasl) is not None:
-        made["sasl_mechanism"] = sasl.mechanism
-        if sasl.mechanism == "OAUTHBEARER":
-            made["sasl_oauth_token_provider"] = _Token(settings)
-        else:
-            made["sasl_plain_username"] = sasl.username
-            made["sasl_plain_password"] = reveal(sasl.password or "")
-    return made
+def _options(settings: Connection) -> Mapping[str, Any]:
+    limits = dict.fromkeys(
+        ("socket_connection_setup_timeout_ms", "socket_connection_setup_timeout_max_ms"), settings.timeout
+    )
+    return {**login_options(settings), **limits, "receive_message_max_bytes": MAX_ANSWER_BYTES}
