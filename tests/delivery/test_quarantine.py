@@ -11,7 +11,8 @@ import pytest
 from metricsmith.contracts import Delivery
 from metricsmith.delivery.quarantine import NotInQuarantine, Quarantine
 from metricsmith.errors import DeliveryError
-from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.batch import Batch, Layout, event_batch
+from metricsmith.model.events import Event
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
 from metricsmith.testing.clock import FakeClock
@@ -43,6 +44,18 @@ def test_samples_come_back_as_they_were_after_a_restart(tmp_path: Path) -> None:
     assert _read(again, delivery) == _read(series, _delivery(series))
     after.drop(found.id)
     assert after.refusals() == []
+
+
+def test_events_come_back_as_they_were(tmp_path: Path) -> None:
+    series, events = SeriesTable(), [Event(5, "opened", "shop", {"by": "Ann", "n": 1.5, "on": True})]
+    quarantine = Quarantine(tmp_path, series, FakeClock())
+    assert quarantine.put("far", Delivery([3], [event_batch(events, 7)]), "because") == 1
+    (found,) = quarantine.refusals()
+    assert (found.samples, found.events) == (0, 1)
+    _, (shown,) = quarantine.samples(found.id)
+    assert (shown["summary"], shown["attributes"]["by"]) == ("opened", "Ann")
+    _, delivery = quarantine.delivery(found.id)
+    assert [list(batch.events) for batch in delivery.batches] == [events]
 
 
 def test_room_is_bounded_and_comes_back(tmp_path: Path) -> None:

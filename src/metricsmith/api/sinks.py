@@ -121,7 +121,7 @@ class SinksApi:
             await self._workers.run(lambda: self._desk().drop(id))
         except DeliveryError as error:
             raise ApiError("unprocessable", str(error)) from None
-        return _success({"id": id, "samples": refusal.samples})
+        return _success({"id": id, "samples": refusal.samples + refusal.events})
 
     def _desk(self) -> Desk:
         if self._context.sinks is None:

@@ -66,14 +66,14 @@ def list_refusals(url: Url = DEFAULT_URL, as_json: Json = False) -> None:
         typer.echo(json.dumps(found, indent=2))
         return
     rows: list[tuple[str, ...]] = [
-        (each["id"], each["sink"], each["at"], str(each["samples"]), each["reason"]) for each in found
+        (each["id"], each["sink"], each["at"], _amount(each), each["reason"]) for each in found
     ]
     print_table(rows, ("id", "sink", "at", "samples", "reason"))
 
 
 @quarantine.command("show")
 def show(id: Id, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
-    """Show the samples of one refusal."""
+    """Show the samples and events of one refusal."""
     found = fetch(http_address(url), "/api/v1/quarantine/show", {"id": id})
     if as_json:
         typer.echo(json.dumps(found, indent=2))
@@ -117,7 +117,13 @@ def _each(ids: list[str] | None, all_of_them: bool, url: str, path: str, done: s
         raise typer.Exit(Exit.FAILURE)
 
 
+def _amount(refusal: dict[str, Any]) -> str:
+    return f"{refusal['events']} events" if refusal["events"] else str(refusal["samples"])
+
+
 def _sample(sample: dict[str, Any]) -> tuple[str, str, str]:
     time = datetime.fromtimestamp(sample["time_ms"] / 1000, UTC).isoformat()
+    if "summary" in sample:
+        return f"event of category {sample['category']}", time, sample["summary"]
     value = "(series ended)" if sample["value"] is None else sample["value"]
     return format_labels(sample["labels"]), time, value

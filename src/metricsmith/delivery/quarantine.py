@@ -88,19 +88,19 @@ class Quarantine:
         return found
 
     def samples(self, id: str) -> tuple[Refusal, list[dict[str, Any]]]:
-        """Return a refusal and its samples.
+        """Return a refusal and its samples, then its events.
 
         Raises:
             NotInQuarantine: there is none.
             DeliveryError: the file cannot be read.
         """
         document = _document(path := self._path(id))
-        return _refusal(path, document), document["samples"]
+        return _refusal(path, document), [*document["samples"], *document.get("events", ())]
 
     def delivery(self, id: str) -> tuple[str, Delivery]:
         """Return the sink of a refusal, and what it holds as it can be sent again; raises as `samples`."""
-        refusal, samples = self.samples(id)
-        events = [Event(**each) for each in _document(self._path(id)).get("events", ())]
+        refusal, content = self.samples(id)
+        samples, events = content[: refusal.samples], [Event(**each) for each in content[refusal.samples :]]
         ids = self._series.intern_many(encode_labels(each["labels"]) for each in samples)
         times = np.array([each["time_ms"] for each in samples], dtype=np.int64)
         values = np.array([float(each["value"] or "nan") for each in samples])
