@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 
 import orjson
 from pydantic import SecretStr
@@ -13,6 +11,7 @@ from pydantic import SecretStr
 from metricsmith.errors import RetryLater
 from metricsmith.model.labels import format_labels
 from metricsmith.model.settings_types import reveal
+from metricsmith.net.threads import in_thread
 from metricsmith.rules.model import Notification
 from metricsmith.rules.notify.apprise_urls import apprise_service
 from metricsmith.rules.notify.entries import Entry, digest, payload_of
@@ -66,7 +65,7 @@ class AppriseService:
             async with asyncio.timeout(self._settings.timeout / 1000):
                 if self._delivery is not None:
                     await asyncio.shield(self._delivery)
-                self._delivery = _in_thread(lambda: all(map(self._deliver, payloads)))
+                self._delivery = in_thread("apprise", lambda: all(map(self._deliver, payloads)))
                 delivered = await asyncio.shield(self._delivery)
         except TimeoutError:
             message = f"no answer within {self._settings.timeout / 1000:g}s"
@@ -88,24 +87,6 @@ class AppriseService:
 
     async def close(self) -> None:
         """Nothing to release: connections last as long as a delivery."""
-
-
-def _in_thread(deliver: Callable[[], bool]) -> asyncio.Future[bool]:
-    """Return what is called in a thread of its own, which does not keep the process from ending."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[bool] = loop.create_future()
-
-    def answer(ok: bool) -> None:
-        if not done.done():
-            done.set_result(ok)
-
-    def run() -> None:
-        ok = deliver()
-        with suppress(RuntimeError):  # the agent has stopped meanwhile
-            loop.call_soon_threadsafe(answer, ok)
-
-    threading.Thread(target=run, name="apprise", daemon=True).start()
-    return done
 
 
 def text_fields(group: Sequence[Notification]) -> dict[str, str]:

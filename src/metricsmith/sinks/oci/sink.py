@@ -7,11 +7,12 @@ import hashlib
 import logging
 import socket
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import ClassVar
 
 from metricsmith.contracts import Context, Delivery, SinkTraits
 from metricsmith.errors import DeliveryError, Rejected, RetryLater
+from metricsmith.net.threads import in_thread
 from metricsmith.sinks.oci.calls import CallWriter
 from metricsmith.sinks.oci.client import Failed, MonitoringPost
 from metricsmith.sinks.oci.rate import CallRate
@@ -45,9 +46,7 @@ class OciSink:
         self._rate = CallRate(context.clock, config.calls_per_second)
         self._post = MonitoringPost(config)
         self._deadline_s = (config.connect_timeout + 2 * config.timeout) / 1000
-        at_once = config.worker_count or MAX_CONNECTIONS
-        self._threads = ThreadPoolExecutor(at_once, f"oci {context.name}")
-        self._slots = asyncio.Semaphore(at_once)
+        self._slots = asyncio.Semaphore(config.worker_count or MAX_CONNECTIONS)
         self._answered: dict[bytes, Sequence[Failed]] = {}
 
     async def send(self, delivery: Delivery) -> None:
@@ -59,8 +58,7 @@ class OciSink:
             raise Rejected(_reasons(refused.values()), sorted(refused))
 
     async def close(self) -> None:
-        """Close the connections; a call that is under way ends with its time-out."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Close the connections; a call that is under way ends with its time-out, or with the process."""
         self._post.close()
 
     async def _posted(self, bodies: Sequence[bytes]) -> list[Failed]:
@@ -96,8 +94,7 @@ class OciSink:
         try:
             # The SDK's own time-outs begin anew with every byte.
             async with asyncio.timeout(self._deadline_s):
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, self._post.post, body)
+                return await in_thread("oci", partial(self._post.post, body))
         except TimeoutError:
             raise RetryLater(f"no answer within {self._deadline_s:g}s", reason="timeout") from None
 
