@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from metricsmith.errors import DiskFull
 from metricsmith.model.state import MemoryState
 from metricsmith.sources.kafka import source as source_module
 from metricsmith.sources.kafka.client import Client
@@ -102,6 +103,20 @@ async def test_the_history_is_kept_when_the_source_ends(live: Any, run: Any) -> 
     assert len(state.items("ends/reading")) == 1, "it is saved each minute"
     await source.stop()
     assert len(state.items("ends/reading")) > 1
+
+
+async def test_a_history_that_cannot_be_saved_at_the_end_is_counted(live: Any, run: Any) -> None:
+    class Full(MemoryState):
+        def commit(self, put: Any, delete: Any = ()) -> None:
+            raise DiskFull("no space")
+
+    await asyncio.to_thread(live.create, "lag-full")
+    source = run(Full(), bootstrap_servers=live.bootstrap, topics={"include": "lag-full"}, interval="100ms")
+    labels = {"source": "k", "part": "history", "reason": "not_saved"}
+    await source.until(lambda: source.value("kafka_up") == 1)
+    before = source.telemetry.value("metricsmith_kafka_failures_total", **labels)
+    await source.stop()
+    assert source.telemetry.value("metricsmith_kafka_failures_total", **labels) > before
 
 
 async def test_every_part_of_it_works_over_tls_with_a_password(live: Any, run: Any) -> None:

@@ -21,7 +21,7 @@ from metricsmith.sources.kafka.scan import Budget
 from metricsmith.sources.kafka.settings import Connection
 from metricsmith.sources.kafka.spans import MOST_SPANS, Counted, Span, decode
 from metricsmith.sources.kafka.tombstone_counts import TombstoneCount
-from metricsmith.sources.kafka.tombstones import TombstoneScan
+from metricsmith.sources.kafka.tombstones import STATE_PREFIX, TombstoneScan
 from metricsmith.testing import kafka as real
 from metricsmith.testing.clock import FakeClock
 from metricsmith.testing.programs import eventually
@@ -311,15 +311,34 @@ def test_a_log_that_lost_its_end_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"{}", b"[1]", b'[1,"id",false,[[0]]]', b'[1,"id",false,[["x",1]]]', b'[9,"id",false,[]]',
-     b'[1,"id",false,[[0,5,1,0,0,0],[6,7,1,0,0,0]]]', b'[1,"other",false,[[0,5,1,0,0,0]]]',
-     b'[1,"id",true,[[0,5,1,0,0,0]]]'],
-)  # fmt: skip
-def test_state_of_another_kind_is_nothing(data: bytes) -> None:
-    assert decode(data, "id", False).spans == []
+    ("data", "why"),
+    [
+        (b"", ""),
+        (b"{}", "unreadable"),
+        (b"[1]", "unreadable"),
+        (b'[1,"id",false,[[0]]]', "unreadable"),
+        (b'[1,"id",false,[["x",1]]]', "unreadable"),
+        (b'[9,"id",false,[]]', "unreadable"),
+        (b'[1,"id",false,[[0,5,1,0,0,0],[6,7,1,0,0,0]]]', "unreadable"),
+        (b'[1,"other",false,[[0,5,1,0,0,0]]]', "counted_anew"),
+        (b'[1,"id",true,[[0,5,1,0,0,0]]]', "counted_anew"),
+    ],
+)
+def test_state_of_another_kind_is_nothing_and_says_why(data: bytes, why: str) -> None:
+    assert decode(data, "id", False) == (Counted("id", False), why)
+
+
+def test_damaged_state_is_counted_and_the_log_is_read_anew(bench: Bench) -> None:
+    topic = bench.topic("tombstones-damaged")
+    bench.write(topic, [None, b"a", b"b"])
+    bench.context.state.commit({f"{STATE_PREFIX}{topic}/0": b"damaged"})
+    labels = {"source": bench.context.name, "part": "tombstones", "reason": "unreadable"}
+    for _ in range(2):
+        count = bench.scan().check([topic], "exact")[0]
+        assert (count.records, count.tombstones) == (3, 1)
+        assert bench.context.telemetry.value("metricsmith_kafka_failures_total", **labels) == 1
 
 
 def test_state_comes_back() -> None:
     counted = spans((0, 10, 10, 1), (10, 20, 10, 1))
-    assert decode(counted.encode(), "id", False) == counted
+    assert decode(counted.encode(), "id", False) == (counted, "")

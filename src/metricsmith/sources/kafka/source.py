@@ -7,7 +7,6 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -204,8 +203,10 @@ class KafkaSource:
             client.close()
 
     def _close(self) -> None:
-        with suppress(DiskFull, StoreError):  # what is not saved now is read again
+        try:
             self._observer.save()
+        except (DiskFull, StoreError) as error:
+            self._trouble([Trouble("history", "not_saved", str(error))])
         self._disconnect()
 
 

@@ -87,16 +87,22 @@ class Counted:
         return orjson.dumps([_FORMAT, self.topic_id, self.read_committed, rows])
 
 
-def decode(data: bytes, topic_id: str, read_committed: bool) -> Counted:
-    """Return what is remembered of a partition; nothing when it is of another topic, reading or format."""
+def decode(data: bytes, topic_id: str, read_committed: bool) -> tuple[Counted, str]:
+    """Return what is remembered of a partition, and why it is nothing although there was something.
+
+    `unreadable`: damaged or of another format. `counted_anew`: of a topic that had the
+    name before, or of another isolation level.
+    """
     fresh = Counted(topic_id, read_committed)
+    if not data:
+        return fresh, ""
     try:
         version, kept_id, kept_committed, rows = orjson.loads(data)
-        if (version, kept_id, kept_committed) != (_FORMAT, topic_id, read_committed):
-            return fresh
         spans = [Span(*map(int, row)) for row in rows]
-    except (ValueError, TypeError):
-        return fresh
-    if any(a.stop != b.first for a, b in pairwise(spans)):
-        return fresh
-    return Counted(topic_id, read_committed, spans)
+    except (ValueError, TypeError, OverflowError):
+        return fresh, "unreadable"
+    if version != _FORMAT or any(a.stop != b.first for a, b in pairwise(spans)):
+        return fresh, "unreadable"
+    if (kept_id, kept_committed) != (topic_id, read_committed):
+        return fresh, "counted_anew"
+    return Counted(topic_id, read_committed, spans), ""

@@ -116,7 +116,10 @@ class TombstoneScan:
             place = each.partition
             old = b"" if place.topic in compacted else kept.get(_key(each), b"")
             if each.known:
-                known.append((each, decode(old, place.topic_id, self._read_committed)))
+                counted, lost = decode(old, place.topic_id, self._read_committed)
+                if lost:
+                    meter.problem(lost, f"what was counted of {place.topic}/{place.number} is of no use")
+                known.append((each, counted))
         reader = LogReader(self._client, FetchSettings(self._read_committed), meter.problem)
         tallies = count_logs(reader, meter, known, progress)
         put = {
