@@ -27,6 +27,7 @@ class Fault:
 
     `taken`: the points are kept all the same, the answer is what is lost.
     `wait`: seconds before that happens; a right answer may be late, too: status 200.
+    `cut`: the answer breaks off in its middle.
     """
 
     status: int = 0
@@ -35,6 +36,7 @@ class Fault:
     headers: tuple[tuple[str, str], ...] = ()
     taken: bool = False
     wait: float = 0.0
+    cut: bool = False
 
 
 @dataclass
@@ -211,7 +213,7 @@ def _handler(found: OciServer) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 _reset(self.connection)
                 return
-            self._answer(status, answer, fault.headers)
+            self._answer(status, answer, fault.headers, fault.cut)
 
         def do_GET(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -225,7 +227,9 @@ def _handler(found: OciServer) -> type[BaseHTTPRequestHandler]:
             else:
                 self._answer(404, _error("NotAuthorizedOrNotFound", "not found"), ())
 
-        def _answer(self, status: int, answer: Any, headers: tuple[tuple[str, str], ...]) -> None:
+        def _answer(
+            self, status: int, answer: Any, headers: tuple[tuple[str, str], ...], cut: bool = False
+        ) -> None:
             body = json.dumps(answer).encode()
             self.send_response(status)
             for name, value in (
@@ -235,7 +239,9 @@ def _handler(found: OciServer) -> type[BaseHTTPRequestHandler]:
             ):
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(body)
+            self.wfile.write(body[: len(body) // 2] if cut else body)
+            if cut:
+                self.close_connection = True
 
         def log_message(self, *_: object) -> None:
             pass

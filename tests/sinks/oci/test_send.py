@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metricsmith.errors import Rejected, RetryLater, TooLarge
+from metricsmith.sinks.oci.client import Failed, failed_metrics
 from metricsmith.testing.oci_server import Fault, OciServer
 from metricsmith.testing.oci_signature import ApiKey
 from metricsmith.testing.targets import endless, running_target, trickling
@@ -119,6 +122,7 @@ async def test_failed_metrics_that_nobody_sent_name_no_series(oci: OciServer, si
         ),
         (Fault(0), "connection", None, "the call failed"),
         (Fault(0, taken=True), "connection", None, "the call failed"),
+        (Fault(200, cut=True), "connection", None, "the call failed"),
         (Fault(401, "NotAuthenticated", "no"), "credentials", None, "check user, fingerprint, key_file"),
         (Fault(404, "NotAuthorizedOrNotFound", "no"), "not_authorized", None, "check compartment_id"),
         (Fault(403, "NotAllowed", "no"), "not_authorized", None, "check the policy"),
@@ -226,3 +230,38 @@ async def test_an_answer_that_never_ends_is_given_up(sink: Any, here: Any) -> No
             far = sink(endpoint=f"http://127.0.0.1:{target.port}", connect_timeout="100ms", timeout="300ms")
             with pytest.raises(RetryLater):
                 await far.send(delivery)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["failedMetricsCount", "failedMetrics", "metricData", "name", "dimensions", "message"]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(_JSON)
+def test_any_answer_means_something(answer: Any) -> None:
+    try:
+        failed = failed_metrics(answer)
+    except (Rejected, RetryLater):
+        return
+    assert all(isinstance(each, Failed) for each in failed)
+    assert len(failed) >= max(0, answer["failedMetricsCount"])
+
+
+async def test_a_large_refusal_is_read_whole(oci: OciServer, sink: Any, here: Any) -> None:
+    oci.refuse = lambda metric: "no"
+    layout = here.layout([_named("a", long="x" * 500, n=str(n)) for n in range(50)])
+    batches = [here.batch(layout, _now_ms() - n, range(50)) for n in range(150)]
+    with pytest.raises(Rejected) as refusal:
+        await sink().send(here.delivery(*batches))
+    assert len(refusal.value.series) == 50 and oci.calls == 1

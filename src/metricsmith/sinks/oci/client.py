@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from metricsmith.errors import Rejected, RetryLater, TooLarge
-from metricsmith.net.post import ANSWER_BYTES, retry_after
+from metricsmith.net.post import retry_after
 from metricsmith.sinks.oci.account import Account, open_account
 from metricsmith.sinks.oci.sdk import RequestException, Timeout, TooManyRedirects, oci
 from metricsmith.sinks.oci.settings import OciConfig
+
+MAX_ANSWER_BYTES = 4 << 20
+"""What is refused comes back whole, so an answer may be larger than a call."""
 
 _ABOUT_THE_DATA = frozenset({"InvalidParameter", "MissingParameter", "CannotParseRequest"})
 _MENDED_BY_PEOPLE = {
@@ -59,9 +62,9 @@ class MonitoringPost:
             if error.status in _MENDED_BY_PEOPLE:
                 self.close()
             raise _refused(error) from None
-        except (RequestException, OSError, ValueError) as error:
+        except (RequestException, OSError, ValueError, RecursionError) as error:
             raise _unanswered(error) from None
-        return _failed(answer.data)
+        return failed_metrics(answer.data)
 
     def close(self) -> None:
         """Close the connections; the next call opens others, for credentials read anew."""
@@ -124,14 +127,16 @@ def _unanswered(error: Exception) -> RetryLater:
 
 def _bounded(response: Any, **_: object) -> None:
     """Read an answer here, where it can be bounded; the SDK would read all there is."""
-    body = response.raw.read(ANSWER_BYTES + 1, decode_content=True)
-    if len(body) > ANSWER_BYTES:
-        response.close()
-        raise RequestException(f"got an answer over {ANSWER_BYTES} bytes")
-    response._content, response._content_consumed = body, True
+    parts: list[bytes] = []
+    for part in response.iter_content(64 << 10):
+        parts.append(part)
+        if sum(map(len, parts)) > MAX_ANSWER_BYTES:
+            response.close()
+            raise RequestException(f"got an answer over {MAX_ANSWER_BYTES} bytes")
+    response._content = b"".join(parts)
 
 
-def _failed(answer: Any) -> Sequence[Failed]:
+def failed_metrics(answer: Any) -> Sequence[Failed]:
     """Return what an answer of 200 says was not taken.
 
     Raises:
@@ -140,12 +145,14 @@ def _failed(answer: Any) -> Sequence[Failed]:
     """
     match answer:
         case {"failedMetricsCount": int(count)}:
-            entries = answer.get("failedMetrics") or []
+            entries = answer.get("failedMetrics")
         case _:
             raise RetryLater("got an answer of another service; check the endpoint", reason="wrong_service")
-    if count and not entries:
+    if isinstance(entries, list) and len(entries) >= count:
+        return [_named(entry) for entry in entries]
+    if count > 0:
         raise Rejected("refused in part, and not said what or why")
-    return [_named(entry) for entry in entries]
+    return []
 
 
 def _named(entry: Any) -> Failed:
