@@ -185,6 +185,10 @@ def test_limits(monkeypatch):
     decode("m a=1\n" * 3)
     with pytest.raises(LimitExceeded, match="got 4 lines, wanted at most 3"):
         decode("m a=1\n" * 4)
+    monkeypatch.setattr(line_protocol, "MAX_SEPARATORS", 6)
+    with pytest.raises(LimitExceeded, match="got 7 separators"):
+        decode("m a=1,b=2,c=3,")
+    monkeypatch.setattr(line_protocol, "MAX_SEPARATORS", 100)
     monkeypatch.setattr(line_protocol, "MAX_SAMPLES", 5)
     with pytest.raises(LimitExceeded, match="more than 5 samples"):
         decode("m a=1,b=2,c=3\n" * 2)

@@ -143,7 +143,7 @@ class Service:
             journal_bytes=agent.journal.size_bytes,
             pools=agent.sources.targets,
             pushgateway=lambda: next(iter(agent.sources.of_type("pushgateway")), None),
-            topics=lambda: [seen for bus in agent.sources.of_type("bus") for seen in bus.seen.topics()],
+            topics=agent.sources.topics,
             rule_groups=agent.rules.groups,
             destinations=agent.notifier.status,
             refused=agent.notifier.refused,

@@ -15,6 +15,7 @@ from metricsmith.contracts import Context, Emit, PolledSource, TargetLister
 from metricsmith.errors import JournalError
 from metricsmith.model.targets import PoolStatus
 from metricsmith.runtime.pipeline import Pipeline
+from metricsmith.sources.bus.seen import SeenTopic
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +54,11 @@ class SourceRunner:
         """Return the running sources of a type; from any thread."""
         running = list(self._running.values())
         return [r.source for r in running if r.part.type == kind and not r.task.done()]
+
+    def topics(self) -> list[SeenTopic]:
+        """Return the topics that each source of a bus has seen; from any thread."""
+        buses = self.of_type("bus") + self.of_type("bus_kafka")
+        return [seen for bus in buses for seen in bus.seen.topics()]
 
     def targets(self) -> list[PoolStatus]:
         """Return the targets of each running source that reads some, by name; from any thread."""

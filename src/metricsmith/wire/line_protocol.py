@@ -26,6 +26,7 @@ from metricsmith.wire.line_protocol_line import MalformedLine, read_line
 from metricsmith.wire.line_protocol_shapes import BUDGET_BYTES, Shapes
 
 MAX_LINES = 1_000_000
+MAX_SEPARATORS = 12_000_000
 MAX_CAREFUL_LINES = 100_000
 MAX_SAMPLES = 2_000_000
 SHOWN_BYTES = 200
@@ -98,11 +99,8 @@ class LineDecoder:
         if not body.endswith(b"\n"):
             body += b"\n"
         extra = tuple(tags)
+        _check_size(body)
         lines = find_lines(body)
-        if len(lines.end) > MAX_LINES:
-            raise LimitExceeded(
-                f"got {len(lines.end):,} lines, wanted at most {MAX_LINES:,} (send fewer at once)"
-            )
         odd = find_odd(lines)
         consumed = _join_quoted(body, lines, odd)
         while True:
@@ -250,6 +248,16 @@ def _joined(owner: I64, ids: U32, values: F64, times_ms: I64, careful: _Careful)
 
 def _writable(values: np.ndarray) -> np.ndarray:
     return values if values.flags.writeable else values.copy()
+
+
+def _check_size(body: bytes) -> None:
+    """Refuse what would take many times its size in memory, before it does."""
+    for what, count, most in (
+        ("lines", body.count(b"\n"), MAX_LINES),
+        ("separators", sum(map(body.count, (b",", b"=", b" "))), MAX_SEPARATORS),
+    ):
+        if count > most:
+            raise LimitExceeded(f"got {count:,} {what}, wanted at most {most:,} (send fewer lines at once)")
 
 
 def _check_count(count: int) -> None:
