@@ -53,6 +53,8 @@ async def test_what_a_check_finds_is_emitted(live: Any, run: Any, mode: str) -> 
     checked = source.value(whole + "check_timestamp_seconds", topic=topic)
     now_s = source.context.clock.now_ms() / 1000
     assert now_s - 30 < checked <= now_s
+    assert 0 <= source.value("kafka_snapshot_age_seconds", part="tombstones") < 30
+    assert source.value("kafka_snapshot_old_items", part="tombstones") == 0
     await asyncio.to_thread(live.write, topic, [None] * 10)
     await source.until(lambda: source.value("kafka_topic_tombstones", topic=topic) == 20)
     later = source.value(whole + "check_timestamp_seconds", topic=topic)

@@ -14,6 +14,7 @@ from metricsmith.sources.kafka.metrics import Sheet
 from metricsmith.sources.kafka.observer import Observer
 from metricsmith.sources.kafka.scan import Budget
 from metricsmith.sources.kafka.settings import KafkaConfig
+from metricsmith.sources.kafka.sheets import put_age
 from metricsmith.sources.kafka.tombstone_counts import Mode, TombstoneCount
 from metricsmith.sources.kafka.tombstones import TombstoneScan
 
@@ -41,6 +42,7 @@ class TombstonePart:
         self.interval_ms = config.tombstones.interval if config.tombstones.mode != "off" else 0
         self._config, self._observer, self._context = config, observer, context
         self._known: Mapping[tuple[str, int | None], _Known] = {}
+        self._checked_ms = 0
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
         self._ended = False
@@ -76,16 +78,18 @@ class TombstonePart:
 
     def sheet(self) -> Sheet | None:
         """Return the results for topics that are still the same ones."""
-        there = self._observer.topics()
+        there, now_ms = self._observer.topics(), self._context.clock.now_ms()
         # Two checks may fail before what was found is too old to be shown.
-        oldest = self._context.clock.now_ms() - 2 * self.interval_ms - self._config.keep_for
-        return tombstones_sheet(
-            [
-                each.count
-                for each in self._known.values()
-                if there.get(each.count.topic) == each.topic_id and each.count.checked_ms >= oldest
-            ]
-        )
+        oldest = now_ms - 2 * self.interval_ms - self._config.keep_for
+        counts = [
+            each.count
+            for each in self._known.values()
+            if there.get(each.count.topic) == each.topic_id and each.count.checked_ms >= oldest
+        ]
+        sheet = tombstones_sheet(counts)
+        if counts:
+            put_age(sheet, self.kind, now_ms, self._checked_ms, [each.checked_ms for each in counts])
+        return sheet
 
     # What follows runs in the check's thread.
 
@@ -126,6 +130,7 @@ class TombstonePart:
                 known[key] = _Known(topic_id, count)
         there = self._observer.topics()
         self._known = {key: each for key, each in known.items() if key[0] in there}
+        self._checked_ms = max((count.checked_ms for count in counts), default=self._checked_ms)
 
     def _problem(self, reason: str, message: str) -> None:
         self._context.telemetry.problem(
