@@ -128,6 +128,6 @@ def test_events_of_integrations_and_alerts_arrive_with_their_attributes(
     target.text = PAGE.format(orders=1, heat=5, seconds=1)
     (resolved,) = eventually(lambda: found("alert", state="resolved"))
     assert resolved["summary"] == "Hot is resolved" and len(found("alert")) == 2
-    assert agent.own("metricsmith_sink_events_total", sink="newrelic") == 3
+    eventually(lambda: agent.own("metricsmith_sink_events_total", sink="newrelic") == 3)
     assert far.dropped == []
     assert agent.stop() == 0

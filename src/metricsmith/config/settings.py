@@ -271,9 +271,15 @@ class Settings(PartConfig):
     storage: StorageSettings = Field(default_factory=lambda: StorageSettings())
     journal: JournalConfig = Field(default_factory=lambda: JournalConfig())
     query: QuerySettings = Field(default_factory=lambda: QuerySettings())
-    sources: tuple[Any, ...] = Field((), max_length=10_000, description="Where samples come from.")
+    # As they stand in the file, secrets included: not for a log.
+    sources: tuple[Any, ...] = Field(
+        (), repr=False, max_length=10_000, description="Where samples come from."
+    )
     processors: tuple[Any, ...] = Field(
-        (), max_length=1000, description="What is done to every batch, in order."
+        (), repr=False, max_length=1000, description="What is done to every batch, in order."
+    )
+    sinks: tuple[Any, ...] = Field(
+        (), repr=False, max_length=1000, description="Where samples are shipped to."
     )
     sinks: tuple[Any, ...] = Field((), max_length=1000, description="Where samples are shipped to.")
     rules: RuleSettings = Field(default_factory=lambda: RuleSettings())
