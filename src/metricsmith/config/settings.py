@@ -281,7 +281,6 @@ class Settings(PartConfig):
     sinks: tuple[Any, ...] = Field(
         (), repr=False, max_length=1000, description="Where samples are shipped to."
     )
-    sinks: tuple[Any, ...] = Field((), max_length=1000, description="Where samples are shipped to.")
     rules: RuleSettings = Field(default_factory=lambda: RuleSettings())
     bus: BusSettings | None = Field(None, description="The message bus.")
     collection: CollectionSettings = Field(default_factory=lambda: CollectionSettings())
