@@ -171,11 +171,11 @@ def test_tombstones(shop: Shop, how: tuple[str, ...]) -> None:
 
 
 def test_what_cannot_be_read_has_no_ratio(shop: Shop) -> None:
-    done = shop("tombstones", "--exact", "--limit", "0s", "--json", "--topic", "cli-users")
+    done = shop("tombstones", "--exact", "--limit", "1ms", "--json", "--topic", "cli-users")
     [whole, _] = json.loads(done.stdout)
     assert (whole["ratio_percent"], whole["interval_low"], whole["coverage"]) == (None, None, 0.0)
     assert "warning: the check of tombstones has used up its budget of seconds" in done.stderr
-    table = shop("tombstones", "--exact", "--limit", "0s", "--topic", "cli-users").stdout
+    table = shop("tombstones", "--exact", "--limit", "1ms", "--topic", "cli-users").stdout
     assert "?" in table and "0.0 %" not in table
 
 
@@ -282,6 +282,18 @@ def test_filter_that_leaves_nothing_says_so(shop: Shop) -> None:
         assert done.returncode == 0
         assert done.stderr.count("no topic matches order;") == 1
         assert [row for row in json.loads(done.stdout) if row["topic"] is not None] == []
+
+
+def test_groups_that_are_not_there_are_told(shop: Shop) -> None:
+    for command in ("lag", "health"):
+        done = shop(command, "--group", "nope", "--json", "--observe", "0s")
+        assert done.returncode == 0
+        assert done.stderr.count("no group matches nope;") == 1
+
+
+def test_a_limit_in_which_nothing_is_read_is_refused(shop: Shop) -> None:
+    done = shop("tombstones", "--limit", "0s")
+    assert done.returncode == 2 and "wanted a time above 0, such as 10m" in " ".join(done.stderr.split())
 
 
 def test_internal_topics_only_when_asked_for(shop: Shop) -> None:

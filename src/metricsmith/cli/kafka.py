@@ -117,9 +117,10 @@ def lag(
         now = session.observe(span_s if first else 0, progress)[-1]
         first = False
         rows = lag_rows(now)
-        return Answer(lag_json(rows), lag_table(rows, partitions), _remarks(session, asked))
+        return Answer(lag_json(rows), lag_table(rows, partitions), _remarks(session, asked, include))
 
     config = watching(with_groups(asked.config, group), span_s)
+    include = config.groups.include
     show(KafkaSession(config), read, asked.as_json, asked.watch_s, "watching commits")
 
 
@@ -229,20 +230,24 @@ def health(
         seen[:] = [*seen[-1:], *session.observe(0 if seen else span_s, progress, sizes=True)]
         now = seen[-1].with_tombstones(counts)
         found = evaluate([*seen[:-1], now], rules or ())
-        return Answer(health_json(found), health_table(found), _remarks(session, asked))
+        return Answer(health_json(found), health_table(found), _remarks(session, asked, group))
 
     config = watching(with_groups(asked.config, group), span_s)
     show(KafkaSession(config), read, asked.as_json, asked.watch_s, "looking at the cluster")
 
 
-def _remarks(session: KafkaSession, asked: Asked) -> list[str]:
-    """Troubles, and that a filter leaves nothing."""
+def _remarks(session: KafkaSession, asked: Asked, groups: str | None = None) -> list[str]:
+    """Troubles, and that a filter leaves nothing; `groups` is the pattern of the groups that were asked for."""
     remarks = session.take_remarks()
     if not session.topics():
-        include = asked.config.topics.include
-        remarks.append(
-            f"no topic matches {include}; the pattern must match the whole name, such as orders.*"
-            if include != ".*"
-            else "no topics, but for internal ones perhaps (--internal shows them)"
-        )
+        hint = "no topics, but for internal ones perhaps (--internal shows them)"
+        remarks.append(_nothing("topic", asked.config.topics.include, "orders.*", hint))
+    elif groups is not None and not session.groups():
+        remarks.append(_nothing("group", groups, "billing.*", "no consumer groups"))
     return remarks
+
+
+def _nothing(what: str, include: str, example: str, none_at_all: str) -> str:
+    if include == ".*":
+        return none_at_all
+    return f"no {what} matches {include}; the pattern must match the whole name, such as {example}"

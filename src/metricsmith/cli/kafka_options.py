@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 SERVERS_VARIABLE, SAMPLE_VARIABLE = "BOOTSTRAP_SERVERS", "SAMPLE_SIZE"
 USER_VARIABLE, PASSWORD_VARIABLE = "KAFKA_USERNAME", "KAFKA_PASSWORD"
 DEFAULT_WATCH = "5s"
+_ABOVE_0 = {"--watch": DEFAULT_WATCH, "--limit": "10m"}
 HISTORY_MS = 150_000
 """How far a command looks back, at least: so that `stalled_after` passes while it watches."""
 _SECURITY = "Security"
@@ -207,14 +208,14 @@ def seconds(text: str, option: str) -> float:
     """Return the seconds of a duration option.
 
     Raises:
-        typer.BadParameter: not a duration, or 0 for an interval.
+        typer.BadParameter: not a duration, or 0 where nothing would be done in no time.
     """
     try:
         duration_ms = parse_duration(text)
     except ValueError as error:
         raise typer.BadParameter(f"{option}: {error}") from None
-    if not duration_ms and option == "--watch":
-        raise typer.BadParameter(f'{option}: got "{text}", wanted a time above 0, such as {DEFAULT_WATCH}')
+    if not duration_ms and (such := _ABOVE_0.get(option)):
+        raise typer.BadParameter(f'{option}: got "{text}", wanted a time above 0, such as {such}')
     return duration_ms / 1000
 
 

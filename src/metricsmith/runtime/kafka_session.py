@@ -74,6 +74,10 @@ class KafkaSession:
         """Return the topics that the last reading looked at."""
         return frozenset(self._observer.topics())
 
+    def groups(self) -> frozenset[str]:
+        """Return the groups that the last reading looked at."""
+        return frozenset(self._observer.view.groups)
+
     def read(self, sizes: bool = False) -> Snapshot:
         """Return what is true now; with `sizes` also topic settings and sizes on disk.
 
