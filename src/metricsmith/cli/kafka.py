@@ -237,7 +237,7 @@ def health(
 
 
 def _remarks(session: KafkaSession, asked: Asked, groups: str | None = None) -> list[str]:
-    """Troubles, and that a filter leaves nothing; `groups` is the pattern of the groups that were asked for."""
+    """Troubles, and that a filter leaves nothing; `groups` is the pattern of those asked for."""
     remarks = session.take_remarks()
     if not session.topics():
         hint = "no topics, but for internal ones perhaps (--internal shows them)"

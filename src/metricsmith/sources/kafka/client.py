@@ -17,6 +17,7 @@ from typing import Any
 from metricsmith.errors import SourceError
 from metricsmith.net.kafka_login import login_options
 from metricsmith.net.kafka_settings import Connection
+from metricsmith.sources.kafka.reach import why_not_in
 
 try:
     import kafka.errors as kafka_errors
@@ -122,8 +123,7 @@ class Client:
             why = "" if isinstance(error, kafka_errors.KafkaTimeoutError) else f": {_words(error)}"
             raise KafkaUnavailable(
                 f"no broker at {', '.join(settings.bootstrap_servers)} let us in within"
-                f" {settings.timeout / 1000:g} s by {settings.protocol()}{why}"
-                " (check addresses, TLS and credentials: brokers refuse without a reason)"
+                f" {settings.timeout / 1000:g} s by {settings.protocol()}{why} ({why_not_in(settings)})"
             ) from None
 
     def begin_round(self) -> None:
