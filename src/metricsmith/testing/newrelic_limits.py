@@ -83,7 +83,7 @@ def _point(metric: Mapping[str, Any], common: Mapping[str, Any], now_ms: int) ->
     timestamp = metric.get("timestamp", common.get("timestamp"))
     _check_time(timestamp, now_ms)
     interval = metric.get("interval.ms", common.get("interval.ms"))
-    value = metric.get("value")
+    value: Any = metric.get("value")
     if kind in ("count", "summary"):
         if not isinstance(interval, int) or interval <= 0:
             raise Dropped(f"{name}: interval.ms {interval!r}")
