@@ -35,8 +35,9 @@ from metricsmith.model.telemetry import Telemetry
 Emit: TypeAlias = Callable[[Batch], Awaitable[None]]
 """Hand a batch on. Returns when it is accepted: processed, committed to the journal, readable.
 
-Raises `DiskFull` when it cannot be accepted now; the batch is then not accepted in part. The `origin` of a
-batch is committed with what is left of it, also when that is nothing; `OutOfOrder` says that it is not the next.
+Raises `DiskFull` when it cannot be accepted now; the batch is then not accepted in part. The `origin` of
+a batch is committed with what is left of it, also when that is nothing; `OutOfOrder` says that it is not
+the next.
 """
 
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from metricsmith.demo.kafka_story import GROUPS, TOPICS, Group, Topic
-from metricsmith.sources.kafka.client import CLIENT_ID
+from metricsmith.net.kafka_login import CLIENT_ID
 
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer  # isort: skip - after the client, which tells how to install it
 from kafka.structs import OffsetAndMetadata, TopicPartition  # isort: skip
