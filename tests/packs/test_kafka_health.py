@@ -159,10 +159,10 @@ def test_all_known_and_well(cluster: Cluster, scope: str) -> None:
 
 # What is not read, and then the components that are missing, and how much weight is left.
 MISSING = [
-    ("kafka_consumergroup_lag_seconds", {"cluster": 0.75, "topic": 0.75, "group": 0.60}),
-    ("kafka_consumergroup_lag_state", {"cluster": 1.0, "topic": 1.0, "group": 0.55}),
-    ("kafka_topic_partition_leader", {"cluster": 0.70, "topic": 0.70, "group": 1.0}),
-    ("kafka_topic_partition_under_replicated_partition", {"cluster": 0.80, "topic": 0.85, "group": 1.0}),
+    ("kafka_consumergroup_lag_seconds", {"cluster": 0.80, "topic": 0.75, "group": 0.60}),
+    ("kafka_consumergroup_lag_state", {"cluster": 0.85, "topic": 1.0, "group": 0.55}),
+    ("kafka_topic_partition_leader", {"cluster": 0.75, "topic": 0.70, "group": 1.0}),
+    ("kafka_topic_partition_under_replicated_partition", {"cluster": 0.85, "topic": 0.85, "group": 1.0}),
     ("kafka_topic_tombstone_ratio_percent", {"cluster": 0.95, "topic": 0.90, "group": 0.95}),
     ("kafka_log_dir_size_bytes", {"cluster": 1.0, "topic": 1 - 0.1 / 3, "group": 1.0}),
     ("kafka_broker_leaders", {"cluster": 1.0, "topic": 1.0, "group": 1.0}),
@@ -253,7 +253,7 @@ def test_the_lag_of_a_cluster_counts_by_the_groups_that_are_known(cluster: Clust
         ("kafka_consumergroup_lag", 5, other),
         ("kafka_consumergroup_lag_state", 1, {**other, "reason": "stable"}),
     ]
-    assert health(cluster(extra=extra), "cluster")[1] == pytest.approx(1 - 0.25 / 2)
+    assert health(cluster(extra=extra), "cluster")[1] == pytest.approx(1 - 0.20 / 2)
     known = [*extra, ("kafka_consumergroup_lag_seconds", 10**6, other)]
     found = evaluate_pack("kafka", cluster(extra=known), 0)
     assert of(found, "kafka_health_component_input", "cluster")["lag"] == 900  # of 0 and, at most, 1800
@@ -285,6 +285,39 @@ def test_a_share_of_stuck_partitions(cluster: Cluster) -> None:
     found = evaluate_pack("kafka", samples, 0)
     assert of(found, "kafka_health_component_input", "group")["stuck"] == 50
     assert of(found, "kafka_health_component_score", "group")["stuck"] == 0
+
+
+def test_stuck_groups_weigh_in_the_score_of_their_cluster(cluster: Cluster) -> None:
+    idle = {"consumergroup": "h", "topic": "t", "partition": 0, "reason": "idle"}
+    samples = cluster(extra=[("kafka_consumergroup_lag_state", 1, idle)])
+    assert of(evaluate_pack("kafka", samples, 0), "kafka_health_component_input", "cluster")["stuck"] == 50
+    assert health(samples, "cluster") == (pytest.approx(85), pytest.approx(1))
+
+
+@pytest.mark.parametrize(
+    ("since_minutes", "oldest", "stuck"), [(6, 0, 50), (1, 0, 0), (6, 100, 0)], ids=["", "new", "empty log"]
+)
+def test_who_never_commits_is_stuck_where_there_are_records(
+    cluster: Cluster, since_minutes: int, oldest: int, stuck: float
+) -> None:
+    never = {"consumergroup": "h", "topic": "t", "reason": "no_commit"}
+    extra: list[Extra] = [
+        ("kafka_consumergroup_lag_state", 1, never | {"partition": 0}),
+        ("kafka_consumergroup_lag_state", 1, never | {"partition": 1, "reason": "caught_up"}),
+        ("kafka_topic_partition_oldest_offset", oldest, {"topic": "t", "partition": 0}),
+    ]
+    samples = [
+        (labels, [-60_000 * since_minutes, 0], values * 2) if labels.get("reason") == "no_commit" else each
+        for each in cluster(extra=extra)
+        for labels, _, values in [each]
+    ]
+    found = evaluate_pack("kafka", samples, 0)
+    [got] = [
+        value
+        for labels, value in found["kafka_health_component_input"]
+        if (labels.get("consumergroup"), labels["component"]) == ("h", "stuck")
+    ]
+    assert got == stuck
 
 
 @given(seed=st.integers(0, 2**32))
@@ -335,7 +368,7 @@ def test_good_and_bad_that_are_alike_leave_the_component_out(cluster: Cluster, t
     mine.write_text(f"groups: [{{name: mine, rules: [{rule}]}}]")
     found = evaluate_pack("kafka", cluster(), 0, overrides=[mine])
     assert "offline" not in of(found, "kafka_health_component_score", "cluster")
-    assert of(found, "kafka_health_confidence", "cluster")[""] == pytest.approx(0.7)
+    assert of(found, "kafka_health_confidence", "cluster")[""] == pytest.approx(0.75)
 
 
 def test_an_override_with_mistakes_is_told(tmp_path: Path) -> None:

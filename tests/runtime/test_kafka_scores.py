@@ -121,7 +121,7 @@ def test_a_component_of_which_nothing_is_known_is_shown_as_that() -> None:
     now = reading(NOW_MS, 0, missing=0)
     known = {key: value for key, value in now.values.items() if "tombstone" not in key[0]}
     shown = {each["name"]: each for each in health_json(health([Snapshot(NOW_MS, known)]))["components"]}
-    assert set(shown) == {"offline", "lag", "under_replicated", "balance", "freshness", "tombstones"}
+    assert set(shown) == {"offline", "lag", "under_replicated", "balance", "freshness", "stuck", "tombstones"}
     assert shown["tombstones"] == {"name": "tombstones", "score": None, "weight": 0.05, "input": None}
     assert all(each["score"] is not None for name, each in shown.items() if name != "tombstones")
 
@@ -130,4 +130,4 @@ def test_nothing_known_is_no_score_and_no_confidence() -> None:
     found = health([Snapshot(NOW_MS, {("kafka_up",): 1.0})])
     assert (found.score, found.confidence) == (None, 0.0)
     assert all(each.score is each.input is None and each.weight for each in found.components)
-    assert len(found.components) == 6
+    assert len(found.components) == 7
