@@ -17,7 +17,7 @@ from metricsmith.errors import InputError
 from metricsmith.sources.kafka.admin import Partition, topology
 from metricsmith.sources.kafka.client import Client, Failure, error_text, reason_of
 from metricsmith.sources.kafka.codecs import MAX_BATCH_BYTES
-from metricsmith.sources.kafka.fetch_request import fetch_request
+from metricsmith.sources.kafka.fetch_request import fetch_request, told_partitions
 from metricsmith.sources.kafka.offsets import log_offsets
 from metricsmith.sources.kafka.records import batch_starts, until
 
@@ -208,24 +208,13 @@ class LogReader:
             return []
         if value.throttle_time_ms > 0:
             self._wait_for_quota(answer.node, value.throttle_time_ms)
-        # Answers name a topic by its id or, before version 13, by its name.
-        asked = {(each.partition.topic_id, each.partition.number): each for each in answer.ranges}
-        asked |= {each.place: each for each in answer.ranges}
+        told = told_partitions(value, (each.partition for each in answer.ranges))
         chunks: list[Chunk] = []
-        answered: set[Range] = set()
-        for topic in value.responses:
-            for partition in topic.partitions:
-                name = topic.topic or str(topic.topic_id)
-                found = asked.get((name, partition.partition_index))
-                if found is None or found in answered:
-                    continue
-                answered.add(found)
-                if (chunk := self._take_partition(found, partition)) is not None:
-                    chunks.append(chunk)
         for each in answer.ranges:
-            if each in answered:
-                continue
-            if value.throttle_time_ms > 0:
+            if (partition := told.get(each.place)) is not None:
+                if (chunk := self._take_partition(each, partition)) is not None:
+                    chunks.append(chunk)
+            elif value.throttle_time_ms > 0:
                 each._first_trouble = 0.0
                 self._enqueue(each)
             else:

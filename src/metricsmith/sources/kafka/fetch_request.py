@@ -1,4 +1,4 @@
-"""The one request that asks a broker for raw record batches."""
+"""The one request that asks a broker for raw record batches, and whose an answer's parts are."""
 
 from __future__ import annotations
 
@@ -50,3 +50,16 @@ def fetch_request(
             for (name, topic_id), parts in topics.items()
         ],
     )
+
+
+def told_partitions(answer: Any, asked: Iterable[Partition]) -> dict[tuple[str, int], Any]:
+    """Return what an answer says of each partition that was asked for, by topic and number.
+
+    Answers name a topic by its id or, before version 13, by its name.
+    """
+    named = {each.topic_id: each.topic for each in asked}
+    return {
+        (topic.topic or named.get(str(topic.topic_id), ""), each.partition_index): each
+        for topic in answer.responses
+        for each in topic.partitions
+    }

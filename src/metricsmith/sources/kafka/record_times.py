@@ -5,11 +5,9 @@ A few records are looked at in a round; what was found is remembered until the p
 
 from __future__ import annotations
 
-import struct
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +16,8 @@ from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.sources.kafka.admin import Partition, Trouble
 from metricsmith.sources.kafka.client import Client
 from metricsmith.sources.kafka.codecs import unpack
-from metricsmith.sources.kafka.records import HEADER_BYTES, batch_starts
+from metricsmith.sources.kafka.record_walk import varint
+from metricsmith.sources.kafka.records import batches
 from metricsmith.sources.kafka.spots import MAX_ANSWER_BYTES, Spot, read_spots
 
 NONE = -1
@@ -28,8 +27,6 @@ FIRST_BYTES, MOST_BYTES = 16 << 10, 8 << 20
 LIMIT_S = 2.0
 REMEMBERED = 100
 """Rounds after which it is forgotten who had a turn: they come first again."""
-_HEADER = struct.Struct(">qiibIhiqqqhii")
-_CODEC, _APPEND_TIME, _CONTROL = 0x07, 0x08, 0x20
 
 
 class RecordTimes:
@@ -122,17 +119,13 @@ def record_time_ms(data: bytes, offset: int) -> int | None:
     Raises:
         InputError, LimitExceeded: the batches cannot be read.
     """
-    for at, stop in pairwise(batch_starts(data)):
-        if data[at + 16] < 2:
-            raise InputError("got a message set of before Kafka 0.11")
-        base, _, _, _, _, attributes, delta, first, most, _, _, _, count = _HEADER.unpack_from(data, at)
-        if attributes & _CONTROL or base + delta < offset:
+    for header, records in batches(data):
+        if header.control or header.last_offset < offset:
             continue
-        records = memoryview(data)[at + HEADER_BYTES : stop]
-        found = _delta_at(unpack(attributes & _CODEC, records), offset - base, count)
+        found = _delta_at(unpack(header.codec, records), offset - header.base_offset, header.records)
         if found is not None:
-            own = NONE if first < 0 else first + found
-            return most if attributes & _APPEND_TIME else own
+            own = NONE if header.first_time < 0 else header.first_time + found
+            return header.max_time if header.stamped_on_arrival else own
     return None
 
 
@@ -141,30 +134,17 @@ def _delta_at(records: bytes, offset_delta: int, count: int) -> int | None:
     at = 0
     try:
         for _ in range(count):
-            length, at = _varint(records, at)
+            length, at = varint(records, at)
             if length < 1:
                 raise InputError(f"got a record of {length} bytes")
-            time_delta, behind = _varint(records, at + 1)
-            own, _ = _varint(records, behind)
+            time_delta, behind = varint(records, at + 1)
+            own, _ = varint(records, behind)
             if own >= offset_delta:
                 return time_delta
             at += length
     except IndexError:
         raise InputError("got a record that goes beyond its batch") from None
     return None
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return (value >> 1) ^ -(value & 1), at
-        shift += 7
-        if shift > 63:
-            raise InputError("got a number of more than ten bytes")
 
 
 def exact_seconds(seconds: F64, at_least: Bool, written_ms: I64, now_ms: int) -> tuple[F64, Bool]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metricsmith.errors import InputError
 from metricsmith.model.arrays import I64, U8, Bool
 
 LEAST_RECORD_BYTES = 7
@@ -123,6 +124,25 @@ def _follow_one(buffer: bytes, at: int, count: int, most: int) -> tuple[list[int
         if at >= most:
             at = most
     return found, at
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """Return the signed number there and where what follows it begins.
+
+    Raises:
+        IndexError: the data end before.
+        InputError: it has more bytes than a number of 64 bits.
+    """
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+        shift += 7
+        if shift > 63:
+            raise InputError("got a number of more than ten bytes")
 
 
 def _long_record_end(buffer: bytes, at: int) -> int:

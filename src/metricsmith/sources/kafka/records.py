@@ -7,9 +7,11 @@ batches there are, the more of the work is done side by side.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,7 +28,7 @@ _LEAST_LENGTH = HEADER_BYTES - _BEFORE_LENGTH
 _LEAST_OLD_LENGTH = 14
 _MAGIC_AT = 16
 _DELTA_AT = 23
-_CODEC_BITS, _TRANSACTIONAL, _CONTROL = 0x07, 0x10, 0x20
+_CODEC_BITS, _APPEND_TIME, _TRANSACTIONAL, _CONTROL = 0x07, 0x08, 0x10, 0x20
 _HEADER = np.dtype(
     [
         ("base_offset", ">i8"),
@@ -44,6 +46,44 @@ _HEADER = np.dtype(
         ("records", ">i4"),
     ]
 )
+
+
+class BatchHeader(NamedTuple):
+    """What stands before the records of a batch of format 2, in the order of the wire."""
+
+    base_offset: int
+    length: int
+    leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    first_time: int
+    max_time: int
+    producer_id: int
+    producer_epoch: int
+    sequence: int
+    records: int
+
+    @property
+    def last_offset(self) -> int:
+        """The offset of its last record, which compaction may have removed."""
+        return self.base_offset + self.last_offset_delta
+
+    @property
+    def codec(self) -> int:
+        """How the records are compressed."""
+        return self.attributes & _CODEC_BITS
+
+    @property
+    def stamped_on_arrival(self) -> bool:
+        """Whether `max_time` is the time of all its records."""
+        return bool(self.attributes & _APPEND_TIME)
+
+    @property
+    def control(self) -> bool:
+        """Whether it holds transaction markers, which are no records."""
+        return bool(self.attributes & _CONTROL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +169,19 @@ def batch_starts(data: bytes) -> list[int]:
             break
         starts.append(at)
     return starts
+
+
+def batches(data: bytes) -> Iterator[tuple[BatchHeader, memoryview]]:
+    """Yield header and records of each whole batch.
+
+    Raises:
+        InputError: a length is impossible, or a message set is from before Kafka 0.11.
+    """
+    for at, stop in pairwise(batch_starts(data)):
+        if data[at + _MAGIC_AT] < 2:
+            raise InputError("got a message set of before Kafka 0.11")
+        [row] = np.frombuffer(data, _HEADER, 1, at).tolist()
+        yield BatchHeader(*row), memoryview(data)[at + HEADER_BYTES : stop]
 
 
 def count_batches(pieces: Sequence[Piece], check_crc: bool = True) -> BatchCounts:

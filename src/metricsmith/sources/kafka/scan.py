@@ -103,11 +103,16 @@ class Meter:
 
     def problem(self, reason: str, message: str) -> None:
         """Count a trouble."""
-        self._context.telemetry.problem(
-            log,
-            "metricsmith_kafka_failures_total",
-            f"{self._context.name}: {message}",
-            source=self._context.name,
-            part="tombstones",
-            reason=reason,
-        )
+        count_problem(self._context, reason, message)
+
+
+def count_problem(context: Context, reason: str, message: str) -> None:
+    """Count a trouble of a check of tombstones."""
+    context.telemetry.problem(
+        log,
+        "metricsmith_kafka_failures_total",
+        f"{context.name}: {message}",
+        source=context.name,
+        part="tombstones",
+        reason=reason,
+    )

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from metricsmith.sources.kafka.admin import Partition, Trouble
 from metricsmith.sources.kafka.client import Client, Failure, error_text, reason_of
-from metricsmith.sources.kafka.fetch_request import fetch_request
+from metricsmith.sources.kafka.fetch_request import fetch_request, told_partitions
 
 Spot: TypeAlias = tuple[str, int, int]
 """Topic, partition, offset."""
@@ -49,19 +49,13 @@ def read_spots(
         if answer.throttle_time_ms > 0:  # what was not granted is looked at in another round
             message = f"broker {described[spots[0][:2]].leader}: a quota is used up"
             troubles.append(Trouble(part, "throttled", message))
-        # Answers name a topic by its id or, before version 13, by its name.
-        told = {
-            (topic.topic or str(topic.topic_id), each.partition_index): each
-            for topic in answer.responses
-            for each in topic.partitions
-        }
+        told = told_partitions(answer, (described[spot[:2]] for spot in spots))
         for spot in spots:
-            one = described[spot[:2]]
-            each = told.get((one.topic, one.number)) or told.get((one.topic_id, one.number))
+            each = told.get(spot[:2])
             if each is None:
                 continue
             if each.error_code:
-                message = f"{one.topic}/{one.number} at {spot[2]}: {error_text(each.error_code)}"
+                message = f"{spot[0]}/{spot[1]} at {spot[2]}: {error_text(each.error_code)}"
                 troubles.append(Trouble(part, reason_of(each.error_code), message))
             else:
                 found[spot] = bytes(each.records or b"")

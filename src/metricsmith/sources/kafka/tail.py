@@ -7,23 +7,22 @@ the log or the commit moves.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
 import numpy as np
 
+from metricsmith.errors import InputError
 from metricsmith.model.arrays import I64, Bool
 from metricsmith.sources.kafka.admin import Partition, Trouble
 from metricsmith.sources.kafka.client import Client
 from metricsmith.sources.kafka.lag import Past
+from metricsmith.sources.kafka.records import batches
 from metricsmith.sources.kafka.spots import read_spots
 
 MAX_MARKERS = 10
 MAX_ASKED = 500
 """Most partitions looked at in a round; the others have their turn in the next."""
 READ_BYTES = 4096
-_HEADER = struct.Struct(">qiibIhi")
-_CONTROL = 1 << 5
 
 
 class ControlTails:
@@ -79,14 +78,12 @@ def only_control(data: bytes, first: int, end: int) -> bool:
 
     False as well when the batches do not reach the end.
     """
-    at = 0
-    while len(data) - at >= _HEADER.size:
-        base, length, _, magic, _, attributes, last_delta = _HEADER.unpack_from(data, at)
-        if magic < 2 or length < _HEADER.size - 12:
-            return False
-        if base + last_delta >= first and not attributes & _CONTROL:
-            return False
-        if base + last_delta >= end - 1:
-            return True
-        at += 12 + length
+    try:
+        for header, _ in batches(data):
+            if header.last_offset >= first and not header.control:
+                return False
+            if header.last_offset >= end - 1:
+                return True
+    except InputError:
+        pass  # nothing can be said
     return False

@@ -12,7 +12,7 @@ from metricsmith.errors import SourceError
 from metricsmith.sources.kafka.client import Client
 from metricsmith.sources.kafka.metrics import Sheet
 from metricsmith.sources.kafka.observer import Observer
-from metricsmith.sources.kafka.scan import Budget
+from metricsmith.sources.kafka.scan import Budget, count_problem
 from metricsmith.sources.kafka.settings import KafkaConfig
 from metricsmith.sources.kafka.sheets import put_age
 from metricsmith.sources.kafka.tombstone_counts import Mode, TombstoneCount
@@ -97,10 +97,12 @@ class TombstonePart:
         try:
             counts = self._counts(topics)
         except (SourceError, OSError, ValueError) as error:
-            self._problem("unreachable", f"no tombstones were counted: {error}")
+            count_problem(self._context, "unreachable", f"no tombstones were counted: {error}")
         except Exception as error:  # an answer that nobody thought of must not end the checks for good
             log.debug("%s: defect", self._context.name, exc_info=True)
-            self._problem("defect", f"defect in a check of tombstones: {type(error).__name__}: {error}")
+            count_problem(
+                self._context, "defect", f"defect in a check of tombstones: {type(error).__name__}: {error}"
+            )
             self._ended = True
         else:
             if not self._stopping.is_set():
@@ -131,16 +133,6 @@ class TombstonePart:
         there = self._observer.topics()
         self._known = {key: each for key, each in known.items() if key[0] in there}
         self._checked_ms = max((count.checked_ms for count in counts), default=self._checked_ms)
-
-    def _problem(self, reason: str, message: str) -> None:
-        self._context.telemetry.problem(
-            log,
-            "metricsmith_kafka_failures_total",
-            f"{self._context.name}: {message}",
-            source=self._context.name,
-            part="tombstones",
-            reason=reason,
-        )
 
 
 def tombstones_sheet(counts: Sequence[TombstoneCount]) -> Sheet:
