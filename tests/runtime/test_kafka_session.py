@@ -37,6 +37,7 @@ def session(kafka: real.Cluster) -> Iterator[KafkaSession]:
 def test_a_broker_that_is_silent_for_a_while(kafka: real.Cluster, session: KafkaSession) -> None:
     before = session.read()
     os.kill(kafka.broker(1).pid, signal.SIGSTOP)
+    os.waitpid(kafka.broker(1).pid, os.WUNTRACED)  # all its threads have stopped
     try:
         with pytest.raises(KafkaUnavailable):
             session.read()
