@@ -86,6 +86,7 @@ def test_a_failure_is_told_once(kafka: real.Cluster) -> None:
     try:
         [away] = client.ask([(99, ApiVersionsRequest())])
         os.kill(kafka.broker(1).pid, signal.SIGSTOP)
+        os.waitpid(kafka.broker(1).pid, os.WUNTRACED)  # all its threads have stopped
         try:
             [silent] = client.ask([(1, ApiVersionsRequest())])
         finally:
