@@ -42,6 +42,7 @@ def lives(pid: int) -> bool:
         (["sh", "-c", "exit 3"], "exit_code"),
         (["sh", "-c", "kill -9 $$"], "exit_code"),
         ("/nowhere/at/all", "not_started"),
+        ("true", "nothing_usable"),
         (["/"], "not_started"),
         ("yes", "flood"),
         (["cat", "/dev/zero"], "flood"),
@@ -79,6 +80,44 @@ async def test_output_that_cannot_be_used_is_counted_and_disturbs_nothing_else(
         got = await source.first()
     assert source.problems(reason) == 1
     assert (got[X], got[UP]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("output", "told"),
+    [
+        ("depth=7\n", "JSON"),
+        (json.dumps(DOCUMENT, indent=1), "one document is one line"),
+        ('{"protocol_version":3,"data":[{"metrics":[{"x":1}]}]}', "event_type"),
+    ],
+)
+async def test_a_run_of_which_nothing_can_be_used_is_down(execute, output, told):
+    async with execute(["printf", "%s", output]) as source:
+        got = await source.first()
+        (status,) = source.source.targets().active
+    assert got[UP] == 0
+    assert status.health == "down" and told in status.last.error
+    assert source.failures("nothing_usable") == 1
+
+
+@pytest.mark.parametrize("output", ["{}", json.dumps({**DOCUMENT, "data": []})])
+async def test_a_run_with_nothing_to_tell_is_up(execute, output):
+    async with execute(["printf", "%s", output]) as source:
+        assert (await source.first())[UP] == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ({"command": ["/nowhere/at/all", "secret"]}, "/nowhere/at/all: No such file"),
+        ({"command": ["/"]}, "/: Permission denied"),
+        ({"command": ["true"], "working_dir": "/no/folder"}, "working_dir /no/folder: No such file"),
+    ],
+)
+async def test_what_cannot_be_started_is_named_without_its_arguments(execute, entry, told):
+    async with execute(**entry) as source:
+        await source.first()
+        (status,) = source.source.targets().active
+    assert told in status.last.error and "secret" not in status.last.error
 
 
 async def test_events_are_emitted_by_themselves(execute):

@@ -46,6 +46,30 @@ async def test_values_get_the_labels_of_the_source_and_a_report(write, collect, 
     assert (status.url, status.health, status.interval_ms) == ("python:mine.depth", "up", 1000)
 
 
+async def test_a_collector_all_of_whose_samples_are_refused_is_down(write, collect, labelled):
+    write("""
+        from metricsmith.collector import collector
+        @collector(name="wrong")
+        def wrong():
+            return {"a b": "text"}
+        @collector(name="partly")
+        def partly():
+            return {"good": 1, "bad": "text"}
+        @collector(name="empty")
+        def empty():
+            return {}
+    """)
+    async with collect() as source:
+        got = {}
+        while len([name for name in got if name.startswith("collector_up")]) < 3:
+            got |= await source.reading()
+        found = {status.labels["collector"]: status for status in source.source.targets().active}
+    up = {name: got[labelled("collector_up", collector=name)] for name in found}
+    assert up == {"wrong": 0, "partly": 1, "empty": 1}
+    assert found["wrong"].health == "down" and "every sample was refused" in found["wrong"].last.error
+    assert found["partly"].health == "up"
+
+
 async def test_while_no_series_comes_or_goes_the_layout_is_the_same(write, collect):
     write("""
         from metricsmith.collector import collector

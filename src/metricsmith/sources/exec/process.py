@@ -30,6 +30,7 @@ class End(StrEnum):
 
     DONE = "done"
     EXIT_CODE = "exit_code"
+    NOTHING_USABLE = "nothing_usable"
     NOT_STARTED = "not_started"
     TIMEOUT = "timeout"
     FLOOD = "flood"
@@ -86,9 +87,17 @@ class Run:
                 errors = stack.enter_context(await Pipe.open())
                 process = await self._start(output, errors)
             except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
-                reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-                return Outcome(End.NOT_STARTED, reason)
+                return Outcome(End.NOT_STARTED, self._not_started(error))
             return await self._watch(process, output.reader, errors.reader, stop)
+
+    def _not_started(self, error: OSError | ValueError) -> str:
+        """Return what stood in the way, and where. Only paths are told: arguments may hold secrets."""
+        if not isinstance(error, OSError) or not error.strerror:
+            return str(error)
+        folder = self._command.folder
+        if folder and not os.path.isdir(folder):  # noqa: PTH112 - a path of any form
+            return f"working_dir {folder}: {error.strerror}"
+        return f"{self._command.arguments[0]}: {error.strerror}"
 
     async def _start(self, output: Pipe, errors: Pipe) -> asyncio.subprocess.Process:
         try:

@@ -34,6 +34,8 @@ REPORT_EVERY_S = 30.0
 """How often a long-running integration that answers is said to be up, or as often as its interval."""
 WORTH_A_THREAD = 1 << 15
 """Bytes of a line that is decoded beside the event loop."""
+ONE_LINE = "one document is one line of JSON"
+NOTHING_PRINTED = f"printed nothing ({ONE_LINE}; {{}} when there is nothing to tell)"
 FAILURES, PROBLEMS = "metricsmith_exec_failures_total", "metricsmith_exec_problems_total"
 
 
@@ -53,6 +55,7 @@ class Runner:
         self._last: LastScrape | None = None
         self._began_s = self._reported_s = 0.0
         self._samples = self._kills = 0
+        self._answered, self._refused = False, ""
 
     def status(self) -> TargetStatus:
         """Return how the integration is. Its command line is not shown: secrets may stand there."""
@@ -100,7 +103,7 @@ class Runner:
     async def _run_once(self, stop: asyncio.Event) -> None:
         clock = self._context.clock
         self._began_s, self._samples = clock.monotonic(), 0
-        self._reported_s = self._began_s
+        self._reported_s, self._answered, self._refused = self._began_s, False, ""
         self._batches.begin_run()
         try:
             with command_of(self.integration, self._config, self.interval_ms) as command:
@@ -109,6 +112,8 @@ class Runner:
             outcome = Outcome(End.NOT_STARTED, str(error))
         if outcome.end is End.STOPPED:
             return
+        if outcome.end is End.DONE and not self._answered:
+            outcome = Outcome(End.NOTHING_USABLE, self._refused or NOTHING_PRINTED)
         self._kills = self._kills + 1 if outcome.end in KILLED else 0
         now_ms, well = clock.now_ms(), outcome.end is End.DONE
         if not well:
@@ -128,23 +133,30 @@ class Runner:
     async def _take(self, line: Line) -> bool:
         """Take a line of output; return whether it is a document or a heartbeat."""
         if line.cut:
-            self._problem(PROBLEMS, "line_too_long", f"a line is over {self._config.max_line} bytes")
+            self._refuse("line_too_long", f"a line is over {self._config.max_line} bytes")
             return False
         large = len(line.text) > WORTH_A_THREAD
         try:
             rows = await asyncio.to_thread(self._read, line.text) if large else self._read(line.text)
         except LimitExceeded as error:
-            self._problem(PROBLEMS, "document_too_large", str(error))
+            self._refuse("document_too_large", str(error))
             return False
         except InputError as error:
-            self._problem(PROBLEMS, "not_a_document", str(error))
+            self._refuse("not_a_document", f"{error} ({ONE_LINE})")
             return False
-        if rows is not None:
+        if rows is None:
+            self._answered = True
+        else:
             await self._send_rows(rows)
         if self._context.clock.monotonic() - self._reported_s >= self._report_every_s():
             self._reported_s = self._context.clock.monotonic()
-            await self._report(self._context.clock.now_ms(), "")
+            await self._report(self._context.clock.now_ms(), "" if self._answered else self._refused)
         return True
+
+    def _refuse(self, reason: str, message: str) -> None:
+        """Count a line that is passed over; the first of a run says why, should there be no other."""
+        self._problem(PROBLEMS, reason, message)
+        self._refused = self._refused or message
 
     def _report_every_s(self) -> float:
         return min(self.interval_ms / 1000 or REPORT_EVERY_S, REPORT_EVERY_S)
@@ -163,6 +175,11 @@ class Runner:
                 self._problem(PROBLEMS, reason, rows.told[reason], count)
             else:
                 self._count(PROBLEMS, reason, count)
+        if rows.keys or rows.events or not rows.told:
+            self._answered = True
+        else:
+            why = next(iter(rows.told.values()))
+            self._refused = self._refused or f"nothing of a document is used: {why}"
         if rows.events:
             await self._send(event_batch(rows.events, self._context.clock.now_ms()))
         self._count("metricsmith_exec_documents_total")

@@ -88,7 +88,6 @@ class Runner:
             self._count("metricsmith_collector_skipped_total")
         elif outcome.reason:
             self._problem(FAILURES, outcome.reason, outcome.error)
-        self._last = LastScrape(time_ms, outcome.duration_s, outcome.error)
         self._busy = True
         try:
             await self._send(outcome, time_ms)
@@ -108,7 +107,7 @@ class Runner:
             await self._accept([], [], max(self._context.clock.now_ms(), self._last_ms + 1), {})
 
     async def _send(self, outcome: Outcome, time_ms: int) -> None:
-        rows, timed = outcome.rows, list[Timed]()
+        rows, timed, error = outcome.rows, list[Timed](), outcome.error
         metadata: Mapping[str, Metadata] = REPORT
         if outcome.reason:
             names, values = self._report, [0.0, outcome.duration_s, 0.0]
@@ -119,8 +118,11 @@ class Runner:
                 self._problem(PROBLEMS, reason, rows.told[reason], count)
             if taken is not self._names[0]:
                 self._names = taken, [*taken, *self._report]
-            names, values = self._names[1], [*values, 1.0, outcome.duration_s, len(rows)]
+            if rows.told and not taken and not timed:
+                error = f"every sample was refused: {next(iter(rows.told.values()))}"
+            names, values = self._names[1], [*values, float(not error), outcome.duration_s, len(rows)]
             metadata = {**merged(self.collecting.unit.described, rows.metadata), **REPORT}
+        self._last = LastScrape(time_ms, outcome.duration_s, error)
         await self._accept(names, values, time_ms, metadata)
         if timed:
             await self._hand_on(self._timed(timed, metadata))
