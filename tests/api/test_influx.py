@@ -49,6 +49,22 @@ async def test_times_are_in_the_named_precision(api, path, parameters):
     assert found[0]["values"] == [[1_699_999_999, "1"]]
 
 
+@pytest.mark.parametrize(("path", "parameters"), BOTH)
+@pytest.mark.parametrize("time_s", [1_600_000_000, 1_700_001_000])
+async def test_times_that_the_store_does_not_accept_are_told(api, path, parameters, time_s):
+    body = f"m a=1,b=2 {time_s}\nm c=3 1700000000".encode()
+    answer = await write(api, path, body, precision="s", **parameters)
+    told = answer.json.get("error") or answer.json["message"]
+    assert answer.status == 400
+    assert told.startswith("partial write: points beyond retention policy dropped=2 ")
+    assert [labels["__name__"] for labels, _ in await values(api, '{__name__=~"m_.*"}')] == ["m_c"]
+
+
+async def test_malformed_lines_and_times_outside_are_told_together(api):
+    answer = await write(api, "/write", b"bad\nm a=1 1", db="t")
+    assert "(line 1)" in answer.json["error"] and "retention policy dropped=1" in answer.json["error"]
+
+
 async def test_1_takes_good_lines_beside_malformed_ones(api):
     answer = await write(api, "/write", b"m a=1\nbad\nm b=2\nworse 1\n", db="t")
     assert answer.status == 400

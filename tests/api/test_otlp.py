@@ -107,6 +107,15 @@ async def test_what_cannot_be_taken_now_is_asked_for_again(api: Any, why: str) -
     assert int(answer.headers["retry-after"]) > 0
 
 
+async def test_points_outside_the_accepted_times_are_rejected_points(api: Any) -> None:
+    old = gauge("old", 1)
+    old.gauge.data_points[0].time_unix_nano -= 31 * 86_400 * 10**9
+    answer = await api.call("POST", PATHS[0], request(old, gauge("good", 1)).SerializeToString(), PROTOBUF)
+    told = ExportMetricsServiceResponse.FromString(answer.body).partial_success
+    assert (told.rejected_data_points, "older than the retention" in told.error_message) == (1, True)
+    assert await value(api, "good") == "1"
+
+
 async def test_deltas_sent_again_after_a_failure_count_once(api: Any) -> None:
     body = request(total("hits", 5, DELTA)).SerializeToString()
     api.state["refuse"] = DiskFull("no space left")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from metricsmith.contracts import Emit, QueryEngine, Store
 from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.line import SinkStatus
+from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
 from metricsmith.model.rules import GroupView
 from metricsmith.model.series import SeriesTable
@@ -136,3 +137,9 @@ class ApiContext:
     settings: Callable[[], Mapping[str, Any]] = dict
     limits: ApiLimits = field(default_factory=ApiLimits)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)
+
+    def outside(self, batch: Batch) -> int:
+        """Return how many samples are of times that the store does not accept; the store counts them."""
+        now_ms, limits = self.clock.now_ms(), self.limits
+        times = batch.times()
+        return int(((times < now_ms - limits.max_age_ms) | (times > now_ms + limits.max_ahead_ms)).sum())

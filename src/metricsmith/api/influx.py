@@ -18,6 +18,7 @@ from metricsmith.api.influx_query import answer_query
 from metricsmith.api.origin import refuse_other_origin
 from metricsmith.api.params import quoted, read_params
 from metricsmith.api.routes import Body, Operation, Parameter
+from metricsmith.model.duration import format_duration
 from metricsmith.wire.gunzip import gunzip
 from metricsmith.wire.line_protocol import LineDecoder, WriteDocument
 from metricsmith.wire.line_protocol_line import MalformedLine, checked_text
@@ -91,7 +92,10 @@ class InfluxApi:
                     Parameter("rp", "Retention policy: not used."),
                 ),
                 body=body,
-                answers={**_ANSWERS, 400: "Some lines are malformed and not taken, or all."},
+                answers={
+                    **_ANSWERS,
+                    400: "Some lines, or all, are malformed or outside the accepted times, and not taken.",
+                },
                 error=error_1,
             ),
             Operation(
@@ -106,7 +110,10 @@ class InfluxApi:
                     precision,
                 ),
                 body=body,
-                answers={**_ANSWERS, 400: "Malformed: nothing is taken."},
+                answers={
+                    **_ANSWERS,
+                    400: "Malformed: nothing is taken; or outside the accepted times: the rest is taken.",
+                },
                 error=error_2,
             ),
             Operation(
@@ -135,9 +142,11 @@ class InfluxApi:
         if not database:
             raise bad_data("database is required")
         found = await self._decode(request, database, _PRECISIONS_1)
-        await self._keep(found)
+        outside = await self._keep(found)
         if found.first_bad is not None:
-            raise bad_data(_partial(found))
+            raise bad_data("; ".join(filter(None, (_partial(found), self._beyond(outside)))))
+        if outside:
+            raise bad_data(f"partial write: {self._beyond(outside)}")
         return Response(status_code=204, headers=VERSION_HEADERS)
 
     async def _write_2(self, request: Request) -> Response:
@@ -148,7 +157,8 @@ class InfluxApi:
         if found.first_bad is not None:
             self._dropped(len(found.batch), "request_refused", "in a request that has a malformed line")
             raise bad_data(f"{_first_bad(found)}; nothing of the request is written")
-        await self._keep(found)
+        if outside := await self._keep(found):
+            raise bad_data(f"partial write: {self._beyond(outside)}")
         return Response(status_code=204)
 
     async def _ping(self, request: Request) -> Response:
@@ -178,11 +188,23 @@ class InfluxApi:
         self._dropped(found.bad_lines, "malformed", f"for their lines are malformed: {found.first_bad}")
         return found
 
-    async def _keep(self, found: WriteDocument) -> None:
+    async def _keep(self, found: WriteDocument) -> int:
+        """Hand the samples on; return how many are of times that the store does not accept."""
+        outside = self._context.outside(found.batch)
         if len(found.batch):
             await self._context.emit(found.batch)
             telemetry = self._context.telemetry
             telemetry.count("metricsmith_push_samples_total", len(found.batch), protocol="line_protocol")
+        return outside
+
+    def _beyond(self, outside: int) -> str:
+        # The first words are those that senders know: they log them, and do not send the lines again.
+        if not outside:
+            return ""
+        limits = self._context.limits
+        oldest, newest = format_duration(limits.max_age_ms), format_duration(limits.max_ahead_ms)
+        accepted = f"accepted are times up to {oldest} ago and {newest} ahead; is the precision right?"
+        return f"points beyond retention policy dropped={outside} ({accepted})"
 
     def _dropped(self, count: int, reason: str, why: str) -> None:
         if count:

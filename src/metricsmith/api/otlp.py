@@ -93,7 +93,7 @@ class OtlpApi:
         if decoded.commit is None:
             await self._accept(decoded)
         self._count(decoded)
-        answer = export_response(sum(decoded.rejected.values()), decoded.message, as_json=as_json)
+        answer = export_response(*self._refused(decoded), as_json=as_json)
         return Response(answer, media_type=JSON if as_json else PROTOBUF)
 
     def _decode(self, body: bytes, compressed: bool, as_json: bool) -> Decoded:
@@ -103,6 +103,17 @@ class OtlpApi:
     async def _accept(self, decoded: Decoded) -> None:
         if len(decoded.batch) or decoded.batch.layout.metadata:
             await self._context.emit(decoded.batch)
+
+    def _refused(self, decoded: Decoded) -> tuple[int, str]:
+        """Return how many points are not kept, and why, those included that the store does not accept."""
+        rejected = sum(decoded.rejected.values())
+        outside = self._context.outside(decoded.batch)
+        if not outside:
+            return rejected, decoded.message
+        why = f"{outside} samples are older than the retention or too far ahead"
+        # A point of a histogram is several samples.
+        rejected = min(rejected + outside, decoded.points)
+        return rejected, f"{decoded.message}; {why}" if decoded.message else why
 
     def _count(self, decoded: Decoded) -> None:
         telemetry = self._context.telemetry

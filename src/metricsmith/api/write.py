@@ -15,7 +15,6 @@ from metricsmith.api.body import Bodies, media_type
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import ApiError, bad_data
 from metricsmith.api.routes import Body, Operation
-from metricsmith.model.batch import Batch
 from metricsmith.wire.remote_write import RemoteWriteDecoder, WriteRequest
 from metricsmith.wire.remote_write_2 import RemoteWrite2Decoder
 
@@ -76,7 +75,7 @@ class RemoteWriteApi:
             decode = partial(self._decode[version], body, max_decompressed=limit)
             decoded = decode() if len(body) <= INLINE_BYTES else await to_thread.run_sync(decode)
         self._count_skipped(decoded)
-        outside = self._outside(decoded.batch) if version == VERSION_2 else 0
+        outside = self._context.outside(decoded.batch) if version == VERSION_2 else 0
         if len(decoded.batch) or decoded.batch.layout.metadata:
             await self._context.emit(decoded.batch)
         telemetry = self._context.telemetry
@@ -84,12 +83,6 @@ class RemoteWriteApi:
         if version == VERSION_1:
             return Response(status_code=204)
         return _answer_2(decoded, outside)
-
-    def _outside(self, batch: Batch) -> int:
-        # How many samples are of times that the store does not accept; it counts them.
-        now_ms, limits = self._context.clock.now_ms(), self._context.limits
-        times = batch.times()
-        return int(((times < now_ms - limits.max_age_ms) | (times > now_ms + limits.max_ahead_ms)).sum())
 
     def _count_skipped(self, decoded: WriteRequest) -> None:
         for kind, count, why in (
