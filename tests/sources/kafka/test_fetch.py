@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 from kafka import KafkaAdminClient, TopicPartition
+from kafka.errors import NodeNotReadyError
 from kafka.protocol.consumer import FetchResponse
 
 from metricsmith.sources.kafka.admin import Partition, Topology, topology
-from metricsmith.sources.kafka.client import Client
+from metricsmith.sources.kafka.client import Client, _failure
 from metricsmith.sources.kafka.fetch import FetchSettings, LogReader, Range
 from metricsmith.sources.kafka.offsets import log_offsets
 from metricsmith.sources.kafka.records import Piece, count_batches
@@ -116,15 +117,18 @@ def test_offsets_that_retention_took_are_passed_over_and_told(
 
 
 class Throttled(Client):
-    """A client of a broker whose quota is used up: it grants nothing to some requests, as Kafka answers."""
+    """A client of a broker whose quota is used up: it grants nothing, and then the connection rests."""
 
-    refusals, wait_ms = 2, 150
+    def __init__(self, settings: Connection) -> None:
+        super().__init__(settings)
+        granted = FetchResponse(throttle_time_ms=150, error_code=0, session_id=0, responses=[])
+        self.refusals = [_failure(1, NodeNotReadyError("Node paused: {'throttle'}")), granted, granted]
 
     def begin(self, node: int, request: Any, limit_ms: int, done: Callable[[Any], None]) -> None:
-        if not self.refusals:
-            return super().begin(node, request, limit_ms, done)
-        self.refusals -= 1
-        return done(FetchResponse(throttle_time_ms=self.wait_ms, error_code=0, session_id=0, responses=[]))
+        if self.refusals:
+            done(self.refusals.pop())
+        else:
+            super().begin(node, request, limit_ms, done)
 
 
 def test_a_quota_is_waited_for_however_little_patience_there_is(
@@ -141,7 +145,7 @@ def test_a_quota_is_waited_for_however_little_patience_there_is(
     finally:
         client.close()
     assert seen == {0: 5, 1: 5} and not any(each.failed for each in ranges)
-    assert problems == ["throttled"] * 2
+    assert problems == ["throttled"] * 3
     assert time.monotonic() - began >= 0.3
 
 

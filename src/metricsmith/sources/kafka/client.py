@@ -204,6 +204,8 @@ def _failure(node: int | None, error: Exception) -> Failure:
     message = f"broker {'(any)' if node is None else node}: {_words(error)}"
     if isinstance(error, kafka_errors.KafkaTimeoutError | kafka_errors.RequestTimedOutError):
         return Failure("timeout", message)
+    if isinstance(error, kafka_errors.NodeNotReadyError) and "throttle" in str(error):
+        return Failure("throttled", f"{message}: a quota is used up")
     if isinstance(error, kafka_errors.IncompatibleBrokerVersion | kafka_errors.UnsupportedVersionError):
         return Failure("unsupported", message)
     if isinstance(error, kafka_errors.SaslAuthenticationFailedError):

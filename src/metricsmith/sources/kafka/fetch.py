@@ -203,8 +203,13 @@ class LogReader:
         value = answer.value
         if isinstance(value, Failure) or value.error_code:
             failure = value if isinstance(value, Failure) else _refusal(value.error_code, answer.node)
+            if failure.reason == "throttled":  # the client holds back what was asked for too early
+                self._wait_for_quota(answer.node, round(self._settings.retry_s * 1000))
             for each in answer.ranges:
-                self._trouble(each, failure.reason, failure.message)
+                if failure.reason == "throttled":
+                    self._enqueue_again(each)
+                else:
+                    self._trouble(each, failure.reason, failure.message)
             return []
         if value.throttle_time_ms > 0:
             self._wait_for_quota(answer.node, value.throttle_time_ms)
@@ -215,8 +220,7 @@ class LogReader:
                 if (chunk := self._take_partition(each, partition)) is not None:
                     chunks.append(chunk)
             elif value.throttle_time_ms > 0:
-                each._first_trouble = 0.0
-                self._enqueue(each)
+                self._enqueue_again(each)
             else:
                 self._trouble(each, "broker_error", f"{each.place}: the answer is without it")
         return chunks
@@ -226,6 +230,10 @@ class LogReader:
         until = time.monotonic() + wait_ms / 1000
         self._muted_until[node] = max(until, self._muted_until.get(node, 0.0))
         self._on_problem("throttled", f"broker {node} grants no more for {wait_ms} ms: a quota is used up")
+
+    def _enqueue_again(self, each: Range) -> None:
+        each._first_trouble = 0.0
+        self._enqueue(each)
 
     def _take_partition(self, each: Range, answer: Any) -> Chunk | None:
         if answer.error_code == OUT_OF_RANGE:
