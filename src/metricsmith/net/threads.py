@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -34,3 +34,20 @@ def in_thread(name: str, call: Callable[[], T]) -> asyncio.Future[T]:
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return result
+
+
+async def in_thread_until(name: str, call: Callable[[threading.Event], None], stop: asyncio.Event) -> None:
+    """Run a call in a thread of its own; its event is set when `stop` is, and it is waited for.
+
+    For what receives as long as a source runs: a thread of the common executor
+    would be taken from all others.
+    """
+    ending = threading.Event()
+    receiving, stopping = in_thread(name, lambda: call(ending)), asyncio.ensure_future(stop.wait())
+    try:
+        both: list[asyncio.Future[Any]] = [receiving, stopping]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ending.set()
+        stopping.cancel()
+    await receiving

@@ -7,13 +7,15 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from metricsmith import registry
 from metricsmith.config.parts import Part
 from metricsmith.contracts import Context, Emit, PolledSource, TargetLister
 from metricsmith.errors import JournalError
-from metricsmith.model.targets import PoolStatus
+from metricsmith.model.targets import LastScrape, PoolStatus, TargetStatus
+from metricsmith.net.threads import in_thread
 from metricsmith.runtime.pipeline import Pipeline
 from metricsmith.sources.bus.seen import SeenTopic
 
@@ -30,6 +32,8 @@ class _Running:
     source: Any
     task: asyncio.Task[None]
     stop: asyncio.Event
+    failure: TargetStatus | None = None
+    """What is told of it once it has ended of itself."""
 
 
 def build(part: Part, context: Context) -> Any:
@@ -61,9 +65,14 @@ class SourceRunner:
         return [seen for bus in buses for seen in bus.seen.topics()]
 
     def targets(self) -> list[PoolStatus]:
-        """Return the targets of each running source that reads some, by name; from any thread."""
-        running = sorted((r.part.name, r.source) for r in list(self._running.values()) if not r.task.done())
-        return [source.targets() for _, source in running if isinstance(source, TargetLister)]
+        """Return the targets of each source that reads some, or has failed, by name; from any thread."""
+        found = []
+        for name, running in sorted(self._running.copy().items()):
+            if running.failure is not None:
+                found.append(PoolStatus(name, (running.failure,)))
+            elif isinstance(running.source, TargetLister) and not running.task.done():
+                found.append(running.source.targets())
+        return found
 
     def update(self, parts: Sequence[Part]) -> None:
         """Start what is new, stop what has gone, restart what changed, leave the rest alone.
@@ -146,9 +155,18 @@ class SourceRunner:
                 await source.run(emit, stop)
             else:
                 await _poll(source, emit, stop, context)
-        except Exception:  # one source must not take the others down
+        except Exception as error:  # one source must not take the others down
             context.telemetry.count("metricsmith_source_failures_total", source=part.name, reason="defect")
             log.exception("source %s ended with a defect; it stays off until a reload or restart", part.name)
+            running = self._running.get(part.name)
+            if running is not None and running.source is source:
+                running.failure = _ended(part, error, context)
+
+
+def _ended(part: Part, error: Exception, context: Context) -> TargetStatus:
+    told = f"ended with a defect, off until a reload or restart: {type(error).__name__}: {error}"
+    last = LastScrape(context.clock.now_ms(), 0.0, told)
+    return TargetStatus(part.name, part.name, {"job": part.name, "instance": part.name}, 0, 0, last)
 
 
 async def _poll(source: PolledSource, emit: Emit, stop: asyncio.Event, context: Context) -> None:
@@ -159,7 +177,10 @@ async def _poll(source: PolledSource, emit: Emit, stop: asyncio.Event, context: 
         if await _stopped_within(stop, interval_s - now_s % interval_s, context):
             return
         try:
-            await emit(await asyncio.to_thread(source.collect, context.clock.now_ms()))
+            now_ms = context.clock.now_ms()
+            # A thread of its own: one that hangs must not take those that others wait for.
+            batch = await in_thread(context.name, partial(source.collect, now_ms))
+            await emit(batch)
         except JournalError:
             continue  # counted where it was refused
         except Exception as error:  # a collector is somebody's code

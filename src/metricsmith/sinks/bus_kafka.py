@@ -12,6 +12,7 @@ from metricsmith.errors import RetryLater, TooLarge
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.net.kafka_bus import KafkaBus, unavailable_without_extra
 from metricsmith.net.kafka_login import login_options
+from metricsmith.net.threads import in_thread
 from metricsmith.wire.bus import MessageEncoder
 
 LINGER_MS = 5
@@ -40,14 +41,14 @@ class KafkaBusSink:
 
     def __init__(self, config: KafkaBusSinkConfig, context: Context) -> None:
         unavailable_without_extra()
-        self._config = config
+        self._config, self._name = config, context.name
         self._encoder = MessageEncoder(context.series, config.service or context.name)
         self._producer: Any = None  # made by the first send: the brokers may be away
 
     async def send(self, delivery: Delivery) -> None:
         """Write messages; return when all of them are acknowledged."""
         messages = [m for batch in delivery.batches for m in self._encoder.keyed(batch)]
-        await asyncio.to_thread(self._write, messages)
+        await in_thread(self._name, lambda: self._write(messages))
 
     async def close(self) -> None:
         """Close the connections."""

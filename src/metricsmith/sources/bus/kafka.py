@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 import orjson
 
 from metricsmith.contracts import Context, Emit
+from metricsmith.model.targets import PoolStatus
 from metricsmith.net.kafka_bus import ConsumedBus, unavailable_without_extra
 from metricsmith.net.kafka_login import login_options
+from metricsmith.net.threads import in_thread_until
 from metricsmith.sources.bus.reading import MessageReader, MessageSettings
 from metricsmith.wire.bus import TOPIC_PREFIX
 
@@ -41,15 +43,14 @@ class KafkaBusSource:
         self._reader = MessageReader(config, context)
         self.seen = self._reader.seen
 
+    def targets(self) -> PoolStatus:
+        """Return each topic with the time of its last message."""
+        return PoolStatus(self._context.name, tuple(self.seen.targets(self._context.name)))
+
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Receive until `stop` is set."""
-        loop, ending = asyncio.get_running_loop(), threading.Event()
-        receiving = asyncio.create_task(asyncio.to_thread(self._receive, emit, loop, ending))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({receiving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        ending.set()
-        stopping.cancel()
-        await receiving
+        loop = asyncio.get_running_loop()
+        await in_thread_until(self._context.name, lambda ending: self._receive(emit, loop, ending), stop)
 
     # What follows runs in the thread.
 
