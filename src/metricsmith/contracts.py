@@ -258,6 +258,15 @@ class Preparing(Protocol):
         ...
 
 
+@runtime_checkable
+class Remarking(Protocol):
+    """A sink that delivers, and knows that it may be in vain."""
+
+    def remark(self) -> str:
+        """Return what people should know of what was delivered, empty for nothing. From any thread."""
+        ...
+
+
 class Selectable(Protocol):
     """What the PromQL engine asks of data. Safe to call from any thread."""
 

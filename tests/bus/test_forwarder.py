@@ -13,7 +13,8 @@ import zmq
 
 from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.forwarder import Forwarder
-from metricsmith.net.zmq_sockets import BusUnusable, write_keys
+from metricsmith.net.bus_keys import write_keys
+from metricsmith.net.zmq_sockets import BusUnusable
 
 NOW = 1_700_000_000_000
 ANY = "tcp://127.0.0.1:*"

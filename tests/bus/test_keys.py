@@ -12,7 +12,8 @@ import zmq
 from pydantic import ValidationError
 
 from metricsmith.net.bus_settings import SocketSettings
-from metricsmith.net.zmq_sockets import BusUnusable, write_keys
+from metricsmith.net.bus_keys import write_keys
+from metricsmith.net.zmq_sockets import BusUnusable
 from metricsmith.sinks.bus import BusSink
 
 NOW = 1_700_000_000_000

@@ -15,7 +15,7 @@ from metricsmith.contracts import Delivery
 from metricsmith.errors import RetryLater
 from metricsmith.model.batch import Batch, empty_batch, event_batch
 from metricsmith.model.events import Event
-from metricsmith.net.zmq_sockets import write_keys
+from metricsmith.net.bus_keys import write_keys
 from metricsmith.sources.transfer.sessions import Sessions
 
 Ends = tuple[Any, Any]

@@ -56,7 +56,7 @@ def keys(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; it must not exist.")],
 ) -> None:
     """Write a new pair of keys to a file that only you may read; print the public key."""
-    from metricsmith.net.zmq_sockets import write_keys
+    from metricsmith.net.bus_keys import write_keys
 
     try:
         public = write_keys(file)

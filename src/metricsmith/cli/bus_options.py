@@ -67,7 +67,9 @@ def socket_settings(
             raise typer.BadParameter(
                 f'{option}: got "{endpoint}", wanted an address such as {IN} or ipc:///run/bus'
             ) from None
-        raise typer.BadParameter(f"{at + ': ' if at else ''}{found['msg']}") from None
+        told = str(found["msg"]).removeprefix("Value error, ")
+        wanted = told if "got " in told else f'got "{found["input"]}", wanted {told}'
+        raise typer.BadParameter(f"{at + ': ' if at else ''}{wanted}") from None
 
 
 def listening(

@@ -173,6 +173,12 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _counter(
         "metricsmith_bus_messages_refused_total", "Messages that could not be taken.", "source", "reason"
     ),
+    _counter(
+        "metricsmith_bus_handshakes_refused_total",
+        "Connections of the bus that came to nothing, by what did not fit; `unfinished` are also health checks.",
+        "component",
+        "reason",
+    ),
     _counter("metricsmith_bus_messages_unheard_total", "Messages that nobody subscribed to.", "sink"),
     _counter("metricsmith_transfer_sessions_total", "Sessions that producers have begun.", "source"),
     _counter(

@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
 from typing import Annotated
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from metricsmith.contracts import PartConfig
-from metricsmith.model.settings_types import SizeBytes
+from metricsmith.model.settings_types import FilePathText, SizeBytes
+from metricsmith.net.bus_keys import read_keys
 
-Endpoint = Annotated[
-    str,
-    StringConstraints(
-        max_length=300, pattern=r"^(tcp://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}|ipc://.+|inproc://.+)$"
-    ),
-]
-Key = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}$")]
+_ENDPOINT = re.compile(r"(tcp://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}|ipc://.+|inproc://.+)")
+_KEY = re.compile(r"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+
+
+def _address(text: str) -> str:
+    if not _ENDPOINT.fullmatch(text):
+        raise ValueError("an address such as tcp://HOST:11002")
+    return text
+
+
+def _public_key(text: str) -> str:
+    if not _KEY.fullmatch(text):
+        raise ValueError("40 characters, as `metricsmith bus keys` prints them")
+    return text
+
+
+def _keys_file(file: str) -> str:
+    with suppress(PermissionError):  # who checks a configuration may be another user than who runs it
+        read_keys(file)
+    return file
+
+
+Endpoint = Annotated[str, StringConstraints(max_length=300), AfterValidator(_address)]
+Key = Annotated[str, StringConstraints(max_length=300), AfterValidator(_public_key)]
 
 
 class Curve(PartConfig):
     """Keys for authentication and encryption (CurveZMQ). `metricsmith bus keys` makes some."""
 
-    secret_key_file: str = Field(description="File with our keys, as `metricsmith bus keys` writes it.")
+    secret_key_file: Annotated[FilePathText, AfterValidator(_keys_file)] = Field(
+        description="File with our keys, as `metricsmith bus keys` writes it."
+    )
     server_key: Key | None = Field(
         None, description="Public key of the side that binds; wanted on the side that connects."
     )
@@ -45,10 +67,16 @@ class SocketSettings(PartConfig):
 
     @model_validator(mode="after")
     def _keys(self) -> SocketSettings:
-        if self.curve is None:
-            return self
-        if self.bind and not self.curve.authorized_keys:
-            raise ValueError("curve.authorized_keys: got none, wanted the public keys that may connect")
-        if not self.bind and self.curve.server_key is None:
-            raise ValueError("curve.server_key: got none, wanted the public key of the side that binds")
+        if (absent := self.absent_key()) is not None:
+            raise ValueError(f"curve.{absent[0]}: {absent[1]}")
         return self
+
+    def absent_key(self) -> tuple[str, str] | None:
+        """Return the setting of `curve` that this side needs and does not have, and what is wanted."""
+        if self.curve is None:
+            return None
+        if self.bind and not self.curve.authorized_keys:
+            return "authorized_keys", "got none, wanted the public keys that may connect"
+        if not self.bind and self.curve.server_key is None:
+            return "server_key", "got none, wanted the public key of the side that binds"
+        return None

@@ -16,6 +16,8 @@ from metricsmith.contracts import Context, Delivery, SinkConfig, SinkTraits
 from metricsmith.errors import RetryLater
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.net.bus_settings import SocketSettings
+from metricsmith.net.handshakes import Refused, counted
+from metricsmith.net.threads import in_thread
 from metricsmith.net.zmq_sockets import Opened
 from metricsmith.wire.bus import MessageEncoder
 
@@ -43,13 +45,16 @@ class BusSink:
     traits: ClassVar[SinkTraits] = SinkTraits(whole=True)  # order on a topic is that of the journal
 
     def __init__(self, config: BusSinkConfig, context: Context) -> None:
-        self._context = context
+        self._context, self._endpoint = context, config.endpoint
+        self._unheard, self._refused = 0, ""
+        self._count_refused = counted(context.telemetry, context.name)
         self._encoder = MessageEncoder(context.series, config.service or context.name)
         # With NODROP a full queue is an error here; without it messages would go in silence.
-        self._opened = Opened(zmq.XPUB, config, [(zmq.XPUB_NODROP, 1)])
+        self._opened = Opened(zmq.XPUB, config, [(zmq.XPUB_NODROP, 1)], self._tell)
         self._listened: dict[bytes, int] = {}  # subscribed prefixes, and how many peers have each
         self._of: tuple[int, ...] = ()
         self._left: deque[tuple[bytes, bytes]] = deque()
+        log.info("%s: %s %s", context.name, "publishes at" if config.bind else "sends to", config.endpoint)
 
     async def send(self, delivery: Delivery) -> None:
         """Publish; a delivery that a full queue cut short goes on where it stopped."""
@@ -57,7 +62,18 @@ class BusSink:
         if self._of != sequences or not self._left:
             self._of = sequences
             self._left.extend(m for batch in delivery.batches for m in self._encoder.messages(batch))
-        await asyncio.to_thread(self._publish)
+        await in_thread(self._context.name, self._publish)
+
+    def remark(self) -> str:
+        """Return how many messages were lost since all were heard, and why as far as it is known."""
+        if not self._unheard:
+            return ""
+        why = f"; {self._refused}" if self._refused else ""
+        return f"{self._endpoint}: nobody subscribes: {self._unheard} messages lost{why}"
+
+    def _tell(self, refused: Refused) -> None:
+        self._refused = refused.text
+        self._count_refused(refused)
 
     async def close(self) -> None:
         """Close the socket, once peers have what was sent or CLOSE_MS have passed."""
@@ -66,6 +82,8 @@ class BusSink:
     def _publish(self) -> None:
         self._note_subscriptions()
         unheard, socket, waited_s = 0, self._opened.socket, 0.0
+        if not self._left:
+            return
         while self._left:
             topic, body = self._left[0]
             if not any(topic.startswith(prefix) for prefix in self._listened):
@@ -80,7 +98,10 @@ class BusSink:
                     waited_s += FULL_WAIT_S
                     continue
             self._left.popleft()
-        if unheard:
+        self._unheard = self._unheard + unheard if unheard else 0
+        if not unheard:
+            self._refused = ""
+        else:
             self._context.telemetry.problem(
                 log,
                 "metricsmith_bus_messages_unheard_total",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 import logging
 import secrets
@@ -19,6 +18,8 @@ from metricsmith.contracts import Context, Delivery, SinkConfig, SinkTraits
 from metricsmith.errors import DiskFull, LimitExceeded, Rejected, RetryLater, StoreError, TooLarge, WireError
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 from metricsmith.net.bus_settings import Endpoint, SocketSettings
+from metricsmith.net.handshakes import COUNTER, Refused
+from metricsmith.net.threads import in_thread
 from metricsmith.net.zmq_sockets import BusUnusable, Opened
 from metricsmith.sinks.identity import Identity
 from metricsmith.wire.frames.encode import FrameEncoder
@@ -45,6 +46,9 @@ MESSAGE_BYTES = 1 << 20
 MAX_LAYOUT_BYTES = 64 << 20
 """After so much of layouts a session ends and another begins: the other side keeps what is defined in one."""
 NEW_SESSIONS = 3
+UNFINISHED = 3
+"""So many handshakes in a row that the other side ends are a refusal."""
+NOBODY = "nobody answers: the port is closed, or another program has it"
 REASONS = frozenset(("disk_full", "journal_error", "order", "defect"))
 
 
@@ -72,7 +76,9 @@ class TransferSink:
     def __init__(self, config: TransferSinkConfig, context: Context) -> None:
         self._config, self._context = config, context
         self._identity = Identity(context)
-        self._opened: Opened | None = Opened(zmq.DEALER, config)
+        self._refused: list[Refused] = []  # handshakes of the present socket
+        self._opened: Opened | None = self._open()
+        log.info("%s: sends to %s", context.name, config.endpoint)
         self._session: _Session | None = None
         self._done = Place(0, 0)  # the last batch that was delivered, and which part of its number
         self._before = Place(0, 0)  # how far an earlier run of the agent had come
@@ -81,12 +87,12 @@ class TransferSink:
 
     async def send(self, delivery: Delivery) -> None:
         """Deliver batches: they are in the journal of the other side when this returns."""
-        await asyncio.to_thread(self._send, delivery)
+        await in_thread(self._context.name, lambda: self._send(delivery))
 
     async def close(self) -> None:
         """Close the connection. What is under way is sent again after the next start."""
         self._closing.set()
-        await asyncio.to_thread(self._close)
+        await in_thread(self._context.name, self._close)
 
     # What follows runs in threads, one at a time.
 
@@ -191,7 +197,7 @@ class TransferSink:
                 return answer
             if isinstance(answer, Refusal) and answer.session == session:
                 raise _retry(answer)
-        raise RetryLater(f"{self._config.endpoint}: nobody answers", reason="unavailable")
+        raise RetryLater(f"{self._config.endpoint}: {NOBODY}", reason="unavailable")
 
     def _post(self, session: _Session, message: _Message) -> None:
         """Send a message once there is room for it."""
@@ -241,6 +247,7 @@ class TransferSink:
             raise RetryLater("the sink is closed", reason="closed")
         socket = self._socket()
         if not socket.poll(wait_ms):
+            self._check_handshakes()
             return None
         try:
             return unpack_from_consumer(socket.recv_multipart(zmq.NOBLOCK))
@@ -254,13 +261,35 @@ class TransferSink:
             )
             return None
 
+    def _check_handshakes(self) -> None:
+        """Return unless the other side refuses us, or we it.
+
+        Raises:
+            RetryLater: it does.
+        """
+        refused = list(self._refused)
+        # One that is unfinished can be of an agent that has just ended.
+        if len(refused) >= UNFINISHED or any(each.reason != "unfinished" for each in refused):
+            told = next((each for each in refused if each.reason != "unfinished"), refused[-1])
+            raise RetryLater(f"{self._config.endpoint}: {told.text}", reason="keys")
+
     def _socket(self) -> zmq.Socket[bytes]:
         if self._opened is None:
             try:
-                self._opened = Opened(zmq.DEALER, self._config)
+                self._opened = self._open()
             except BusUnusable as error:
                 raise RetryLater(str(error), reason="socket") from None
         return self._opened.socket
+
+    def _open(self) -> Opened:
+        self._refused = refused = []
+
+        def tell(each: Refused) -> None:
+            refused.append(each)
+            name = self._context.name
+            self._context.telemetry.count(COUNTER, component=name, reason=each.reason)
+
+        return Opened(zmq.DEALER, self._config, told=tell)
 
     def _end_session(self) -> None:
         """Forget the session, and with its socket all that waits in it."""

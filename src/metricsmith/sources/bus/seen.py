@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from metricsmith.model.clock import Clock
+from metricsmith.model.targets import LastScrape, TargetStatus
+from metricsmith.net.door import target
 
 MAX_TOPICS = 10_000
 
@@ -63,3 +65,7 @@ class SeenTopics:
             SeenTopic(topic, int(n), int(size), n / max((now_ms - first) / 1000, 1.0), int(last))
             for topic, (n, size, first, last) in sorted(found.items())
         ]
+
+    def targets(self, source: str) -> list[TargetStatus]:
+        """Return each topic as a target of a source: heard, and when last."""
+        return [target(source, seen.topic, LastScrape(seen.last_ms, 0.0, "")) for seen in self.topics()]

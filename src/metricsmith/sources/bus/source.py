@@ -12,8 +12,10 @@ from pydantic import Field
 
 from metricsmith.contracts import Context, Emit
 from metricsmith.model.settings_types import DurationMs
+from metricsmith.model.targets import PoolStatus
 from metricsmith.net.bus_settings import SocketSettings
-from metricsmith.net.zmq_sockets import Opened
+from metricsmith.net.door import Door
+from metricsmith.net.threads import in_thread_until
 from metricsmith.sources.bus.reading import Accepting, MessageReader, MessageSettings
 
 POLL_MS = 100
@@ -37,24 +39,26 @@ class BusSource:
     Config: ClassVar[type[BusConfig]] = BusConfig
 
     def __init__(self, config: BusConfig, context: Context) -> None:
-        self._config = config
+        self._config, self._name = config, context.name
+        self._door = Door(zmq.SUB, config, context)
         self._reader = MessageReader(config, context)
         self.seen = self._reader.seen
 
+    def targets(self) -> PoolStatus:
+        """Return how the socket is, and each topic with the time of its last message."""
+        return PoolStatus(self._name, (self._door.target(), *self.seen.targets(self._name)))
+
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Receive until `stop` is set."""
-        loop, ending = asyncio.get_running_loop(), threading.Event()
-        receiving = asyncio.create_task(asyncio.to_thread(self._receive, emit, loop, ending))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({receiving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        ending.set()
-        stopping.cancel()
-        await receiving
+        loop = asyncio.get_running_loop()
+        await in_thread_until(self._name, lambda ending: self._receive(emit, loop, ending), stop)
 
     # What follows runs in the thread.
 
     def _receive(self, emit: Emit, loop: asyncio.AbstractEventLoop, ending: threading.Event) -> None:
-        opened = Opened(zmq.SUB, self._config)
+        opened = self._door.open(ending)
+        if opened is None:
+            return
         try:
             for prefix in self._reader.topics.prefixes():
                 opened.socket.subscribe(prefix)

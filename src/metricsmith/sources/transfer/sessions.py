@@ -9,6 +9,7 @@ from metricsmith.contracts import Context
 from metricsmith.errors import JournalCorrupt, LimitExceeded, StoreError, WireError
 from metricsmith.model.batch import Batch, empty_batch
 from metricsmith.model.origin import Origin, Position
+from metricsmith.sources.transfer.heard import HeardProducers
 from metricsmith.wire.frames.decode import LayoutMemory
 from metricsmith.wire.frames.guarded import GuardedDecoder
 from metricsmith.wire.transfer import (
@@ -30,7 +31,7 @@ log = logging.getLogger(__name__)
 MAX_SESSIONS = 10_000
 MAX_FRAME_BYTES = 64 << 20
 RETRY_MS = 1000
-_NAME_KEY = "name/"
+NAME_KEY = "name/"
 
 
 @dataclass(slots=True)
@@ -67,6 +68,8 @@ class Sessions:
         self._context, self._max_frame = context, max_frame
         self._sessions: dict[bytes, Session] = {}  # by peer, the one silent longest first
         self._peers: dict[bytes, bytes] = {}  # by producer: the peer that speaks for it
+        known = [key.removeprefix(NAME_KEY) for key, _ in context.state.items(NAME_KEY)]
+        self.heard = HeardProducers(context.name, known, context.clock)
         self._defects: set[tuple[bytes, int, int]] = set()
 
     def hear(self, peer: bytes, frames: list[bytes]) -> None:
@@ -84,6 +87,7 @@ class Sessions:
             self._again(peer, message.session, "no such session")
             return
         self._sessions[peer] = self._sessions.pop(peer)
+        self.heard.note(session.name)
         if isinstance(message, Batches):
             self._take(peer, session, message)
         else:
@@ -96,6 +100,7 @@ class Sessions:
 
     def refused(self, peer: bytes, session: Session, reason: str, text: str) -> None:
         """End a session because something of it was not committed; it is sent again later."""
+        self.heard.note(session.name, f"not accepted, comes again: {text}")
         self._end(peer)
         self.answers.append((peer, pack_refusal(Refusal(session.number, RETRY_MS, reason, text))))
 
@@ -133,12 +138,13 @@ class Sessions:
         while len(self._sessions) > MAX_SESSIONS:
             self._end(next(iter(self._sessions)))
         context.telemetry.count("metricsmith_transfer_sessions_total", source=context.name)
+        self.heard.note(hello.name)
         known = (position.life, position.sequence, position.parts) if position else (0, 0, 0)
         self.answers.append((peer, pack_welcome(Welcome(hello.session, self._max_frame, *known))))
 
     def _meet(self, hello: Hello) -> None:
         """Note a producer that is not known: one of its name with another identity has left a gap."""
-        state, key = self._context.state, f"{_NAME_KEY}{hello.name}"
+        state, key = self._context.state, f"{NAME_KEY}{hello.name}"
         before = dict(state.items(key)).get(key)
         if before == hello.producer:
             return  # nothing of it is committed yet, or it was forgotten

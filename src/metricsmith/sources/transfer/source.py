@@ -15,8 +15,10 @@ from pydantic import Field
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import DiskFull, JournalError, OutOfOrder
 from metricsmith.model.settings_types import SizeBytes
+from metricsmith.model.targets import PoolStatus
 from metricsmith.net.bus_settings import Endpoint, SocketSettings
-from metricsmith.net.zmq_sockets import Opened
+from metricsmith.net.door import Door
+from metricsmith.net.threads import in_thread_until
 from metricsmith.sources.transfer.sessions import Sessions, Taken
 
 log = logging.getLogger(__name__)
@@ -47,22 +49,24 @@ class TransferSource:
 
     def __init__(self, config: TransferConfig, context: Context) -> None:
         self._config, self._context = config, context
+        self._door = Door(zmq.ROUTER, config, context)
         self._sessions = Sessions(context, config.max_message * 4 // 5)
+
+    def targets(self) -> PoolStatus:
+        """Return how the socket is, and each producer with the time when it was last heard."""
+        return PoolStatus(self._context.name, (self._door.target(), *self._sessions.heard.targets()))
 
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Receive until `stop` is set."""
-        loop, ending = asyncio.get_running_loop(), threading.Event()
-        receiving = asyncio.create_task(asyncio.to_thread(self._receive, emit, loop, ending))
-        stopping = asyncio.create_task(stop.wait())
-        await asyncio.wait({receiving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        ending.set()
-        stopping.cancel()
-        await receiving
+        loop = asyncio.get_running_loop()
+        await in_thread_until(self._context.name, lambda ending: self._receive(emit, loop, ending), stop)
 
     # What follows runs in the thread.
 
     def _receive(self, emit: Emit, loop: asyncio.AbstractEventLoop, ending: threading.Event) -> None:
-        opened = Opened(zmq.ROUTER, self._config)
+        opened = self._door.open(ending)
+        if opened is None:
+            return
         try:
             while not ending.is_set():
                 if opened.socket.poll(POLL_MS):
