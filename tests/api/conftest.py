@@ -275,6 +275,9 @@ class Willing:
     async def send_now(self, delivery: Delivery) -> None:
         pass
 
+    def forget_refused(self) -> None:
+        pass
+
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:

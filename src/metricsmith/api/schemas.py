@@ -42,7 +42,7 @@ _SINKS = listing(
     record(
         name=STRING,
         type=STRING,
-        state={"type": "string", "enum": ["ok", "retrying", "stopped"]},
+        state={"type": "string", "enum": ["ok", "retrying", "refusing", "stopped"]},
         behind_batches=COUNT,
         delivered_samples=COUNT,
         dropped_samples=COUNT,
@@ -225,6 +225,8 @@ _REFUSAL = {
     "reason": STRING,
     "samples": COUNT,
     "events": COUNT,
+    "series": COUNT,
+    "metric": STRING,
 }
 SINKS = prometheus(_SINKS)
 REFUSALS = prometheus(listing(record(**_REFUSAL)))

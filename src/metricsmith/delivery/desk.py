@@ -29,9 +29,9 @@ class Desk:
     def __init__(self, lines: Mapping[str, Line], quarantine: Quarantine, context: Context) -> None:
         self._lines, self._quarantine, self._context = lines, quarantine, context
 
-    def refusals(self) -> list[Refusal]:
-        """Return what is in quarantine. From any thread; reads the disk."""
-        return self._quarantine.refusals()
+    def refusals(self, sink: str = "", limit: int | None = None) -> list[Refusal]:
+        """Return what is in quarantine, as `Quarantine.refusals`. From any thread; reads the disk."""
+        return self._quarantine.refusals(sink, limit)
 
     def samples(self, id: str) -> tuple[Refusal, list[dict[str, Any]]]:
         """Return one refusal with its samples; raises as `Quarantine.samples`. From any thread."""
@@ -49,7 +49,7 @@ class Desk:
             DeliveryError: it was not taken, and stays.
         """
         name, delivery = await asyncio.to_thread(self._quarantine.delivery, id)
-        await self._line(name).send_now(delivery)
+        await self._send_now(name, delivery)
         await asyncio.to_thread(self._quarantine.drop, id)
         return len(delivery)
 
@@ -60,12 +60,18 @@ class Desk:
             NoSuchSink: there is none.
             DeliveryError: it was not taken; the message says why.
         """
-        line, clock = self._line(name), self._context.clock
+        self._line(name)
+        clock = self._context.clock
         key = encode_labels({"__name__": TEST_METRIC, "sink": name})
         layout = Layout(np.array([self._context.series.intern(key)], dtype=np.uint32))
         began = clock.monotonic()
-        await line.send_now(Delivery([0], [Batch(layout, clock.now_ms(), np.ones(1))]))
+        await self._send_now(name, Delivery([0], [Batch(layout, clock.now_ms(), np.ones(1))]))
         return clock.monotonic() - began
+
+    async def _send_now(self, name: str, delivery: Delivery) -> None:
+        line = self._line(name)
+        await line.send_now(delivery)
+        line.forget_refused()  # what it takes now may be mended for others too
 
     def _line(self, name: str) -> Line:
         try:

@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from metricsmith.contracts import Context, Delivery, PartConfig, Preparing, Processor, Sink
+from metricsmith.contracts import Context, Delivery, PartConfig, Preparing, Processor, Remarking, Sink
 from metricsmith.delivery.pieces import Cutter, apart, halves, newer, of_series
 from metricsmith.delivery.processing import Processing
 from metricsmith.delivery.reading import Intake, Reader
+from metricsmith.delivery.refused import Outcome, RefusedSeries
 from metricsmith.errors import DeliveryError, JournalError, Rejected, RetryLater, TooLarge
 from metricsmith.model.batch import Batch
 from metricsmith.model.duration import format_duration
@@ -53,11 +54,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class SinkStatus:
-    """How a sink is, for people and pages. `behind` counts batches of the journal."""
+    """How a sink is, for people and pages. `behind` counts batches of the journal.
+
+    One is `refusing` when its destination took nothing of the last delivery that it refused some of,
+    nor anything since.
+    """
 
     name: str
     kind: str
-    state: str  # "ok", "retrying", "stopped"
+    state: str  # "ok", "retrying", "refusing", "stopped"
     behind: int
     delivered_samples: int
     dropped_samples: int
@@ -95,6 +100,8 @@ class Line:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._retrying = 0
+        self._refusing = False
+        self._refused = RefusedSeries()
         self._delivered = self._dropped = 0
         self._delivered_events = self._dropped_events = 0
         self._last_success_ms: int | None = None
@@ -108,16 +115,16 @@ class Line:
     def status(self) -> SinkStatus:
         """Return how it is. Called from any thread."""
         stopped = self._task is None or self._task.done()
-        state = "stopped" if stopped else "retrying" if self._retrying else "ok"
+        working = "retrying" if self._retrying else "refusing" if self._refusing else "ok"
         return SinkStatus(
             self._context.name,
             self._kind,
-            state,
+            "stopped" if stopped else working,
             self._behind(),
             self._delivered,
             self._dropped,
             self._last_success_ms,
-            self._last_error,
+            self._last_error or self._remark(),
             self._delivered_events,
             self._dropped_events,
         )
@@ -129,13 +136,20 @@ class Line:
             DeliveryError: it was not taken.
         """
         if self._sink.traits.whole:
-            raise DeliveryError(f"{self._context.name} takes only what comes from the journal")
+            raise DeliveryError(
+                f"cannot be tried this way: a sink of type {self._kind} takes only whole batches of the "
+                "journal, in order; look at `metricsmith sink list`"
+            )
         try:
             await asyncio.wait_for(self._attempt(delivery), SEND_NOW_LIMIT_S)
         except DeliveryError:
             raise
         except Exception as error:  # a defect, or no answer in time
             raise DeliveryError(f"{type(error).__name__}: {error}") from error
+
+    def forget_refused(self) -> None:
+        """Send series again that rest because they were refused: something may have been mended."""
+        self._refused.forget()
 
     async def stop(self) -> None:
         """Deliver what waits if that is soon done, and end; the rest is delivered after the next start."""
@@ -148,6 +162,9 @@ class Line:
             await self._intake.close()
         await self._sink.close()
         self._context.telemetry.forget("metricsmith_sink_behind_batches", sink=self._context.name)
+
+    def _remark(self) -> str:
+        return self._sink.remark() if isinstance(self._sink, Remarking) else ""
 
     def _behind(self) -> int:
         return max(0, self._end() - self._intake.position)
@@ -171,7 +188,7 @@ class Line:
                 await self._context.clock.sleep(FIRST_WAIT_S)
 
     async def _serve(self, taken: Delivery) -> None:
-        delivery = self._processing.of(taken, self._context.clock.now_ms())
+        delivery = self._without_resting(self._processing.of(taken, self._context.clock.now_ms()))
         if delivery.batches:
             await self._send_all(delivery)
         with suppress(JournalError):  # logged by the journal; the cursor is written with the next
@@ -181,7 +198,7 @@ class Line:
         """Send side by side what has no series in common, and events; the rest in order."""
         limits, traits = self._limits, self._sink.traits
         if traits.whole:
-            await self._deliver(delivery, SEARCHES)
+            await self._deliver(delivery)
             return
         samples, events = apart(delivery)
         workers = max(1, min(limits.workers, -(-len(samples) // limits.batch_size)))
@@ -195,61 +212,81 @@ class Line:
 
     async def _in_order(self, delivery: Delivery) -> None:
         for piece in self._cutter.sized(delivery, self._limits.batch_size):
-            await self._deliver(piece, SEARCHES)
+            await self._deliver(piece)
 
-    async def _deliver(self, delivery: Delivery, searches: int) -> int:
-        """Send until it is taken or set aside; return how many searches for bad parts are left."""
-        try:
-            await self._until_answered(delivery)
-        except TooLarge as error:
+    async def _deliver(self, delivery: Delivery) -> None:
+        """Send until all is taken or set aside."""
+        outcome = Outcome()
+        await self._search(delivery, SEARCHES, outcome)
+        if not outcome.refusals:
+            return
+        for refused, reason in outcome.refusals.gathered():
+            self._set_aside(refused, reason)
+        self._refusing = outcome.nothing_taken
+        if not self._sink.traits.whole:  # there every batch is sent, under its number
+            self._refused.refused(outcome.bad_series(), self._context.clock.monotonic())
+
+    async def _search(self, asked: Delivery, searches: int, outcome: Outcome) -> int:
+        """Send, halves of what is refused too; return how many searches for bad parts are left."""
+        delivery, refusal = await self._until_answered(asked)
+        if refusal is None:
+            outcome.taken.append(delivery)
+            return searches
+        if isinstance(refusal, TooLarge):
             if self._undivided(delivery):
-                self._set_aside(delivery, f"too large: {error}")
+                outcome.refuse(delivery, f"too large: {refusal}")
                 return searches
-        except Rejected as error:
-            if error.series:
-                self._count_delivered(of_series(delivery, error.series, among=False))
-                self._set_aside(of_series(delivery, error.series, among=True), error.reason)
+        else:
+            if refusal.series:
+                self._name_refused(delivery, refusal, outcome)
                 return searches
-            if self._undivided(delivery) or not searches:
-                self._set_aside(delivery, error.reason)
+            undivided = self._undivided(delivery)
+            if undivided or not searches:
+                outcome.refuse(delivery, refusal.reason, proven=undivided)
                 return searches
             searches -= 1
-        else:
-            return searches
         for half in halves(delivery):
-            searches = await self._deliver(half, searches)
+            searches = await self._search(half, searches, outcome)
         return searches
+
+    def _name_refused(self, delivery: Delivery, refusal: Rejected, outcome: Outcome) -> None:
+        others = of_series(delivery, refusal.series, among=False)
+        if others.batches:
+            self._count_delivered(others)
+        outcome.taken.append(others)
+        outcome.refuse(of_series(delivery, refusal.series, among=True), refusal.reason)
 
     def _undivided(self, delivery: Delivery) -> bool:
         return len(delivery) < 2 or (self._sink.traits.whole and len(delivery.batches) < 2)
 
-    async def _until_answered(self, delivery: Delivery) -> None:
-        """Send until it is taken, or too old to be.
+    async def _until_answered(self, delivery: Delivery) -> tuple[Delivery, Rejected | TooLarge | None]:
+        """Send until it is taken or refused for good; return what was young enough, and the refusal.
 
         Raises:
-            TooLarge, Rejected: it is refused for good.
             _Stopped: the end came first.
         """
         failures = defects = 0
         try:
             while (delivery := self._young(delivery)).batches:
                 try:
-                    return await self._attempt(delivery)
+                    await self._attempt(delivery)
+                    break
+                except (Rejected, TooLarge) as error:
+                    return delivery, error
                 except RetryLater as error:
                     failure = error
-                except DeliveryError:
-                    raise
                 except Exception as error:  # a defect: what brings it out must not stop the rest
                     log.debug("%s: defect", self._context.name, exc_info=True)
                     defects += 1
                     failure = RetryLater(f"defect: {type(error).__name__}: {error}", reason="defect")
                     if defects == DEFECTS:
-                        raise Rejected(str(failure)) from error
+                        return delivery, Rejected(str(failure))
                 self._retrying += not failures
                 failures += 1
                 await self._failed(failure, failures)
         finally:
             self._retrying -= bool(failures)
+        return delivery, None
 
     async def _attempt(self, delivery: Delivery) -> None:
         telemetry, name, clock = self._context.telemetry, self._context.name, self._context.clock
@@ -259,6 +296,13 @@ class Line:
         finally:
             telemetry.observe("metricsmith_sink_send_seconds", clock.monotonic() - began, sink=name)
         self._count_delivered(delivery)
+
+    def _without_resting(self, delivery: Delivery) -> Delivery:
+        """Return what does not rest; the rest is counted, and not set aside once more."""
+        left = self._refused.without_resting(delivery, self._context.clock.monotonic())
+        why = "refused before, and not sent again for up to an hour; look at `metricsmith quarantine list`"
+        self._drop(len(delivery) - len(left), 0, "refused_before", why)
+        return left
 
     def _young(self, delivery: Delivery) -> Delivery:
         max_age_ms = self._sink.traits.max_age_ms
@@ -311,6 +355,8 @@ class Line:
         self._delivered += samples
         self._delivered_events += events
         self._last_success_ms, self._last_error = self._context.clock.now_ms(), ""
+        self._refusing = False
+        self._refused.taken(delivery)
         telemetry.count("metricsmith_sink_samples_total", samples, sink=name)
         if events:
             telemetry.count("metricsmith_sink_events_total", events, sink=name)

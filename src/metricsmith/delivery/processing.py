@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 
 from metricsmith.contracts import Delivery, Processor, Ticking
+from metricsmith.delivery.refused import Refusals
 from metricsmith.model.batch import Batch, empty_batch
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class Processing:
         if not self._processors:
             return taken
         kept: list[tuple[int, Batch]] = []
+        failed = Refusals()
         for sequence, batch in zip(taken.sequences, taken.batches, strict=True):
             if batch.events:  # processors have nothing to do with them
                 kept.append((sequence, batch))
@@ -39,9 +41,11 @@ class Processing:
             except Exception as error:
                 log.debug("defect in a processor", exc_info=True)
                 reason = f"defect in a processor: {type(error).__name__}: {error}"
-                self._set_aside(Delivery([sequence], [batch]), reason)
+                failed.add(Delivery([sequence], [batch]), reason)
             if left is not None or self._whole:
                 kept.append((sequence, empty_batch() if left is None else left))
+        for refused, reason in failed.gathered():
+            self._set_aside(refused, reason)
         kept += [(taken.sequences[-1], batch) for batch in self._ticked(now_ms)]
         return Delivery([sequence for sequence, _ in kept], [batch for _, batch in kept])
 

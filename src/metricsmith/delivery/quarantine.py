@@ -17,7 +17,7 @@ from metricsmith.errors import DeliveryError
 from metricsmith.model.batch import Batch, Layout, event_batch
 from metricsmith.model.clock import Clock
 from metricsmith.model.events import Event
-from metricsmith.model.labels import encode_labels
+from metricsmith.model.labels import NAME_LABEL, encode_labels
 from metricsmith.model.series import SeriesTable
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,10 @@ SUFFIX = ".json"
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Samples and events that were set aside at once. `id` names them among all."""
+    """Samples and events that were set aside at once. `id` names them among all.
+
+    `series` is how many they are of, `metric` the name of the first; none of events.
+    """
 
     id: str
     sink: str
@@ -37,6 +40,8 @@ class Refusal:
     reason: str
     samples: int
     events: int
+    series: int
+    metric: str
 
 
 class NotInQuarantine(DeliveryError):
@@ -77,15 +82,24 @@ class Quarantine:
                 return 0
         return len(samples) + len(events)
 
-    def refusals(self) -> list[Refusal]:
-        """Return what is there, oldest first. A file that cannot be read is told of in the log."""
-        found = []
-        for path in self._paths():
+    def refusals(self, sink: str = "", limit: int | None = None) -> list[Refusal]:
+        """Return what is there, oldest first: of one sink if named, and only the newest so many.
+
+        A file that cannot be read is told of in the log.
+        """
+        found: list[Refusal] = []
+        for path in reversed(self._paths()):
+            if len(found) == limit:
+                break
             try:
-                found.append(_refusal(path, _document(path)))
+                refusal = _refusal(path, _document(path))
+            except NotInQuarantine:
+                continue  # dropped meanwhile
             except DeliveryError as error:
                 log.warning("quarantine: %s", error)
-        return found
+            else:
+                found += [refusal] if sink in ("", refusal.sink) else []
+        return found[::-1]
 
     def samples(self, id: str) -> tuple[Refusal, list[dict[str, Any]]]:
         """Return a refusal and its samples, then its events.
@@ -167,10 +181,12 @@ def _document(path: Path) -> dict[str, Any]:
 def _refusal(path: Path, document: dict[str, Any]) -> Refusal:
     try:
         reason, sink, at_ms = str(document["reason"]), str(document["sink"]), int(document["at_ms"])
-    except (KeyError, TypeError, ValueError) as error:
+        labels = [each["labels"] for each in document["samples"]]
+        metric = str(labels[0].get(NAME_LABEL, "")) if labels else ""
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise DeliveryError(f"{path}: cannot be read: {error}") from None
-    events = document.get("events", ())
-    return Refusal(path.stem, sink, at_ms, reason, len(document["samples"]), len(events))
+    series, events = len(set(map(orjson.dumps, labels))), len(document.get("events", ()))
+    return Refusal(path.stem, sink, at_ms, reason, len(labels), events, series, metric)
 
 
 def _unknown(id: str) -> NotInQuarantine:

@@ -63,6 +63,8 @@ class SinkRunner:
         built = [(each, build(each.part, self._context(each.part.name))) for each in changed]
         ending = [name for name, old in self._running.items() if wanted.get(name) != old]
         await asyncio.gather(*(self._lines.pop(name).stop() for name in ending))
+        for left_alone in self._lines.values():
+            left_alone.forget_refused()
         for each, sink in built:
             part = each.part
             context = self._context(part.name)
