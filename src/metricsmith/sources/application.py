@@ -15,7 +15,24 @@ from metricsmith.model.well_known import known_metadata
 from metricsmith.wire.messages import SERVICE
 
 STREAM = "application"
-_PROBLEMS = ("failures", "errors", "refused", "dropped")
+PROBLEMS = frozenset(
+    (
+        *("metricsmith_samples_dropped_total", "metricsmith_events_dropped_total"),
+        *("metricsmith_sink_dropped_samples_total", "metricsmith_sink_dropped_events_total"),
+        *("metricsmith_source_failures_total", "metricsmith_scrape_failures_total"),
+        *("metricsmith_discovery_failures_total", "metricsmith_collector_failures_total"),
+        *("metricsmith_exec_failures_total", "metricsmith_host_failures_total"),
+        *("metricsmith_kafka_failures_total", "metricsmith_kafka_batches_refused_total"),
+        *("metricsmith_bus_messages_refused_total", "metricsmith_http_refused_total"),
+        *("metricsmith_journal_errors_total", "metricsmith_store_server_failures_total"),
+        *("metricsmith_query_failures_total", "metricsmith_notifications_dropped_total"),
+        *("metricsmith_rule_evaluation_failures_total", "metricsmith_rule_commit_failures_total"),
+        "metricsmith_rule_template_failures_total",
+    )
+)
+"""Counters that `error_count` adds up."""
+DELIBERATE = frozenset(("aggregated", "averaged", "filtered", "not_collected", "relabel", "sampled"))
+"""Reasons of drops that the configuration asks for: no errors."""
 NAMES = (
     "message_count",
     "message_rate",
@@ -49,7 +66,7 @@ class ApplicationSource:
 
     def collect(self, now_ms: int) -> Batch:
         """Return what is true now; times and rates are those since the last reading."""
-        sums = self._sums()
+        sums, errors = self._sums()
         now_s = self._clock.monotonic()
         messages = sums.get("metricsmith_batches_accepted_total", 0.0)
         rate = (messages - self._messages) / max(now_s - self._read_s, 1e-3)
@@ -63,21 +80,20 @@ class ApplicationSource:
             "message_rate": rate,
             "queue_depth": sums.get("metricsmith_sink_behind_batches", 0.0),
             "connection_count": sums.get("metricsmith_http_connections", 0.0),
-            "error_count": sum(value for name, value in sums.items() if _is_problem(name)),
+            "error_count": errors,
             "response_time_ms": self._response_ms,
             "uptime_seconds": now_s - self._began_s,
         }
         return Batch(self._layout, now_ms, np.array([values[name] for name in NAMES]))
 
-    def _sums(self) -> dict[str, float]:
-        """Return each of the agent's own metrics, added up over its labels."""
+    def _sums(self) -> tuple[dict[str, float], float]:
+        """Return each of the agent's own metrics, added up over its labels, and how many errors there were."""
         sums: dict[str, float] = {}
+        errors = 0.0
         for family in self._telemetry.registry.collect():
             for sample in family.samples:
                 if not sample.name.endswith("_bucket"):
                     sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
-        return sums
-
-
-def _is_problem(name: str) -> bool:
-    return name.endswith("_total") and any(f"_{word}_" in name for word in _PROBLEMS)
+                if sample.name in PROBLEMS and sample.labels.get("reason") not in DELIBERATE:
+                    errors += sample.value
+        return sums, errors
