@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.sources.host.traffic import FORGET_AFTER, WRAP, Total
+from metricsmith.sources.host.traffic import FORGET_AFTER, NEAR, WRAP, Total
 
 
 @pytest.mark.parametrize(
@@ -18,6 +18,7 @@ from metricsmith.sources.host.traffic import FORGET_AFTER, WRAP, Total
         ([{"a": 100}, {"a": 100, "b": 30}], [100, 130]),  # new: all of it passed since
         ([{"a": 100}, {"a": 7}], [100, 107]),  # made anew, from zero
         ([{"a": WRAP - 10}, {"a": 5}], [WRAP - 10, WRAP + 5]),  # wrapped at 32 bits
+        ([{"a": 3_500_000_000}, {"a": 1000}], [3_500_000_000, 3_500_001_000]),  # made anew, far from a wrap
         ([{"a": 2**40}, {"a": 5}], [2**40, 2**40 + 5]),  # a 64-bit counter does not wrap
         ([{"a": 100}, {}, {"a": 120}], [100, 100, 120]),  # away for a moment
         ([{"a": 100}, {}, {"a": 20}], [100, 100, 120]),
@@ -39,7 +40,7 @@ def test_it_never_falls(readings):
     assert found == sorted(found)
 
 
-@given(st.lists(st.integers(0, WRAP // 2 - 1), max_size=20), st.integers(0, WRAP - 1))
+@given(st.lists(st.integers(0, NEAR - 1), max_size=20), st.integers(0, WRAP - 1))
 def test_wraps_lose_nothing(grown, start):
     total, true = Total(), start
     total.add({"a": start})

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 WRAP = 1 << 32
+NEAR = WRAP // 16
+"""How far a counter of 32 bits goes at most between two readings: 200 Mbit/s for 10 s."""
 FORGET_AFTER = 360
 """Readings until an interface that has gone is forgotten; one that comes back before goes on."""
 
@@ -41,13 +43,14 @@ class Total:
 def growth(last: int, now: int) -> int:
     """Return how much a counter has grown between two readings.
 
-    One that fell has wrapped at 32 bits when that means less than half of the
-    range, as it does when read often; else it began anew, from zero.
+    Counters have 64 bits but for old drivers and machines. One that fell has
+    wrapped at 32 bits when it was near that and is not far beyond now; else it
+    belongs to an interface made anew, and began at zero.
 
-    >>> growth(5, 9), growth(2**32 - 10, 5), growth(1000, 7), growth(2**40, 7)
-    (4, 15, 7, 7)
+    >>> growth(5, 9), growth(2**32 - 10, 5), growth(3_500_000_000, 1000), growth(2**40, 7)
+    (4, 15, 1000, 7)
     """
     if now >= last:
         return now - last
     wrapped = now + WRAP - last
-    return wrapped if last < WRAP and wrapped < WRAP // 2 else now
+    return wrapped if last < WRAP and wrapped < NEAR else now
