@@ -12,6 +12,7 @@ from metricsmith.errors import DiskFull, JournalError
 from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch, Layout, empty_batch
 from metricsmith.model.telemetry import Telemetry
+from metricsmith.runtime.offered import Offered
 from metricsmith.runtime.streams import Streams, markers
 
 log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ class Pipeline:
         self.failure: JournalError | None = None
         """Why the journal did not take the last batch; None when it did."""
         self.streams = Streams()
+        self._offered = Offered()
         self._journal, self._store, self._telemetry = journal, store, telemetry
         journal.on_commit(self._committed)
 
@@ -47,23 +49,81 @@ class Pipeline:
         for place, processor in enumerate(processors):
             if not isinstance(processor, Ticking):
                 continue
-            while (batch := processor.tick(now_ms)) is not None:
+            while (batch := self._ticked(processor, now_ms)) is not None:
                 with suppress(JournalError):  # counted where it was refused
                     await self._process(batch.layout.stream or "processors", batch, processors[place + 1 :])
 
     async def _process(self, source: str, batch: Batch, processors: Sequence[Processor]) -> None:
         origin = batch.origin
+        left: Batch | None = batch
+        if processors:
+            if batch not in self._offered:
+                await self._check_ready(source, batch)
+                self._offered.put(batch, self._through(source, batch, processors))
+            left = self._offered.left(batch)
+        if left is None:
+            if origin is not None:  # nothing is left of it, and it has come all the same
+                await self.accept(source, replace(empty_batch(), origin=origin))
+        else:
+            await self.accept(source, left if origin is None else replace(left, origin=origin))
+            ended = self.streams.accepted(source, left)
+            if ended is not None:
+                await self.accept(source, ended)
+        self._offered.forget(batch)
+
+    async def _check_ready(self, source: str, batch: Batch) -> None:
+        """Refuse a batch before processors have seen it: what they remember of it could not be undone.
+
+        Raises:
+            JournalError: it cannot be accepted now.
+        """
+        try:
+            self._store.check_space()
+            if self.failure is not None:
+                await self._append(empty_batch())
+        except JournalError as error:
+            self._count_refusal(source, _reason(error), batch)
+            raise
+
+    def _through(self, source: str, batch: Batch, processors: Sequence[Processor]) -> Batch | None:
+        """Return what processors leave of a batch: nothing when one of them fails on it."""
+        left = batch
         for processor in processors:
-            result = processor.process(batch)
+            try:
+                result = processor.process(left)
+            except Exception as error:
+                log.debug("defect in a processor", exc_info=True)
+                self._telemetry.problem(
+                    log,
+                    "metricsmith_samples_dropped_total",
+                    f"{source}: defect in {type(processor).__name__}, {len(left)} samples are dropped:"
+                    f" {type(error).__name__}: {str(error)[:1000]}",
+                    amount=len(left),
+                    level=logging.ERROR,
+                    component=source,
+                    reason="defect",
+                )
+                return None
             if result is None:
-                if origin is not None:  # nothing is left of it, and it has come all the same
-                    await self.accept(source, replace(empty_batch(), origin=origin))
-                return
-            batch = result
-        await self.accept(source, batch if origin is None else replace(batch, origin=origin))
-        ended = self.streams.accepted(source, batch)
-        if ended is not None:
-            await self.accept(source, ended)
+                return None
+            left = result
+        return left
+
+    def _ticked(self, processor: Ticking, now_ms: int) -> Batch | None:
+        try:
+            return processor.tick(now_ms)
+        except Exception as error:
+            log.debug("defect in a processor", exc_info=True)
+            self._telemetry.problem(
+                log,
+                "metricsmith_source_failures_total",
+                f"defect in the tick of {type(processor).__name__}:"
+                f" {type(error).__name__}: {str(error)[:1000]}",
+                level=logging.ERROR,
+                source="processors",
+                reason="defect",
+            )
+            return None
 
     async def accept(self, source: str, batch: Batch) -> None:
         """Take samples or events as they are: they are not processed, as those of rules are not.
@@ -80,11 +140,8 @@ class Pipeline:
             if len(batch) == 0 and origin is None:
                 return
             await self._append(batch if batch.origin is origin else replace(batch, origin=origin))
-        except DiskFull:
-            self._count_refusal(source, "disk_full", batch)
-            raise
-        except JournalError:
-            self._count_refusal(source, "journal_error", batch)
+        except JournalError as error:
+            self._count_refusal(source, _reason(error), batch)
             raise
         self.accepted_samples += len(batch)
         self._telemetry.count("metricsmith_samples_accepted_total", len(batch), source=source)
@@ -96,8 +153,7 @@ class Pipeline:
             self._store.check_space()
             await self._append(batch)
         except JournalError as error:
-            reason = "disk_full" if isinstance(error, DiskFull) else "journal_error"
-            labels = {"source": source, "reason": reason}
+            labels = {"source": source, "reason": _reason(error)}
             self._telemetry.count("metricsmith_events_dropped_total", len(batch.events), **labels)
             raise
         self._telemetry.count("metricsmith_events_accepted_total", len(batch.events), source=source)
@@ -133,3 +189,7 @@ class Pipeline:
     def _committed(self, committed: Sequence[tuple[int, Batch]]) -> None:
         for sequence, batch in committed:
             self._store.apply(batch, sequence)
+
+
+def _reason(error: JournalError) -> str:
+    return "disk_full" if isinstance(error, DiskFull) else "journal_error"

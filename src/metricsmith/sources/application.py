@@ -87,7 +87,7 @@ class ApplicationSource:
         return Batch(self._layout, now_ms, np.array([values[name] for name in NAMES]))
 
     def _sums(self) -> tuple[dict[str, float], float]:
-        """Return each of the agent's own metrics, added up over its labels, and how many errors there were."""
+        """Return each of the agent's own metrics, added up over its labels, and the errors."""
         sums: dict[str, float] = {}
         errors = 0.0
         for family in self._telemetry.registry.collect():
