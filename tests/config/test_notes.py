@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from metricsmith import registry
+from metricsmith.config import load_text
+from metricsmith.config.load import Configuration
 
 
 @pytest.mark.parametrize(
@@ -44,6 +46,61 @@ def test_rule_files_that_exist_are_not_missed(load: Callable[..., Any], tmp_path
     (tmp_path / "a.yml").write_text("groups: []")
     notes = load(f"rules: {{files: ['{tmp_path}/*.yml', '{tmp_path}/b.yml']}}").notes
     assert [note.path for note in notes] == ["rules.files[1]"]
+
+
+PATHS = """
+sources:
+- type: python
+  directory: col
+  files: [one.py, "more/*.py"]
+- type: exec
+  files: "integ/*.yml"
+  integrations:
+  - {name: a, exec: x, working_dir: work, env: {KEY: "file:key"}}
+- type: scrape
+  file_sd: {files: [targets.json]}
+  tls: {ca_file: ca.pem}
+  authorization: {credentials: "file:token"}
+rules: {files: ["rules/*.yml"]}
+"""
+
+
+def _paths(configuration: Configuration) -> list[str]:
+    python, integrations, scrape = (part.config for part in configuration.parts[:3])
+    (entry,) = integrations.integrations
+    secrets = [secret.get_secret_value() for secret in (entry.env["KEY"], scrape.authorization.credentials)]
+    return [
+        python.directory,
+        *python.files,
+        *integrations.files,
+        entry.working_dir,
+        *scrape.file_sd.files,
+        scrape.tls.ca_file,
+        *configuration.settings.rules.files,
+        *(secret.removeprefix("file:") for secret in secrets),
+    ]
+
+
+def test_relative_paths_begin_beside_the_file_and_what_is_not_there_is_noted() -> None:
+    configuration = load_text(PATHS, "/nowhere/sub/m.yaml", {})
+    names = ["col", "one.py", "more/*.py", "integ/*.yml", "work", "targets.json", "ca.pem", "rules/*.yml"]
+    assert _paths(configuration) == [f"/nowhere/sub/{name}" for name in [*names, "key", "token"]]
+    told = [(note.path, note.line, note.message) for note in configuration.notes]
+    assert told == [
+        ("sources[0].directory", 4, 'no such directory: "/nowhere/sub/col"'),
+        ("sources[0].files[0]", 5, 'no file matches "/nowhere/sub/one.py"'),
+        ("sources[0].files[1]", 5, 'no file matches "/nowhere/sub/more/*.py"'),
+        ("sources[1].files[0]", 7, 'no file matches "/nowhere/sub/integ/*.yml"'),
+        ("sources[2].file_sd.files[0]", 11, 'no file matches "/nowhere/sub/targets.json"'),
+        ("rules.files[0]", 14, 'no file matches "/nowhere/sub/rules/*.yml"'),
+    ]
+
+
+def test_absolute_paths_and_those_of_no_file_stay_as_they_are() -> None:
+    assert _paths(load_text(PATHS, "", {})) == _paths(load_text(PATHS, "m.yaml", {}))
+    assert _paths(load_text(PATHS, "m.yaml", {}))[0] == "col"
+    absolute = load_text("sources: [{type: python, directory: /tmp}]", "/nowhere/m.yaml", {})
+    assert absolute.parts[0].config.directory == "/tmp" and not absolute.notes
 
 
 def test_setting_of_a_variable_is_noted_under_the_variable(load: Callable[..., Any]) -> None:

@@ -19,6 +19,7 @@ from metricsmith.config.settings import LATER_STORES, Mode, Settings
 from metricsmith.contracts import SinkConfig
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.file_kinds import CONFIGURATION, refuse_other_kinds
+from metricsmith.model.settings_types import context_of
 from metricsmith.model.wording import brief, mistakes, nearest, one_of
 from metricsmith.model.yaml_lines import Document, Origins, Path, read_yaml
 
@@ -112,9 +113,8 @@ class _Checker:
         if self.problems or settings is None:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line))
         settings = _with_mode(settings, data)
-        intervals = {path: getattr(part.config, "interval", None) for path, part in parts.items()}
-        known_intervals = {path: ms for path, ms in intervals.items() if isinstance(ms, int)}
-        told = [*unknown_variables, *notes(settings, known_intervals, self.origins)]
+        configs = {path: part.config for path, part in parts.items()}
+        told = [*unknown_variables, *notes(settings, configs, self.origins)]
         told.sort(key=lambda note: note.line)
         every = (*parts.values(), *preset_parts(settings, data))
         return Configuration(settings, every, tuple(told), self.origins.shallow())
@@ -200,7 +200,7 @@ class _Checker:
 
     def _validate(self, model: type[Any], data: Any, path: Path) -> Any:
         try:
-            return model.model_validate(data)
+            return model.model_validate(data, context=context_of(self.origins.file))
         except ValidationError as error:
             for mistake in mistakes(model, data, path, error, _OF_EVERY_PART if path else ()):
                 self._problem(*mistake)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import glob
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
+from typing import Any, get_args
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from metricsmith import registry
 from metricsmith.config.settings import LATER_STORES, Settings
 from metricsmith.errors import Problem
 from metricsmith.model.duration import format_duration
+from metricsmith.model.settings_types import FOLDER_PATH, PATTERN
 from metricsmith.model.yaml_lines import Origins, Path
 from metricsmith.rules.notify.settings import ALERTMANAGER_HINT, is_alertmanager
 from metricsmith.rules.thresholds import threshold_remarks
@@ -19,22 +21,40 @@ from metricsmith.rules.thresholds import threshold_remarks
 SHORT_INTERVAL_MS = 100
 
 
-def notes(settings: Settings, intervals: Mapping[Path, int], origins: Origins) -> Iterator[Problem]:
-    """Yield a note for everything that loads and is not done, or hardly meant so."""
-    base = FilePath(origins.file).parent
-    for i, pattern in enumerate(settings.rules.files):
-        if not glob.glob(str(base / pattern)):  # noqa: PTH207 - patterns may be absolute
-            yield origins.problem(("rules", "files", i), f'no file matches "{pattern}"')
+def notes(settings: Settings, parts: Mapping[Path, BaseModel], origins: Origins) -> Iterator[Problem]:
+    """Yield a note for everything in settings, and those of parts, that is not done or hardly meant so."""
+    for path, config in {(): settings, **parts}.items():
+        yield from _not_there(config, path, origins)
     for i, key, message in threshold_remarks(settings.alerts.rules):
         yield origins.problem(("alerts", "rules", i, key), message)
     yield from _webhooks(settings, origins)
     storage = settings.storage.type
     if storage in LATER_STORES and storage not in registry.known("stores"):
         yield origins.problem(("storage", "type"), f'"{storage}" cannot be run by this version yet')
-    for path, interval in intervals.items():
-        if interval < SHORT_INTERVAL_MS:
+    for path, config in parts.items():
+        interval = getattr(config, "interval", None)
+        if isinstance(interval, int) and interval < SHORT_INTERVAL_MS:
             each = format_duration(interval)
             yield origins.problem((*path, "interval"), f"{each} collects {1000 // interval} times a second")
+
+
+def _not_there(config: BaseModel, path: Path, origins: Origins) -> Iterator[Problem]:
+    """Yield a note for each folder that is not there, and each pattern that no file matches."""
+    for name, field in type(config).model_fields.items():
+        value, place = getattr(config, name), (*path, name)
+        if isinstance(value, BaseModel):
+            yield from _not_there(value, place, origins)
+        elif FOLDER_PATH in field.metadata:
+            if value and not FilePath(value).is_dir():
+                yield origins.problem(place, f'no such directory: "{value}"')
+        elif _are_patterns(field.annotation):
+            for i, pattern in enumerate(value):
+                if not glob.glob(pattern):  # noqa: PTH207 - patterns may be absolute
+                    yield origins.problem((*place, i), f'no file matches "{pattern}"')
+
+
+def _are_patterns(annotation: Any) -> bool:
+    return any(PATTERN in get_args(inner) for inner in get_args(annotation))
 
 
 def _webhooks(settings: Settings, origins: Origins) -> Iterator[Problem]:

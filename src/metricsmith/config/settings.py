@@ -9,11 +9,11 @@ import socket
 from enum import StrEnum
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, field_validator
 
 from metricsmith.contracts import PartConfig
 from metricsmith.journal.config import JournalConfig
-from metricsmith.model.settings_types import DurationMs, SizeBytes
+from metricsmith.model.settings_types import DurationMs, FilePattern, Secret, SizeBytes
 from metricsmith.model.wording import one_of
 from metricsmith.net.bus_settings import Curve, Endpoint
 from metricsmith.net.kafka_bus import ConsumedBus
@@ -114,7 +114,7 @@ class StorageSettings(EmbeddedConfig):
     url: str | None = Field(None, description="Address of the server (influxdb, prometheus).")
     database: str | None = Field(None, description="Database name (influxdb).")
     username: str | None = Field(None, description="User (influxdb, prometheus).")
-    password: SecretStr | None = Field(
+    password: Secret | None = Field(
         None, description="Password; `${ENV}` or `file:PATH` keep it out of the file."
     )
     precision: Literal["ns", "us", "ms", "s"] = Field(
@@ -153,7 +153,7 @@ class RuleSettings(PartConfig):
     packs: tuple[str, ...] = Field(
         (), max_length=100, description="Packs of rules that come with metricsmith, such as `kafka`."
     )
-    files: tuple[str, ...] = Field(
+    files: tuple[FilePattern, ...] = Field(
         (),
         max_length=1000,
         description="Rule files or globs, in Prometheus' format; relative ones stand beside this file.",

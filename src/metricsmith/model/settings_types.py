@@ -1,12 +1,20 @@
-"""Types of settings that every part shares: durations, sizes, secrets."""
+"""Types of settings that every part shares: durations, sizes, secrets, paths."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, BeforeValidator, PlainSerializer, SecretStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    PlainSerializer,
+    SecretStr,
+    ValidationInfo,
+)
 from pydantic.fields import FieldInfo
 
 from metricsmith.model.duration import format_duration, parse_duration
@@ -66,6 +74,43 @@ DurationMs = Annotated[int, BeforeValidator(_duration), PlainSerializer(format_d
 SizeBytes = Annotated[int, BeforeValidator(_size)]
 """A size setting, written as 64MB or a number of bytes."""
 
+_FROM_FILE = "file:"
+
+
+def context_of(file: str) -> dict[str, Path]:
+    """Return the validation context of settings that stand in a file: where their relative paths begin.
+
+    Without it, or when there is no file, that is the working directory.
+    """
+    return {"folder": Path(file).parent}
+
+
+def _beside(path: str, info: ValidationInfo) -> str:
+    folder = (info.context or {}).get("folder", Path())
+    return os.path.join(folder, path) if path and folder != Path() else path  # noqa: PTH118 - globs stay as they are
+
+
+def _secret_beside(secret: SecretStr, info: ValidationInfo) -> SecretStr:
+    text = secret.get_secret_value()
+    if not text.startswith(_FROM_FILE):
+        return secret
+    return SecretStr(_FROM_FILE + _beside(text.removeprefix(_FROM_FILE), info))
+
+
+FilePathText = Annotated[str, AfterValidator(_beside)]
+"""A path; a relative one begins beside the file that the setting stands in."""
+
+PATTERN = "pattern of files"
+FilePattern = Annotated[str, AfterValidator(_beside), PATTERN]
+"""A path or glob of files that are looked at again and again: none may be there yet."""
+
+FOLDER_PATH = "folder"
+FolderPath = Annotated[str, AfterValidator(_beside), FOLDER_PATH]
+"""A path of a folder that is looked into again and again."""
+
+Secret = Annotated[SecretStr, AfterValidator(_secret_beside)]
+"""A secret: its text, or `file:PATH`, which `reveal` reads."""
+
 
 def has_type(field: FieldInfo, marked: Any) -> bool:
     """Return whether a setting is of a type such as DurationMs, be it optional or not."""
@@ -91,9 +136,9 @@ def reveal(secret: SecretStr | str) -> str:
         ValueError: the file is too large or no text.
     """
     text = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
-    if not text.startswith("file:"):
+    if not text.startswith(_FROM_FILE):
         return text
-    with Path(text.removeprefix("file:")).open("rb") as file:
+    with Path(text.removeprefix(_FROM_FILE)).open("rb") as file:
         data = file.read(MAX_SECRET_FILE_BYTES + 1)
     if len(data) > MAX_SECRET_FILE_BYTES:
         raise ValueError(f"got a secret file over {MAX_SECRET_FILE_BYTES} bytes, wanted one secret")

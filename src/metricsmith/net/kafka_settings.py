@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from metricsmith.contracts import PartConfig
-from metricsmith.model.settings_types import DurationMs
+from metricsmith.model.settings_types import DurationMs, Secret
 from metricsmith.net.settings import Tls
 
 
@@ -25,8 +25,8 @@ class Sasl(PartConfig):
         "SCRAM-SHA-512", description="SASL mechanism."
     )
     username: str = Field("", description="User, for all mechanisms but OAUTHBEARER.")
-    password: SecretStr | None = Field(None, description="Password, for all mechanisms but OAUTHBEARER.")
-    token: SecretStr | None = Field(None, description="Token, for OAUTHBEARER.")
+    password: Secret | None = Field(None, description="Password, for all mechanisms but OAUTHBEARER.")
+    token: Secret | None = Field(None, description="Token, for OAUTHBEARER.")
 
     @model_validator(mode="after")
     def _complete(self) -> Sasl:

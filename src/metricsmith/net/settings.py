@@ -5,14 +5,17 @@ from __future__ import annotations
 from pydantic import Field, SecretStr, model_validator
 
 from metricsmith.contracts import PartConfig
+from metricsmith.model.settings_types import FilePathText, Secret
 
 
 class BasicAuth(PartConfig):
     """User and password."""
 
     username: str = Field("", description="User.")
-    password: SecretStr | None = Field(None, description="Password; `${ENV}` and `file:PATH` are understood.")
-    password_file: str | None = Field(None, description="File that holds the password, read at each request.")
+    password: Secret | None = Field(None, description="Password; `${ENV}` and `file:PATH` are understood.")
+    password_file: FilePathText | None = Field(
+        None, description="File that holds the password, read at each request."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> BasicAuth:
@@ -29,8 +32,10 @@ class Authorization(PartConfig):
     """An Authorization header."""
 
     type: str = Field("Bearer", pattern="^[A-Za-z0-9_-]{1,100}$", description="Scheme of the header.")
-    credentials: SecretStr | None = Field(None, description="Token; `${ENV}` and `file:PATH` are understood.")
-    credentials_file: str | None = Field(None, description="File that holds the token, read at each request.")
+    credentials: Secret | None = Field(None, description="Token; `${ENV}` and `file:PATH` are understood.")
+    credentials_file: FilePathText | None = Field(
+        None, description="File that holds the token, read at each request."
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Authorization:
@@ -52,9 +57,9 @@ def _secret(text: SecretStr | None, file: str | None) -> SecretStr:
 class Tls(PartConfig):
     """How https connections are verified. Files are read again when they change."""
 
-    ca_file: str | None = Field(None, description="Authorities to trust instead of the system's.")
-    cert_file: str | None = Field(None, description="Client certificate.")
-    key_file: str | None = Field(None, description="Key of the client certificate.")
+    ca_file: FilePathText | None = Field(None, description="Authorities to trust instead of the system's.")
+    cert_file: FilePathText | None = Field(None, description="Client certificate.")
+    key_file: FilePathText | None = Field(None, description="Key of the client certificate.")
     server_name: str | None = Field(None, description="Name that the certificate must have.")
     insecure_skip_verify: bool = Field(False, description="Accept any certificate. For tests only.")
 

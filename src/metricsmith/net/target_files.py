@@ -17,7 +17,7 @@ from pydantic import AfterValidator, Field
 from metricsmith.contracts import Context, PartConfig
 from metricsmith.errors import LimitExceeded, MetricsmithError, WireError
 from metricsmith.model.relabel import LABEL_NAME
-from metricsmith.model.settings_types import DurationMs, format_size
+from metricsmith.model.settings_types import DurationMs, FilePattern, format_size
 from metricsmith.model.yaml_guard import check_depth
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def _targets_file(value: str) -> str:
     return value
 
 
-TargetsFile = Annotated[str, AfterValidator(_targets_file)]
+TargetsFile = Annotated[FilePattern, AfterValidator(_targets_file)]
 
 
 class FileDiscovery(PartConfig):

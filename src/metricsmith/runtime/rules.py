@@ -77,8 +77,8 @@ class AgentRules:
         return self._configuration.settings.rules.interval
 
     async def _read(self, configuration: Configuration) -> None:
-        settings, base = configuration.settings, _base(configuration)
-        self._signature = await asyncio.to_thread(signature, _patterns(settings), base)
+        settings = configuration.settings
+        self._signature = await asyncio.to_thread(signature, _patterns(settings), Path.cwd())
         found = await asyncio.to_thread(configured_files, configuration, self._equipment.engine)
         self._tell(found.problems, {file.name for file in self._set.files})
         self._set = found.keeping(self._set)
@@ -118,7 +118,7 @@ class AgentRules:
         configuration = self._configuration
         assert configuration is not None
         patterns = _patterns(configuration.settings)
-        if await asyncio.to_thread(signature, patterns, _base(configuration)) != self._signature:
+        if await asyncio.to_thread(signature, patterns, Path.cwd()) != self._signature:
             await self._read(configuration)
             log.info("rule files have changed: %d groups of rules", len(self._set.groups))
 
@@ -126,8 +126,8 @@ class AgentRules:
 def configured_files(configuration: Configuration, engine: Engine) -> RuleSet:
     """Return what the packs and rule files hold that a configuration names."""
     settings = configuration.settings
-    base, interval_ms = _base(configuration), settings.rules.interval
-    return load_rules(_patterns(settings), engine, default_interval_ms=interval_ms, base=base)
+    interval_ms = settings.rules.interval
+    return load_rules(_patterns(settings), engine, default_interval_ms=interval_ms, base=Path.cwd())
 
 
 def configured_groups(configuration: Configuration) -> tuple[Group, ...]:
@@ -173,10 +173,6 @@ def _patterns(settings: Settings) -> list[str]:
     """Return the files of packs, then the names and globs of other rule files."""
     packs = [glob.escape(str(rule_file(pack))) for pack in settings.rules.packs]
     return [*packs, *settings.rules.files]
-
-
-def _base(configuration: Configuration) -> Path:
-    return Path(configuration.file).parent.absolute() if configuration.file else Path.cwd()
 
 
 def _recording_only(group: Group) -> Group:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from metricsmith.contracts import PartConfig
-from metricsmith.model.settings_types import DurationMs
+from metricsmith.model.settings_types import DurationMs, Secret
 from metricsmith.net.addresses import check_http_url
 from metricsmith.net.settings import Access
 from metricsmith.net.target_files import FileDiscovery
@@ -55,8 +55,8 @@ def _apprise_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
-WebhookUrl = Annotated[SecretStr, AfterValidator(_webhook_url)]
-AppriseUrl = Annotated[SecretStr, AfterValidator(_apprise_url)]
+WebhookUrl = Annotated[Secret, AfterValidator(_webhook_url)]
+AppriseUrl = Annotated[Secret, AfterValidator(_apprise_url)]
 AlertmanagerUrl = Annotated[
     str, Field(max_length=2000), AfterValidator(partial(check_http_url, example=ALERTMANAGER_URL))
 ]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from metricsmith.contracts import SinkConfig
-from metricsmith.model.settings_types import DurationMs
+from metricsmith.model.settings_types import DurationMs, Secret
 from metricsmith.net.settings import Tls
 
 DAY_MS = 86_400_000
@@ -24,7 +24,7 @@ _EVENTS = {
 class NewRelicConfig(SinkConfig):
     """Settings of a `newrelic` sink."""
 
-    api_key: SecretStr = Field(
+    api_key: Secret = Field(
         description="Licence key of the account; `${ENV}` and `file:PATH` are understood."
     )
     region: Literal["us", "eu"] = Field("us", description="Where the account's data is.")

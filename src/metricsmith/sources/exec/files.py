@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from metricsmith.errors import ConfigError, Problem
+from metricsmith.model.settings_types import context_of
 from metricsmith.model.wording import mistakes
 from metricsmith.model.yaml_lines import MAX_BYTES, read_yaml
 from metricsmith.sources.exec.settings import ExecConfig, Integration
@@ -53,7 +54,7 @@ def read_all(config: ExecConfig) -> Found:
                 found.problems.append(Problem("", f"got more than {MAX_INTEGRATIONS} integrations", path))
                 return found
             try:
-                found.entries.append(Entry(Integration.model_validate(raw), path))
+                found.entries.append(Entry(Integration.model_validate(raw, context=context_of(path)), path))
             except ValidationError as error:
                 found.problems += [
                     Problem(f"{where}.{'.'.join(map(str, place))}".rstrip("."), message, path, 0, hint)
@@ -162,7 +163,7 @@ class _Definitions:
             "name": raw.get("name") or integration,
             "exec": [str(word) for word in line],
             "env": arguments if isinstance(arguments, dict) else {},
-            "working_dir": str(Path(file).parent),
+            "working_dir": str(Path(file).parent.absolute()),
             "interval": command.get("interval") or "30",
             "inventory_source": command.get("prefix") or "",
         }

@@ -6,12 +6,12 @@ import re
 import shlex
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
 
 from metricsmith.contracts import PartConfig
 from metricsmith.model.duration import format_duration
 from metricsmith.model.matchers import compile_anchored
-from metricsmith.model.settings_types import DurationMs, SizeBytes
+from metricsmith.model.settings_types import DurationMs, FilePathText, FilePattern, Secret, SizeBytes
 
 DAY_MS = 86_400_000
 _PART = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)(ns|us|µs|ms|s|m|h)", re.ASCII)
@@ -67,15 +67,16 @@ GoDurationMs = Annotated[
 ]
 Words = Annotated[tuple[str, ...], BeforeValidator(_words), Field(max_length=1000)]
 Texts = Annotated[dict[str, str], BeforeValidator(_texts), Field(max_length=200)]
-Secrets = Annotated[dict[str, SecretStr], BeforeValidator(_texts), Field(max_length=1000)]
-Paths = Annotated[tuple[str, ...], BeforeValidator(_one_or_more), Field(max_length=1000)]
+Secrets = Annotated[dict[str, Secret], BeforeValidator(_texts), Field(max_length=1000)]
+Patterns = Annotated[tuple[FilePattern, ...], BeforeValidator(_one_or_more), Field(max_length=1000)]
+Paths = Annotated[tuple[FilePathText, ...], BeforeValidator(_one_or_more), Field(max_length=1000)]
 
 
 class When(PartConfig):
     """Conditions of an integration; all must hold each time that it is due."""
 
     feature: str = Field("", max_length=200, description="A name in `features` of the source.")
-    file_exists: str = Field("", max_length=4096, description="A path that exists.")
+    file_exists: FilePathText = Field("", max_length=4096, description="A path that exists.")
     env_exists: Texts = Field(
         default_factory=dict, description="Variables of the agent that have these values."
     )
@@ -99,7 +100,7 @@ class Integration(PartConfig):
     integration_user: str = Field(
         "", pattern=r"^([A-Za-z_][A-Za-z0-9_.-]{0,63})?$", description="User that it runs as, by `sudo -n`."
     )
-    working_dir: str = Field("", max_length=4096, description="Directory that it runs in.")
+    working_dir: FilePathText = Field("", max_length=4096, description="Directory that it runs in.")
     labels: Texts = Field(default_factory=dict, description="Become labels `label_…`.")
     tags: Texts = Field(default_factory=dict, description="Become labels `tags_…`.")
     inventory_source: str = Field("", max_length=200, description="`category/term` of its inventory.")
@@ -110,7 +111,7 @@ class Integration(PartConfig):
         exclude=True,
         description="Written to a file whose path replaces `${config.path}`; never shown.",
     )
-    config_template_path: str = Field("", max_length=4096, description="A file to use as `config`.")
+    config_template_path: FilePathText = Field("", max_length=4096, description="A file to use as `config`.")
     logs_queue_size: int = Field(0, ge=0, description="Accepted and not used.")
 
     @model_validator(mode="after")
@@ -133,8 +134,10 @@ class ExecConfig(PartConfig):
     integrations: tuple[Integration, ...] = Field(
         (), max_length=1000, description="Integrations, as in the infrastructure agent's files."
     )
-    files: Paths = Field((), description="Integration files of the infrastructure agent; globs are allowed.")
-    definitions: Paths = Field((), description="Legacy definition files; globs are allowed.")
+    files: Patterns = Field(
+        (), description="Integration files of the infrastructure agent; globs are allowed."
+    )
+    definitions: Patterns = Field((), description="Legacy definition files; globs are allowed.")
     binaries: Paths = Field(
         (
             "/var/db/newrelic-infra/custom-integrations",

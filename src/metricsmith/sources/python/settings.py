@@ -11,12 +11,11 @@ from pydantic import Field
 
 from metricsmith.collector import Options
 from metricsmith.contracts import PartConfig
-from metricsmith.model.settings_types import DurationMs
+from metricsmith.model.settings_types import DurationMs, FilePattern, FolderPath
 
 DAY_MS = 86_400_000
 MIN_INTERVAL_MS = 100
 Labels = Annotated[dict[str, str], Field(max_length=64)]
-Paths = Annotated[tuple[str, ...], Field(max_length=1000)]
 
 
 class CollectorConfig(PartConfig):
@@ -35,11 +34,15 @@ class CollectorConfig(PartConfig):
 class PythonConfig(PartConfig):
     """Settings of the `python` source."""
 
-    files: Paths = Field((), description="Python files with collectors; globs are allowed.")
-    modules: Paths = Field(
-        (), description="Installed modules, `package.module`, or one thing in one, `package.module:Name`."
+    files: tuple[FilePattern, ...] = Field(
+        (), max_length=1000, description="Python files with collectors; globs are allowed."
     )
-    directory: str = Field(
+    modules: tuple[str, ...] = Field(
+        (),
+        max_length=1000,
+        description="Installed modules, `package.module`, or one thing in one, `package.module:Name`.",
+    )
+    directory: FolderPath = Field(
         "",
         max_length=4096,
         description="Such as `collectors.d`: its `*.py` are read, but none that begins with `_` or `.`.",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, model_validator
 
+from metricsmith.model.settings_types import Secret
 from metricsmith.net.addresses import HttpUrl
 from metricsmith.net.settings import Access, BasicAuth
 
@@ -15,8 +16,8 @@ class PrometheusConfig(Access):
         description="Address of the server, up to before `/api/v1`, such as http://127.0.0.1:9090."
     )
     username: str | None = Field(None, description="User; short for `basic_auth`.")
-    password: SecretStr | None = Field(None, description="Password; `${ENV}` and `file:PATH` are understood.")
-    headers: dict[str, SecretStr] = Field(
+    password: Secret | None = Field(None, description="Password; `${ENV}` and `file:PATH` are understood.")
+    headers: dict[str, Secret] = Field(
         default_factory=dict,
         max_length=100,
         description="Headers of every request, such as `X-Scope-OrgID` of Mimir.",
