@@ -80,3 +80,23 @@ def test_both_ways_take_the_same(messages: list[Any], application: bool) -> None
     names = {key.partition(b"\xff")[0] for key, _, _ in wanted}
     assert set(batch.layout.metadata) == {"queue_depth"} & {name.decode() for name in names}
     assert len(gathering.take()) == 0
+
+
+def test_shapes_are_remembered_within_a_budget_of_bytes() -> None:
+    budget, names = 1 << 20, ["x" * 150 + str(place) for place in range(60)]
+    gathering = Gathering(SeriesTable(), CollectionSettings(), budget)
+    for number in range(300):
+        body = {"service": "shop", "metrics": {f"{name}_{number}": 1 for name in names}}
+        gathering.add(json.dumps(body).encode(), TIMES)
+        remembered = sum(len(text) for key in gathering._shapes for text in key[3])
+        assert 0 < remembered <= budget
+    assert len(gathering.take()) == 300 * 60
+
+
+def test_what_is_not_collected_is_told() -> None:
+    gathering = Gathering(SeriesTable(), CollectionSettings(custom_metrics=False))
+    body = json.dumps({"service": "shop", "metrics": {"queue_depth": 1, "b": 2, "c": 3}}).encode()
+    for _ in range(2):
+        gathering.add(body, TIMES)
+    assert len(gathering.take()) == 2
+    assert [gathering.take_not_collected() for _ in range(2)] == [4, 0]

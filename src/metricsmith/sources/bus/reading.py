@@ -16,6 +16,7 @@ from metricsmith.errors import JournalError, MessageError, WireError
 from metricsmith.model.batch import Batch
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.sources.bus.collection import CollectionSettings
+from metricsmith.sources.bus.recent import RecentMessages
 from metricsmith.sources.bus.seen import SeenTopics
 from metricsmith.sources.bus.shapes import Gathering
 from metricsmith.wire.bus import TopicFilter
@@ -26,6 +27,7 @@ log = logging.getLogger(__name__)
 RETRY_S = 1.0
 DAY_MS = 86_400_000
 MAX_TOPICS = 100_000
+MAX_TOPIC_BYTES = 1024
 
 
 class MessageSettings(PartConfig):
@@ -60,6 +62,7 @@ class MessageReader:
 
     def __init__(self, config: MessageSettings, context: Context) -> None:
         self.seen = SeenTopics(context.clock)
+        self.recent = RecentMessages()
         self.topics = TopicFilter(config.topics)
         self._config, self._context = config, context
         self._wanted: dict[bytes, str | None] = {}
@@ -74,7 +77,15 @@ class MessageReader:
                 self._add(frames, times)
             except _Refused as error:
                 self._count_refused(error)
-        return self._gathering.take()
+        batch, not_collected = self._gathering.take(), self._gathering.take_not_collected()
+        if not_collected:
+            self._context.telemetry.count(
+                "metricsmith_samples_dropped_total",
+                not_collected,
+                component=self._context.name,
+                reason="not_collected",
+            )
+        return batch
 
     def _add(self, frames: list[bytes], times: TimeRange) -> None:
         """Take the message of two frames, unless its topic is not wanted.
@@ -88,6 +99,7 @@ class MessageReader:
         if topic is None:
             return
         self.seen.note(topic, len(frames[1]))
+        self.recent.note(topic, frames[1])
         try:
             self._gathering.add(frames[1], times)
         except MessageError as error:
@@ -101,6 +113,8 @@ class MessageReader:
             return self._wanted[frame]
         except KeyError:
             pass
+        if len(frame) > MAX_TOPIC_BYTES:
+            raise _Refused("topic", f"got a topic of {len(frame)} bytes, wanted at most {MAX_TOPIC_BYTES}")
         try:
             topic = frame.decode()
         except UnicodeDecodeError:

@@ -18,7 +18,9 @@ from metricsmith.model.well_known import known_metadata
 from metricsmith.sources.bus.collection import CollectionSettings
 from metricsmith.wire.messages import Message, TimeRange, parse_message, parse_timestamp
 
-MAX_SHAPES = 50_000
+BUDGET_BYTES = 64 << 20
+_ENTRY_BYTES = 1500  # dict slot, tuples, arrays and metadata of a shape, whatever it has
+_TEXT_BYTES = 130  # a text of a key beside its characters, its place, its id
 MAX_TIMES = 1000
 _NUMBERS = frozenset((float, int))
 
@@ -29,6 +31,7 @@ class _Shape:
 
     ids: U32
     places: tuple[int, ...] | None
+    left_out: int
     metadata: Mapping[str, Metadata]
 
 
@@ -37,12 +40,17 @@ class Gathering:
 
     A message is checked in full when its shape is new: its fields, service,
     tags and the names of its metrics, in their order. Of the next one of that
-    shape only time and values are looked at.
+    shape only time and values are looked at. Shapes are remembered within a
+    budget; when it is spent all are forgotten, and what is in use is back at once.
     """
 
-    def __init__(self, series: SeriesTable, collection: CollectionSettings) -> None:
-        self._series, self._collection = series, collection
+    def __init__(
+        self, series: SeriesTable, collection: CollectionSettings, budget_bytes: int = BUDGET_BYTES
+    ) -> None:
+        self._series, self._collection, self._budget = series, collection, budget_bytes
         self._shapes: dict[tuple[Any, ...], _Shape] = {}
+        self._used = 0
+        self._not_collected = 0
         self._times: dict[str, int] = {}
         self._start()
 
@@ -67,9 +75,7 @@ class Gathering:
         message = parse_message(body, times)
         shape = self._shape(message)
         if key is not None:
-            if len(self._shapes) >= MAX_SHAPES:
-                self._shapes.clear()
-            self._shapes[key] = shape
+            self._remember(key, shape, len(body))
         self._add(shape, message.time_ms, list(message.metrics.values()))
 
     def take(self) -> Batch:
@@ -85,6 +91,22 @@ class Gathering:
         self._start()
         return batch
 
+    def take_not_collected(self) -> int:
+        """Return how many samples were left out by `collection` since the last call."""
+        found, self._not_collected = self._not_collected, 0
+        return found
+
+    def _remember(self, key: tuple[Any, ...], shape: _Shape, size_bytes: int) -> None:
+        """Remember a shape; its texts are no longer than the message."""
+        texts = len(key[0]) + 2 * len(key[2]) + len(key[3])
+        used = _ENTRY_BYTES + _TEXT_BYTES * texts + size_bytes
+        if self._used + used > self._budget:
+            self._shapes.clear()
+            self._used = 0
+        if used <= self._budget:
+            self._shapes[key] = shape
+            self._used += used
+
     def _start(self) -> None:
         self._ids: list[U32] = []
         self._at: list[int] = []
@@ -95,6 +117,7 @@ class Gathering:
     def _add(self, shape: _Shape, time_ms: int, values: list[float]) -> None:
         if shape.places is not None:
             values = [values[place] for place in shape.places]
+        self._not_collected += shape.left_out
         self._ids.append(shape.ids)
         self._at.append(time_ms)
         self._counts.append(len(values))
@@ -125,7 +148,7 @@ class Gathering:
         kept = [name for name, take in zip(names, taken, strict=True) if take]
         ids = self._series.intern_many(encode_pairs(name.encode(), message.labels) for name in kept)
         places = None if len(kept) == len(names) else tuple(i for i, take in enumerate(taken) if take)
-        return _Shape(ids, places, known_metadata(set(kept)))
+        return _Shape(ids, places, len(names) - len(kept), known_metadata(set(kept)))
 
 
 def _key(document: dict[str, Any]) -> tuple[Any, ...]:
