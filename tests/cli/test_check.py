@@ -28,6 +28,16 @@ def test_storage_that_cannot_be_run_yet_is_noted_by_check_and_refused_by_run(tmp
     )
 
 
+def test_mistakes_in_files_of_integrations_are_mistakes_of_the_configuration(tmp_path: Path) -> None:
+    bad = tmp_path / "integ.yml"
+    bad.write_text("integrations:\n- name: a\n  exec: x\n  intervall: 20s\n")
+    file = tmp_path / "m.yaml"
+    file.write_text("sources: [{type: exec, files: integ.yml}]\n")
+    checked = metricsmith("check-config", str(file))
+    assert (checked.returncode, checked.stdout) == (3, "")
+    assert checked.stderr.startswith(f"error: {bad}:4: integrations[0].intervall: ")
+
+
 def test_mistakes_in_rule_files_are_mistakes_of_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "rules").mkdir()
     bad = tmp_path / "rules" / "bad.yml"

@@ -1,4 +1,4 @@
-"""`metricsmith check-config`: every mistake of a configuration and its rule files, with line and hint."""
+"""`metricsmith check-config`: every mistake of a configuration and its files, with line and hint."""
 
 from __future__ import annotations
 
@@ -13,15 +13,23 @@ from metricsmith.errors import ConfigError
 def check_config(
     file: Annotated[Path, typer.Argument(help="Configuration file, YAML.")],
 ) -> None:
-    """Check a configuration file and print every mistake in it, and in the rule files that it names."""
+    """Check a configuration file and print every mistake in it.
+
+    Rule files and files of integrations that it names are checked with it.
+    """
     from metricsmith.config import load_file
     from metricsmith.runtime.rule_engine import RuleEngine
     from metricsmith.runtime.rules import configured_files
+    from metricsmith.sources.exec.files import read_all
+    from metricsmith.sources.exec.settings import ExecConfig
 
     configuration = load_file(file)
-    rules = configured_files(configuration, RuleEngine())
-    if rules.problems:
-        raise ConfigError(rules.problems)
+    problems = [*configured_files(configuration, RuleEngine()).problems]
+    for part in configuration.of("sources"):
+        if isinstance(part.config, ExecConfig):
+            problems += read_all(part.config).problems
+    if problems:
+        raise ConfigError(problems)
     counts = ", ".join(_count(len(configuration.of(g)), g) for g in ("sources", "processors", "sinks"))
     mode = configuration.settings.service.type.value
     for note in configuration.notes:

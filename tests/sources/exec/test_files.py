@@ -111,6 +111,7 @@ def test_a_legacy_instance_is_run_by_its_definition(read, tmp_path):
         ("integrations:\n- {name: a, exec: x, interval: often}\n", "a duration such as 30s"),
         ("integrations:\n- {name: a, exec: x, timeout: [1]}\n", "a duration such as 30s"),
         ("discovery: {ttl: 1m}\nintegrations:\n- {name: b, exec: x}\n", "discovery: not supported"),
+        ("integrations:\n- {name: a, command: foo}\n", "integrations[0]: no `exec`"),
         (LEGACY, 'command "metrics" of "com.acme.nginx"'),
     ],
 )
@@ -155,6 +156,35 @@ async def test_files_that_change_change_what_runs_and_nothing_else(execute, prin
         assert got[x("comes")] == 1 and x("stays") not in got
         await asyncio.wait_for(source.clock.sleeping(3), WAIT_S)
         assert [t.labels["integration"] for t in source.source.targets().active] == ["stays", "comes"]
+
+
+def test_a_mistake_is_told_with_its_line(read):
+    found = read(
+        "integrations:\n- name: a\n  exec: x\n  intervall: 20s\n- name: b\n  command: foo\n",
+        "name: x\ndiscovery: {}\n",
+        "# later\nintegrations: 7\n",
+    )
+    assert [(problem.path, problem.line) for problem in found.problems] == [
+        ("integrations[0].intervall", 4),
+        ("integrations[1]", 5),
+        ("discovery", 2),
+        ("integrations", 2),
+    ]
+
+
+async def test_a_file_with_mistakes_is_shown_until_they_are_mended(execute, tmp_path):
+    path = tmp_path / "some.yml"
+    path.write_text("integrations:\n- {name: a, exec: x, intervall: 5s}\n- 7\n")
+    async with execute(config={"files": str(path), "refresh": "20s"}) as source:
+        await asyncio.wait_for(source.clock.sleeping(), WAIT_S)
+        (status,) = source.source.targets().active
+        assert (status.url, status.health) == (str(path), "down")
+        assert status.last.error.startswith(f"{path}:2: integrations[0].intervall: ")
+        assert status.last.error.endswith("; and 1 more mistakes")
+        path.write_text("integrations: []\n")
+        await source.advance(20, sleepers=1)
+        await asyncio.wait_for(source.clock.sleeping(), WAIT_S)
+        assert source.source.targets().active == ()
 
 
 async def test_a_mistake_in_a_file_is_counted_and_logged(execute, tmp_path, caplog):

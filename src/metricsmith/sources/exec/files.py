@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.settings_types import context_of
 from metricsmith.model.wording import mistakes
-from metricsmith.model.yaml_lines import MAX_BYTES, read_yaml
+from metricsmith.model.yaml_lines import MAX_BYTES, Origins, read_yaml
+from metricsmith.model.yaml_lines import Path as Place
 from metricsmith.sources.exec.settings import ExecConfig, Integration
 
 MAX_FILES = 1000
@@ -25,7 +26,7 @@ UNSUPPORTED = ("variables", "discovery")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An integration and where it comes from. `folder` is where relative paths of it begin."""
+    """An integration and the file that it comes from, empty for the source's own settings."""
 
     integration: Integration
     file: str = ""
@@ -49,7 +50,7 @@ def read_all(config: ExecConfig) -> Found:
     for path in _paths(config.definitions):
         definitions.read(path)
     for path in _paths(config.files):
-        for raw, where in _raw_entries(path, definitions, found.problems):
+        for raw, place, origins in _raw_entries(path, definitions, found.problems):
             if len(found.entries) >= MAX_INTEGRATIONS:
                 found.problems.append(Problem("", f"got more than {MAX_INTEGRATIONS} integrations", path))
                 return found
@@ -57,8 +58,7 @@ def read_all(config: ExecConfig) -> Found:
                 found.entries.append(Entry(Integration.model_validate(raw, context=context_of(path)), path))
             except ValidationError as error:
                 found.problems += [
-                    Problem(f"{where}.{'.'.join(map(str, place))}".rstrip("."), message, path, 0, hint)
-                    for place, message, hint in mistakes(Integration, raw, (), error)
+                    origins.problem(*mistake) for mistake in mistakes(Integration, raw, place, error)
                 ]
     return found
 
@@ -80,8 +80,9 @@ def _paths(patterns: Iterable[str]) -> list[str]:
     return sorted(found)[:MAX_FILES]
 
 
-def _document(path: str, problems: list[Problem]) -> dict[str, Any]:
+def _document(path: str, problems: list[Problem]) -> tuple[dict[str, Any], Origins]:
     """Return a file's mapping, empty with a problem when it cannot be read. Every scalar is text."""
+    nothing: tuple[dict[str, Any], Origins] = ({}, Origins(path))
     try:
         with Path(path).open("rb") as file:
             text = file.read(MAX_BYTES + 1).decode()
@@ -89,45 +90,46 @@ def _document(path: str, problems: list[Problem]) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
         problems.append(Problem("", f"cannot be read: {reason}", path))
-        return {}
+        return nothing
     except ConfigError as error:
         problems += error.problems
-        return {}
+        return nothing
     problems += document.problems
     if isinstance(document.data, dict):
-        return document.data
+        return document.data, document.origins
     problems.append(Problem("", "got no mapping, wanted integrations: […]", path))
-    return {}
+    return nothing
 
 
 def _raw_entries(
     path: str, definitions: _Definitions, problems: list[Problem]
-) -> Iterator[tuple[dict[str, Any], str]]:
-    document = _document(path, problems)
+) -> Iterator[tuple[dict[str, Any], Place, Origins]]:
+    document, origins = _document(path, problems)
     if not document:
         return
     unsupported = [key for key in UNSUPPORTED if key in document]
     if unsupported:
         what = " and ".join(unsupported)
-        problems.append(Problem(what, "not supported, so that none of the file is used", path))
+        message = "not supported, so that none of the file is used"
+        problems.append(Problem(what, message, path, origins.line((unsupported[0],))))
         return
     legacy = "instances" in document
     key = "instances" if legacy else "integrations"
     entries = document.get(key)
     if not isinstance(entries, list):
-        problems.append(Problem(key, "missing or no list, wanted a list of integrations", path))
+        problems.append(origins.problem((key,), "missing or no list, wanted a list of integrations"))
         return
     for index, raw in enumerate(entries):
-        where = f"{key}[{index}]"
+        place = (key, index)
         if not isinstance(raw, dict):
-            problems.append(Problem(where, "wanted a mapping of keys to values", path))
+            problems.append(origins.problem(place, "wanted a mapping of keys to values"))
         elif not legacy and "command" not in raw:
-            yield raw, where
+            yield raw, place, origins
         else:
-            integration = str(raw.get("integration_name") or document.get("integration_name"))
-            made = definitions.entry(integration, raw, path, where)
+            integration = raw.get("integration_name") or document.get("integration_name")
+            made = definitions.entry(integration, raw, place, origins)
             if made is not None:
-                yield made, where
+                yield made, place, origins
 
 
 class _Definitions:
@@ -139,7 +141,7 @@ class _Definitions:
 
     def read(self, path: str) -> None:
         """Take the definition in a file."""
-        document = _document(path, self._problems)
+        document, _ = _document(path, self._problems)
         if not document:
             return
         name, commands = document.get("name"), document.get("commands")
@@ -148,15 +150,22 @@ class _Definitions:
         else:
             self._problems.append(Problem("", "wanted a definition with name and commands", path))
 
-    def entry(self, integration: str, raw: dict[str, Any], path: str, where: str) -> dict[str, Any] | None:
+    def entry(
+        self, integration: Any, raw: dict[str, Any], place: Place, origins: Origins
+    ) -> dict[str, Any] | None:
         """Return a legacy instance as an integration of today, None with a problem."""
+        if not integration:
+            hint = "`command` is of legacy files, which have an integration_name and a definition"
+            self._problems.append(origins.problem(place, "no `exec`, wanted a command line", hint))
+            return None
+        integration = str(integration)
         file, commands = self._known.get(integration, ("", {}))
         command = commands.get(str(raw.get("command")))
         line = command.get("command") if isinstance(command, dict) else None
         if not isinstance(command, dict) or not isinstance(line, list) or not line:
             known = ", ".join(sorted(self._known)) or "none"
             wanted = f'command "{raw.get("command")}" of "{integration}" in a definition file'
-            self._problems.append(Problem(where, f"found no {wanted}", path, 0, f"definitions: {known}"))
+            self._problems.append(origins.problem(place, f"found no {wanted}", f"definitions: {known}"))
             return None
         arguments = raw.get("arguments")
         made = {

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from metricsmith.contracts import Context, Emit
-from metricsmith.model.targets import PoolStatus
+from metricsmith.errors import Problem
+from metricsmith.model.targets import LastScrape, PoolStatus, TargetStatus
 from metricsmith.sources.exec import files
 from metricsmith.sources.exec.runner import Runner, stopped_within
 from metricsmith.sources.exec.settings import ExecConfig, Integration
@@ -34,10 +36,12 @@ class ExecSource:
     def __init__(self, config: ExecConfig, context: Context) -> None:
         self._config, self._context = config, context
         self._running: dict[str, _Running] = {}
+        self._mistakes: tuple[TargetStatus, ...] = ()
 
     def targets(self) -> PoolStatus:
-        """Return how each integration is."""
-        return PoolStatus(self._context.name, tuple(r.runner.status() for r in list(self._running.values())))
+        """Return how each integration is, and each file with mistakes."""
+        running = tuple(r.runner.status() for r in list(self._running.values()))
+        return PoolStatus(self._context.name, (*running, *self._mistakes))
 
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Run all integrations until `stop` is set."""
@@ -55,7 +59,18 @@ class ExecSource:
 
     async def _update(self, found: files.Found, emit: Emit) -> None:
         """Start what is new, end what has gone, leave alone what is as it was."""
-        for problem in found.problems:
+        self._tell(found.problems)
+        wanted = named([entry.integration for entry in found.entries])
+        gone = [n for n, r in self._running.items() if wanted.get(n) != r.runner.integration]
+        for running in await self._stop(gone):
+            await running.runner.end()
+        for name, integration in wanted.items():
+            if name not in self._running:
+                self._start(Runner(name, integration, self._config, self._context, emit))
+
+    def _tell(self, problems: Sequence[Problem]) -> None:
+        """Count and log mistakes in files, and show each such file among the targets."""
+        for problem in problems:
             self._context.telemetry.problem(
                 log,
                 "metricsmith_exec_failures_total",
@@ -65,13 +80,15 @@ class ExecSource:
                 integration="",
                 reason="configuration",
             )
-        wanted = named([entry.integration for entry in found.entries])
-        gone = [n for n, r in self._running.items() if wanted.get(n) != r.runner.integration]
-        for running in await self._stop(gone):
-            await running.runner.end()
-        for name, integration in wanted.items():
-            if name not in self._running:
-                self._start(Runner(name, integration, self._config, self._context, emit))
+        by_file: dict[str, list[Problem]] = {}
+        for problem in problems:
+            by_file.setdefault(problem.file, []).append(problem)
+        self._mistakes = tuple(self._wrong(*each) for each in by_file.items())
+
+    def _wrong(self, file: str, problems: Sequence[Problem]) -> TargetStatus:
+        more = f"; and {len(problems) - 1} more mistakes" if len(problems) > 1 else ""
+        last = LastScrape(self._context.clock.now_ms(), 0.0, f"{problems[0]}{more}")
+        return TargetStatus(self._context.name, file, {}, self._config.refresh, 0, last)
 
     def _start(self, runner: Runner) -> None:
         stop = asyncio.Event()
