@@ -66,6 +66,22 @@ def test_room_is_bounded_and_comes_back(tmp_path: Path) -> None:
     assert full.put("far", _delivery(series), "because") == 3
 
 
+def test_a_refusal_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    series = SeriesTable()
+    quarantine = Quarantine(tmp_path, series, FakeClock())
+
+    def power_cut(self: Path, target: Path) -> Path:
+        raise OSError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", power_cut)
+        assert quarantine.put("far", _delivery(series), "because") == 0
+    assert quarantine.refusals() == []
+    assert len(list(tmp_path.iterdir())) == 1
+    assert Quarantine(tmp_path, series, FakeClock()).put("far", _delivery(series), "because") == 3
+    assert len(list(tmp_path.iterdir())) == 1, "what was not finished is gone"
+
+
 @pytest.mark.parametrize("id", ["", "1", "../x", "../../etc/passwd", "1-2/../../x", "²"])
 def test_nothing_else_can_be_named(tmp_path: Path, id: str) -> None:
     (tmp_path / "x.json").write_text("{}")

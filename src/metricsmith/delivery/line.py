@@ -188,7 +188,7 @@ class Line:
                 await self._context.clock.sleep(FIRST_WAIT_S)
 
     async def _serve(self, taken: Delivery) -> None:
-        delivery = self._without_resting(self._processing.of(taken, self._context.clock.now_ms()))
+        delivery = self._without_resting(await self._processing.of(taken, self._context.clock.now_ms()))
         if delivery.batches:
             await self._send_all(delivery)
         with suppress(JournalError):  # logged by the journal; the cursor is written with the next
@@ -221,7 +221,7 @@ class Line:
         if not outcome.refusals:
             return
         for refused, reason in outcome.refusals.gathered():
-            self._set_aside(refused, reason)
+            await self._set_aside(refused, reason)
         self._refusing = outcome.nothing_taken
         if not self._sink.traits.whole:  # there every batch is sent, under its number
             self._refused.refused(outcome.bad_series(), self._context.clock.monotonic())
@@ -361,8 +361,8 @@ class Line:
         if events:
             telemetry.count("metricsmith_sink_events_total", events, sink=name)
 
-    def _set_aside(self, delivery: Delivery, reason: str) -> None:
-        kept = self._quarantine.put(self._context.name, delivery, reason)
+    async def _set_aside(self, delivery: Delivery, reason: str) -> None:
+        kept = await asyncio.to_thread(self._quarantine.put, self._context.name, delivery, reason)
         self._last_error = f"refused: {reason}"
         events = delivery.events
         samples = len(delivery) - events

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 
 from metricsmith.contracts import Delivery, Processor, Ticking
@@ -19,13 +19,13 @@ class Processing:
     def __init__(
         self,
         processors: Sequence[Processor],
-        set_aside: Callable[[Delivery, str], None],
+        set_aside: Callable[[Delivery, str], Awaitable[None]],
         whole: bool = False,
     ) -> None:
         """With `whole`, an empty batch stands for one of which nothing is left: no number is missing then."""
         self._processors, self._set_aside, self._whole = processors, set_aside, whole
 
-    def of(self, taken: Delivery, now_ms: int) -> Delivery:
+    async def of(self, taken: Delivery, now_ms: int) -> Delivery:
         """Return what is left, and what processors give of their own by now, under the last number."""
         if not self._processors:
             return taken
@@ -45,7 +45,7 @@ class Processing:
             if left is not None or self._whole:
                 kept.append((sequence, empty_batch() if left is None else left))
         for refused, reason in failed.gathered():
-            self._set_aside(refused, reason)
+            await self._set_aside(refused, reason)
         kept += [(taken.sequences[-1], batch) for batch in self._ticked(now_ms)]
         return Delivery([sequence for sequence, _ in kept], [batch for _, batch in kept])
 

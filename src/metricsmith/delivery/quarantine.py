@@ -16,6 +16,7 @@ from metricsmith.contracts import Delivery
 from metricsmith.errors import DeliveryError
 from metricsmith.model.batch import Batch, Layout, event_batch
 from metricsmith.model.clock import Clock
+from metricsmith.model.durable_files import replace_file, sync_folder
 from metricsmith.model.events import Event
 from metricsmith.model.labels import NAME_LABEL, encode_labels
 from metricsmith.model.series import SeriesTable
@@ -59,11 +60,13 @@ class Quarantine:
     def __init__(self, folder: Path, series: SeriesTable, clock: Clock, max_bytes: int = MAX_BYTES) -> None:
         self._folder, self._series, self._clock, self._max_bytes = folder, series, clock, max_bytes
         self._lock = threading.Lock()
+        for unfinished in self._folder.glob(f"*{SUFFIX}.new"):
+            unfinished.unlink(missing_ok=True)
         sizes = [path.stat().st_size for path in self._paths()]
         self._files, self._bytes = len(sizes), sum(sizes)
 
     def put(self, sink: str, delivery: Delivery, reason: str) -> int:
-        """Keep samples and events; return how many there was room for: all, or none."""
+        """Keep samples and events durably; return how many there was room for: all, or none."""
         samples = [sample for batch in delivery.batches for sample in self._samples(batch)]
         events = [asdict(event) for batch in delivery.batches for event in batch.events]
         at_ms = self._clock.now_ms()
@@ -74,8 +77,10 @@ class Quarantine:
             try:
                 if self._files >= MAX_FILES or self._bytes + len(text) > self._max_bytes:
                     return 0
-                self._folder.mkdir(parents=True, exist_ok=True)
-                self._new_path(at_ms).write_bytes(text)
+                if not self._folder.is_dir():
+                    self._folder.mkdir(parents=True)
+                    sync_folder(self._folder.parent)
+                replace_file(self._new_path(at_ms), text)
                 self._files, self._bytes = self._files + 1, self._bytes + len(text)
             except OSError as error:
                 log.warning("%s: cannot be written: %s", self._folder, error)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from metricsmith.errors import DiskFull
+from metricsmith.model import durable_files
 from metricsmith.store import fsutil
 from metricsmith.store.manifest import Manifest
 
@@ -27,7 +28,10 @@ class Power:
     def __init__(self, monkeypatch, fails_at: int) -> None:
         self.steps, self.fails_at = 0, fails_at
         for name in STEPS:
-            monkeypatch.setattr(fsutil, name, self._guard(getattr(fsutil, name)))
+            guarded_step = self._guard(getattr(fsutil, name))
+            for module in (fsutil, durable_files):
+                if hasattr(module, name):
+                    monkeypatch.setattr(module, name, guarded_step)
         commit = Manifest.commit
 
         def guarded(manifest, *args, **kwargs):
