@@ -108,10 +108,15 @@ async def receive() -> AsyncIterator[Callable[..., Side]]:
         side.source = source  # type: ignore[attr-defined]
         return side
 
+    async def end() -> None:
+        for stop, task in running:
+            stop.set()
+            await task
+        running.clear()
+
+    start.stop = end  # type: ignore[attr-defined]
     yield start
-    for stop, task in running:
-        stop.set()
-        await task
+    await end()
 
 
 @pytest.fixture

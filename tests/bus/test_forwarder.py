@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import zmq
 
+from metricsmith.net.bus_keys import write_keys
 from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.forwarder import Forwarder
-from metricsmith.net.bus_keys import write_keys
 from metricsmith.net.zmq_sockets import BusUnusable
 
 NOW = 1_700_000_000_000

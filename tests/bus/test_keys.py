@@ -11,8 +11,8 @@ import pytest
 import zmq
 from pydantic import ValidationError
 
-from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.bus_keys import write_keys
+from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.zmq_sockets import BusUnusable
 from metricsmith.sinks.bus import BusSink
 
@@ -59,12 +59,17 @@ def test_keys_are_for_their_owner_only_and_never_overwritten(tmp_path: Path) -> 
         ({"bind": False}, "server_key: got none"),
     ],
 )
-def test_half_a_set_of_keys_is_refused(settings: dict[str, bool], said: str) -> None:
+def test_half_a_set_of_keys_is_refused(tmp_path: Path, settings: dict[str, bool], said: str) -> None:
+    write_keys(tmp_path / "keys")
     with pytest.raises(ValidationError, match=said):
-        SocketSettings.model_validate({**settings, "curve": {"secret_key_file": "x"}})
+        SocketSettings.model_validate({**settings, "curve": {"secret_key_file": str(tmp_path / "keys")}})
 
 
 def test_a_socket_that_cannot_be_opened_says_why(tmp_path: Path, side: Callable[..., Any]) -> None:
-    curve = {"secret_key_file": str(tmp_path / "missing"), "server_key": "a" * 40}
-    with pytest.raises(BusUnusable, match=r"cannot connect to tcp://127\.0\.0\.1:1: .*missing"):
-        BusSink(BusSink.Config(endpoint="tcp://127.0.0.1:1", curve=curve), side().context)
+    file = tmp_path / "keys"
+    write_keys(file)
+    curve = {"secret_key_file": str(file), "server_key": "a" * 40}
+    config = BusSink.Config(endpoint="tcp://127.0.0.1:1", curve=curve)
+    file.write_text("junk")  # after the configuration was checked
+    with pytest.raises(BusUnusable, match=r"cannot connect to tcp://127\.0\.0\.1:1: .*keys.*bus keys FILE"):
+        BusSink(config, side().context)

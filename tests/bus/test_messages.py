@@ -121,6 +121,8 @@ async def test_messages_that_nobody_subscribes_to_are_counted(
     side, sink = publish(endpoint=endpoint)
     await sink.send(side.delivery(0, {"a": 1.0}, NOW))
     assert side.telemetry.value("metricsmith_bus_messages_unheard_total", sink="side") == 1
+    await sink.send(side.delivery(1, {"a": 1.0}, NOW))
+    assert sink.remark() == f"{endpoint}: nobody subscribes: 2 messages lost"
 
 
 @pytest.mark.parametrize(

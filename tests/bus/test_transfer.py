@@ -15,7 +15,6 @@ from metricsmith.contracts import Delivery
 from metricsmith.errors import RetryLater
 from metricsmith.model.batch import Batch, empty_batch, event_batch
 from metricsmith.model.events import Event
-from metricsmith.net.bus_keys import write_keys
 from metricsmith.sources.transfer.sessions import Sessions
 
 Ends = tuple[Any, Any]
@@ -120,13 +119,32 @@ async def test_what_the_consumer_drops_is_done_with(ends: Ends) -> None:
     centre.receive()
     sink = edge.sender()
     delivery = Delivery(range(6), [edge.batch(v) for v in range(6)])
-    with pytest.raises(RetryLater) as refused:
-        await sink.send(delivery)
-    assert refused.value.reason == "defect"
-    await sink.send(delivery)  # without the one that cannot be processed
+    await sink.send(delivery)
     assert [value for _, value in centre.samples()] == [40, 40, 50, 50]
     lost = centre.telemetry.value("metricsmith_samples_dropped_total", component="centre", reason="defect")
     assert lost == 2
+
+
+async def test_what_fails_for_another_defect_is_left_out_when_it_comes_again(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge, centre = ends
+    admit = centre.store.admit
+
+    def admit_most(batch: Batch) -> Batch:
+        if len(batch) and batch.value[0] == 2:
+            raise RuntimeError("cannot")
+        return admit(batch)
+
+    monkeypatch.setattr(centre.store, "admit", admit_most)
+    centre.receive()
+    sink = edge.sender()
+    delivery = Delivery(range(3), [edge.batch(v) for v in range(1, 4)])
+    with pytest.raises(RetryLater) as refused:
+        await sink.send(delivery)
+    assert refused.value.reason == "defect"
+    await sink.send(delivery)
+    assert [value for _, value in centre.samples()] == [1, 1, 3, 3]
 
 
 async def test_empty_batches_and_events_have_their_place(ends: Ends) -> None:
@@ -270,27 +288,6 @@ async def test_a_strangers_garbage_disturbs_nobody(ends: Ends, bare: Callable[..
     assert sessions == 1
     name, labels = "metricsmith_bus_messages_refused_total", {"source": "centre", "reason": "message"}
     await centre.until(lambda: centre.telemetry.value(name, **labels) > 0)
-
-
-async def test_who_has_no_key_gets_nothing_in(ends: Ends, tmp_path: Path) -> None:
-    edge, centre = ends
-    keys = {name: write_keys(tmp_path / name / "keys") for name in ("edge", "centre")}
-    curve = {"secret_key_file": str(tmp_path / "centre" / "keys"), "authorized_keys": [keys["edge"]]}
-    centre.settings["curve"] = curve
-    centre.receive()
-    sink = edge.sender()
-    stranger = asyncio.create_task(sink.send(Delivery([0], [edge.batch(0)])))
-    _, waiting = await asyncio.wait([stranger], timeout=0.5)
-    await sink.close()
-    with pytest.raises(RetryLater):
-        await stranger
-    assert waiting and not centre.samples()
-    await edge.close()
-    ours = {"secret_key_file": str(tmp_path / "edge" / "keys"), "server_key": keys["centre"]}
-    edge.settings["curve"] = ours
-    sink = edge.sender()
-    await sink.send(Delivery([0], [edge.batch(0)]))
-    assert len(centre.samples()) == 2
 
 
 async def test_a_long_quiet_time_is_no_silence(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from metricsmith.net.bus_keys import write_keys
 
 
 @pytest.mark.parametrize(
@@ -63,6 +66,14 @@ def test_settings_of_kafka_reach_the_parts(load: Callable[..., Any]) -> None:
     assert (source.config.topic, source.config.topics) == ("plant", ("a.*",))
 
 
+@pytest.mark.parametrize(("mode", "alerts"), [("producer", False), ("consumer", True), ("standalone", True)])
+def test_a_producer_leaves_alerting_to_its_consumer(
+    load: Callable[..., Any], mode: str, alerts: bool
+) -> None:
+    settings = load(f"service: {{type: {mode}}}\nalerts: {{enabled: true}}").settings
+    assert settings.alerts.enabled is alerts
+
+
 @pytest.mark.parametrize(("bind", "consumer", "producer"), [("true", True, True), ("false", False, False)])
 def test_who_listens_can_be_said(load: Callable[..., Any], bind: str, consumer: bool, producer: bool) -> None:
     bus = f"bus: {{bind: {bind}}}\n"
@@ -70,9 +81,11 @@ def test_who_listens_can_be_said(load: Callable[..., Any], bind: str, consumer: 
     assert load(f"{bus}service: {{type: producer}}").of("sinks")[0].config.bind is producer
 
 
-def test_the_transfer_has_address_keys_and_name(load: Callable[..., Any]) -> None:
-    key = "k" * 40
-    curve = f"curve: {{secret_key_file: f, server_key: '{key}', authorized_keys: ['{key}']}}"
+def test_the_transfer_has_address_keys_and_name(load: Callable[..., Any], tmp_path: Path) -> None:
+    key = write_keys(tmp_path / "keys")
+    curve = (
+        f"curve: {{secret_key_file: {tmp_path / 'keys'}, server_key: '{key}', authorized_keys: ['{key}']}}"
+    )
     bus = f"bus: {{ack_endpoint: 'tcp://h:1', {curve}}}\n"
     (sink,) = load(f"service: {{type: producer, name: edge}}\n{bus}").of("sinks")
     source = load(bus).of("sources")[-1]

@@ -175,7 +175,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     ),
     _counter(
         "metricsmith_bus_handshakes_refused_total",
-        "Connections of the bus that came to nothing, by what did not fit; `unfinished` are also health checks.",
+        "Connections of the bus that failed, by what did not fit; health checks are `unfinished`.",
         "component",
         "reason",
     ),

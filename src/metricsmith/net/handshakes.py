@@ -136,7 +136,7 @@ def _of_who_came(reason: Reason, keys: Keyring | None) -> Refused:
         case "protocol":
             text = "refused somebody who does not speak ZeroMQ as we do"
         case "unfinished":
-            text = "somebody connected and went away before the handshake was done"
+            text = "somebody went away in the handshake: a health check, or keys (curve) on one side only"
     return Refused(reason, text)
 
 

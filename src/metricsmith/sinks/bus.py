@@ -18,13 +18,14 @@ from metricsmith.model.settings_types import DurationMs
 from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.handshakes import Refused, counted
 from metricsmith.net.threads import in_thread
-from metricsmith.net.zmq_sockets import Opened
+from metricsmith.net.zmq_sockets import BusUnusable, Opened
 from metricsmith.wire.bus import MessageEncoder
 
 log = logging.getLogger(__name__)
 
 FULL_WAIT_S, FULL_LIMIT_S = 0.005, 5.0
 CLOSE_MS = 1000
+AGAIN_S = 10.0
 
 
 class BusSinkConfig(SinkConfig, SocketSettings):
@@ -45,12 +46,12 @@ class BusSink:
     traits: ClassVar[SinkTraits] = SinkTraits(whole=True)  # order on a topic is that of the journal
 
     def __init__(self, config: BusSinkConfig, context: Context) -> None:
-        self._context, self._endpoint = context, config.endpoint
+        self._config, self._context = config, context
         self._unheard, self._refused = 0, ""
         self._count_refused = counted(context.telemetry, context.name)
         self._encoder = MessageEncoder(context.series, config.service or context.name)
-        # With NODROP a full queue is an error here; without it messages would go in silence.
-        self._opened = Opened(zmq.XPUB, config, [(zmq.XPUB_NODROP, 1)], self._tell)
+        self._opened = self._open()
+        self._turned_away_at: float | None = None
         self._listened: dict[bytes, int] = {}  # subscribed prefixes, and how many peers have each
         self._of: tuple[int, ...] = ()
         self._left: deque[tuple[bytes, bytes]] = deque()
@@ -69,17 +70,37 @@ class BusSink:
         if not self._unheard:
             return ""
         why = f"; {self._refused}" if self._refused else ""
-        return f"{self._endpoint}: nobody subscribes: {self._unheard} messages lost{why}"
+        return f"{self._config.endpoint}: nobody subscribes: {self._unheard} messages lost{why}"
+
+    def _open(self) -> Opened:
+        # With NODROP a full queue is an error here; without it messages would go in silence.
+        return Opened(zmq.XPUB, self._config, [(zmq.XPUB_NODROP, 1)], self._tell)
 
     def _tell(self, refused: Refused) -> None:
         self._refused = refused.text
+        if refused.reason == "key":
+            self._turned_away_at = time.monotonic()
         self._count_refused(refused)
 
     async def close(self) -> None:
         """Close the socket, once peers have what was sent or CLOSE_MS have passed."""
         await asyncio.to_thread(self._opened.close, CLOSE_MS)
 
+    def _come_again(self) -> None:
+        """Knock anew after a time where our key was not known: ZeroMQ itself gives up then."""
+        if self._turned_away_at is None or time.monotonic() - self._turned_away_at < AGAIN_S:
+            return
+        try:
+            opened = self._open()
+        except BusUnusable as error:
+            raise RetryLater(str(error), reason="socket") from None
+        before, self._opened, self._turned_away_at = self._opened, opened, None
+        self._listened.clear()
+        before.close()
+
     def _publish(self) -> None:
+        if not self._config.bind:
+            self._come_again()
         self._note_subscriptions()
         unheard, socket, waited_s = 0, self._opened.socket, 0.0
         if not self._left:
