@@ -22,6 +22,7 @@ from metricsmith.model.file_kinds import CONFIGURATION, refuse_other_kinds
 from metricsmith.model.settings_types import context_of
 from metricsmith.model.wording import brief, mistakes, nearest, one_of
 from metricsmith.model.yaml_lines import Document, Origins, Path, read_yaml
+from metricsmith.net.bus_settings import SocketSettings
 
 MAX_NAME = 200
 MAX_OWN_PROCESSORS = 100
@@ -116,8 +117,22 @@ class _Checker:
         configs = {path: part.config for path, part in parts.items()}
         told = [*unknown_variables, *notes(settings, configs, self.origins)]
         told.sort(key=lambda note: note.line)
-        every = (*parts.values(), *preset_parts(settings, data))
+        every = (*parts.values(), *self._presets(settings, data))
         return Configuration(settings, every, tuple(told), self.origins.shallow())
+
+    def _presets(self, settings: Settings, data: Mapping[str, Any]) -> tuple[Part, ...]:
+        """Return the parts of the mode, which take keys from the file that may be those of the other side.
+
+        Raises:
+            ConfigError: one has not the keys that it needs.
+        """
+        found = tuple(preset_parts(settings, data))
+        for part in found:
+            absent = part.config.absent_key() if isinstance(part.config, SocketSettings) else None
+            if absent is not None:
+                self._problem(("bus", "curve", absent[0]), absent[1])
+                raise ConfigError(self.problems)
+        return found
 
     def _storage_type(self, storage: Any) -> None:
         name = storage.get("type") if isinstance(storage, dict) else None
