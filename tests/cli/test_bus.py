@@ -143,7 +143,7 @@ def test_topics_that_an_agent_has_seen(api, metricsmith):
         (("tail", "--connect", "ENDPOINT", "--bind", "ENDPOINT"), 2, "wanted one of them"),
         (("tail", "--for", "soon"), 2, "--for"),
         (("tail", "--server-key", "x"), 2, "--secret-key-file"),
-        (("tail", "--connect", "ENDPOINT", "--secret-key-file", "/none"), 2, "server_key"),
+        (("tail", "--connect", "ENDPOINT", "--secret-key-file", "/none"), 2, "cannot be read"),
         (("bus", "forward", "--in", "ENDPOINT", "--out", "ENDPOINT"), 1, "cannot listen at"),
         (("topics", "--url", "127.0.0.1:1"), 5, "127.0.0.1:1"),
     ],
