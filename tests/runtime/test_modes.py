@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -58,6 +61,13 @@ def test_the_documented_file_starts_both_sides_and_the_consumer_answers(
     assert up[0]["service"] == "the-producer"
     assert consumer.query('message_count{service="the-consumer"}')
 
+    command = [sys.executable, "-m", "metricsmith", "tail", "metrics.sys*", "--url", consumer.url]
+    shown = subprocess.run(
+        [*command, "--count", "2", "--for", "20s", "--json"], capture_output=True, text=True, check=True
+    )
+    messages = [json.loads(line) for line in shown.stdout.splitlines()]
+    assert [each["topic"] for each in messages] == ["metrics.system"] * 2
+    assert "cpu_usage_percent" in messages[0]["message"]["metrics"]
     (sink,) = producer.get("/status")["sinks"]
     assert (sink["name"], sink["type"], sink["state"]) == ("bus", "bus", "ok")
     assert sink["delivered_samples"] > 0

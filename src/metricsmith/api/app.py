@@ -79,7 +79,7 @@ def create_app(context: ApiContext) -> Starlette:
         *RemoteWriteApi(context, bodies).operations(),
         *InfluxApi(context, bodies).operations(),
         *PushgatewayApi(context, bodies).operations(),
-        *TopicsApi(context, about).operations(),
+        *TopicsApi(context, about, bodies).operations(),
         *OtlpApi(context, bodies).operations(),
         *ExplainApi(context, queries, bodies).operations(),
         *RemoteReadApi(context, queries, bodies).operations(),

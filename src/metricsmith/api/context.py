@@ -19,6 +19,7 @@ from metricsmith.promql.engine import Engine
 from metricsmith.rules.backfill import BackfillAnswer, BackfillRequest
 from metricsmith.rules.notify.line import DestinationStatus
 from metricsmith.rules.notify.refused import Refused
+from metricsmith.sources.bus.recent import RecentMessage
 from metricsmith.sources.bus.seen import SeenTopic
 from metricsmith.sources.pushgateway.source import PushgatewaySource
 from metricsmith.wire.otlp.settings import OtlpSettings
@@ -107,7 +108,8 @@ class ApiContext:
     `metrics_page` is asked at each request, so that a reload changes it.
     `journal_bytes` returns what the journal takes on disk beside the store, `pools`
     the targets of each source that scrapes, `pushgateway` who keeps pushed groups,
-    `topics` those seen on the bus, `rule_groups` the rules with their alerts,
+    `topics` those seen on the bus, None without a bus, `bus_messages` the last after a
+    number, `rule_groups` the rules with their alerts,
     `server` evaluates the expressions of clients where the store is a server that does,
     `destinations` who is told of alerts, `refused` what they refused,
     `sinks` what people can do with sinks, `settings` the configuration as plain data
@@ -127,7 +129,8 @@ class ApiContext:
     journal_bytes: Callable[[], int] = int
     pools: Callable[[], Sequence[PoolStatus]] = tuple
     pushgateway: Callable[[], PushgatewaySource | None] = lambda: None
-    topics: Callable[[], Sequence[SeenTopic]] = tuple
+    topics: Callable[[], Sequence[SeenTopic] | None] = tuple
+    bus_messages: Callable[[int | None], tuple[int, Sequence[RecentMessage]]] = lambda after: (after or 0, ())
     rule_groups: Callable[[], Sequence[GroupView]] = tuple
     backfill: Callable[[BackfillRequest], Awaitable[BackfillAnswer]] = _no_backfill
     destinations: Callable[[], Sequence[DestinationStatus]] = tuple

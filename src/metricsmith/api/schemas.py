@@ -233,6 +233,7 @@ REFUSALS = prometheus(listing(record(**_REFUSAL)))
 REFUSAL = prometheus(record(**_REFUSAL, content=listing({"type": "object"})))
 SINK_TRIED = prometheus(record(sink=STRING, seconds={"type": "number"}))
 SINK_DONE = prometheus(record(id=STRING, samples=COUNT))
+BUS_MESSAGES = prometheus(record(next=COUNT, messages=listing(record(topic=STRING, body=STRING))))
 TOPICS = prometheus(
     listing(
         record(topic=STRING, messages=COUNT, size_bytes=COUNT, rate={"type": "number"}, last_ms=COUNT)

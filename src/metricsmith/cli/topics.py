@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,6 +39,7 @@ metricsmith tail
 
 metricsmith tail 'metrics.*.Brewer' --bind tcp://127.0.0.1:11001 --count 10 --json
 """
+AGAIN_S = 0.5
 Patterns = Annotated[
     list[str] | None,
     typer.Argument(metavar="[TOPICS]...", help="Topics; `*` stands for any text. Default: all."),
@@ -83,6 +86,9 @@ def topics(
 
 def tail(
     patterns: Patterns = None,
+    url: Annotated[
+        str, typer.Option(metavar="URL", envvar=URL_VARIABLE, help="Agent that is asked what comes to it.")
+    ] = DEFAULT_URL,
     connect: Connect = None,
     bind: Bind = None,
     count: Annotated[
@@ -98,14 +104,22 @@ def tail(
     server_key: ServerKey = None,
     authorized_keys: AuthorizedKeys = None,
 ) -> None:
-    """Show messages on the bus as they come, until Ctrl-C."""
-    from metricsmith.sources.bus.listen import listen
+    """Show messages on the bus as they come, until Ctrl-C: those that come to an agent, or that we hear.
 
-    settings = listening(connect, bind, secret_key, server_key, authorized_keys)
-    where = "at" if settings.bind else "to"
-    typer.echo(f"listening {where} {settings.endpoint}", err=True)
+    One socket listens at an address: where that is the agent's, the agent is asked.
+    """
+    wanted, seconds = tuple(patterns or "*"), _seconds(listen_for)
+    if connect or bind or secret_key or server_key or authorized_keys:
+        from metricsmith.sources.bus.listen import listen
+
+        settings = listening(connect, bind, secret_key, server_key, authorized_keys)
+        typer.echo(f"listening {'at' if settings.bind else 'to'} {settings.endpoint}", err=True)
+        coming = listen(settings, wanted, seconds)
+    else:
+        typer.echo(f"what comes to the agent at {http_address(url)}", err=True)
+        coming = _coming_to(http_address(url), wanted, seconds)
     shown = 0
-    for heard in listen(settings, tuple(patterns or "*"), _seconds(listen_for)):
+    for heard in coming:
         if heard is None:
             continue
         typer.echo(_json_line(heard) if as_json else _line(heard))
@@ -114,6 +128,23 @@ def tail(
             return
     if not shown:
         raise NothingHeard("no message came: nobody publishes such topics there")
+
+
+def _coming_to(url: str, topics: tuple[str, ...], for_s: float | None) -> Iterator[Heard | None]:
+    """Yield the messages of some topics that come to an agent; None when there is none for a moment."""
+    from metricsmith.sources.bus.listen import read
+    from metricsmith.wire.bus import TopicFilter
+
+    wanted, end = TopicFilter(topics), None if for_s is None else time.monotonic() + for_s
+    after: dict[str, str] = {}
+    while end is None or time.monotonic() < end:
+        answer = fetch(url, "/api/v1/bus/messages", after)
+        after = {"after": str(answer["next"])}
+        found = [read([m["topic"].encode(), m["body"].encode()]) for m in answer["messages"]]
+        yield from (heard for heard in found if wanted.takes(heard.topic))
+        if not found:
+            yield None
+            time.sleep(AGAIN_S)
 
 
 def _of_agent(url: str, patterns: list[str]) -> list[dict[str, Any]]:

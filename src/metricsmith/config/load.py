@@ -17,7 +17,7 @@ from metricsmith.config.parts import Part
 from metricsmith.config.presets import conversions, preset_parts
 from metricsmith.config.settings import LATER_STORES, Mode, Settings
 from metricsmith.contracts import SinkConfig
-from metricsmith.errors import ConfigError, Problem
+from metricsmith.errors import ConfigError, MissingExtra, Problem
 from metricsmith.model.file_kinds import CONFIGURATION, refuse_other_kinds
 from metricsmith.model.settings_types import context_of
 from metricsmith.model.wording import brief, mistakes, nearest, one_of
@@ -182,7 +182,7 @@ class _Checker:
                 return registry.load(group, name)
             except KeyError:
                 pass
-            except ImportError as error:  # a part whose extra is not installed says which
+            except MissingExtra as error:  # says which
                 self._problem((*path, "type"), f"got {brief(name)}: {error}")
                 return None
         known = registry.known(group)
@@ -228,8 +228,12 @@ class _Checker:
 
 
 def _with_mode(settings: Settings, data: Mapping[str, Any]) -> Settings:
+    service = settings.service
     # A file that names a bus and no mode is a consumer's, as in the documents this format comes from.
-    if settings.bus is None or "type" in (data.get("service") or {}):
-        return settings
-    service = settings.service.model_copy(update={"type": Mode.CONSUMER})
-    return settings.model_copy(update={"service": service})
+    if settings.bus is not None and "type" not in (data.get("service") or {}):
+        service = service.model_copy(update={"type": Mode.CONSUMER})
+    alerts = settings.alerts
+    # One file may start both sides: the consumer has the data of all, and alerts once.
+    if service.type is Mode.PRODUCER:
+        alerts = alerts.model_copy(update={"enabled": False})
+    return settings.model_copy(update={"service": service, "alerts": alerts})

@@ -14,6 +14,7 @@ from metricsmith.config.shown import shown
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.promql.engine import Engine
+from metricsmith.runtime import warnings
 from metricsmith.runtime.agent import Agent
 from metricsmith.runtime.engine_config import engine_config, evaluating_server
 from metricsmith.runtime.http import HttpServer
@@ -32,6 +33,7 @@ class Service:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._reload_failed_ms: int | None = None
+        self._not_reloaded = ""
 
     def request_stop(self) -> None:
         """Begin the orderly stop; called by signal handlers."""
@@ -88,6 +90,7 @@ class Service:
         """
         async with self._reloading:
             await _first_of(self.agent.started, self._stop)
+            before = self.agent.configuration
             telemetry = self.agent.telemetry
             try:
                 if self._stop.is_set():
@@ -104,12 +107,14 @@ class Service:
                 if problems:
                     what = "the configuration is reloaded, but rule files with mistakes keep their old rules"
                     raise ConfigError([Problem("rules.files", what, file), *problems])
-            except Exception:
+            except Exception as error:
                 self._reload_failed_ms = self.agent.clock.now_ms()
+                # Mistakes in rule files, which keep the old rules, are among the warnings of rules.
+                self._not_reloaded = str(error) if self.agent.configuration is before else ""
                 telemetry.set("metricsmith_config_last_reload_success", 0)
                 telemetry.count("metricsmith_config_reloads_total", result="failure")
                 raise
-            self._reload_failed_ms = None
+            self._reload_failed_ms, self._not_reloaded = None, ""
             telemetry.set("metricsmith_config_last_reload_success", 1)
             telemetry.count("metricsmith_config_reloads_total", result="success")
             log.info("configuration reloaded from %s", file)
@@ -144,6 +149,7 @@ class Service:
             pools=agent.sources.targets,
             pushgateway=lambda: next(iter(agent.sources.of_type("pushgateway")), None),
             topics=agent.sources.topics,
+            bus_messages=agent.sources.bus_messages,
             rule_groups=agent.rules.groups,
             destinations=agent.notifier.status,
             refused=agent.notifier.refused,
@@ -156,6 +162,7 @@ class Service:
 
     def _status(self) -> AgentStatus:
         agent, service = self.agent, self.agent.configuration.settings.service
+        sinks = tuple(agent.sinks.statuses())
         return AgentStatus(
             mode=service.type.value,
             name=service.name,
@@ -166,8 +173,13 @@ class Service:
             config_ms=agent.config_ms,
             reload_failed_ms=self._reload_failed_ms,
             replay=agent.replay,
-            warnings=tuple(agent.rules.warnings()),
-            sinks=tuple(agent.sinks.statuses()),
+            warnings=(
+                *warnings.of_reload(self._not_reloaded),
+                *warnings.of_sinks(sinks),
+                *warnings.of_destinations(agent.notifier.status()),
+                *agent.rules.warnings(),
+            ),
+            sinks=sinks,
         )
 
     def _metrics_page(self) -> MetricsPage:

@@ -17,6 +17,7 @@ from metricsmith.errors import JournalError
 from metricsmith.model.targets import LastScrape, PoolStatus, TargetStatus
 from metricsmith.net.threads import in_thread
 from metricsmith.runtime.pipeline import Pipeline
+from metricsmith.sources.bus.recent import RecentMessage
 from metricsmith.sources.bus.seen import SeenTopic
 
 log = logging.getLogger(__name__)
@@ -59,10 +60,17 @@ class SourceRunner:
         running = list(self._running.values())
         return [r.source for r in running if r.part.type == kind and not r.task.done()]
 
-    def topics(self) -> list[SeenTopic]:
-        """Return the topics that each source of a bus has seen; from any thread."""
+    def topics(self) -> list[SeenTopic] | None:
+        """Return the topics that each source of a bus has seen, None without one; from any thread."""
         buses = self.of_type("bus") + self.of_type("bus_kafka")
-        return [seen for bus in buses for seen in bus.seen.topics()]
+        return None if not buses else [seen for bus in buses for seen in bus.seen.topics()]
+
+    def bus_messages(self, after: int | None) -> tuple[int, list[RecentMessage]]:
+        """Return the last messages of buses after a number, and the highest number; from any thread."""
+        buses = self.of_type("bus") + self.of_type("bus_kafka")
+        found = sorted((m for bus in buses for m in bus.recent.after(after or 0)), key=lambda m: m.number)
+        highest = found[-1].number if found else after or 0
+        return highest, [] if after is None else found
 
     def targets(self) -> list[PoolStatus]:
         """Return the targets of each source that reads some, or has failed, by name; from any thread."""

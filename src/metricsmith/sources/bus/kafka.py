@@ -41,7 +41,7 @@ class KafkaBusSource:
         unavailable_without_extra()
         self._config, self._context = config, context
         self._reader = MessageReader(config, context)
-        self.seen = self._reader.seen
+        self.seen, self.recent = self._reader.seen, self._reader.recent
 
     def targets(self) -> PoolStatus:
         """Return each topic with the time of its last message."""

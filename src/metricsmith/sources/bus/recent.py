@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
-from itertools import count
 
 KEPT = 1000
 LONGEST_BYTES = 16 << 10
@@ -14,7 +14,7 @@ LONGEST_BYTES = 16 << 10
 
 @dataclass(frozen=True, slots=True)
 class RecentMessage:
-    """A message as it came; `body` is its beginning. Numbers go up by one within a source."""
+    """A message as it came; `body` is its beginning. Numbers go up, over all sources of a process."""
 
     number: int
     topic: str
@@ -25,13 +25,14 @@ class RecentMessages:
     """The last KEPT messages. Safe to read from any thread while one writes."""
 
     def __init__(self) -> None:
-        self._numbers = count(1)
+        self._last = 0
         self._kept: deque[RecentMessage] = deque(maxlen=KEPT)
         self._lock = threading.Lock()
 
     def note(self, topic: str, body: bytes) -> None:
         """Keep a message in place of the oldest."""
-        message = RecentMessage(next(self._numbers), topic, body[:LONGEST_BYTES])
+        self._last = max(self._last + 1, time.time_ns())
+        message = RecentMessage(self._last, topic, body[:LONGEST_BYTES])
         with self._lock:
             self._kept.append(message)
 

@@ -42,7 +42,7 @@ class BusSource:
         self._config, self._name = config, context.name
         self._door = Door(zmq.SUB, config, context)
         self._reader = MessageReader(config, context)
-        self.seen = self._reader.seen
+        self.seen, self.recent = self._reader.seen, self._reader.recent
 
     def targets(self) -> PoolStatus:
         """Return how the socket is, and each topic with the time of its last message."""
