@@ -2,6 +2,7 @@
 
     MetricsmithError
     ├── ConfigError              the configuration is wrong; carries every problem found
+    ├── MissingExtra             a part needs a library that is not installed; an ImportError, too
     ├── InputError               what somebody sent us is malformed; never retried
     │   ├── ExpositionError      exposition text, with line number and text
     │   ├── WireError            a binary or JSON body
@@ -72,6 +73,13 @@ class ConfigError(MetricsmithError):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class MissingExtra(MetricsmithError, ImportError):
+    """A part needs a library that is not installed, and says how to install it.
+
+    Any other ImportError is a defect.
+    """
 
 
 class InputError(MetricsmithError):

@@ -10,6 +10,8 @@ import importlib
 from importlib.metadata import entry_points
 from typing import Any
 
+from metricsmith.errors import MissingExtra
+
 BUILT_IN: dict[str, dict[str, str]] = {
     "sources": {
         "scrape": "metricsmith.sources.scrape:ScrapeSource",
@@ -59,12 +61,16 @@ def load(group: str, type_name: str) -> Any:
 
     Raises:
         KeyError: no part of that type.
+        MissingExtra: a library that it needs is not installed.
     """
     target = BUILT_IN[group].get(type_name)
     if target is None:
         for entry in entry_points(group=f"metricsmith.{group}"):
             if entry.name == type_name:
-                return entry.load()
+                try:
+                    return entry.load()
+                except ImportError as error:  # the part's own package knows what it needs
+                    raise MissingExtra(f"{entry.value}: {error}") from error
         raise KeyError(type_name)
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,33 @@ def test_help_names_limits_and_examples(metricsmith: Any) -> None:
     for limit in ("5000", "64", "10 seconds"):
         assert limit in load
     assert "metricsmith query up" in metricsmith("query", "--help").stdout
+
+
+@pytest.mark.parametrize("command", ["run", "check-config", "collect", "ohi", "rules check"])
+def test_help_has_examples_of_the_command(metricsmith: Any, command: str) -> None:
+    shown = " ".join(metricsmith(*command.split(), "--help").stdout.split())
+    _, _, examples = shown.partition("Examples:")
+    assert examples.count(f"metricsmith {command}") == 2
+
+
+@pytest.mark.parametrize(
+    ("module", "told", "is_defect"),
+    [
+        ("kafka", "error: the kafka source needs kafka-python 3, which is not installed", False),
+        ("metricsmith.demo.kafka_report", "Traceback (most recent call last)", True),
+    ],
+)
+def test_a_missing_extra_is_one_clear_line_and_a_defect_looks_like_one(
+    module: str, told: str, is_defect: bool
+) -> None:
+    text = f"import sys; sys.modules[{module!r}] = None; sys.argv = ['metricsmith', 'kafka', 'demo']"
+    program = f"{text}; from metricsmith.cli.main import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(told)
+    assert ("Traceback" in done.stderr) is is_defect
 
 
 def test_check_config_prints_every_mistake_and_exits_3(metricsmith: Any, tmp_path: Path) -> None:

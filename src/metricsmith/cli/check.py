@@ -9,6 +9,13 @@ import typer
 
 from metricsmith.errors import ConfigError
 
+EXAMPLES = """Examples:
+
+metricsmith check-config metricsmith.yaml
+
+metricsmith check-config /etc/metricsmith/metricsmith.yaml && kill -HUP $(pidof metricsmith)
+"""
+
 
 def check_config(
     file: Annotated[Path, typer.Argument(help="Configuration file, YAML.")],

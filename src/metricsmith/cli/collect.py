@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from metricsmith.runtime.collectors import CollectorSession, Reading
     from metricsmith.sources.python.settings import PythonConfig
 
+EXAMPLES = """Examples:
+
+metricsmith collect collectors.d/shop.py --once
+
+metricsmith collect collectors.d/shop.py --listen :8080
+"""
 DEFAULT_INTERVAL = "10s"
 TARGET_HELP = "Python file with collectors, or an installed `package.module:Name`."
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from metricsmith.cli.demo import seconds
+from metricsmith.cli.kafka_options import need_client
 
 
 def demo(
@@ -29,9 +30,7 @@ def demo(
     Needs Java 17 or newer. Data lie in a temporary folder that is removed at the end.
     """
     limit_s = None if duration is None else seconds(duration)
-    try:
-        from metricsmith.demo.kafka_run import run_kafka_demo
-    except ImportError as missing:
-        raise typer.BadParameter(str(missing)) from None
+    need_client()
+    from metricsmith.demo.kafka_run import run_kafka_demo
 
     asyncio.run(run_kafka_demo(limit_s, port, kafka_home))

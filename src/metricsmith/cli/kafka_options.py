@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from metricsmith.errors import MetricsmithError
 from metricsmith.model.duration import parse_duration
 
 if TYPE_CHECKING:
@@ -182,12 +181,9 @@ def need_client() -> None:
     """Return when the client of Kafka is installed.
 
     Raises:
-        MetricsmithError: it is not; says what to install.
+        MissingExtra: it is not; says what to install.
     """
-    try:
-        import metricsmith.sources.kafka.client  # noqa: F401
-    except ImportError as missing:
-        raise MetricsmithError(str(missing)) from None
+    import metricsmith.sources.kafka.client  # noqa: F401
 
 
 def with_groups(config: KafkaConfig, include: str | None) -> KafkaConfig:

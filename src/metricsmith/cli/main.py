@@ -24,14 +24,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 # What is left over is taken, so that the command can say where a file goes.
-app.command("run", context_settings={"allow_extra_args": True})(run.run)
+app.command("run", context_settings={"allow_extra_args": True}, epilog=run.EXAMPLES)(run.run)
 app.command("demo")(demo.demo)
 app.command("demo-shop")(demo.demo_shop)
 app.command("loadgen")(demo.loadgen)
-app.command("check-config")(check.check_config)
+app.command("check-config", epilog=check.EXAMPLES)(check.check_config)
 app.command("query", cls=query.QueryCommand, epilog=query.EXAMPLES)(query.query)
-app.command("collect")(collect.collect)
-app.command("ohi")(ohi.ohi)
+app.command("collect", epilog=collect.EXAMPLES)(collect.collect)
+app.command("ohi", epilog=ohi.EXAMPLES)(ohi.ohi)
 app.command("topics", epilog=topics.TOPICS_EXAMPLES)(topics.topics)
 app.command("tail", epilog=topics.TAIL_EXAMPLES)(topics.tail)
 app.add_typer(bus.app, name="bus")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from metricsmith.cli.table import print_table
-from metricsmith.errors import ConfigError, Problem
+from metricsmith.errors import ConfigError, MissingExtra, Problem
 
 app = typer.Typer(no_args_is_help=True, help="Look at an OCI tenancy, for the settings of an `oci` sink.")
 
@@ -39,7 +39,7 @@ def compartments(
         wanted = AccountSettings.model_validate(
             {"config_file": config_file, "profile": profile, "auth": auth}
         )
-    except ImportError as error:
+    except MissingExtra as error:
         raise ConfigError([Problem("", str(error))]) from None
     except ValueError:
         kinds = "config_file, instance_principal, resource_principal or workload_identity"

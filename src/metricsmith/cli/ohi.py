@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 
 Made: TypeAlias = "tuple[Document, list[str], list[str]]"
 """A document, what went wrong all the same, and what is worth a word."""
+EXAMPLES = """Examples:
+
+metricsmith ohi collectors.d/shop.py --protocol 4
+
+BOOTSTRAP_SERVERS=localhost:9092 SAMPLE_SIZE=1000 metricsmith ohi kafka-tombstones
+"""
 DEFAULT_SAMPLE = 1000
 CHECK_LIMIT_S = 90.0
 """Less than the two minutes that an agent waits."""

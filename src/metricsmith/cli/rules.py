@@ -20,12 +20,18 @@ if TYPE_CHECKING:
     from metricsmith.rules.files import RuleFile
     from metricsmith.rules.ruleset import RuleSet
 
+CHECK_EXAMPLES = """Examples:
+
+metricsmith rules check rules/*.yml
+
+metricsmith rules check rules/shop.yml --json
+"""
 app = typer.Typer(no_args_is_help=True, help="Check rule files, test them, and write them out.")
 app.command("test")(test)
 app.command("backfill")(backfill)
 
 
-@app.command("check")
+@app.command("check", epilog=CHECK_EXAMPLES)
 def check(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="Rule files or globs.")],
     as_json: Annotated[

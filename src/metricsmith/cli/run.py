@@ -13,6 +13,13 @@ import typer
 
 log = logging.getLogger("metricsmith")
 
+EXAMPLES = """Examples:
+
+metricsmith run -c metricsmith.yaml
+
+METRICSMITH_SERVER_LISTEN=127.0.0.1:9481 metricsmith run
+"""
+
 
 def run(
     context: typer.Context,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from metricsmith.errors import MissingExtra
+
 try:
     import oci
     import oci.auth.signers as signers
@@ -9,7 +11,7 @@ try:
     import oci.monitoring
     from oci._vendor.requests.exceptions import RequestException, Timeout, TooManyRedirects
 except ImportError as error:
-    raise ImportError(
+    raise MissingExtra(
         f"the oci sink needs Oracle's SDK, which is not installed ({error});"
         " install it with: pip install 'metricsmith[oci]'"
     ) from error

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from metricsmith.errors import SourceError
+from metricsmith.errors import MissingExtra, SourceError
 from metricsmith.net.kafka_login import login_options
 from metricsmith.net.kafka_settings import Connection
 from metricsmith.sources.kafka.reach import why_not_in
@@ -23,7 +23,7 @@ try:
     import kafka.errors as kafka_errors
     from kafka.net import KafkaConnectionManager, NetworkSelector
 except ImportError as error:
-    raise ImportError(
+    raise MissingExtra(
         f"the kafka source needs kafka-python 3, which is not installed ({error});"
         " install it with: pip install 'metricsmith[kafka]'"
     ) from error
