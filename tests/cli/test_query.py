@@ -87,6 +87,15 @@ def test_names_that_are_no_identifiers_print_as_promql(metricsmith: Any, api: Ap
         ("http_request_total", "no metric is named http_request_total; did you mean http_requests_total?"),
         ("sum(rate(requests[5m]))", "did you mean http_requests_total?"),
         ("quite_different", "no metric is named quite_different"),
+        (
+            "metricsmith_bus_messages_refused_total",
+            "no data: metricsmith_bus_messages_refused_total is known, but it has no samples yet\n",
+        ),
+        (
+            "rate(metricsmith_sink_send_seconds_bucket[5m])",
+            "metricsmith_sink_send_seconds_bucket is known, but it has no samples yet\n",
+        ),
+        ("metricsmith_sink_send_seconds", "no metric is named metricsmith_sink_send_seconds"),
         ('up{job="shop",env="test"}', "no data at that time (nothing matches)"),
         ('up{job!="shop",team=""}', "no data at that time (nothing matches)"),
         ('sum(up{jb="shop"})', "no data: up has no label jb; did you mean job?\n"),

@@ -14,6 +14,7 @@ import pytest
 
 from metricsmith.model.series import SeriesTable
 from metricsmith.testing.programs import AgentProgram, eventually
+from metricsmith.testing.services import free_port
 from metricsmith.wire.remote_write import RemoteWriteDecoder
 
 Make = Callable[..., AgentProgram]
@@ -106,7 +107,41 @@ def test_sinks_are_listed_and_tried(agent_program: Make, centre: Centre) -> None
     assert 'got the sink "center", wanted centre (did you mean "centre"?)' in unknown.stderr
     (listed,) = json.loads(_metricsmith("sink", "list", "--json", *url).stdout)
     assert (listed["name"], listed["type"], listed["state"]) == ("centre", "remote_write", "ok")
+    assert _metricsmith("quarantine", "drop", "--all", *url).stdout == "nothing is in quarantine\n"
     assert _metricsmith("quarantine", "drop", "7-7", *url).stderr.startswith("error: 7-7: got")
+
+
+def test_a_destination_that_refuses_everything_shows_and_fills_no_disk(
+    agent_program: Make, centre: Centre
+) -> None:
+    agent = agent_program(SINK.format(port=centre.port))
+    agent.start()
+    for number in range(8):
+        agent.push({"a": float(number), "b": 1.0}, service="bad")
+        dropped = 2 * number + 2
+        eventually(lambda n=dropped: agent.get("/api/v1/sinks")["data"][0]["dropped_samples"] >= n)
+    (told,) = agent.get("/status")["sinks"]
+    assert (told["state"], told["last_success"], told["last_error"]) == ("refusing", None, "refused: 400")
+    (warning,) = agent.get("/status")["warnings"]
+    assert "sink centre" in warning and "metricsmith quarantine list --sink centre" in warning
+    found = agent.get("/api/v1/quarantine")["data"]
+    assert {(each["samples"], each["series"], each["metric"]) for each in found} == {(2, 2, "a")}
+    assert len(found) < 5
+    centre.refuses = ""
+    assert _metricsmith("quarantine", "retry", "--sink", "centre", "--url", agent.url).returncode == 0
+    agent.push({"a": 99.0}, service="bad")
+    eventually(lambda: ("a", 99.0) in centre.taken)
+    assert agent.get("/status")["warnings"] == []
+
+
+def test_a_sink_that_takes_only_the_journal_says_where_to_look(agent_program: Make) -> None:
+    place = f"tcp://127.0.0.1:{free_port()}"
+    agent = agent_program(f'\nsinks:\n- {{{{type: bus, name: plant, endpoint: "{place}"}}}}\n')
+    agent.start()
+    tried = _metricsmith("sink", "test", "plant", "--url", agent.url)
+    assert tried.returncode == 1
+    assert "plant: not taken: cannot be tried this way" in tried.stderr
+    assert "look at `metricsmith sink list`" in tried.stderr
 
 
 def test_a_killed_agent_goes_on_where_it_was(agent_program: Make, centre: Centre) -> None:

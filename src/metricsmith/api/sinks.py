@@ -14,17 +14,19 @@ from metricsmith.api.errors import ApiError, bad_parameter, json_response
 from metricsmith.api.origin import refuse_other_origin
 from metricsmith.api.params import read_params
 from metricsmith.api.routes import Handler, Operation, Parameter
-from metricsmith.api.schemas import REFUSAL, REFUSALS, SINK_DONE, SINK_TRIED, SINKS, Schema
+from metricsmith.api.schemas import COUNT, REFUSAL, REFUSALS, SINK_DONE, SINK_TRIED, SINKS, Schema
 from metricsmith.api.times import rfc3339
 from metricsmith.api.workers import Workers
 from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.line import SinkStatus
-from metricsmith.delivery.quarantine import Refusal
+from metricsmith.delivery.quarantine import MAX_FILES, Refusal
 from metricsmith.errors import DeliveryError
 from metricsmith.wire.messages import format_timestamp
 
 GROUP = "Sinks"
 _ID = Parameter("id", "Id of a refusal.", required=True)
+_SINK = Parameter("sink", "Only what this sink was refused.")
+_LIMIT = Parameter("limit", f"Only the newest so many, at most {MAX_FILES}; 0 for all.", COUNT)
 _NAME = Parameter("name", "Name of a sink.", required=True)
 
 
@@ -51,8 +53,9 @@ class SinksApi:
                 "/api/v1/quarantine",
                 ("GET",),
                 self._list,
-                "List what destinations refused for good.",
+                "List what destinations refused for good, oldest first.",
                 GROUP,
+                parameters=(_SINK, _LIMIT),
                 answer=REFUSALS,
             ),
             Operation(
@@ -84,7 +87,10 @@ class SinksApi:
         return _success(list(map(sink_view, self._context.status().sinks)))
 
     async def _list(self, request: Request) -> Response:
-        found = await self._workers.run(self._desk().refusals)
+        params = await read_params(request, self._bodies)
+        params.refuse_unknown(["sink", "limit"])
+        sink, limit, desk = params.text("sink"), params.count("limit", 0, MAX_FILES) or None, self._desk()
+        found = await self._workers.run(lambda: desk.refusals(sink, limit))
         return _success([_refusal(each) for each in found])
 
     async def _show(self, request: Request) -> Response:

@@ -14,15 +14,25 @@ from metricsmith.cli.table import print_table
 from metricsmith.errors import ExecutionError
 from metricsmith.model.labels import format_labels
 
+DEFAULT_LIMIT = 100
+MOST = 10_000
+"""Refusals that a quarantine has room for."""
+
 sink = typer.Typer(no_args_is_help=True, help="Look at sinks, and try one.")
 quarantine = typer.Typer(no_args_is_help=True, help="What destinations refused for good.")
 
 Url = Annotated[str, typer.Option(metavar="URL", envvar=URL_VARIABLE, help="Address of the agent.")]
 Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
+OfSink = Annotated[str, typer.Option("--sink", metavar="NAME", help="Only of this sink.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Which; or --sink, or --all.")]
+All = Annotated[bool, typer.Option("--all", metavar="", help="All that there is.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="As `quarantine list` shows it.")]
 
 
-@sink.command("list")
+@sink.command(
+    "list",
+    epilog="Examples:\n\nmetricsmith sink list\n\nmetricsmith sink list --url http://edge-7:9480 --json",
+)
 def list_sinks(url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """List the sinks of an agent, and how each is."""
     sinks = fetch(http_address(url), "/api/v1/sinks", {})
@@ -41,10 +51,12 @@ def list_sinks(url: Url = DEFAULT_URL, as_json: Json = False) -> None:
         )
         for each in sinks
     ]
-    print_table(rows, ("sink", "type", "state", "behind", "delivered", "not delivered", "last error"))
+    print_table(
+        rows, ("sink", "type", "state", "behind", "delivered", "not delivered", "last error"), prose=True
+    )
 
 
-@sink.command("test")
+@sink.command("test", epilog="Example:\n\nmetricsmith sink test central")
 def test(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a sink.")],
     url: Url = DEFAULT_URL,
@@ -58,20 +70,36 @@ def test(
     typer.echo(f"{name}: taken in {done['seconds'] * 1000:.0f} ms")
 
 
-@quarantine.command("list")
-def list_refusals(url: Url = DEFAULT_URL, as_json: Json = False) -> None:
+@quarantine.command(
+    "list",
+    epilog="Examples:\n\nmetricsmith quarantine list\n\nmetricsmith quarantine list --sink oci --limit 10",
+)
+def list_refusals(
+    sink: OfSink = "",
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=0, max=MOST, help="Only the newest so many, 0 for all.")
+    ] = DEFAULT_LIMIT,
+    url: Url = DEFAULT_URL,
+    as_json: Json = False,
+) -> None:
     """List what destinations refused, oldest first."""
-    found = fetch(http_address(url), "/api/v1/quarantine", {})
+    asked = min(limit + 1, MOST) if limit else 0  # one more says whether there are more
+    found = _refusals(http_address(url), sink, asked)
+    more, shown = bool(limit) and len(found) > limit, found[-limit:]
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
-        return
-    rows: list[tuple[str, ...]] = [
-        (each["id"], each["sink"], each["at"], _amount(each), each["reason"]) for each in found
-    ]
-    print_table(rows, ("id", "sink", "at", "samples", "reason"))
+        typer.echo(json.dumps(shown, indent=2))
+    elif not found:
+        typer.echo(_nothing(sink))
+    else:
+        rows: list[tuple[str, ...]] = [
+            (r["id"], r["sink"], r["at"], _amount(r), _series(r), r["reason"]) for r in shown
+        ]
+        print_table(rows, ("id", "sink", "at", "samples", "series", "reason"), prose=True)
+    if more:
+        typer.echo(f"the newest {limit} of more; --limit 0 shows all", err=True)
 
 
-@quarantine.command("show")
+@quarantine.command("show", epilog="Example:\n\nmetricsmith quarantine show 1763740800000-0000")
 def show(id: Id, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     """Show the samples and events of one refusal."""
     found = fetch(http_address(url), "/api/v1/quarantine/show", {"id": id})
@@ -82,31 +110,34 @@ def show(id: Id, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     print_table(list(map(_sample, found["content"])), ("series", "time", "value"))
 
 
-@quarantine.command("retry")
-def retry(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Which; or --all.")] = None,
-    all_of_them: Annotated[bool, typer.Option("--all", metavar="", help="All that there is.")] = False,
-    url: Url = DEFAULT_URL,
-) -> None:
+@quarantine.command(
+    "retry",
+    epilog="Examples:\n\nmetricsmith quarantine retry 1763740800000-0000\n\n"
+    "metricsmith quarantine retry --sink oci",
+)
+def retry(ids: Ids = None, all_of_them: All = False, sink: OfSink = "", url: Url = DEFAULT_URL) -> None:
     """Send what was refused again; what is taken now leaves the quarantine. Exit code 1 when some is not."""
-    _each(ids, all_of_them, http_address(url), "/api/v1/quarantine/retry", "sent again")
+    _each(ids, all_of_them, sink, http_address(url), "/api/v1/quarantine/retry", "sent again")
 
 
-@quarantine.command("drop")
-def drop(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Which; or --all.")] = None,
-    all_of_them: Annotated[bool, typer.Option("--all", metavar="", help="All that there is.")] = False,
-    url: Url = DEFAULT_URL,
-) -> None:
+@quarantine.command(
+    "drop",
+    epilog="Examples:\n\nmetricsmith quarantine drop 1763740800000-0000\n\n"
+    "metricsmith quarantine drop --sink oci",
+)
+def drop(ids: Ids = None, all_of_them: All = False, sink: OfSink = "", url: Url = DEFAULT_URL) -> None:
     """Forget what was refused."""
-    _each(ids, all_of_them, http_address(url), "/api/v1/quarantine/drop", "dropped")
+    _each(ids, all_of_them, sink, http_address(url), "/api/v1/quarantine/drop", "dropped")
 
 
-def _each(ids: list[str] | None, all_of_them: bool, url: str, path: str, done: str) -> None:
-    if bool(ids) == all_of_them:
-        raise typer.BadParameter("wanted ids of refusals, or --all")
+def _each(ids: list[str] | None, all_of_them: bool, sink: str, url: str, path: str, done: str) -> None:
+    if [bool(ids), all_of_them, bool(sink)].count(True) != 1:
+        raise typer.BadParameter("wanted ids of refusals, --sink NAME, or --all")
+    chosen = ids or [each["id"] for each in _refusals(url, sink)]
+    if not chosen:
+        typer.echo(_nothing(sink))
     failed = False
-    for id in ids or [each["id"] for each in fetch(url, "/api/v1/quarantine", {})]:
+    for id in chosen:
         try:
             answer, _ = call(url, path, {"id": id})
             typer.echo(f"{id}: {answer['samples']} samples {done}")
@@ -115,6 +146,26 @@ def _each(ids: list[str] | None, all_of_them: bool, url: str, path: str, done: s
             typer.echo(f"error: {id}: {error}", err=True)
     if failed:
         raise typer.Exit(Exit.FAILURE)
+
+
+def _refusals(url: str, sink: str, limit: int = 0) -> list[dict[str, Any]]:
+    asked = ({"sink": sink} if sink else {}) | ({"limit": str(limit)} if limit else {})
+    found: list[dict[str, Any]] = fetch(url, "/api/v1/quarantine", asked)
+    return found
+
+
+def _nothing(sink: str) -> str:
+    return f"nothing of the sink {sink} is in quarantine" if sink else "nothing is in quarantine"
+
+
+def _series(refusal: dict[str, Any]) -> str:
+    """Return the name of the first series, and how many there are beside it.
+
+    >>> _series({"series": 3, "metric": "up"}), _series({"series": 0, "metric": ""})
+    ('up and 2 more', '')
+    """
+    others = refusal["series"] - 1
+    return f"{refusal['metric']} and {others} more" if others > 0 else refusal["metric"]
 
 
 def _amount(refusal: dict[str, Any]) -> str:

@@ -9,6 +9,8 @@ from metricsmith.cli.client import Unreachable, label_names, label_values, metri
 from metricsmith.errors import QueryError
 from metricsmith.model.labels import NAME_LABEL
 from metricsmith.model.matchers import Matcher, MatchOp
+from metricsmith.model.metadata import MetricType
+from metricsmith.model.own_metrics import OWN_METRICS, OwnMetric
 from metricsmith.promql.ast import MatrixSelector, VectorSelector
 from metricsmith.promql.parser import parse
 from metricsmith.promql.walk import preorder
@@ -46,8 +48,19 @@ def explain_nothing(url: str, expression: str, *, remarked: bool) -> str:
 
 
 def _near(unknown: list[str], known: list[str]) -> Iterator[str]:
+    own = {form for metric in OWN_METRICS for form in _forms(metric)}
     for name in unknown:
-        yield f"no metric is named {name}{_did_you_mean(name, known)}"
+        if name in own:
+            yield f"{name} is known, but it has no samples yet"
+        else:
+            yield f"no metric is named {name}{_did_you_mean(name, known)}"
+
+
+def _forms(metric: OwnMetric) -> list[str]:
+    """Return the names under which samples of a metric are kept."""
+    if metric.type is MetricType.HISTOGRAM:
+        return [f"{metric.name}_{part}" for part in ("bucket", "count", "sum")]
+    return [metric.name]
 
 
 def _did_you_mean(word: str, known: Sequence[str]) -> str:

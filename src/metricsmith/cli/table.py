@@ -14,20 +14,36 @@ BOUNDS = ("le", "quantile")
 """Labels whose values are numbers: `le="10"` comes after `le="2"`."""
 
 PIPED_WIDTH = 10_000
+GAP = 2
+LEAST_PROSE = 20
 
 
-def print_table(rows: list[tuple[str, ...]], columns: tuple[str, ...]) -> None:
-    """Print rows as a table that fits the terminal; all but the first column are right-aligned."""
+def print_table(rows: list[tuple[str, ...]], columns: tuple[str, ...], prose: bool = False) -> None:
+    """Print rows as a table that fits the terminal; all but the first column are right-aligned.
+
+    With `prose`, the last column is left-aligned and cut where the line ends.
+    """
     from rich.console import Console
     from rich.table import Table
 
+    console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, highlight=False)
     table = Table(box=None, pad_edge=False)
-    for number, column in enumerate(columns):
+    for number, column in enumerate(columns[:-1] if prose else columns):
         table.add_column(column, justify="right" if number else "left", overflow="fold")
+    if prose:
+        room = console.width - _width_before_last([columns, *rows])
+        width = max(LEAST_PROSE, room)
+        table.add_column(columns[-1], overflow="ellipsis", no_wrap=True, max_width=width)
+        rows = [(*row[:-1], " ".join(row[-1].split())) for row in rows]
     for row in rows:
         table.add_row(*row)
-    width = None if sys.stdout.isatty() else PIPED_WIDTH
-    Console(width=width, markup=False, highlight=False).print(table)
+    console.print(table)
+
+
+def _width_before_last(rows: list[tuple[str, ...]]) -> int:
+    from rich.cells import cell_len
+
+    return sum(max(map(cell_len, column)) + GAP for column in zip(*(row[:-1] for row in rows), strict=True))
 
 
 def in_order(expression: str, vector: list[dict[str, Any]]) -> list[dict[str, Any]]:

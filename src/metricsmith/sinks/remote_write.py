@@ -52,7 +52,10 @@ class RemoteWriteConfig(SinkConfig, Access):
 
 
 class RemoteWriteSink:
-    """Sends what is known of a layout's series as bytes made once, with times and values filled in."""
+    """Sends samples to Prometheus-compatible servers by remote write 1.0.
+
+    What is known of a layout's series is bytes made once; times and values are filled in.
+    """
 
     Config: ClassVar[type[RemoteWriteConfig]] = RemoteWriteConfig
     traits: ClassVar[SinkTraits] = SinkTraits()

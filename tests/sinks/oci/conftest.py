@@ -82,6 +82,10 @@ class Shipping:
             self.clock.advance(0.2)
         pytest.fail(f"still behind: {self.line.status()}")
 
+    def dropped(self, reason: str) -> float:
+        name = "metricsmith_sink_dropped_samples_total"
+        return self.here.telemetry.value(name, sink="oci", reason=reason)
+
     async def stop(self) -> None:
         if self.line is not None:
             await self.line.stop()
