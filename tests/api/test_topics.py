@@ -23,3 +23,8 @@ async def test_topics_are_listed_with_their_rates(make_api):
             "last_ms": clock.now_ms() - 10_000,
         }
     ]
+
+
+async def test_an_agent_without_a_bus_says_so(make_api):
+    answer = await make_api(topics=lambda: None).get("/api/v1/bus/topics")
+    assert answer.status == 400 and "does not listen to a bus" in answer.json["error"]
