@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from metricsmith.sources.exec.launch import conditions_hold
+from metricsmith.sources.exec.masking import hidden_values
 from metricsmith.sources.exec.settings import ExecConfig, Integration, When, go_duration
 
 TELL = """#!/bin/sh
@@ -70,6 +71,70 @@ async def test_another_user_is_asked_for_by_sudo_without_a_password(telling, scr
     told = await telling("echo $ASKED $MODE", integration_user="nobody", env={"mode": "all"})
     assert told.startswith("-E -n -u nobody -- /") and told.endswith("/integration all")
     assert await telling("echo $ASKED", integration_user=getpass.getuser()) == "", "that is who runs already"
+
+
+async def test_a_configuration_is_readable_by_its_user_only(telling, script, monkeypatch):
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    script('#!/bin/sh\nshift 5\nexec "$@"\n', "sudo")
+    monkeypatch.setenv("PATH", f"{Path(script('', 'unused')).parent}:{os.environ['PATH']}")
+    told = await telling(
+        "stat -c '%U %a' $CONFIG_PATH $(dirname $CONFIG_PATH) | tr '\\n' ' '",
+        integration_user="nobody",
+        config_of_it={"password": "s3cret"},
+    )
+    assert told.split() == ["nobody", "600", "nobody", "700"]
+
+
+@pytest.mark.parametrize("user", ["nobody", "nobody-of-that-name"])
+async def test_a_configuration_that_others_could_read_is_refused(execute, monkeypatch, user):
+    def not_permitted(path, user, group):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", not_permitted)
+    entry = {"name": "test", "exec": "true", "integration_user": user, "config": {"password": "s3cret"}}
+    async with execute(config={"integrations": [entry]}) as source:
+        await source.first()
+        (status,) = source.source.targets().active
+        assert source.failures("not_started") == 1
+    assert "integration_user" in status.last.error and "s3cret" not in status.last.error
+
+
+@pytest.mark.parametrize("output", ["echo got $TOKEN >&2", "echo $TOKEN", f"echo {'x' * 40}$TOKEN"])
+async def test_secrets_are_not_in_the_log_nor_in_the_status(execute, tmp_path, caplog, output):
+    caplog.set_level("INFO")
+    secret = "hunter2-" + "correct-horse" * 3
+    (tmp_path / "token").write_text(secret)
+    entry = {
+        "name": "test",
+        "exec": ["sh", "-c", f"{output}; cat $CONFIG_PATH; cat $CONFIG_PATH >&2; echo true >&2"],
+        "env": {"TOKEN": f"file:{tmp_path}/token", "debug": "true"},
+        "config": {"key": "other-secret"},
+    }
+    async with execute(config={"integrations": [entry]}) as source:
+        await source.first()
+        (status,) = source.source.targets().active
+    told = caplog.text + status.last.error
+    assert "***" in told and "test: true" in told
+    assert "hunter" not in told and "other-secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_hidden"),
+    [
+        ("BROKERS", "localhost:9092", False),
+        ("url", "https://db.example.com:8443/", False),
+        ("url", "https://me:hunter2@db.example.com/", True),
+        ("PORT", "9092", False),
+        ("LOG", "/var/log/x.log", False),
+        ("PASSWORD", "9092", True),
+        ("API_KEY", "db.example.com", True),
+        ("X", "correct horse", True),
+        ("X", "dG9rZW4", True),
+    ],
+)
+def test_values_are_hidden_unless_they_are_plainly_none(name, value, is_hidden):
+    assert list(hidden_values("", {"a": [{name: value}]})) == ([value] if is_hidden else [])
 
 
 async def test_an_interval_of_zero_is_one_run(execute, printing):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import getpass
 import os
+import pwd
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from metricsmith.errors import SourceError
 from metricsmith.model.matchers import compile_anchored
 from metricsmith.model.settings_types import reveal
 from metricsmith.sources.exec.files import find_executable
+from metricsmith.sources.exec.masking import hidden_values
 from metricsmith.sources.exec.process import Command
 from metricsmith.sources.exec.settings import ExecConfig, Integration, When
 
@@ -45,15 +47,20 @@ def command_of(integration: Integration, config: ExecConfig, interval_ms: int) -
     with tempfile.TemporaryDirectory(prefix="metricsmith-exec-") as folder:
         try:
             path = _config_file(integration, Path(folder))
-            environment = _environment(integration, config, interval_ms, path)
+            own = {n.upper(): reveal(v).replace(CONFIG_PATH, path) for n, v in integration.env.items()}
+            environment = {**_environment(config, interval_ms, path), **own}
         except (OSError, ValueError) as error:
             raise SourceError(str(error)) from None
+        passed = _passed_on(config.passthrough_environment)
+        from_files = [
+            own[n.upper()] for n, v in integration.env.items() if v.get_secret_value().startswith("file:")
+        ]
+        secrets = [*from_files, *hidden_values("", {**passed, **own}), *hidden_values("", integration.config)]
         arguments = [word.replace(CONFIG_PATH, path) for word in _arguments(integration, config)]
         if integration.integration_user and integration.integration_user != _user():
             arguments = ["sudo", "-E", "-n", "-u", integration.integration_user, "--", *arguments]
-            if path:  # the other user must be able to read it
-                Path(folder).chmod(0o755)
-                Path(path).chmod(0o644)
+            if path:
+                _give_to(integration.integration_user, folder, path)
         yield Command(
             arguments,
             environment,
@@ -63,6 +70,7 @@ def command_of(integration: Integration, config: ExecConfig, interval_ms: int) -
             config.max_line,
             config.max_lines,
             config.max_output,
+            secrets,
         )
 
 
@@ -77,11 +85,32 @@ def _arguments(integration: Integration, config: ExecConfig) -> list[str]:
     return [found, *integration.cli_args]
 
 
-def _environment(
-    integration: Integration, config: ExecConfig, interval_ms: int, config_path: str
-) -> dict[str, str]:
-    patterns = [compile_anchored(p) for p in (PASSED_ON, *config.passthrough_environment)]
-    passed = {n: v for n, v in os.environ.items() if any(p.fullmatch(n) for p in patterns)}
+def _give_to(user: str, *paths: str) -> None:
+    """Make files another user's, who alone can read them: secrets stand there.
+
+    Raises:
+        SourceError: that cannot be done.
+    """
+    try:
+        number = pwd.getpwnam(user).pw_uid
+        for path in reversed(paths):
+            os.chown(path, number, -1)
+    except KeyError:
+        raise SourceError(f'integration_user: got "{user}", wanted a user of this machine') from None
+    except OSError as error:
+        raise SourceError(
+            f"integration_user: {user} alone cannot be given the file with `config` ({error.strerror}); "
+            "run the agent as root, or give what is needed by `env`"
+        ) from None
+
+
+def _passed_on(names: Iterable[str]) -> dict[str, str]:
+    patterns = [compile_anchored(name) for name in names]
+    return {n: v for n, v in os.environ.items() if any(p.fullmatch(n) for p in patterns)}
+
+
+def _environment(config: ExecConfig, interval_ms: int, config_path: str) -> dict[str, str]:
+    passed = _passed_on((PASSED_ON, *config.passthrough_environment))
     agent = {
         "NRI_HOST_ID": socket.gethostname(),
         "NRI_CONFIG_INTERVAL": f"{interval_ms / 1000:g}s",
@@ -89,8 +118,7 @@ def _environment(
     }
     if config_path:
         agent["CONFIG_PATH"] = config_path
-    own = {n.upper(): reveal(v).replace(CONFIG_PATH, config_path) for n, v in integration.env.items()}
-    return {**passed, **agent, **own}
+    return {**passed, **agent}
 
 
 def _config_file(integration: Integration, folder: Path) -> str:

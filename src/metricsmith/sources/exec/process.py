@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -43,7 +43,10 @@ KILLED = frozenset((End.TIMEOUT, End.FLOOD))
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What is run, and within which bounds; `max_lines` and `max_output` are for a time of `window_ms`."""
+    """What is run, and within which bounds; `max_lines` and `max_output` are for a time of `window_ms`.
+
+    `secrets` are values that it is given and that are not to be shown.
+    """
 
     arguments: Sequence[str]
     environment: Mapping[str, str]
@@ -53,6 +56,7 @@ class Command:
     max_line: int
     max_lines: int
     max_output: int
+    secrets: Sequence[str] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from metricsmith.model.targets import LastScrape, TargetStatus
 from metricsmith.sources.exec.emitting import Batches
 from metricsmith.sources.exec.launch import command_of, conditions_hold
 from metricsmith.sources.exec.lines import Line
+from metricsmith.sources.exec.masking import Masking
 from metricsmith.sources.exec.process import KILLED, End, Outcome, Run
 from metricsmith.sources.exec.series import Converter, Rows
 from metricsmith.sources.exec.settings import ExecConfig, Integration
@@ -51,7 +52,8 @@ class Runner:
         self._limits = Limits(bytes=config.max_line, metrics=config.max_metrics)
         self._converter = Converter(name, integration, config)
         self._batches = Batches(context.name, name, context.series)
-        self._errors = ErrorLog(context, name)
+        self._masking = Masking()
+        self._errors = ErrorLog(context, name, self._masking)
         self._last: LastScrape | None = None
         self._began_s = self._reported_s = 0.0
         self._samples = self._kills = 0
@@ -107,6 +109,7 @@ class Runner:
         self._batches.begin_run()
         try:
             with command_of(self.integration, self._config, self.interval_ms) as command:
+                self._masking.learn(command.secrets)
                 outcome = await Run(command, clock, self._take, self._errors.take).finish(stop)
         except SourceError as error:
             outcome = Outcome(End.NOT_STARTED, str(error))
@@ -142,7 +145,7 @@ class Runner:
             self._refuse("document_too_large", str(error))
             return False
         except InputError as error:
-            self._refuse("not_a_document", f"{error} ({ONE_LINE})")
+            self._refuse("not_a_document", f"{self._told(line.text, error)} ({ONE_LINE})")
             return False
         if rows is None:
             self._answered = True
@@ -152,6 +155,16 @@ class Runner:
             self._reported_s = self._context.clock.monotonic()
             await self._report(self._context.clock.now_ms(), "" if self._answered else self._refused)
         return True
+
+    def _told(self, text: bytes, error: InputError) -> str:
+        """Return what is wrong with a line; secrets are hidden before a message quotes a part of it."""
+        hidden = self._masking.hide_bytes(text)
+        if hidden != text:
+            try:
+                decode(hidden, self._limits)
+            except InputError as again:
+                return str(again)
+        return str(error)
 
     def _refuse(self, reason: str, message: str) -> None:
         """Count a line that is passed over; the first of a run says why, should there be no other."""
@@ -189,7 +202,7 @@ class Runner:
 
     async def _report(self, now_ms: int, error: str) -> None:
         duration_s = self._context.clock.monotonic() - self._began_s
-        self._last = LastScrape(now_ms, duration_s, error)
+        self._last = LastScrape(now_ms, duration_s, self._masking.hide(error))
         await self._send(self._batches.report(now_ms, not error, duration_s, self._samples))
 
     async def _send(self, batch: Batch) -> None:
@@ -208,7 +221,7 @@ class Runner:
         self._context.telemetry.problem(
             log,
             name,
-            f"{self._context.name}: integration {self.name}: {message}",
+            f"{self._context.name}: integration {self.name}: {self._masking.hide(message)}",
             amount=amount,
             source=self._context.name,
             integration=self.name,

@@ -6,6 +6,7 @@ import logging
 
 from metricsmith.contracts import Context
 from metricsmith.sources.exec.lines import Line
+from metricsmith.sources.exec.masking import Masking
 
 log = logging.getLogger(__name__)
 
@@ -16,10 +17,10 @@ UNSEEN = {i: "?" for i in range(32) if i != 9} | {127: "?"}
 
 
 class ErrorLog:
-    """Logs lines with the integration's name; of too many, the number."""
+    """Logs lines with the integration's name, without its secrets; of too many, the number."""
 
-    def __init__(self, context: Context, name: str) -> None:
-        self._context, self._name = context, name
+    def __init__(self, context: Context, name: str, masking: Masking) -> None:
+        self._context, self._name, self._masking = context, name, masking
         self._since_s, self._lines = context.clock.monotonic(), 0
 
     def take(self, line: Line) -> None:
@@ -35,5 +36,5 @@ class ErrorLog:
             "metricsmith_exec_stderr_lines_total", source=self._context.name, integration=self._name
         )
         if self._lines <= MOST_LINES:
-            text = line.text.decode(errors="replace").translate(UNSEEN)
+            text = self._masking.hide(line.text.decode(errors="replace")).translate(UNSEEN)
             log.info("%s: %s: %s%s", self._context.name, self._name, text, "…" if line.cut else "")
