@@ -22,6 +22,13 @@ SINK = """
 sinks:
 - {{{{type: remote_write, name: centre, url: "http://127.0.0.1:{port}/write", flush_interval: 100ms}}}}
 """
+SINK_AND_MORE = """
+sinks:
+- type: remote_write
+  name: centre
+  url: "http://127.0.0.1:{port}/write"
+  flush_interval: 100ms
+"""
 
 
 @dataclass
@@ -114,7 +121,8 @@ def test_sinks_are_listed_and_tried(agent_program: Make, centre: Centre) -> None
 def test_a_destination_that_refuses_everything_shows_and_fills_no_disk(
     agent_program: Make, centre: Centre
 ) -> None:
-    agent = agent_program(SINK.format(port=centre.port))
+    only_bad = "  processors: [{{type: filter, keep: ['{{service=\"bad\"}}']}}]\n"
+    agent = agent_program(SINK_AND_MORE.format(port=centre.port) + only_bad)
     agent.start()
     for number in range(8):
         agent.push({"a": float(number), "b": 1.0}, service="bad")
