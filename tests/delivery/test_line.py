@@ -256,3 +256,11 @@ def _once(error: Exception) -> Callable[[Delivery], None]:
             raise left.pop()
 
     return answer
+
+
+async def test_what_a_sink_remarks_is_shown_where_it_delivers_in_vain(bench: Any) -> None:
+    bench.far.remark = lambda: "nobody listens"
+    line = bench.line()
+    await bench.put([1])
+    await _until(bench, lambda: line.status().delivered_samples == 1)
+    assert (line.status().state, line.status().last_error) == ("ok", "nobody listens")
