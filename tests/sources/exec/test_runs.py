@@ -209,6 +209,30 @@ async def test_a_long_running_one_lives_by_its_heartbeats(execute, fifo):
     assert (got[X], got[UP]) == ("stale", 0)
 
 
+async def test_series_that_a_long_running_one_no_longer_tells_of_end(execute, fifo):
+    def told(*names):
+        metrics = [{"event_type": "TestSample", "x": 1, "of": of} for of in names]
+        return json.dumps({**DOCUMENT, "data": [{"metrics": metrics}]}).encode() + b"\n"
+
+    a, b = (f'test_x{{integration="test", of="{of}"}}' for of in ("a", "b"))
+    ended = []
+    async with execute(["cat", str(fifo)], interval="30s", config={"refresh": "1d"}) as source:
+        await source.advance(10)
+        with await asyncio.to_thread(fifo.open, "wb", 0) as pipe:
+            pipe.write(told("a", "b"))
+            await source.recorder.batch()
+            for turn in range(8):
+                await source.advance(31)
+                pipe.write(told("a"))
+                got = await source.reading()
+                assert got[a] == 1
+                ended += [turn] if got.get(b) == "stale" else []
+            pipe.write(told("a", "b"))
+            back = source.recorder.read(await source.recorder.batch())
+    assert ended == [2], "after three intervals, and told once"
+    assert back[b] == 1
+
+
 async def test_series_that_a_run_no_longer_has_are_marked(execute, script, tmp_path):
     said = tmp_path / "said"
     both = [{"event_type": "TestSample", "x": 1, "of": of} for of in ("a", "b")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from metricsmith.model.arrays import U32
+from metricsmith.model.arrays import I64, U32
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata, MetricType
@@ -22,31 +22,34 @@ REPORT = {
 MAX_STREAMS = 256
 """Of one integration that tells of ever other entities; what is beyond has no stream."""
 _NONE: U32 = np.empty(0, dtype=np.uint32)
+_NEVER: I64 = np.empty(0, dtype=np.int64)
 
 
 class Batches:
     """Makes an integration's batches.
 
     Series that a run no longer has get staleness markers when it ends, all of
-    them when it ends badly. A document has a stream by its entities, so that a
-    long-running integration may tell of them in turns.
+    them when it ends badly, and within a long one when they are `vanished`. A
+    document has a stream by its entities, so that a long-running integration
+    may tell of them in turns.
     """
 
     def __init__(self, source: str, name: str, series: SeriesTable) -> None:
         self._series = series
         self._prefix = f"{source}/{name}"
         self._layouts: dict[str, tuple[list[bytes], Layout]] = {}
-        self._alive, self._seen = _NONE, _NONE
+        self._alive, self._seen, self._seen_ms = _NONE, _NONE, _NEVER
+        self._began_ms = 0
         self._said: dict[str | None, Batch] = {}
         keys = [encode_labels({"__name__": metric, "integration": name}) for metric in REPORT]
         self._report = Layout(series.intern_many(keys), f"{self._prefix} report", REPORT)
 
-    def document(self, rows: Rows) -> Batch:
-        """Return the samples of a document."""
+    def document(self, rows: Rows, now_ms: int) -> Batch:
+        """Return the samples of a document that came now."""
         times = rows.times
         same_time = times.count(times[0]) == len(times)
         layout = self._layout(rows, same_time)
-        self._seen = np.union1d(self._seen, layout.ids)
+        self._see(layout.ids, now_ms)
         value = np.array(rows.values, dtype=np.float64)
         batch = Batch(layout, times[0] if same_time else np.array(times, dtype=np.int64), value)
         if same_time:
@@ -59,9 +62,9 @@ class Batches:
         self._said[self._report.stream] = batch
         return batch
 
-    def begin_run(self) -> None:
+    def begin_run(self, now_ms: int) -> None:
         """Forget what was said: a new run says it anew."""
-        self._said = {}
+        self._said, self._began_ms = {}, now_ms
 
     def repeated(self, time_ms: int) -> list[Batch]:
         """Return what the last run said, as of now."""
@@ -73,15 +76,32 @@ class Batches:
         if not well:
             self._said = {}
         gone = np.setdiff1d(np.union1d(self._alive, self._seen), still)
-        self._alive, self._seen = still, _NONE
+        self._alive, self._seen, self._seen_ms = still, _NONE, _NEVER
+        return self._markers(gone, time_ms)
+
+    def vanished(self, time_ms: int, since_ms: int) -> Batch | None:
+        """Return the markers of series that a run which goes on has not told of since then."""
+        if since_ms < self._began_ms:
+            return None
+        old = self._seen_ms < since_ms
+        gone = np.union1d(self._seen[old], np.setdiff1d(self._alive, self._seen))
+        self._seen, self._seen_ms = self._seen[~old], self._seen_ms[~old]
+        self._alive = np.setdiff1d(self._alive, gone)
         return self._markers(gone, time_ms)
 
     def end(self, time_ms: int) -> list[Batch]:
         """Return the markers of everything: the integration is no longer configured."""
         gone = np.union1d(np.union1d(self._alive, self._seen), self._report.ids)
-        self._alive, self._seen = _NONE, _NONE
+        self._alive, self._seen, self._seen_ms = _NONE, _NONE, _NEVER
         found = self._markers(gone, time_ms)
         return [] if found is None else [found]
+
+    def _see(self, ids: U32, now_ms: int) -> None:
+        seen = np.union1d(self._seen, ids)
+        at = np.zeros(len(seen), dtype=np.int64)
+        at[np.searchsorted(seen, self._seen)] = self._seen_ms
+        at[np.searchsorted(seen, ids)] = now_ms
+        self._seen, self._seen_ms = seen, at
 
     def _markers(self, gone: U32, time_ms: int) -> Batch | None:
         if not len(gone):

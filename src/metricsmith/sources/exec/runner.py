@@ -33,6 +33,10 @@ FIRST_WITHIN_MS = 10_000
 LONGEST_BACKOFF_S = 600.0
 REPORT_EVERY_S = 30.0
 """How often a long-running integration that answers is said to be up, or as often as its interval."""
+VANISHED_AFTER = 3
+"""Intervals after which a series that a long-running integration no longer tells of has ended."""
+UNTIMED_MS = 100_000
+"""Taken for the interval of one that has none."""
 WORTH_A_THREAD = 1 << 15
 """Bytes of a line that is decoded beside the event loop."""
 ONE_LINE = "one document is one line of JSON"
@@ -106,7 +110,7 @@ class Runner:
         clock = self._context.clock
         self._began_s, self._samples = clock.monotonic(), 0
         self._reported_s, self._answered, self._refused = self._began_s, False, ""
-        self._batches.begin_run()
+        self._batches.begin_run(clock.now_ms())
         try:
             with command_of(self.integration, self._config, self.interval_ms) as command:
                 self._masking.learn(command.secrets)
@@ -153,8 +157,15 @@ class Runner:
             await self._send_rows(rows)
         if self._context.clock.monotonic() - self._reported_s >= self._report_every_s():
             self._reported_s = self._context.clock.monotonic()
+            await self._end_vanished()
             await self._report(self._context.clock.now_ms(), "" if self._answered else self._refused)
         return True
+
+    async def _end_vanished(self) -> None:
+        now_ms = self._context.clock.now_ms()
+        markers = self._batches.vanished(now_ms, now_ms - VANISHED_AFTER * (self.interval_ms or UNTIMED_MS))
+        if markers is not None:
+            await self._send(markers)
 
     def _told(self, text: bytes, error: InputError) -> str:
         """Return what is wrong with a line; secrets are hidden before a message quotes a part of it."""
@@ -198,7 +209,7 @@ class Runner:
         self._count("metricsmith_exec_documents_total")
         if rows.keys:
             self._samples += len(rows.keys)
-            await self._send(self._batches.document(rows))
+            await self._send(self._batches.document(rows, self._context.clock.now_ms()))
 
     async def _report(self, now_ms: int, error: str) -> None:
         duration_s = self._context.clock.monotonic() - self._began_s
