@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from metricsmith.config.load import load_text
 from metricsmith.net.bus_keys import write_keys
 
 
@@ -53,6 +54,30 @@ def test_settings_reach_the_parts(load: Callable[..., Any]) -> None:
     (source,) = load(bus).of("sources")
     assert (source.config.endpoint, source.config.bind, source.config.topics) == ("tcp://h:1", True, ("a.*",))
     assert source.config.collection.system == ("cpu_usage",)
+
+
+@pytest.mark.parametrize(
+    ("text", "collects"),
+    [
+        ("service: {type: producer, name: edge, interval: 3s}", True),
+        ("service: {type: producer}\ncollection: {custom_metrics: false}", False),
+        ("service: {type: producer}\nsources: [{type: python, files: [x.py]}]", False),
+        ("service: {type: consumer}", False),
+        ("", False),
+    ],
+)
+def test_a_producer_collects_from_the_folder_beside_its_file(
+    tmp_path: Path, text: str, collects: bool
+) -> None:
+    def found() -> list[Any]:
+        sources = load_text(text, str(tmp_path / "m.yaml"), {}).of("sources")
+        return [s.config for s in sources if s.type == "python" and s.config.directory]
+
+    assert found() == []
+    (tmp_path / "collectors.d").mkdir()
+    assert [config.directory for config in found()] == [str(tmp_path / "collectors.d")] * collects
+    if collects:
+        assert (found()[0].interval, found()[0].labels) == (3000, {"host": "edge"})
 
 
 def test_settings_of_kafka_reach_the_parts(load: Callable[..., Any]) -> None:

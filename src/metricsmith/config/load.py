@@ -126,7 +126,7 @@ class _Checker:
         Raises:
             ConfigError: one has not the keys that it needs.
         """
-        found = tuple(preset_parts(settings, data))
+        found = tuple(preset_parts(settings, data, self.origins.file))
         for part in found:
             absent = part.config.absent_key() if isinstance(part.config, SocketSettings) else None
             if absent is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from metricsmith import registry
@@ -11,9 +12,14 @@ from metricsmith.config.settings import BusSettings, Mode, Settings
 from metricsmith.contracts import SinkConfig
 from metricsmith.net.kafka_settings import Connection
 
+COLLECTORS = "collectors.d"
 
-def preset_parts(settings: Settings, data: Mapping[str, Any]) -> Iterator[Part]:
-    """Yield the parts of the mode; where the file has one of a type, that one stands for it."""
+
+def preset_parts(settings: Settings, data: Mapping[str, Any], file: str) -> Iterator[Part]:
+    """Yield the parts of the mode; where the file has one of a type, that one stands for it.
+
+    `file` is the name of the configuration file, empty when there is none.
+    """
     mode, bus = settings.service.type, settings.bus or BusSettings()
     given = {
         (group, item.get("type"))
@@ -21,7 +27,7 @@ def preset_parts(settings: Settings, data: Mapping[str, Any]) -> Iterator[Part]:
         for item in data.get(group) or ()
         if isinstance(item, Mapping)
     }
-    for part in _parts(settings, mode, bus):
+    for part in (*_parts(settings, mode, bus), *_collectors(settings, mode, file)):
         if (part.group, part.type) not in given:
             yield part
 
@@ -45,6 +51,13 @@ def _parts(settings: Settings, mode: Mode, bus: BusSettings) -> Iterator[Part]:
         yield _part("sinks", "transfer", endpoint=bus.ack_endpoint, curve=bus.curve, producer=name)
     elif mode is Mode.PRODUCER and bus.driver == "zmq":
         yield _part("sinks", "bus", **address, bind=bus.bind is True, service=settings.service.name)
+
+
+def _collectors(settings: Settings, mode: Mode, file: str) -> Iterator[Part]:
+    folder = Path(file).absolute().parent / COLLECTORS
+    if mode is Mode.PRODUCER and settings.collection.custom_metrics and file and folder.is_dir():
+        interval, labels = settings.service.interval, {"host": settings.service.name}
+        yield _part("sources", "python", directory=str(folder), interval=interval, labels=labels)
 
 
 def _kafka_parts(settings: Settings, mode: Mode, bus: BusSettings) -> Iterator[Part]:
