@@ -19,8 +19,8 @@ from metricsmith.sources.bus.collection import CollectionSettings
 from metricsmith.wire.messages import Message, TimeRange, parse_message, parse_timestamp
 
 BUDGET_BYTES = 64 << 20
-_ENTRY_BYTES = 1500  # dict slot, tuples, arrays and metadata of a shape, whatever it has
-_TEXT_BYTES = 130  # a text of a key beside its characters, its place, its id
+_ENTRY_BYTES = 700  # dict slot, tuples, arrays and metadata of a shape, whatever it has
+_TEXT_BYTES = 100  # a text of a key beside its characters, its place, its id
 MAX_TIMES = 1000
 _NUMBERS = frozenset((float, int))
 
