@@ -235,9 +235,7 @@ SINK_TRIED = prometheus(record(sink=STRING, seconds={"type": "number"}))
 SINK_DONE = prometheus(record(id=STRING, samples=COUNT))
 BUS_MESSAGES = prometheus(record(next=COUNT, messages=listing(record(topic=STRING, body=STRING))))
 TOPICS = prometheus(
-    listing(
-        record(topic=STRING, messages=COUNT, size_bytes=COUNT, rate={"type": "number"}, last_ms=COUNT)
-    )
+    listing(record(topic=STRING, messages=COUNT, size_bytes=COUNT, rate={"type": "number"}, last_ms=COUNT))
 )
 TARGETS = prometheus(
     record(
