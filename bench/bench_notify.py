@@ -21,11 +21,11 @@ from metricsmith.contracts import Context, State
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
+from metricsmith.net.post import Poster
 from metricsmith.net.settings import Access
 from metricsmith.rules.model import AlertingRule, Notification
 from metricsmith.rules.notify.alertmanager import MAX_BATCH
 from metricsmith.rules.notify.notifier import Notifier
-from metricsmith.rules.notify.post import Poster
 from metricsmith.rules.notify.settings import NotifySettings
 from metricsmith.runtime.state import StateFile
 from metricsmith.testing import services
@@ -79,7 +79,7 @@ async def peer(url: str, bodies: list[bytes], rounds: int) -> float:
     for _ in range(rounds):
         for first in range(0, len(bodies), MAX_BATCH):
             body = b"[" + b",".join(bodies[first : first + MAX_BATCH]) + b"]"
-            await poster.post(f"{url}/api/v2/alerts", body, "bench")
+            await poster.post(f"{url}/api/v2/alerts", body, {"Content-Type": "application/json"})
     await poster.close()
     return rounds * len(bodies) / (time.perf_counter() - began)
 
