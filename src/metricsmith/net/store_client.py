@@ -123,7 +123,10 @@ class StoreClient:
             async with asyncio.timeout(timeout_s):
                 try:
                     return await self._once(method, url, form, limit_bytes)
-                except aiohttp.ServerDisconnectedError:  # while nothing was asked, most likely
+                except aiohttp.ClientConnectorError:
+                    raise
+                # The server closed while nothing was asked, most likely: seen at its end, or at a write.
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                     return await self._once(method, url, form, limit_bytes)
         except TimeoutError:
             raise
