@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -45,6 +46,15 @@ class Demo:
     def children_are(self, count: int) -> bool:
         self.children |= set(psutil.Process(self.process.pid).children(recursive=True))
         return len([child for child in self.children if child.is_running()]) == count
+
+    def agent(self) -> psutil.Process | None:
+        """Return the agent once it is one: until then it is a copy of the demo, which waits for it."""
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                self.children.add(child)
+                if "run" in child.cmdline():
+                    return child
+        return None
 
     def ask(self, expression: str) -> list[tuple[dict[str, str], float]]:
         assert self.process.poll() is None, self.process.communicate()[0]
@@ -171,9 +181,7 @@ def test_ctrl_c_does_not_wait_for_a_broker_that_does_not_start(
 
 def test_second_ctrl_c_ends_at_once(demo: Callable[..., Demo], tmp_path: Path) -> None:
     running = demo()
-    eventually(lambda: running.children_are(2), START_LIMIT_S)
-    alive = [child for child in running.children if child.is_running()]
-    [agent] = (child for child in alive if child.name().startswith("python"))
+    agent = eventually(running.agent, START_LIMIT_S)
     agent.suspend()  # what is asked to end does not
     running.process.send_signal(signal.SIGINT)
     assert running.process.stdout is not None
