@@ -21,9 +21,10 @@ from metricsmith.model.state import MemoryState
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.sources.kafka.client import Client
 from metricsmith.sources.kafka.observer import Observer
-from metricsmith.sources.kafka.settings import Filter, KafkaConfig
+from metricsmith.sources.kafka.settings import KafkaConfig
 from metricsmith.sources.kafka.sheets import cluster_sheet
 from metricsmith.sources.kafka.source import KafkaSource
+from metricsmith.sources.name_filter import Filter
 from metricsmith.testing import kafka as real
 
 Samples = dict[tuple[str, ...], float]

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from metricsmith.sources.host.filesystems import Space
 from metricsmith.sources.host.readings import Cpus, Disk, Memory, Mount, Traffic
-from metricsmith.sources.kafka.settings import Filter
+from metricsmith.sources.name_filter import Filter
 
 Labels: TypeAlias = tuple[tuple[str, str], ...]
 Values: TypeAlias = Iterator[tuple[tuple[str, Labels], float]]

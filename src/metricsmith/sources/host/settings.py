@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from metricsmith.contracts import PartConfig
 from metricsmith.model.relabel import LABEL_NAME
 from metricsmith.model.settings_types import DurationMs
-from metricsmith.sources.kafka.settings import Filter, Pattern
+from metricsmith.sources.name_filter import Filter, Pattern
 
 DAY_MS = 86_400_000
 Group = Literal["cpu_usage", "memory_usage", "disk_usage", "network_io", "process_count"]
