@@ -14,6 +14,7 @@ from metricsmith import registry
 from metricsmith.config.parts import Part
 from metricsmith.contracts import Context, Emit, PolledSource, TargetLister
 from metricsmith.errors import JournalError
+from metricsmith.model.clock import stopped_within
 from metricsmith.model.targets import LastScrape, PoolStatus, TargetStatus
 from metricsmith.net.threads import in_thread
 from metricsmith.runtime.pipeline import Pipeline
@@ -182,7 +183,7 @@ async def _poll(source: PolledSource, emit: Emit, stop: asyncio.Event, context: 
     interval_s = source.interval_ms / 1000
     while not stop.is_set():
         now_s = context.clock.now_ms() / 1000
-        if await _stopped_within(stop, interval_s - now_s % interval_s, context):
+        if await stopped_within(stop, context.clock, interval_s - now_s % interval_s):
             return
         try:
             now_ms = context.clock.now_ms()
@@ -199,12 +200,3 @@ async def _poll(source: PolledSource, emit: Emit, stop: asyncio.Event, context: 
                 source=context.name,
                 reason="collect",
             )
-
-
-async def _stopped_within(stop: asyncio.Event, seconds: float, context: Context) -> bool:
-    waiting = asyncio.create_task(stop.wait())
-    sleeping = asyncio.create_task(context.clock.sleep(seconds))
-    await asyncio.wait((waiting, sleeping), return_when=asyncio.FIRST_COMPLETED)
-    for task in (waiting, sleeping):
-        task.cancel()
-    return stop.is_set()

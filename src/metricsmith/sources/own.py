@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Coroutine
-from typing import Any, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from pydantic import Field
 
 from metricsmith.contracts import Context, Emit, PartConfig
 from metricsmith.errors import DiskFull, JournalError
 from metricsmith.model.batch import Batch
+from metricsmith.model.clock import stopped_within
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.own_metrics import OWN_METRICS
@@ -54,7 +54,7 @@ class OwnMetricsSource:
         """Read and emit every interval until `stop` is set."""
         clock, schedule = self._context.clock, Schedule(self._config.interval)
         due = schedule.first(clock.now_ms() + 1)
-        while await _slept(clock.sleep((due - clock.now_ms()) / 1000), stop):
+        while not await stopped_within(stop, clock, (due - clock.now_ms()) / 1000):
             await self._emit(emit, schedule.timestamp(due, clock.now_ms()))
             due, _ = schedule.following(due, clock.now_ms())
 
@@ -91,13 +91,3 @@ class OwnMetricsSource:
         metric, labels = name
         fixed = {"__name__": metric, "job": JOB, "instance": self._config.instance}
         return encode_labels({**dict(labels), **fixed})
-
-
-async def _slept(sleep: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
-    """Wait for a sleep; return False as soon as `stop` is set."""
-    sleeping = asyncio.ensure_future(sleep)
-    stopping = asyncio.ensure_future(stop.wait())
-    await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (sleeping, stopping):
-        task.cancel()
-    return not stop.is_set()

@@ -6,12 +6,11 @@ import asyncio
 import logging
 import os
 import zlib
-from collections.abc import Coroutine
-from typing import Any
 
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import InputError, JournalError, LimitExceeded, SourceError
 from metricsmith.model.batch import Batch, event_batch
+from metricsmith.model.clock import stopped_within
 from metricsmith.model.schedule import Schedule
 from metricsmith.model.targets import LastScrape, TargetStatus
 from metricsmith.sources.exec.emitting import Batches
@@ -78,7 +77,7 @@ class Runner:
         """Run it whenever it is due until `stop` is set."""
         clock, interval_ms = self._context.clock, self.interval_ms or FIRST_WITHIN_MS
         spread = zlib.crc32(self.name.encode()) % min(interval_ms, FIRST_WITHIN_MS)
-        if await stopped_within(stop, clock.sleep(spread / 1000)):
+        if await stopped_within(stop, clock, spread / 1000):
             return
         due = clock.now_ms()
         schedule = Schedule(interval_ms, due % interval_ms)
@@ -101,7 +100,7 @@ class Runner:
         until = clock.monotonic() + wait_s
         while True:
             left_s = until - clock.monotonic()
-            if await stopped_within(stop, clock.sleep(min(left_s, slice_s))) or left_s <= slice_s:
+            if await stopped_within(stop, clock, min(left_s, slice_s)) or left_s <= slice_s:
                 return
             for batch in self._batches.repeated(clock.now_ms()):
                 await self._send(batch)
@@ -238,12 +237,3 @@ class Runner:
             integration=self.name,
             reason=reason,
         )
-
-
-async def stopped_within(stop: asyncio.Event, sleep: Coroutine[Any, Any, None]) -> bool:
-    """Wait for a sleep; return True as soon as `stop` is set."""
-    sleeping, stopping = asyncio.ensure_future(sleep), asyncio.ensure_future(stop.wait())
-    await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    for task in (sleeping, stopping):
-        task.cancel()
-    return stop.is_set()

@@ -11,9 +11,10 @@ from typing import ClassVar
 
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import Problem
+from metricsmith.model.clock import stopped_within
 from metricsmith.model.targets import LastScrape, PoolStatus, TargetStatus
 from metricsmith.sources.exec import files
-from metricsmith.sources.exec.runner import Runner, stopped_within
+from metricsmith.sources.exec.runner import Runner
 from metricsmith.sources.exec.settings import ExecConfig, Integration
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class ExecSource:
                 if marks != seen:
                     seen = marks
                     await self._update(await asyncio.to_thread(files.read_all, self._config), emit)
-                if await stopped_within(stop, self._context.clock.sleep(self._config.refresh / 1000)):
+                if await stopped_within(stop, self._context.clock, self._config.refresh / 1000):
                     return
         finally:
             await self._stop(list(self._running))

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import DiskFull, JournalError, StoreError
+from metricsmith.model.clock import stopped_within
 from metricsmith.model.schedule import Schedule
 from metricsmith.sources.kafka.admin import Trouble
 from metricsmith.sources.kafka.client import Client, KafkaUnavailable
@@ -95,9 +96,7 @@ class KafkaSource:
                             await self._emit(emit, slot, sheet)
                         slot.show_ms, _ = slot.shown.following(slot.show_ms, clock.now_ms())
                 wait_ms = min(slot.show_ms for slot in slots) - clock.now_ms()
-                sleep = asyncio.ensure_future(clock.sleep(max(0, wait_ms) / 1000))
-                await _first(sleep, stopped)
-                sleep.cancel()
+                await stopped_within(stop, clock, max(0, wait_ms) / 1000)
         finally:
             stopped.cancel()
             closing = worker.submit(self._close)

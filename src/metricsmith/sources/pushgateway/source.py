@@ -13,6 +13,7 @@ from pydantic import Field
 
 from metricsmith.contracts import Context, Emit, PartConfig
 from metricsmith.errors import JournalError, LimitExceeded, StoreError
+from metricsmith.model.clock import stopped_within
 from metricsmith.model.labels import encode_labels, format_labels
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.schedule import Schedule
@@ -83,14 +84,9 @@ class PushgatewaySource:
         self._emit = emit
         clock, schedule = self._context.clock, Schedule(self.config.interval)
         due = schedule.first(clock.now_ms() + 1)
-        stopping = asyncio.ensure_future(stop.wait())
-        while not stop.is_set():
-            sleeping = asyncio.ensure_future(clock.sleep((due - clock.now_ms()) / 1000))
-            await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            sleeping.cancel()
-            if not stop.is_set():
-                await self.repeat(schedule.timestamp(due, clock.now_ms()))
-                due, _ = schedule.following(due, clock.now_ms())
+        while not await stopped_within(stop, clock, (due - clock.now_ms()) / 1000):
+            await self.repeat(schedule.timestamp(due, clock.now_ms()))
+            due, _ = schedule.following(due, clock.now_ms())
         self._emit = None
 
     def groups(self) -> list[Group]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from metricsmith.contracts import Context, Emit
+from metricsmith.model.clock import stopped_within
 from metricsmith.model.targets import LastScrape, PoolStatus, TargetStatus
 from metricsmith.sources.python.admission import Owners
 from metricsmith.sources.python.catalogue import Catalogue, Refusal
@@ -58,7 +59,6 @@ class PythonSource:
         """Run all collectors until `stop` is set. Stopping marks no series as ended."""
         clock, threads = self._context.clock, Threads(f"collectors of {self._context.name}")
         catalogue = Catalogue(self._config, threads, clock)
-        stopping = asyncio.ensure_future(stop.wait())
         hung = "metricsmith_collectors_hung"
         self._context.telemetry.watch(hung, self._hung, source=self._context.name)
         try:
@@ -66,11 +66,8 @@ class PythonSource:
                 if await catalogue.look():
                     await self._update(catalogue, threads, emit)
                 self._looked_ms = clock.now_ms()
-                sleeping = asyncio.ensure_future(clock.sleep(self._config.refresh / 1000))
-                await asyncio.wait((sleeping, stopping), return_when=asyncio.FIRST_COMPLETED)
-                sleeping.cancel()
+                await stopped_within(stop, clock, self._config.refresh / 1000)
         finally:
-            stopping.cancel()
             await self._close(list(self._running))
             threads.close()
             self._context.telemetry.forget(hung, source=self._context.name)
