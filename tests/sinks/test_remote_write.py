@@ -26,7 +26,7 @@ LIMIT = 64 << 20
 
 
 def _sink(here: Any, url: str, **settings: Any) -> RemoteWriteSink:
-    return RemoteWriteSink(RemoteWriteSink.Config(url=url, **settings), here.context)
+    return RemoteWriteSink(RemoteWriteSink.Config(url=url, **{"version": "1.0"} | settings), here.context)
 
 
 def _read(body: bytes) -> tuple[list[tuple[dict[str, str], int, str]], dict[str, Metadata]]:
@@ -80,7 +80,7 @@ def test_any_samples_are_read_as_they_were(
     times: Any = at_ms if at_ms is not None else [t for _, t, _, _ in samples]
     marks = [stale for *_, stale in samples]
     batch = here.batch(layout, times, [value for _, _, value, _ in samples], marks)
-    found, _ = _read(sink.body(here.delivery(batch), {}))
+    found, _ = _read(sink.body("1.0", here.delivery(batch)))
     wanted = [(series, t, "stale" if stale else repr(value)) for series, t, value, stale in samples]
     got = [(int(labels["__name__"][1:]), t, value) for labels, t, value in found]
     assert sorted(got) == sorted(wanted)

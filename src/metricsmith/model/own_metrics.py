@@ -222,6 +222,17 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "Attributes of events beyond the number that New Relic takes.",
         "sink",
     ),
+    _counter(
+        "metricsmith_remote_write_fallbacks_total",
+        "Servers found not to take remote write 2.0, and sent 1.0 since, by how that was seen.",
+        "sink",
+        "reason",
+    ),
+    _counter(
+        "metricsmith_remote_write_unwritten_samples_total",
+        "Samples of accepted requests beyond those that the server says it wrote.",
+        "sink",
+    ),
     # store
     _counter("metricsmith_store_samples_total", "Samples applied to the store."),
     _counter("metricsmith_store_flushes_total", "Flushes of the head to blocks.", "result"),

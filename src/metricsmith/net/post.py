@@ -6,6 +6,7 @@ import asyncio
 import os
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 import aiohttp
@@ -24,11 +25,22 @@ _SHOWN_CHARACTERS = 300
 _MORE_TIME_HELPS = frozenset({408, 425, 429})
 
 
+NO_HEADERS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer of 2xx: its headers, whose names are in any case, and the beginning of its body."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
 class HttpRefused(Rejected):
     """An answer that says it would be no different later. `body` is its beginning."""
 
-    def __init__(self, status: int, body: bytes) -> None:
-        self.status, self.body = status, body
+    def __init__(self, status: int, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> None:
+        self.status, self.body, self.headers = status, body, headers
         text = "".join(c if c.isprintable() else " " for c in body.decode(errors="replace"))
         super().__init__(f"{status} {text.strip()[:_SHOWN_CHARACTERS]}".strip())
 
@@ -42,7 +54,11 @@ class Poster:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-        """Post; returned is the beginning of an answer of 2xx. Messages hold nothing of the URL.
+        """Post; returned is the beginning of an answer of 2xx. Raises as `ask`."""
+        return (await self.ask(url, body, headers)).body
+
+    async def ask(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Post; returned is an answer of 2xx. Messages hold nothing of the URL.
 
         Raises:
             RetryLater: no answer in time, none at all, or one that another time may be better.
@@ -63,7 +79,7 @@ class Poster:
             # Texts of these errors hold the URL.
             raise RetryLater(f"the connection failed: {type(error).__name__}", reason="connection") from None
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
             headers = {**headers, **authorization(self._access)}
             context = self._tls.current()
@@ -80,7 +96,7 @@ class Poster:
             answer = await _beginning(response)
             if response.status // 100 != 2:
                 raise _refused(response, answer)
-            return answer
+            return Answer(response.headers, answer)
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -119,7 +135,7 @@ def _refused(response: aiohttp.ClientResponse, answer: bytes) -> RetryLater | Ht
     if status >= 500 or status in _MORE_TIME_HELPS:
         after_s = retry_after(response.headers.get("Retry-After"), response.headers.get("Date"))
         return RetryLater(f"got HTTP status {status}", after_s, reason=f"status_{status // 100}xx")
-    return HttpRefused(status, answer)
+    return HttpRefused(status, answer, response.headers)
 
 
 def retry_after(header: str | None, date: str | None = None) -> float | None:

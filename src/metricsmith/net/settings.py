@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field, SecretStr, model_validator
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from metricsmith.contracts import PartConfig
 from metricsmith.model.settings_types import FilePathText, Secret
@@ -82,6 +85,28 @@ class Access(PartConfig):
         if self.basic_auth is not None and self.authorization is not None:
             raise ValueError("got basic_auth and authorization, wanted at most one of them")
         return self
+
+
+_OURS = frozenset({"content-encoding", "content-length", "content-type", "host", "transfer-encoding"})
+_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,200}")
+
+
+def _check_names(headers: dict[str, SecretStr]) -> dict[str, SecretStr]:
+    for name in headers:
+        lower = name.lower()
+        if not _TOKEN.fullmatch(name):
+            raise ValueError(f"got the header {name[:100]!r}, wanted a name such as X-Scope-OrgID")
+        if lower == "authorization":
+            raise ValueError("got the header Authorization, wanted `authorization` or `basic_auth`")
+        if lower in _OURS or lower.startswith("x-prometheus-remote-write-"):
+            raise ValueError(f"got the header {name}, which says how the body is made and is set here")
+    if len({name.lower() for name in headers}) < len(headers):
+        raise ValueError("got a header twice, wanted each name once, in one case")
+    return headers
+
+
+Headers = Annotated[dict[str, Secret], AfterValidator(_check_names)]
+"""Headers of requests that the settings ask for. What they say may be secret."""
 
 
 class HttpSettings(Access):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pydantic import SecretStr
+
 from metricsmith.errors import RetryLater, TooLarge
-from metricsmith.net.post import HttpRefused, Poster
+from metricsmith.model.settings_types import reveal
+from metricsmith.net.post import Answer, HttpRefused, Poster
 
 _TOO_LARGE = 413
 _MENDED_BY_PEOPLE = {
@@ -17,8 +20,8 @@ _MENDED_BY_PEOPLE = {
 }
 
 
-async def deliver(poster: Poster, url: str, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """Post samples; return the beginning of the answer.
+async def deliver(poster: Poster, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    """Post samples; return the answer.
 
     What a person has to mend in the settings is no fault of the samples: they
     wait for it.
@@ -27,10 +30,28 @@ async def deliver(poster: Poster, url: str, body: bytes, headers: Mapping[str, s
         RetryLater, TooLarge, Rejected: as for `Sink.send`; no series is named.
     """
     try:
-        return await poster.post(url, body, headers)
+        return await poster.ask(url, body, headers)
     except HttpRefused as error:
         if error.status == _TOO_LARGE:
             raise TooLarge(error.reason) from None
         if hint := _MENDED_BY_PEOPLE.get(error.status):
             raise RetryLater(f"got {error.reason} ({hint})", reason=f"status_{error.status}") from None
         raise
+
+
+def revealed(headers: Mapping[str, SecretStr]) -> dict[str, str]:
+    """Return headers of the settings as they are sent; those in files are read now.
+
+    Raises:
+        RetryLater: one cannot be read, or is no line of text.
+    """
+    found = {}
+    for name, secret in headers.items():
+        try:
+            found[name] = reveal(secret)
+        except (OSError, ValueError) as error:
+            raise RetryLater(f"the header {name} cannot be read: {error}", reason="secret") from None
+        if not found[name].isprintable():
+            why = "holds control characters, wanted one line of text"
+            raise RetryLater(f"the header {name} {why}", reason="secret")
+    return found

@@ -1,60 +1,35 @@
-"""The `remote_write` sink: Prometheus remote write 1.0, to whatever server or agent takes it."""
+"""The `remote_write` sink: Prometheus remote write 2.0 or 1.0, to whatever server or agent takes it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Mapping
 from typing import ClassVar
 
-import cramjam
-import numpy as np
-from pydantic import Field
-
 from metricsmith import __version__
-from metricsmith.contracts import Context, Delivery, SinkConfig, SinkTraits
-from metricsmith.model.batch import Batch, Layout
-from metricsmith.model.labels import encode_pairs, split_key
+from metricsmith.contracts import Context, Delivery, SinkTraits
+from metricsmith.errors import Rejected, RetryLater
 from metricsmith.model.metadata import Metadata
-from metricsmith.model.settings_types import DurationMs
-from metricsmith.net.post import Poster
-from metricsmith.net.settings import Access
-from metricsmith.sinks.http import deliver
-from metricsmith.wire.remote_write_encode import (
-    encode_metadata,
-    encode_series_labels,
-    encode_time_series,
-    value_bits,
-)
-from metricsmith.wire.remote_write_template import FIRST_MS, LAST_MS, WriteTemplate
+from metricsmith.net.post import Answer, HttpRefused, Poster
+from metricsmith.sinks.http import deliver, revealed
+from metricsmith.sinks.remote_write_bodies import Bodies, Bodies1, Bodies2, outgoing_keys
+from metricsmith.sinks.remote_write_settings import RemoteWriteConfig
+
+log = logging.getLogger(__name__)
 
 HOUR_S = 3600.0
-_HEADERS = {
-    "Content-Type": "application/x-protobuf",
-    "Content-Encoding": "snappy",
-    "X-Prometheus-Remote-Write-Version": "0.1.0",
-    "User-Agent": f"metricsmith/{__version__}",
-}
-
-
-class RemoteWriteConfig(SinkConfig, Access):
-    """Settings of a `remote_write` sink."""
-
-    url: str = Field(
-        pattern=r"^https?://",
-        max_length=2000,
-        description="Where to write, such as http://host:9090/api/v1/write.",
-    )
-    headers: dict[str, str] = Field({}, max_length=100, description="Headers of each request.")
-    external_labels: dict[str, str] = Field(
-        {}, max_length=100, description="Labels put on every series that has none of that name."
-    )
-    timeout: DurationMs = Field(30_000, ge=100, le=600_000, description="Longest wait for an answer.")
-    metadata: bool = Field(True, description="Send type, unit and help of metrics, each once an hour.")
+_MESSAGE_2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
+_VERSIONS = {"1.0": ("application/x-protobuf", "0.1.0"), "2.0": (_MESSAGE_2, "2.0.0")}
+_WRITTEN = "X-Prometheus-Remote-Write-Samples-Written"
+_BAD_REQUEST, _UNSUPPORTED = 400, 415
 
 
 class RemoteWriteSink:
-    """Sends samples to Prometheus-compatible servers by remote write 1.0.
+    """Sends samples to Prometheus-compatible servers.
 
-    What is known of a layout's series is bytes made once; times and values are filled in.
+    With `version: auto`, requests are of version 2.0 until the server is found
+    not to take it: it answers 415, or says not how many samples it wrote, or
+    refuses what it takes as 1.0.
     """
 
     Config: ClassVar[type[RemoteWriteConfig]] = RemoteWriteConfig
@@ -63,48 +38,96 @@ class RemoteWriteSink:
     def __init__(self, config: RemoteWriteConfig, context: Context) -> None:
         self._config, self._context = config, context
         self._poster = Poster(config, config.timeout / 1000)
-        self._headers = {**config.headers, **_HEADERS}
-        self._external = [(n.encode(), v.encode()) for n, v in config.external_labels.items() if v]
+        keys = outgoing_keys(context.series, config.external_labels)
+        self._bodies: Mapping[str, Bodies] = {"1.0": Bodies1(keys), "2.0": Bodies2(keys, config.metadata)}
+        self._version = "1.0" if config.version == "1.0" else "2.0"
+        self._settled = config.version != "auto"
+        """Whether it is known that the server takes the version."""
         self._told: dict[str, Metadata] = {}
         self._told_since_s = context.clock.monotonic()
 
     async def send(self, delivery: Delivery) -> None:
-        """Post one request."""
-        news = self._news(delivery)
-        await deliver(self._poster, self._config.url, self.body(delivery, news), self._headers)
-        self._told |= news
+        """Post one request; while the version is not settled, a second one."""
+        if self._version == "1.0":
+            await self._send_1(delivery)
+            return
+        try:
+            answer = await self._post("2.0", self.body("2.0", delivery))
+        except HttpRefused as error:
+            if error.status == _UNSUPPORTED:
+                await self._fall_back(delivery, "unsupported")
+            elif error.status == _BAD_REQUEST and _WRITTEN not in error.headers and not self._settled:
+                await self._try_1(delivery, error)
+            else:
+                raise
+        else:
+            if _WRITTEN not in answer.headers:
+                await self._fall_back(delivery, "not_written")
+            else:
+                self._settled = True
+                self._check_written(answer, delivery)
 
-    def body(self, delivery: Delivery, metadata: Mapping[str, Metadata]) -> bytes:
-        """Return a request body: protobuf, snappy block format."""
-        parts = [part for batch in delivery.batches for part in self._series(batch)]
-        parts += (encode_metadata(name, known) for name, known in metadata.items())
-        return bytes(cramjam.snappy.compress_raw(b"".join(parts)))
+    def body(self, version: str, delivery: Delivery, news: Mapping[str, Metadata] | None = None) -> bytes:
+        """Return a request body of a version; `news` is what 1.0 tells of families."""
+        return self._bodies[version].body(delivery.batches, news or {})
 
     async def close(self) -> None:
         """Close the connections."""
         await self._poster.close()
 
-    def _series(self, batch: Batch) -> Iterator[bytes | memoryview]:
-        bits = value_bits(batch.value, batch.stale)
-        if isinstance(batch.time_ms, int) and FIRST_MS <= batch.time_ms <= LAST_MS:
-            template: WriteTemplate = batch.layout.derive(self, self._template)
-            yield template.fill(batch.time_ms, bits)
+    async def _send_1(self, delivery: Delivery) -> None:
+        news = self._news(delivery)
+        await self._post("1.0", self.body("1.0", delivery, news))
+        self._told |= news
+
+    async def _try_1(self, delivery: Delivery, refusal: HttpRefused) -> None:
+        """Send as 1.0 what may have been refused for its version, as servers from before 2.0 do."""
+        try:
+            await self._send_1(delivery)
+        except Rejected:
+            raise refusal from None  # so it is not the version
+        self._use_1("refused")
+
+    async def _fall_back(self, delivery: Delivery, reason: str) -> None:
+        if self._config.version == "2.0":
+            raise RetryLater(f"{_WHY[reason]} (set version: auto or 1.0)", reason=f"version_{reason}")
+        self._use_1(reason)
+        await self._send_1(delivery)
+
+    def _use_1(self, reason: str) -> None:
+        if self._version == "1.0":  # found by a request beside this one
             return
-        ids = batch.layout.ids
-        order = np.argsort(ids, kind="stable")  # a message has the samples of a series together
-        _, first, counts = np.unique(ids[order], return_index=True, return_counts=True)
-        labels = [self._labels(series) for series in ids[order][first].tolist()]
-        yield from encode_time_series(labels, counts.tolist(), batch.times()[order], bits[order])
+        self._version, self._settled = "1.0", True
+        self._context.telemetry.problem(
+            log,
+            "metricsmith_remote_write_fallbacks_total",
+            f"{self._context.name}: remote write 1.0 from now on: {_WHY[reason]}",
+            sink=self._context.name,
+            reason=reason,
+        )
 
-    def _template(self, layout: Layout) -> WriteTemplate:
-        return WriteTemplate([self._labels(series) for series in layout.ids.tolist()])
+    def _check_written(self, answer: Answer, delivery: Delivery) -> None:
+        text = answer.headers[_WRITTEN]
+        written = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+        if missing := max(0, len(delivery) - written):
+            self._context.telemetry.problem(
+                log,
+                "metricsmith_remote_write_unwritten_samples_total",
+                f"{self._context.name}: the server answered that all is well, and that it wrote {written} of"
+                f" {len(delivery)} samples",
+                amount=missing,
+                sink=self._context.name,
+            )
 
-    def _labels(self, series: int) -> bytes:
-        key = self._context.series.key(series)
-        if self._external:
-            name, pairs = split_key(key)
-            key = encode_pairs(name, dict(self._external + pairs).items())
-        return encode_series_labels(key)
+    async def _post(self, version: str, body: bytes) -> Answer:
+        content_type, number = _VERSIONS[version]
+        headers = revealed(self._config.headers) | {
+            "Content-Type": content_type,
+            "Content-Encoding": "snappy",
+            "X-Prometheus-Remote-Write-Version": number,
+            "User-Agent": f"metricsmith/{__version__}",
+        }
+        return await deliver(self._poster, self._config.url, body, headers)
 
     def _news(self, delivery: Delivery) -> dict[str, Metadata]:
         """Return what is known of families that was not told within the last hour."""
@@ -116,3 +139,10 @@ class RemoteWriteSink:
         known = [batch.layout.metadata for batch in delivery.batches]
         distinct = {id(each): each for each in known}.values()
         return {n: m for each in distinct for n, m in each.items() if self._told.get(n) != m}
+
+
+_WHY = {
+    "unsupported": "the server answers 415 to version 2.0",
+    "not_written": "the server does not say how many samples of version 2.0 it wrote, so that it wrote none",
+    "refused": "the server refuses as version 2.0 what it takes as 1.0",
+}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 
 import cramjam
 import numpy as np
@@ -16,6 +17,7 @@ from metricsmith.wire.remote_write_message import STALE_BITS, type_number
 
 U64 = NDArray[np.uint64]
 NO_METADATA: Mapping[str, Metadata] = {}
+SERIES_TAG = b"\x0a"
 _HEAD = bytes([0x12, 0, 0x09])
 _TIME_AT = 11
 
@@ -46,18 +48,28 @@ def encode_write_request(
     return bytes(cramjam.snappy.compress_raw(b"".join(parts)))
 
 
-def encode_time_series(labels: Sequence[bytes], counts: Sequence[int], times: I64, bits: U64) -> list[bytes]:
-    """Return TimeSeries as field 1 of a message, in parts: a WriteRequest has them there, and a QueryResult.
+def encode_time_series(
+    labels: Sequence[bytes],
+    counts: Sequence[int],
+    times: I64,
+    bits: U64,
+    tag: bytes = SERIES_TAG,
+    tails: Iterable[bytes] = (),
+) -> list[bytes]:
+    """Return TimeSeries as fields of a message, in parts: field 1 in a WriteRequest and a QueryResult.
+
+    `tails` are what series have after their samples, if anything.
 
     Shapes:
-        as in `encode_write_request`; bits: (P,) from `value_bits`.
+        as in `encode_write_request`; bits: (P,) from `value_bits`. tails: S or none.
     """
     offsets, samples = _encode_samples(times, bits)
     parts: list[bytes] = []
     first = 0
-    for label_bytes, count in zip(labels, counts, strict=True):
+    for label_bytes, count, tail in zip(labels, counts, tails or repeat(b""), strict=False):
         begin, end = offsets[first], offsets[first + count]
-        parts += (b"\x0a", varint(len(label_bytes) + end - begin), label_bytes, samples[begin:end])
+        length = varint(len(label_bytes) + end - begin + len(tail))
+        parts += (tag, length, label_bytes, samples[begin:end], tail)
         first += count
     return parts
 
