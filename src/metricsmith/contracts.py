@@ -362,13 +362,13 @@ class Queryable(Selectable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """What `/storage/status` and `/status` show of a store."""
+    """What `/storage/status` and `/status` show of a store; `disk_usage_bytes` None where it is not told."""
 
     type: str
     status: str  # "connected", "full", "error"
     database: str
     retention_ms: int
-    disk_usage_bytes: int
+    disk_usage_bytes: int | None
     series: int
     blocks: int
     head_samples: int
@@ -394,12 +394,66 @@ class Cardinality:
     last_ms: int | None = None
 
 
-@runtime_checkable
-class Store(Queryable, Protocol):
-    """Keeps samples and answers queries. Samples and `tick` come from one thread, `select` from many."""
+class StoreConfig(PartConfig):
+    """Base of the settings of all stores: the agent's data folder, and how long samples are of use."""
 
-    def cursor(self) -> int:
-        """Return the journal sequence number of the first frame that a restart must replay."""
+    path: str = Field(
+        "./data",
+        description="Folder of the agent's data: journal, state, quarantine, and the samples that are kept on"
+        " this machine.",
+    )
+    retention: DurationMs = Field(
+        30 * 86_400_000, ge=60_000, description="Samples older than this are refused, and deleted."
+    )
+
+
+class Readable(Queryable, Protocol):
+    """What every store does: answers queries, and tells of itself. Safe to call from any thread.
+
+    Raises:
+        StoreUnavailable: by whatever asks a server that is away. `status` says so in what it returns.
+    """
+
+    def status(self) -> StoreStatus:
+        """Return the state for people and pages."""
+        ...
+
+    def cardinality(self, limit: int) -> Cardinality:
+        """Return what makes many series, at most `limit` of each kind."""
+        ...
+
+    def close(self) -> None:
+        """Release what is held: files, connections; queries that run end. Called once, last."""
+        ...
+
+
+@runtime_checkable
+class Delivered(Readable, Protocol):
+    """A store that a sink writes: it only reads. Its settings extend `StoreConfig`.
+
+    The agent has the sink fed by delivery, as any other: samples wait in the
+    journal while the destination is away. So what is accepted can be read a
+    moment later, and not at once.
+    """
+
+    def written_by(self) -> tuple[str, Mapping[str, Any]]:
+        """Return the sink that writes what this store reads: its type, and values of its `Config`.
+
+        They are checked already, as those of the store are, and in the types
+        that they have after loading: a duration is a number of milliseconds.
+        """
+        ...
+
+
+class Keeper(Protocol):
+    """Takes samples as the journal commits them. For one thread.
+
+    Where samples are kept on this machine that is the store itself; the store
+    of a sink has the journal keep them.
+    """
+
+    def cursor(self) -> int | None:
+        """Return the journal sequence number of the first frame that a restart must replay; None for none."""
         ...
 
     def check_space(self) -> None:
@@ -418,7 +472,7 @@ class Store(Queryable, Protocol):
         ...
 
     def apply(self, batch: Batch, sequence: int) -> None:
-        """Make all of a committed batch readable at once.
+        """Make all of a committed batch readable at once, where samples are kept here.
 
         `sequence` is that of the batch's journal frame; calls come in that order.
         """
@@ -428,14 +482,11 @@ class Store(Queryable, Protocol):
         """Do housekeeping that is due (start a flush, retention); returns soon, works in the background."""
         ...
 
-    def status(self) -> StoreStatus:
-        """Return the state for people and pages."""
+    def close(self) -> None:
+        """Wait for background work, flush what is in memory, release the directory."""
         ...
 
-    def cardinality(self, limit: int) -> Cardinality:
-        """Return what makes many series, at most `limit` of each kind. Safe to call from any thread."""
-        ...
 
-    def close(self, flush: bool = True) -> None:
-        """Wait for background work, flush the head unless told not to, release the directory."""
-        ...
+@runtime_checkable
+class Store(Readable, Keeper, Protocol):
+    """Keeps samples on this machine and answers queries. Its settings extend `StoreConfig`."""

@@ -39,6 +39,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "stores": {
         "embedded": "metricsmith.store.embedded:EmbeddedStore",
+        "prometheus": "metricsmith.store.prometheus.store:PrometheusStore",
     },
     "sinks": {
         "bus": "metricsmith.sinks.bus:BusSink",

@@ -49,7 +49,7 @@ Problems = Callable[..., list[str]]
         ("sources: [7]", "sources[0]: got 7, wanted a mapping with a `type`"),
         ("sources: [{type: [a]}]", "sources[0].type: got a list, wanted one of "),
         ("sources: [{type: scrap}]", '(did you mean "scrape"?)'),
-        ("storage: {type: embeded}", 'wanted embedded (did you mean "embedded"?)'),
+        ("storage: {type: embeded}", '(did you mean "embedded"?)'),
         ("storage: {type: influxdb2}", '(did you mean "influxdb"?)'),
         (SCRAPE + "  name: ''", 'sources[0].name: got "", wanted text of 1 to 200 characters'),
         (SCRAPE + "  name: 5", "sources[0].name: got 5, wanted text of 1 to 200 characters"),
@@ -121,8 +121,8 @@ sources:
   name: scrape
 """
     assert [p.split(": ")[0:2] for p in problems(text)] == [
-        ["m.yaml:2", "storage.retention"],
         ["m.yaml:2", "storage.type"],
+        ["m.yaml:2", "storage.retention"],
         ["m.yaml:6", "sources[0].timeout"],
         ["m.yaml:8", "sources[0].targets[0]"],
         ["m.yaml:10", "sources[0].targets[2]"],

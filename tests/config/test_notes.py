@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from metricsmith import registry
 from metricsmith.config import load_text
 from metricsmith.config.load import Configuration
+from metricsmith.contracts import StoreConfig
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,10 @@ from metricsmith.config.load import Configuration
     [
         ("", []),
         ("storage:\n  type: embedded", []),
-        ("storage:\n  type: file", ['m.yaml:2: storage.type: "file" cannot be run by this version yet']),
+        (
+            "storage:\n  type: prometheus\n  url: http://a\n  head_age: 1h",
+            ['m.yaml:4: storage.head_age: is not used by storage of type "prometheus"'],
+        ),
         (
             "rules:\n  files:\n  - nope.yml",
             ['m.yaml:3: rules.files[0]: no file matches "nope.yml"'],
@@ -38,8 +41,7 @@ def test_what_should_be_known_is_noted(load: Callable[..., Any], text: str, want
 def test_seed_file_is_noted_but_not_refused(load: Callable[..., Any], seed_002: str) -> None:
     start = seed_002.index("# config/metric.yaml")
     notes = load(seed_002[start : seed_002.index("```", start)]).notes
-    assert {note.path for note in notes} == {"storage.type"}
-    assert all(note.line for note in notes)
+    assert notes == ()
 
 
 def test_rule_files_that_exist_are_not_missed(load: Callable[..., Any], tmp_path: Path) -> None:
@@ -104,17 +106,35 @@ def test_absolute_paths_and_those_of_no_file_stay_as_they_are() -> None:
 
 
 def test_setting_of_a_variable_is_noted_under_the_variable(load: Callable[..., Any]) -> None:
-    environment = {"METRICSMITH_STORAGE_TYPE": "file", "METRICSMITH_RULES_FILES": "nope.yml"}
+    environment = {"METRICSMITH_STORAGE_URL": "http://a", "METRICSMITH_RULES_FILES": "nope.yml"}
     assert [str(note).split(": ")[:2] for note in load("rules: {}", environment).notes] == [
         ["environment variable METRICSMITH_RULES_FILES", "rules.files[0]"],
-        ["environment variable METRICSMITH_STORAGE_TYPE", "storage.type"],
+        ["environment variable METRICSMITH_STORAGE_URL", "storage.url"],
     ]
 
 
-def test_store_of_a_third_party_is_neither_refused_nor_noted(
-    load: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+class ShelfConfig(StoreConfig):
+    """Settings of a store that somebody else has written."""
+
+    shelf: int
+
+
+class ShelfStore:
+    """A store that somebody else has written."""
+
+    Config = ShelfConfig
+
+
+def test_store_of_a_third_party_has_keys_of_its_own(
+    load: Callable[..., Any], problems: Callable[..., list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("influxdb", "x:y", group)])
-    assert load("storage: {type: influxdb}").notes == ()
-    monkeypatch.setattr(registry, "entry_points", lambda group: [EntryPoint("mine", "x:y", group)])
-    assert load("storage: {type: mine}").notes == ()
+    monkeypatch.setattr(registry, "load", lambda group, name: ShelfStore)
+    configuration = load("storage:\n  type: mine\n  shelf: 3\n  url: http://a")
+    assert configuration.store.config == ShelfConfig(shelf=3)
+    assert [str(note) for note in configuration.notes] == [
+        'm.yaml:4: storage.url: is not used by storage of type "mine"'
+    ]
+    assert problems("storage: {type: mine}") == ["m.yaml:1: storage.shelf: missing, wanted a value"]
+    assert problems("storage: {type: mine, shelf: many, retention: 5}")[1].startswith(
+        "m.yaml:1: storage.shelf: got"
+    )

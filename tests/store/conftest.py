@@ -17,7 +17,8 @@ from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.selection import Selection
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
-from metricsmith.store.embedded import FUTURE_MS, EmbeddedConfig, EmbeddedStore
+from metricsmith.store.admission import FUTURE_MS
+from metricsmith.store.embedded import EmbeddedConfig, EmbeddedStore
 from metricsmith.testing.clock import FakeClock
 
 HOUR = 3_600_000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metricsmith.store.embedded import FUTURE_MS
+from metricsmith.store.admission import FUTURE_MS
 
 HOUR = 3_600_000
 NOW = 1_700_000_000_000

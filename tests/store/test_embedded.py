@@ -15,7 +15,7 @@ from metricsmith.contracts import Store
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.selection import Selection
-from metricsmith.store.embedded import FUTURE_MS
+from metricsmith.store.admission import FUTURE_MS
 
 HOUR = 3_600_000
 NOW = 1_700_000_000_000

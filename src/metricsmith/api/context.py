@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from metricsmith.contracts import Emit, QueryEngine, Store
+from metricsmith.contracts import Emit, QueryEngine, Readable
 from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.line import SinkStatus
 from metricsmith.model.batch import Batch
@@ -116,7 +116,7 @@ class ApiContext:
     without secrets.
     """
 
-    store: Store
+    store: Readable
     engine: Engine
     emit: Emit
     series: SeriesTable

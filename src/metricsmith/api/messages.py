@@ -15,7 +15,7 @@ from metricsmith.api.recent import Cursor, recent_messages
 from metricsmith.api.routes import TIME, Operation, Parameter
 from metricsmith.api.schemas import MESSAGES
 from metricsmith.api.workers import Workers
-from metricsmith.contracts import Store
+from metricsmith.contracts import Readable
 from metricsmith.model.aliases import resolve_alias
 from metricsmith.model.labels import NAME_LABEL
 from metricsmith.model.matchers import Matcher, MatchOp
@@ -85,7 +85,7 @@ class MessagesApi:
         return await self._workers.run(answer)
 
 
-def matchers_of(store: Store, params: Params, span: Span) -> list[Matcher]:
+def matchers_of(store: Readable, params: Params, span: Span) -> list[Matcher]:
     """Return the matchers of metric and service; a short name is looked up among the service's series."""
     service = [Matcher(SERVICE, MatchOp.EQ, value)] if (value := params.text("service")) else []
     if not (name := params.text("metric")):

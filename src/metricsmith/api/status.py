@@ -174,13 +174,14 @@ def _targets(pools: Iterable[PoolStatus]) -> dict[str, object]:
 
 
 def _storage(store: StoreStatus, journal_bytes: int) -> dict[str, object]:
-    disk_bytes = store.disk_usage_bytes + journal_bytes
+    here = store.disk_usage_bytes
+    disk_bytes = None if here is None else here + journal_bytes
     body: dict[str, object] = {
         "type": store.type,
         "status": store.status,
         "database": store.database,
         "retention": format_duration(store.retention_ms),
-        "disk_usage": format_size(disk_bytes),
+        "disk_usage": None if disk_bytes is None else format_size(disk_bytes),
         "disk_usage_bytes": disk_bytes,
         "journal_bytes": journal_bytes,
         "series": store.series,

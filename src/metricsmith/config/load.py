@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from metricsmith import registry
 from metricsmith.config import environment as env
 from metricsmith.config.notes import notes
-from metricsmith.config.parts import Part
+from metricsmith.config.parts import STORAGE, Part
 from metricsmith.config.presets import conversions, preset_parts
-from metricsmith.config.settings import LATER_STORES, Mode, Settings
+from metricsmith.config.settings import Mode, Settings, StorageSettings
 from metricsmith.contracts import SinkConfig
 from metricsmith.errors import ConfigError, MissingExtra, Problem
 from metricsmith.model.file_kinds import CONFIGURATION, refuse_other_kinds
@@ -29,6 +29,7 @@ MAX_OWN_PROCESSORS = 100
 _GROUPS = ("sources", "processors", "sinks")
 _OF_EVERY_PART = ("type", "name")
 _OWN_SOURCE = "self"
+_DEFAULT_STORE = StorageSettings.model_fields["type"].default
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Configuration:
     def file(self) -> str:
         """The file's name; empty when there is none."""
         return self.origins.file
+
+    @property
+    def store(self) -> Part:
+        """The store."""
+        return next(part for part in self.parts if part.group == "stores")
 
     def of(self, group: str) -> list[Part]:
         """Return the parts of a group, in order."""
@@ -103,21 +109,23 @@ class _Checker:
 
     def check(self, unknown_variables: list[Problem]) -> Configuration:
         data = {key: value for key, value in self.document.data.items() if value is not None}
-        settings = self._validate(Settings, data, ())
-        self._storage_type(data.get("storage"))
+        section = data.get("storage", {})
+        store_class = self._store_class(section)
+        settings = self._validate(Settings, data | {"storage": _flat(section, store_class)}, ())
+        store = self._store(section, store_class)
         parts: dict[Path, Part] = {}
         for group in _GROUPS:
             items = data.get(group)
             if isinstance(items, list):  # else the settings model has reported it
                 parts |= self._parts(group, items)
                 self._unique_names(group, items)
-        if self.problems or settings is None:
+        if self.problems or settings is None or store is None:
             raise ConfigError(sorted(self.problems, key=lambda p: p.line))
         settings = _with_mode(settings, data)
         configs = {path: part.config for path, part in parts.items()}
-        told = [*unknown_variables, *notes(settings, configs, self.origins)]
+        told = [*unknown_variables, *notes(settings, configs, self.origins), *self._not_used(store, settings)]
         told.sort(key=lambda note: note.line)
-        every = (*parts.values(), *self._presets(settings, data))
+        every = (*parts.values(), *self._presets(settings, data), store)
         return Configuration(settings, every, tuple(told), self.origins.shallow())
 
     def _presets(self, settings: Settings, data: Mapping[str, Any]) -> tuple[Part, ...]:
@@ -134,14 +142,31 @@ class _Checker:
                 raise ConfigError(self.problems)
         return found
 
-    def _storage_type(self, storage: Any) -> None:
-        name = storage.get("type") if isinstance(storage, dict) else None
-        if not isinstance(name, str) or name in registry.BUILT_IN["stores"] or name in LATER_STORES:
-            return
-        known = registry.known("stores")
-        if name not in known:
-            message = f"got {brief(name)}, wanted {one_of(known)}"
-            self._problem(("storage", "type"), message, nearest(name, [*known, *LATER_STORES]))
+    def _store_class(self, section: Any) -> Any:
+        name = section.get("type", _DEFAULT_STORE) if isinstance(section, dict) else _DEFAULT_STORE
+        cls = self._class("stores", ("storage",), {"type": name})
+        self._once()
+        return cls
+
+    def _store(self, section: Any, cls: Any) -> Part | None:
+        """Return the store that the flat section describes, with those of its keys that are of its type."""
+        if cls is None or not isinstance(section, dict):
+            return None
+        name = section.get("type", _DEFAULT_STORE)
+        own = {key: value for key, value in section.items() if key in cls.Config.model_fields}
+        self._once()
+        config = self._validate(cls.Config, own, ("storage",))
+        return None if config is None else Part("stores", name, STORAGE, config)
+
+    def _once(self) -> None:
+        """Have what is told to be wrong not told a second time."""
+        self._known_bad |= {problem.path for problem in self.problems}
+
+    def _not_used(self, store: Part, settings: Settings) -> Iterator[Problem]:
+        """Yield a note for each key that only other types of stores use."""
+        for key in sorted(settings.storage.model_fields_set - {"type"}):
+            if key not in type(store.config).model_fields:
+                yield self.origins.problem(("storage", key), f'is not used by storage of type "{store.type}"')
 
     def _parts(self, group: str, items: list[Any]) -> Iterator[tuple[Path, Part]]:
         for i, item in enumerate(items):
@@ -225,6 +250,14 @@ class _Checker:
         problem = self.origins.problem(path, message, hint)
         if problem.path not in self._known_bad:
             self.problems.append(problem)
+
+
+def _flat(section: Any, cls: Any) -> Any:
+    """Return the section of the store without what only its own type has settings for."""
+    if not isinstance(section, dict) or cls is None:
+        return section
+    known = StorageSettings.model_fields
+    return {key: v for key, v in section.items() if key in known or key not in cls.Config.model_fields}
 
 
 def _with_mode(settings: Settings, data: Mapping[str, Any]) -> Settings:

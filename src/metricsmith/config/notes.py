@@ -9,8 +9,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr
 
-from metricsmith import registry
-from metricsmith.config.settings import LATER_STORES, Settings
+from metricsmith.config.settings import Settings
 from metricsmith.errors import Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.model.settings_types import FOLDER_PATH, PATTERN
@@ -28,9 +27,6 @@ def notes(settings: Settings, parts: Mapping[Path, BaseModel], origins: Origins)
     for i, key, message in threshold_remarks(settings.alerts.rules):
         yield origins.problem(("alerts", "rules", i, key), message)
     yield from _webhooks(settings, origins)
-    storage = settings.storage.type
-    if storage in LATER_STORES and storage not in registry.known("stores"):
-        yield origins.problem(("storage", "type"), f'"{storage}" cannot be run by this version yet')
     for path, config in parts.items():
         interval = getattr(config, "interval", None)
         if isinstance(interval, int) and interval < SHORT_INTERVAL_MS:

@@ -17,6 +17,7 @@ from metricsmith.model.settings_types import DurationMs, FilePattern, Secret, Si
 from metricsmith.model.wording import one_of
 from metricsmith.net.bus_settings import Curve, Endpoint
 from metricsmith.net.kafka_bus import ConsumedBus
+from metricsmith.net.settings import Access
 from metricsmith.packs import pack_names
 from metricsmith.rules.notify.settings import NotifySettings
 from metricsmith.rules.thresholds import ThresholdRule
@@ -24,8 +25,6 @@ from metricsmith.sources.bus.collection import CollectionSettings
 from metricsmith.store.settings import EmbeddedConfig
 from metricsmith.wire.otlp.settings import OtlpSettings
 
-LATER_STORES = ("file", "influxdb", "prometheus")
-"""Storage types whose settings load, though no store of that type is there yet."""
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
 
@@ -107,11 +106,17 @@ class BusSettings(PartConfig):
     curve: Curve | None = Field(None, description="Keys for authentication and encryption.")
 
 
-class StorageSettings(EmbeddedConfig):
-    """Where samples are kept: the embedded store's settings, and those of other types, which it ignores."""
+class StorageSettings(EmbeddedConfig, Access):
+    """Where samples are kept. It takes the settings of all types: the chosen one checks and uses its own."""
 
     type: str = Field("embedded", description="`embedded`, `influxdb`, `prometheus` or `file`.")
     url: str | None = Field(None, description="Address of the server (influxdb, prometheus).")
+    write_url: str | None = Field(
+        None, description="Address for remote write where it is another than that of the server (prometheus)."
+    )
+    headers: dict[str, Secret] = Field(
+        default_factory=dict, max_length=100, description="Headers of every request (prometheus)."
+    )
     database: str | None = Field(None, description="Database name (influxdb).")
     username: str | None = Field(None, description="User (influxdb, prometheus).")
     password: Secret | None = Field(
@@ -121,7 +126,7 @@ class StorageSettings(EmbeddedConfig):
         "s", description="Precision of written timestamps (influxdb)."
     )
     job_name: str | None = Field(None, description="`job` label of pushed samples (prometheus).")
-    scrape_interval: DurationMs = Field(15_000, ge=1000, description="Interval of the push (prometheus).")
+    scrape_interval: DurationMs | None = Field(None, description="Interval of the push (prometheus).")
     metrics_path: str = Field("/metrics", description="Where the server can scrape instead (prometheus).")
     format: Literal["json", "csv", "parquet"] = Field("json", description="File format (file).")
     rotation: Literal["hourly", "daily", "none"] = Field(

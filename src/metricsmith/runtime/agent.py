@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import BaseModel
 
 from metricsmith import __version__, registry
 from metricsmith.api.context import Replay
 from metricsmith.config.load import Configuration
-from metricsmith.config.parts import Part
-from metricsmith.contracts import Context, Store
+from metricsmith.config.parts import STORAGE, Part
+from metricsmith.contracts import Context, Delivered, Keeper, Readable
 from metricsmith.errors import ConfigError, DiskFull, Problem
 from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch
@@ -33,6 +34,7 @@ from metricsmith.runtime.rules import AgentRules, external_url
 from metricsmith.runtime.sinks import SinkRunner
 from metricsmith.runtime.sources import SourceRunner, build
 from metricsmith.runtime.state import StateFile
+from metricsmith.runtime.storage import open_store, writing_part
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class Agent:
         self.started = asyncio.Event()
         """Set when the replay is over: before it, nothing else may reach the journal or the store."""
         # The store looks first whether the data directory is ours.
-        self.store: Store = self._make_store()
+        self.store, self.keeper = self._open_store()
         self.state = StateFile(Path(configuration.settings.storage.path) / "state.sqlite")
         self.journal = Journal(
             Path(configuration.settings.storage.path) / "journal",
@@ -71,12 +73,12 @@ class Agent:
             self.clock,
             configuration.settings.journal,
         )
-        # The store is told of every batch, so the journal must not number below what it has.
-        self.journal.set_cursor("store", self.store.cursor())
-        self.pipeline = Pipeline(self.journal, self.store, self.telemetry)
+        # The keeper is told of every batch, so the journal must not number below what it has.
+        self._release_journal()
+        self.pipeline = Pipeline(self.journal, self.keeper, self.telemetry)
         self.sources = SourceRunner(self.pipeline, self.context)
         quarantine = Path(configuration.settings.storage.path) / "quarantine"
-        self.sinks = SinkRunner(self.journal, quarantine, self.context)
+        self.sinks = SinkRunner(self.journal, quarantine, self.context, writing_part(self.store))
         self.rule_engine = RuleEngine(self.store, engine_config(configuration.settings.query), self.clock)
         self.notifier = self._make_notifier()
         self.rules = AgentRules(self._rule_equipment())
@@ -98,7 +100,7 @@ class Agent:
         await self._replay(stop)
         if stop.is_set():
             return
-        not_before_ms = self._rules_begin_ms()
+        not_before_ms = await self._rules_begin_ms()
         self.pipeline.processors = self._make_processors(self.configuration)
         await self.sinks.update(self.configuration)
         self.sources.update(source_parts(self.configuration))
@@ -150,7 +152,9 @@ class Agent:
             await asyncio.gather(self._ticker, return_exceptions=True)
         await self.sinks.stop()
         await self.journal.close()
-        await asyncio.to_thread(self.store.close)
+        if isinstance(self.store, Delivered):
+            await asyncio.to_thread(self.store.close)
+        await asyncio.to_thread(self.keeper.close)
         self.state.close()
 
     def not_ready(self) -> str:
@@ -158,7 +162,7 @@ class Agent:
         if not self.ready:
             return "starting or stopping"
         try:
-            self.store.check_space()
+            self.keeper.check_space()
         except DiskFull as error:
             return str(error)
         return str(self.pipeline.failure or "")
@@ -193,26 +197,28 @@ class Agent:
             workers=settings.performance.worker_count,
         )
 
-    def _rules_begin_ms(self) -> int:
+    async def _rules_begin_ms(self) -> int:
         """Return when rules may begin: after a stop so long that nothing is found, sources deliver first."""
         settings, now_ms = self.configuration.settings, self.clock.now_ms()
-        last_ms = self.store.status().last_sample_ms
+        last_ms = (await asyncio.to_thread(self.store.status)).last_sample_ms
         if last_ms is None or now_ms - last_ms <= settings.query.lookback:
             return now_ms
         return now_ms + settings.rules.grace
 
     async def _replay(self, stop: asyncio.Event) -> None:
-        first, end = self.store.cursor(), self.journal.next_sequence
+        end = self.journal.next_sequence
+        cursor = self.keeper.cursor()
+        first = end if cursor is None else cursor
         self.replay = Replay(first, end, end)
         if first >= end:
             return
         log.info("replaying %d batches from the journal, from sequence %d", end - first, first)
         began = turn = self.clock.monotonic()
         for sequence, batch in self.journal.replay(first):
-            self.store.apply(batch, sequence)
+            self.keeper.apply(batch, sequence)
             if self.clock.monotonic() - turn > REPLAY_TURN_S:
                 self.replay = Replay(first, end, sequence, "in progress")
-                self.store.tick(self.clock.now_ms())
+                self.keeper.tick(self.clock.now_ms())
                 await asyncio.sleep(0)
                 if stop.is_set():
                     return  # what was applied is flushed, the rest is replayed next time
@@ -224,8 +230,8 @@ class Agent:
         while True:
             await self.clock.sleep(TICK_S)
             try:
-                self.store.tick(self.clock.now_ms())
-                self.journal.set_cursor("store", self.store.cursor())
+                self.keeper.tick(self.clock.now_ms())
+                self._release_journal()
                 self.journal.trim()
                 await self.pipeline.try_journal()
                 await self.pipeline.tick(self.clock.now_ms())
@@ -233,30 +239,28 @@ class Agent:
             except Exception:  # housekeeping must not end with one failure
                 log.exception("housekeeping failed; it is tried again")
 
+    def _release_journal(self) -> None:
+        cursor = self.keeper.cursor()
+        if cursor is not None:
+            self.journal.set_cursor("store", cursor)
+
     def _count_cpu(self) -> None:
         used = time.process_time()
         self.telemetry.count("metricsmith_cpu_seconds_total", used - self._counted_cpu_s)
         self._counted_cpu_s = used
 
-    def _make_store(self) -> Store:
-        storage = self.configuration.settings.storage
-        try:
-            cls = registry.load("stores", storage.type)
-        except KeyError:
-            known = ", ".join(registry.known("stores"))
-            message = f'"{storage.type}" cannot be used by this version, wanted {known}'
-            problem = self.configuration.origins.problem(("storage", "type"), message)
-            raise ConfigError([problem]) from None
-        store: Store = cls(storage, Context("store", self.series, self.telemetry, self.clock))
-        return store
+    def _open_store(self) -> tuple[Readable, Keeper]:
+        return open_store(self.configuration.store, Context("store", self.series, self.telemetry, self.clock))
 
     def _make_processors(self, configuration: Configuration) -> list[Any]:
         return [build(part, self.context(part.name)) for part in configuration.of("processors")]
 
     def _needs_restart(self, new: Configuration) -> list[Problem]:
         problems = []
+        if new.store.type != self.configuration.store.type:
+            return [new.origins.problem(("storage", "type"), "changed, and only a restart can change it")]
         for section in FIXED_SECTIONS:
-            old, now = getattr(self.configuration.settings, section), getattr(new.settings, section)
+            old, now = _section(self.configuration, section), _section(new, section)
             for field in type(old).model_fields:
                 path = f"{section}.{field}"
                 if path not in RELOADABLE and getattr(old, field) != getattr(now, field):
@@ -272,6 +276,14 @@ class Agent:
         telemetry.set("metricsmith_config_last_reload_success", 1)
         telemetry.watch("metricsmith_resident_memory_bytes", lambda: float(process.memory_info().rss))
         telemetry.watch("metricsmith_series_interned", lambda: float(len(self.series)))
+
+
+def _section(configuration: Configuration, name: str) -> BaseModel:
+    """Return settings of a section; of those of stores, what is of the chosen type."""
+    if name == STORAGE:
+        return configuration.store.config
+    section: BaseModel = getattr(configuration.settings, name)
+    return section
 
 
 def source_parts(configuration: Configuration) -> list[Part]:

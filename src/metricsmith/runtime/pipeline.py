@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from metricsmith.contracts import Emit, Processor, Store, Ticking
+from metricsmith.contracts import Emit, Keeper, Processor, Ticking
 from metricsmith.errors import DiskFull, JournalError
 from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch, Layout, empty_batch
@@ -25,14 +25,14 @@ class Pipeline:
     before the source that waits for them is told.
     """
 
-    def __init__(self, journal: Journal, store: Store, telemetry: Telemetry) -> None:
+    def __init__(self, journal: Journal, keeper: Keeper, telemetry: Telemetry) -> None:
         self.processors: Sequence[Processor] = ()
         self.accepted_samples = 0
         self.failure: JournalError | None = None
         """Why the journal did not take the last batch; None when it did."""
         self.streams = Streams()
         self._offered = Offered()
-        self._journal, self._store, self._telemetry = journal, store, telemetry
+        self._journal, self._keeper, self._telemetry = journal, keeper, telemetry
         journal.on_commit(self._committed)
 
     def emit_for(self, source: str) -> Emit:
@@ -78,7 +78,7 @@ class Pipeline:
             JournalError: it cannot be accepted now.
         """
         try:
-            self._store.check_space()
+            self._keeper.check_space()
             if self.failure is not None:
                 await self._append(empty_batch())
         except JournalError as error:
@@ -135,8 +135,8 @@ class Pipeline:
             await self._accept_events(source, batch)
             return
         try:
-            self._store.check_space()
-            origin, batch = batch.origin, self._store.admit(batch)
+            self._keeper.check_space()
+            origin, batch = batch.origin, self._keeper.admit(batch)
             if len(batch) == 0 and origin is None:
                 return
             await self._append(batch if batch.origin is origin else replace(batch, origin=origin))
@@ -150,7 +150,7 @@ class Pipeline:
     async def _accept_events(self, source: str, batch: Batch) -> None:
         """Take events: neither processors nor the store have anything to do with them."""
         try:
-            self._store.check_space()
+            self._keeper.check_space()
             await self._append(batch)
         except JournalError as error:
             labels = {"source": source, "reason": _reason(error)}
@@ -188,7 +188,7 @@ class Pipeline:
 
     def _committed(self, committed: Sequence[tuple[int, Batch]]) -> None:
         for sequence, batch in committed:
-            self._store.apply(batch, sequence)
+            self._keeper.apply(batch, sequence)
 
 
 def _reason(error: JournalError) -> str:

@@ -22,6 +22,7 @@ from metricsmith.journal import Journal
 from metricsmith.runtime.sources import build
 
 DEFAULT_BATCH = 5000
+STORAGE_FLUSH_MS = 1000
 PRIMED = 5000
 """So many batches before its cursor a sink's processors see at its start, to go on where they stopped."""
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
@@ -36,11 +37,14 @@ class _Wanted:
 class SinkRunner:
     """Keeps exactly the given sinks served."""
 
-    def __init__(self, journal: Journal, folder: Path, context: Callable[[str], Context]) -> None:
-        """`folder` is for what destinations refuse."""
+    def __init__(
+        self, journal: Journal, folder: Path, context: Callable[[str], Context], storage: Part | None = None
+    ) -> None:
+        """`folder` is for what destinations refuse, `storage` the sink that writes the store."""
         whole = context("sinks")
         self._journal, self._context = journal, context
         self._quarantine = Quarantine(folder, whole.series, whole.clock)
+        self._storage = storage
         self._running: dict[str, _Wanted] = {}
         self._lines: dict[str, Line] = {}
         self.desk = Desk(self._lines, self._quarantine, whole)
@@ -59,6 +63,8 @@ class SinkRunner:
         wanted = {
             part.name: _Wanted(part, _limits(part.config, performance)) for part in configuration.of("sinks")
         }
+        if self._storage is not None:
+            wanted[self._storage.name] = _Wanted(self._storage, _storage_limits(self._storage, performance))
         changed = [each for name, each in wanted.items() if self._running.get(name) != each]
         built = [(each, build(each.part, self._context(each.part.name))) for each in changed]
         ending = [name for name, old in self._running.items() if wanted.get(name) != old]
@@ -110,6 +116,13 @@ def _limits(config: object, performance: PerformanceSettings) -> Limits:
         _first(config.flush_interval, performance.flush_interval) / 1000,
         _first(config.worker_count, performance.worker_count),
     )
+
+
+def _storage_limits(part: Part, performance: PerformanceSettings) -> Limits:
+    """Return how the store's sink is served: soon, unless somebody says otherwise, for people look at it."""
+    if "flush_interval" not in performance.model_fields_set:
+        performance = performance.model_copy(update={"flush_interval": STORAGE_FLUSH_MS})
+    return _limits(part.config, performance)
 
 
 def _first(*values: int | None) -> int:

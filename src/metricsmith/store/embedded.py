@@ -19,12 +19,13 @@ from pydantic import BaseModel
 
 from metricsmith.contracts import Cardinality, Context, StoreStatus
 from metricsmith.errors import DiskFull
-from metricsmith.model.arrays import U32, Bool
+from metricsmith.model.arrays import U32
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import SampleLimit, Selection
 from metricsmith.model.settings_types import format_size
+from metricsmith.store.admission import Admission
 from metricsmith.store.blocks import BlockConfig, BlockStore
 from metricsmith.store.flush import Heads, is_disk_full
 from metricsmith.store.head import Head
@@ -39,8 +40,6 @@ from metricsmith.store.steady_time import SteadyTime
 
 log = logging.getLogger(__name__)
 
-FUTURE_MS = 10 * 60_000
-"""Samples may be this far ahead of our clock, because the sender's clock may be."""
 RETENTION_EVERY_MS = 60_000
 
 
@@ -66,6 +65,7 @@ class EmbeddedStore:
         self._retention: Future[None] | None = None
         self._retention_at_ms = 0
         self._steady = SteadyTime(context.clock, self._blocks.last_sample_ms())
+        self._admission = Admission(context.clock, self._steady, config.retention, context.telemetry)
         self._thread = ThreadPoolExecutor(1, "retention")
         self._disk_bytes = self._blocks.disk_usage()
         self._telemetry.watch("metricsmith_store_head_bytes", lambda: float(self._heads.bytes))
@@ -77,24 +77,8 @@ class EmbeddedStore:
         return self._blocks.cursor
 
     def admit(self, batch: Batch) -> Batch:
-        """Return the samples from the retention until ten minutes ahead of the clock; the others are counted.
-
-        While a clock that has jumped ahead is doubted, samples are also
-        accepted that are in time for the time before the jump.
-        """
-        now_ms, steady_ms = self._clock.now_ms(), self._steady.now_ms()
-        oldest, newest = min(now_ms, steady_ms) - self._config.retention, now_ms + FUTURE_MS
-        if isinstance(batch.time_ms, int) and oldest <= batch.time_ms <= newest:
-            return batch
-        times = batch.times()
-        if len(times) == 0 or (int(times.min()) >= oldest and int(times.max()) <= newest):
-            return batch
-        self._refuse("too_old", times < oldest, f"retention is {self._config.retention // 1000} s")
-        self._refuse("too_far_in_future", times > newest, f"{FUTURE_MS // 60_000} minutes ahead are accepted")
-        kept = np.flatnonzero((times >= oldest) & (times <= newest))
-        stale = None if batch.stale is None else batch.stale[kept]
-        layout = Layout(batch.layout.ids[kept], None, batch.layout.metadata)  # a stream has one time
-        return Batch(layout, times[kept], batch.value[kept], stale)
+        """Return the samples whose times are accepted; the others are counted."""
+        return self._admission.admit(batch)
 
     def apply(self, batch: Batch, sequence: int) -> None:
         """Make a committed batch readable."""
@@ -167,13 +151,6 @@ class EmbeddedStore:
         new = {name: m for name, m in layout.metadata.items() if self._metadata.get(name) != m}
         self._metadata.update(new)
         self._heads.learn(new)
-
-    def _refuse(self, reason: str, refused: Bool, rule: str) -> None:
-        count = int(np.count_nonzero(refused))
-        if count:
-            message = f"{count} samples refused, {reason.replace('_', ' ')}: {rule}"
-            name = "metricsmith_samples_dropped_total"
-            self._telemetry.problem(log, name, message, amount=count, component="store", reason=reason)
 
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None

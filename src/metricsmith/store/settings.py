@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from metricsmith.contracts import PartConfig
+from metricsmith.contracts import StoreConfig
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 
 
-class EmbeddedConfig(PartConfig):
+class EmbeddedConfig(StoreConfig):
     """Settings of the embedded store."""
 
-    path: str = Field("./data", description="Folder of the data.")
-    retention: DurationMs = Field(
-        30 * 86_400_000, ge=60_000, description="Samples older than this are deleted."
-    )
     max_disk: SizeBytes | None = Field(None, description="Refuse new samples rather than use more disk.")
     head_bytes: SizeBytes = Field(64 << 20, description="Memory of recent samples before they are flushed.")
     head_age: DurationMs = Field(

@@ -58,7 +58,7 @@ class Server:
     """Asks one server. Safe to call from any thread but that of an event loop."""
 
     def __init__(self, config: PrometheusConfig, telemetry: Telemetry) -> None:
-        self.address = config.url.partition("?")[0].rstrip("/").removesuffix("/api/v1")
+        self.address = config.address()
         self._client = StoreClient(config.access(), config.headers)
         self._telemetry = telemetry
         self._tells_markers: bool | None = None

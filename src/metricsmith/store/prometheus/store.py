@@ -1,13 +1,11 @@
-"""The server as a store: what `contracts.Store` asks of the data, so far without writing."""
+"""The server as a store: it answers questions, and remote write brings it samples."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote
-
-from pydantic import BaseModel
 
 from metricsmith.contracts import Cardinality, Context, QueryEngine, StoreStatus
 from metricsmith.errors import ExecutionError, LimitExceeded, MetricsmithError, QueryLimitExceeded
@@ -34,13 +32,18 @@ TIMEOUT_S = 120.0
 
 
 class PrometheusStore:
-    """Reads a Prometheus-compatible server: `Queryable` and `EvaluatesQueries`, from any thread."""
+    """Reads a Prometheus-compatible server: `Delivered` and `EvaluatesQueries`, from any thread."""
 
-    Config: ClassVar[type[BaseModel]] = PrometheusConfig
+    Config: ClassVar[type[PrometheusConfig]] = PrometheusConfig
 
     def __init__(self, config: PrometheusConfig, context: Context) -> None:
+        self._config = config
         self._server = Server(config, context.telemetry)
         self._clock = context.clock
+
+    def written_by(self) -> tuple[str, Mapping[str, Any]]:
+        """Return remote write to the server, or where it has samples written."""
+        return "remote_write", self._config.sink()
 
     def query_engine(
         self, *, lookback_ms: int, timeout_s: float, max_series: int, max_points: int
@@ -86,7 +89,7 @@ class PrometheusStore:
             status="error" if detail else "connected",
             database=self._server.address,
             retention_ms=retention_ms,
-            disk_usage_bytes=0,
+            disk_usage_bytes=None,
             series=series,
             blocks=0,
             head_samples=0,

@@ -1,0 +1,77 @@
+"""Where samples go and are asked for: a store of this machine, or one that a sink writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from metricsmith import registry
+from metricsmith.config.parts import STORAGE, Part
+from metricsmith.contracts import Context, Delivered, Keeper, Readable, SinkConfig, Store, StoreConfig
+from metricsmith.model.batch import Batch
+from metricsmith.store.admission import Admission
+from metricsmith.store.datadir import DataDir
+from metricsmith.store.steady_time import SteadyTime
+
+
+class DeliveredKeeper:
+    """Takes samples for a store that a sink writes: the journal keeps them until they are delivered.
+
+    It holds the data folder, as the embedded store does: two agents never share one.
+    """
+
+    def __init__(self, config: StoreConfig, context: Context) -> None:
+        """Raises as `DataDir.open`."""
+        self._folder = DataDir(Path(config.path))
+        self._folder.open()
+        steady = SteadyTime(context.clock, None)
+        self._admission = Admission(context.clock, steady, config.retention, context.telemetry)
+
+    def cursor(self) -> int | None:
+        """Return None: nothing is replayed, delivery has a cursor of its own."""
+        return None
+
+    def check_space(self) -> None:
+        """Return: the journal says itself when it is full."""
+
+    def admit(self, batch: Batch) -> Batch:
+        """Return the samples whose times are accepted; the others are counted."""
+        return self._admission.admit(batch)
+
+    def apply(self, batch: Batch, sequence: int) -> None:
+        """Do nothing: delivery reads the journal."""
+
+    def tick(self, now_ms: int) -> None:
+        """Do nothing: there is no housekeeping."""
+
+    def close(self) -> None:
+        """Release the data folder."""
+        self._folder.close()
+
+
+def open_store(part: Part, context: Context) -> tuple[Readable, Keeper]:
+    """Return what answers queries, and what takes samples; the same where they are kept on this machine.
+
+    Raises:
+        StoreError: the data folder cannot be used.
+    """
+    cls = registry.load("stores", part.type)
+    if not issubclass(cls, Delivered):
+        store = cast(Store, cls(part.config, context))
+        return store, store
+    assert isinstance(part.config, StoreConfig)
+    keeper = DeliveredKeeper(part.config, context)
+    try:
+        return cls(part.config, context), keeper
+    except BaseException:
+        keeper.close()
+        raise
+
+
+def writing_part(store: Readable) -> Part | None:
+    """Return the sink that writes what a store reads; None for a store that keeps samples itself."""
+    if not isinstance(store, Delivered):
+        return None
+    type_name, settings = store.written_by()
+    config: type[SinkConfig] = registry.load("sinks", type_name).Config
+    return Part("sinks", type_name, STORAGE, config.model_construct(**settings))
