@@ -62,8 +62,8 @@ class Bench:
         self.far = Far()
         self.lines: list[Line] = []
 
-    def open_journal(self) -> Journal:
-        config = JournalConfig(sync="never")
+    def open_journal(self, **settings: Any) -> Journal:
+        config = JournalConfig(sync="never", **settings)
         return Journal(self.folder / "journal", self.series, self.telemetry, self.clock, config)
 
     @property
@@ -100,6 +100,13 @@ class Bench:
         now_ms = self.clock.now_ms() if time_ms is None else time_ms
         events = [Event(now_ms, summary, "test", attributes) for summary in summaries]
         return await self.journal.append(event_batch(events, now_ms))
+
+    async def make_room(self) -> None:
+        """Keep the journal within its size, as the agent does each second."""
+        self.journal.set_cursor("store", self.journal.next_sequence)
+        for lost in await self.journal.make_room():
+            self.lines[-1].expired(lost.begin, lost.end, lost.samples, lost.events)
+        self.journal.trim()
 
     def dropped(self, reason: str) -> float:
         return self.telemetry.value("metricsmith_sink_dropped_samples_total", sink="far", reason=reason)

@@ -112,7 +112,12 @@ async def test_a_reader_whose_segments_are_gone_is_told_how_much_it_misses(bench
     bench.restart()
     journal = bench.open()
     journal.set_cursor("store", 30)
-    journal.trim()  # before the reader is open, against the rule
+    assert journal.trim() == 0  # it holds what it needs before it is open, too
+    await journal.close()
+    for segment in bench.segments()[:2]:
+        segment.unlink()
+    bench.restart()
+    journal = bench.open()
     reader = journal.reader("late")
     assert reader.cursor == journal.first_sequence > 0
     assert bench.damaged("trimmed") == journal.first_sequence

@@ -27,6 +27,7 @@ CLOSE_LIMIT_S = 2.0
 SEND_NOW_LIMIT_S = 60.0
 DEFECTS = 3
 """So many times in a row a sink may fail in a way nobody thought of, before the samples are set aside."""
+EXPIRED = "the journal has reached its size limit (journal.max_size), and waits longest for this sink"
 SEARCHES = 64
 """So many sends may go into finding the bad part of a delivery that was refused whole."""
 
@@ -151,6 +152,11 @@ class Line:
         """Send series again that rest because they were refused: something may have been mended."""
         self._refused.forget()
 
+    def expired(self, begin: int, end: int, samples: int, events: int) -> None:
+        """Count batches from `begin` up to but without `end`, which the journal gave up unread."""
+        self._intake.miss(begin, end)
+        self._expire(samples, events)
+
     async def stop(self) -> None:
         """Deliver what waits if that is soon done, and end; the rest is delivered after the next start."""
         self._stopping.set()
@@ -158,16 +164,21 @@ class Line:
             await asyncio.wait([self._task], timeout=CLOSE_LIMIT_S)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        lost = self._intake.only_here()
+        self._expire(len(lost) - lost.events, lost.events)
         with suppress(JournalError):  # logged by the journal; some is sent again
             await self._intake.close()
         await self._sink.close()
         self._context.telemetry.forget("metricsmith_sink_behind_batches", sink=self._context.name)
 
+    def _expire(self, samples: int, events: int) -> None:
+        self._drop(samples, events if self._sink.traits.events else 0, "expired", EXPIRED)
+
     def _remark(self) -> str:
         return self._sink.remark() if isinstance(self._sink, Remarking) else ""
 
     def _behind(self) -> int:
-        return max(0, self._end() - self._intake.position)
+        return self._intake.left(self._end())
 
     async def _run(self) -> None:
         limits = self._limits

@@ -40,6 +40,8 @@ class Intake:
         self._reader, self._clock = reader, clock
         self._committed_at = -COMMIT_EVERY_S
         self._found: list[tuple[int, Batch]] = []
+        self._taken = Delivery([], [])
+        self._gaps: list[tuple[int, int]] = []
         self._pending: asyncio.Task[list[tuple[int, Batch]]] | None = None
 
     async def take(self, most: int, enough: int, wait_s: float) -> Delivery:
@@ -59,7 +61,30 @@ class Intake:
             found += more
             samples += sum(batch.size for _, batch in more)
         self._found = []
-        return Delivery([sequence for sequence, _ in found], [batch for _, batch in found])
+        self._taken = Delivery([sequence for sequence, _ in found], [batch for _, batch in found])
+        return self._taken
+
+    def left(self, end: int) -> int:
+        """Return how many batches before `end` are still to be done."""
+        missing = sum(until - max(begin, self.position) for begin, until in self._gaps)
+        return max(0, end - self.position - missing)
+
+    def held(self) -> int:
+        """Return the samples and events that are in memory."""
+        return len(self._taken) + sum(batch.size for _, batch in self._found)
+
+    def miss(self, begin: int, end: int) -> None:
+        """Note that the reader passed over batches from `begin` up to but without `end`."""
+        self._gaps.append((begin, end))
+        self._move(self.position)
+
+    def only_here(self) -> Delivery:
+        """Return what is in memory and cannot be read again after a restart, as its place was given up."""
+        pending = self._pending
+        read = pending.result() if pending and pending.done() and not pending.cancelled() else []
+        held = [*zip(self._taken.sequences, self._taken.batches, strict=True), *self._found, *read]
+        lost = [each for each in held if each[0] < self._reader.cursor]
+        return Delivery([sequence for sequence, _ in lost], [batch for _, batch in lost])
 
     async def done(self, delivery: Delivery) -> None:
         """Note that a delivery is over with; durable within COMMIT_EVERY_S as long as `take` is called.
@@ -67,7 +92,8 @@ class Intake:
         Raises:
             JournalError: the cursor could not be written; it is tried again.
         """
-        self.position = delivery.sequences[-1] + 1
+        self._taken = Delivery([], [])
+        self._move(delivery.sequences[-1] + 1)
         if self._clock.monotonic() - self._committed_at >= COMMIT_EVERY_S:
             await self.commit()
 
@@ -94,6 +120,13 @@ class Intake:
             await self.commit()
         finally:
             await self._reader.close()
+
+    def _move(self, position: int) -> None:
+        for begin, end in self._gaps:
+            if begin <= position:
+                position = max(position, end)
+        self.position = position
+        self._gaps = [gap for gap in self._gaps if gap[0] > position]
 
     async def _first(self, most: int) -> list[tuple[int, Batch]]:
         if self.position > self._reader.cursor:

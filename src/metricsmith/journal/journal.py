@@ -6,14 +6,18 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from metricsmith.errors import JournalError
+from metricsmith.journal.closed import ClosedCursors, GoneReader
 from metricsmith.journal.config import JournalConfig, Sync
+from metricsmith.journal.cursor_file import read_cursor, write_cursor
+from metricsmith.journal.given_up import GivenUp, Reason, count_batches
 from metricsmith.journal.log import SegmentLog
-from metricsmith.journal.reader import CURSOR_SUFFIX, JournalReader, read_cursor, write_cursor
+from metricsmith.journal.reader import JournalReader
+from metricsmith.journal.segment import Segment
 from metricsmith.journal.tail import Tail
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
@@ -31,7 +35,7 @@ _Waiting = tuple[Batch, "asyncio.Future[int]"]
 
 
 class Journal:
-    """The durable log of batches. Used on one event loop; `replay` and `trim` may run in any thread.
+    """The durable log of batches. Used on one event loop; `replay` and `past` may run in any thread.
 
     Sequence numbers count batches from 0 and go on over restarts. A cursor is
     the sequence number of the next batch to read.
@@ -61,6 +65,9 @@ class Journal:
         self._on_commit: list[OnCommit] = []
         self._cursors: dict[str, int] = {}
         self._readers: dict[str, JournalReader] = {}
+        self._closed_cursors = ClosedCursors(folder, self.first_sequence)
+        self.gone: Sequence[GoneReader] = ()
+        """Readers whose cursor files nobody had open when `drop_gone` last looked."""
         self._closed = False
         telemetry.watch("metricsmith_journal_size_bytes", self.size_bytes)
 
@@ -147,13 +154,14 @@ class Journal:
         """
         if not _READER_NAME.fullmatch(name) or name in self._readers:
             raise ValueError(f"got reader name {name!r}, wanted one not open, of letters, digits, _ . and -")
-        path = self._cursor_path(name)
+        path = self._closed_cursors.path(name)
         cursor = self._stored_cursor(name, path)
-        self.set_cursor(name, cursor)
+        self._reach(name, cursor)
         reader = JournalReader(
-            name, path, cursor, self._tail(cursor), lambda: self._next_sequence, self._readers.pop
+            name, path, cursor, self._tail(cursor), lambda: self._next_sequence, self._reader_closed
         )
         self._readers[name] = reader
+        self._closed_cursors.opened(name)
         return reader
 
     def set_cursor(self, name: str, sequence: int) -> None:
@@ -164,24 +172,55 @@ class Journal:
         (a power cut without sync): the sequence goes on from the cursor, so
         that no new batch gets a number which the consumer takes for done.
         """
-        if sequence > self._next_sequence:
-            message = f"{self._folder}: ends at {self._next_sequence}, but {name} has read up to {sequence}"
-            self._telemetry.problem(
-                _log, "metricsmith_journal_damaged_total", message, amount=sequence - self._next_sequence,
-                reason="tail_lost",
-            )  # fmt: skip
-            self._thread.submit(self._segments.skip_to, sequence).result()
-            self._next_sequence = sequence
+        self._reach(name, sequence)
         self._cursors[name] = sequence
 
     def trim(self) -> int:
         """Unlink whole segments that every cursor has passed; return their number.
 
-        Call it only when all readers are open: a reader that is not open holds nothing back.
+        A reader that is not open holds what its file says.
         """
-        for name, reader in self._readers.items():
-            self._cursors[name] = reader.cursor
-        return self._segments.trim(min(self._cursors.values())) if self._cursors else 0
+        needed = [*self._cursors.values(), *(reader.cursor for reader in self._readers.values())]
+        if (closed := self._closed_cursors.lowest()) is not None:
+            needed.append(closed)
+        return self._segments.trim(min(needed)) if needed else 0
+
+    async def make_room(self) -> list[GivenUp]:
+        """Bring the journal within `max_size`, oldest segment first; return what readers do not get for it.
+
+        Only readers that still need that segment are moved, and only to its end.
+        Who keeps its cursor itself is not: the store refuses samples by itself.
+        """
+        given_up: list[GivenUp] = []
+        while self.size_bytes() > self._config.max_size:
+            oldest, *others = self._segments.segments()
+            end = others[0].first_sequence if others else 0
+            if not others or any(cursor < end for cursor in self._cursors.values()):
+                break
+            begins = self._closed_cursors.before(end)
+            for name, _ in begins:
+                self._closed_cursors.advance(name, end)
+            for reader in [reader for reader in self._readers.values() if reader.cursor < end]:
+                begins.append((reader.name, await reader.pass_over(end)))
+            for name, begin in begins:
+                if begin < end:
+                    given_up.append(await self._given_up(name, "expired", [oldest], begin, end))
+            if not self.trim():
+                break
+        return given_up
+
+    async def drop_gone(self) -> list[GivenUp]:
+        """Look which readers are not open, and forget those whose day is over; return what they do not get.
+
+        Call it only when all readers are open that are wanted: each day begins with the first call.
+        """
+        now_ms, end, segments = self._clock.now_ms(), self._next_sequence, self._segments.segments()
+        gone = self._closed_cursors.gone(now_ms)
+        over = [each for each in gone if each.until_ms <= now_ms]
+        for each in over:
+            self._closed_cursors.drop(each.name)
+        self.gone = [each for each in gone if each not in over]
+        return [await self._given_up(each.name, "removed", segments, each.cursor, end) for each in over]
 
     async def close(self) -> None:
         """Commit what waits, force everything to the disk and release the files."""
@@ -267,26 +306,49 @@ class Journal:
         except JournalError:
             pass  # counted and logged where it happened; those who appended chose not to wait for it
 
+    def _reach(self, name: str, sequence: int) -> None:
+        if sequence > self._next_sequence:
+            message = f"{self._folder}: ends at {self._next_sequence}, but {name} has read up to {sequence}"
+            self._telemetry.problem(
+                _log, "metricsmith_journal_damaged_total", message, amount=sequence - self._next_sequence,
+                reason="tail_lost",
+            )  # fmt: skip
+            self._thread.submit(self._segments.skip_to, sequence).result()
+            self._next_sequence = sequence
+
     def _stored_cursor(self, name: str, path: Path) -> int:
         try:
-            cursor = read_cursor(path)
+            stored = read_cursor(path)
+            cursor = None if stored is None else stored.sequence
         except ValueError as error:
             self._damaged(path, 0, "cursor", str(error))
-            cursor = self.first_sequence
-        if cursor is None:
-            try:
-                write_cursor(path, self._next_sequence)
-            except JournalError as error:  # a full disk must not keep the agent from starting
-                self._telemetry.problem(_log, "metricsmith_journal_errors_total", str(error), reason="cursor")
-            return self._next_sequence
-        if cursor < self.first_sequence:
+            stored, cursor = None, self.first_sequence
+        if cursor is not None and cursor < self.first_sequence:
             missed = self.first_sequence - cursor
             self._damaged(path, 0, "trimmed", f"{name} misses {missed} batches", missed)
-            return self.first_sequence
+            cursor = self.first_sequence
+        if cursor is None or (stored is not None and stored.left_ms is not None):  # new, or come back
+            cursor = self._next_sequence if cursor is None else cursor
+            try:
+                write_cursor(path, cursor)
+            except JournalError as error:  # a full disk must not keep the agent from starting
+                self._telemetry.problem(_log, "metricsmith_journal_errors_total", str(error), reason="cursor")
         return cursor
 
-    def _cursor_path(self, name: str) -> Path:
-        return self._folder / f"{name}{CURSOR_SUFFIX}"
+    def _reader_closed(self, reader: JournalReader) -> None:
+        del self._readers[reader.name]
+        self._closed_cursors.closed(reader.name, reader.cursor)
+
+    async def _given_up(
+        self,
+        name: str,
+        reason: Reason,
+        segments: Sequence[Segment],
+        begin: int,
+        end: int,
+    ) -> GivenUp:
+        samples, events = await asyncio.to_thread(count_batches, segments, begin, end)
+        return GivenUp(name, reason, begin, end, samples, events)
 
     def _tail(self, from_sequence: int) -> Tail:
         return Tail(self._segments.segments, self._series, self._damaged, from_sequence)

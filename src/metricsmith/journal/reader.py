@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-from metricsmith.journal.segment import sync_folder
+from metricsmith.errors import JournalError
+from metricsmith.journal.cursor_file import write_cursor
 from metricsmith.journal.tail import Tail
-from metricsmith.journal.writer import journal_error
 from metricsmith.model.batch import Batch
 
-CURSOR_SUFFIX = ".cursor"
 READ_SAMPLES = 1 << 20
 
 
@@ -30,7 +29,7 @@ class JournalReader:
         cursor: int,
         tail: Tail,
         committed: Callable[[], int],
-        closed: Callable[[str], object],
+        closed: Callable[[JournalReader], object],
     ) -> None:
         self.name = name
         self.cursor = cursor
@@ -40,6 +39,7 @@ class JournalReader:
         self._closed = closed
         self._news = asyncio.Event()
         self._taking: asyncio.Task[list[tuple[int, Batch]]] | None = None
+        self._moving = asyncio.Lock()
 
     async def read(self, max_samples: int = READ_SAMPLES) -> list[tuple[int, Batch]]:
         """Return the next batches with their sequence numbers, at least one; waits while there is none.
@@ -70,8 +70,27 @@ class JournalReader:
         Raises:
             DiskFull, JournalError: it is not durable; it may be done again after a restart.
         """
-        await asyncio.to_thread(write_cursor, self._path, next_sequence)
-        self.cursor = next_sequence
+        async with self._moving:
+            if next_sequence > self.cursor:
+                await asyncio.to_thread(write_cursor, self._path, next_sequence)
+                self.cursor = next_sequence
+
+    async def pass_over(self, until_sequence: int) -> int:
+        """Give up what is before a number and not yet read; return the first number that is given up.
+
+        What has been read is the caller's: it may still be delivered. A cursor that
+        cannot be written moves all the same, for it is a full disk that asks for room.
+        """
+        async with self._moving:
+            while self._taking is not None and not self._taking.done():
+                await asyncio.wait([self._taking])
+            begin = min(self._tail.next_sequence, until_sequence)
+            self._tail.next_sequence = max(self._tail.next_sequence, until_sequence)
+            if until_sequence > self.cursor:
+                with suppress(JournalError):  # after a restart it is told once more that this is missing
+                    await asyncio.to_thread(write_cursor, self._path, until_sequence)
+                self.cursor = until_sequence
+        return begin
 
     def wake(self) -> None:
         """Tell the reader that the journal has grown. Called on the event loop."""
@@ -81,8 +100,9 @@ class JournalReader:
         """Release the open segment; what was not committed is still held for the next reader of this name."""
         if self._taking is not None:
             await asyncio.wait([self._taking])
-        self._tail.close()
-        self._closed(self.name)
+        async with self._moving:
+            self._tail.close()
+            self._closed(self)
 
     def _take(self, until: int, max_samples: int) -> list[tuple[int, Batch]]:
         found: list[tuple[int, Batch]] = []
@@ -93,36 +113,3 @@ class JournalReader:
             if samples >= max_samples:
                 break
         return found
-
-
-def write_cursor(path: Path, sequence: int) -> None:
-    """Replace a cursor file durably: after a power cut it holds the old or the new number.
-
-    Raises:
-        DiskFull, JournalError: it could not be written; the old number stays.
-    """
-    beside = path.with_name(f"{path.name}.tmp")
-    try:
-        with beside.open("w") as out:
-            out.write(f"{sequence}\n")
-            out.flush()
-            os.fsync(out.fileno())
-        beside.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise journal_error(error, path) from error
-
-
-def read_cursor(path: Path) -> int | None:
-    """Return the number in a cursor file, None when there is no such file.
-
-    Raises:
-        ValueError: the file holds something else.
-    """
-    try:
-        text = path.read_text("ascii")
-    except FileNotFoundError:
-        return None
-    if not text.strip().isdecimal():
-        raise ValueError(f"{path}: got {text[:40]!r}, wanted a sequence number")
-    return int(text)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,15 +17,22 @@ from metricsmith.config.parts import Part
 from metricsmith.config.settings import PerformanceSettings
 from metricsmith.contracts import Context, SinkConfig
 from metricsmith.delivery.desk import Desk
-from metricsmith.delivery.line import Limits, Line, SinkStatus
+from metricsmith.delivery.line import EXPIRED, Limits, Line, SinkStatus
 from metricsmith.delivery.quarantine import Quarantine
-from metricsmith.journal import Journal
+from metricsmith.journal import GivenUp, Journal
 from metricsmith.runtime.sources import build
+
+log = logging.getLogger(__name__)
 
 DEFAULT_BATCH = 5000
 STORAGE_FLUSH_MS = 1000
 PRIMED = 5000
 """So many batches before its cursor a sink's processors see at its start, to go on where they stopped."""
+_PREFIX = "sink."
+_WHY: Mapping[str, str] = {
+    "expired": EXPIRED,
+    "removed": "the sink has not been in the configuration for 24 hours",
+}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -47,6 +55,8 @@ class SinkRunner:
         self._storage = storage
         self._running: dict[str, _Wanted] = {}
         self._lines: dict[str, Line] = {}
+        self._changing = asyncio.Lock()
+        """While sinks are changed, one that is to go on may not be open."""
         self.desk = Desk(self._lines, self._quarantine, whole)
 
     def statuses(self) -> list[SinkStatus]:
@@ -59,6 +69,10 @@ class SinkRunner:
         All new sinks are built before any is stopped: one that cannot be built
         leaves everything as it was.
         """
+        async with self._changing:
+            await self._update(configuration)
+
+    async def _update(self, configuration: Configuration) -> None:
         performance = configuration.settings.performance
         wanted = {
             part.name: _Wanted(part, _limits(part.config, performance)) for part in configuration.of("sinks")
@@ -92,6 +106,32 @@ class SinkRunner:
             line.start()
         self._running = wanted
 
+    async def look_after_journal(self) -> None:
+        """Keep the journal within its size, forget sinks that were removed long ago; count what is lost."""
+        if self._changing.locked():
+            return
+        async with self._changing:
+            for lost in await self._journal.make_room() + await self._journal.drop_gone():
+                self._count(lost)
+
+    def _count(self, lost: GivenUp) -> None:
+        for name, line in self._lines.items():
+            if reader_name(name) == lost.reader:
+                line.expired(lost.begin, lost.end, lost.samples, lost.events)
+                return
+        name = shown_name(lost.reader)
+        telemetry = self._context(name).telemetry
+        for amount, what in ((lost.samples, "samples"), (lost.events, "events")):
+            if amount:
+                telemetry.problem(
+                    log,
+                    f"metricsmith_sink_dropped_{what}_total",
+                    f"{name}: {amount} {what} not delivered: {_WHY[lost.reason]}",
+                    amount=amount,
+                    sink=name,
+                    reason=lost.reason,
+                )
+
     async def stop(self) -> None:
         """Deliver what is soon delivered, and end all."""
         await asyncio.gather(*(line.stop() for line in self._lines.values()))
@@ -106,7 +146,12 @@ def reader_name(sink: str) -> str:
     ('sink.oci', 'sink.a_b.19d57fc4')
     """
     readable = _NOT_IN_NAMES.sub("_", sink)[:80]
-    return f"sink.{readable}" + ("" if readable == sink else f".{xxhash.xxh32_hexdigest(sink)}")
+    return f"{_PREFIX}{readable}" + ("" if readable == sink else f".{xxhash.xxh32_hexdigest(sink)}")
+
+
+def shown_name(reader: str) -> str:
+    """Return the name of a sink that is gone, from that of its cursor."""
+    return reader.removeprefix(_PREFIX)
 
 
 def _limits(config: object, performance: PerformanceSettings) -> Limits:

@@ -145,6 +145,20 @@ class FrameDecoder:
         return ids
 
 
+def amount_in(kind: int, payload: bytes | memoryview) -> tuple[int, int]:
+    """Return the samples and the events of a frame that is a batch, without decoding the samples.
+
+    Raises:
+        JournalCorrupt: not to be decoded.
+    """
+    try:
+        if kind == Kind.EVENTS:
+            return 0, len(orjson.loads(payload))
+        return SAMPLES_HEAD.unpack_from(payload)[1], 0
+    except _UNDECODABLE as error:
+        raise JournalCorrupt(f"frame of kind {kind}: {error}") from None
+
+
 def _events(payload: bytes | memoryview) -> Batch:
     found = [
         Event(time_ms, summary, category, about)
