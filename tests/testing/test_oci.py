@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from email.utils import formatdate
 from typing import Any
@@ -33,7 +34,8 @@ KEY = ApiKey.make()
 
 
 def _check(headers: Changed, method: str = "POST", path: str = PATH, body: bytes = BODY) -> None:
-    check_signature(method, path, dict(headers), body, {"ST$token": KEY.private.public_key()})
+    keys = {"ST$token": KEY.private.public_key()}
+    check_signature(method, path, dict(headers), body, keys, time.time())
 
 
 def test_what_the_sdk_signs_is_taken(signed: dict[str, str]) -> None:

@@ -46,7 +46,8 @@ class OciServer:
     `tokens` are the public keys that go with security tokens. `fault` is
     called with the number of each call, from 0. Rate limits count
     with `calls_per_second`; None is no limit. `queries` makes it the endpoint
-    that answers queries, where nothing is posted.
+    that answers queries, where nothing is posted. `ahead_s` is how much its
+    clock is ahead of this machine's.
     """
 
     key: ApiKey = field(default_factory=ApiKey.make)
@@ -56,6 +57,7 @@ class OciServer:
     fault: Callable[[int], Fault | None] = lambda number: None
     refuse: Callable[[dict[str, Any]], str] = lambda metric: ""
     queries: bool = False
+    ahead_s: float = 0.0
     compartments: list[dict[str, Any]] = field(default_factory=list)
     points: list[Point] = field(default_factory=list)
     calls: int = 0
@@ -133,7 +135,7 @@ class OciServer:
 
     def _judge(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, Any]:
         try:
-            check_signature("POST", path, headers, body, self.keys)
+            check_signature("POST", path, headers, body, self.keys, time.time() + self.ahead_s)
             if path != METRICS_PATH or self.queries:
                 raise Refused(404, "NotAuthorizedOrNotFound", _NOT_FOUND)
             self._count_call()
@@ -218,7 +220,7 @@ def _handler(found: OciServer) -> type[BaseHTTPRequestHandler]:
         def do_GET(self) -> None:
             headers = {name.lower(): value for name, value in self.headers.items()}
             try:
-                check_signature("GET", self.path, headers, b"", found.keys)
+                check_signature("GET", self.path, headers, b"", found.keys, time.time() + found.ahead_s)
             except NotSigned as error:
                 self._answer(401, _error("NotAuthenticated", str(error)), ())
                 return
@@ -242,6 +244,9 @@ def _handler(found: OciServer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body[: len(body) // 2] if cut else body)
             if cut:
                 self.close_connection = True
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(time.time() + found.ahead_s if timestamp is None else timestamp)
 
         def log_message(self, *_: object) -> None:
             pass

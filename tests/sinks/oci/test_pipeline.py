@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metricsmith.config.load import load_text
-from metricsmith.demo.load import generate_load
-from metricsmith.demo.shop import Shop
-from metricsmith.runtime.http import HttpServer
 from metricsmith.testing.oci_server import Fault, OciServer
 from metricsmith.testing.programs import AgentProgram, eventually
 from metricsmith.testing.targets import Target, running_target
@@ -167,64 +162,6 @@ def test_all_that_was_kept_is_there_after_failures_and_a_kill(
 
     eventually(same)
     assert agent.own("metricsmith_sink_dropped_samples_total") == 0
-
-
-async def test_the_demo_shop_under_load_is_there_value_by_value(
-    oci: OciServer, agent: AgentProgram, shop: Target
-) -> None:
-    server = HttpServer(Shop(seed=4).app(), "127.0.0.1", 0)
-    server.start()
-    agent.config = agent.config.replace(f":{shop.port}/", f":{server.port}/")
-    await asyncio.to_thread(agent.start)
-    report = await generate_load(f"http://127.0.0.1:{server.port}", rate=200, seconds=2)
-    assert report.failed == 0
-    await server.stop()
-    away_ms = oci.now_ms()
-    await asyncio.to_thread(oci.wait_for, lambda: len(_downs(oci, away_ms)) >= 3)
-    last_ms = min(_downs(oci, away_ms))  # what came before this is complete, as deliveries follow each other
-    kept = await asyncio.to_thread(agent.query, '{job="bharatmart", __name__!~"scrape_.*"}[1h]')
-    samples = {
-        _stream(series["metric"]): [(round(t * 1000), float(v)) for t, v in series["values"]]
-        for series in kept
-    }
-    wanted = {
-        stream: values
-        for stream, values in samples.items()
-        if not stream[0].endswith(("_bucket", "_seconds_sum", "_ms_sum"))
-    } | dict(_averages(samples))
-    sent = {stream: sorted(values.items()) for stream, values in oci.streams().items()}
-    assert _up_to(last_ms, sent) == _up_to(last_ms, wanted)
-    assert sum(name.endswith("_avg") for name, _ in sent) >= 8 and len(sent) > 40
-    assert oci.problems == []
-
-
-def _downs(oci: OciServer, since_ms: int) -> list[int]:
-    return [p.time_ms for p in oci.points if p.name == "up" and p.value == 0 and p.time_ms > since_ms]
-
-
-def _up_to(last_ms: int, streams: dict[Any, list[tuple[int, float]]]) -> dict[Any, list[tuple[int, float]]]:
-    cut = {stream: [each for each in values if each[0] <= last_ms] for stream, values in streams.items()}
-    return {stream: values for stream, values in cut.items() if values}
-
-
-def _stream(labels: dict[str, str]) -> tuple[str, tuple[tuple[str, str], ...]]:
-    return labels["__name__"], tuple(sorted((k, v) for k, v in labels.items() if k != "__name__"))
-
-
-def _averages(samples: dict[Any, list[tuple[int, float]]]) -> Iterator[Any]:
-    """Yield each label set's averages, from sums and counts of one scrape and the one before."""
-    for (name, labels), sums in samples.items():
-        family = name.removesuffix("_sum")
-        counts = samples.get((f"{family}_count", labels))
-        if family == name or counts is None:
-            continue
-        both = list(zip(sums, counts, strict=True))
-        averages = [
-            (now[0][0], (now[0][1] - before[0][1]) / (now[1][1] - before[1][1]))
-            for before, now in pairwise(both)
-            if now[1][1] > before[1][1]
-        ]
-        yield (f"{family}_avg", labels), averages
 
 
 @pytest.mark.parametrize("line", ["quantiles: [0.5, 0.9]", "counters: rate", "auth: instance_principal"])

@@ -9,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from metricsmith.errors import RetryLater
-from metricsmith.sinks.oci.sdk import RequestException, oci, signers
+from metricsmith.sinks.oci.sdk import NO_TOKEN, RequestException, oci, signers
 from metricsmith.sinks.oci.settings import AccountSettings
+from metricsmith.sinks.oci.trouble import unanswered
 
 _INGESTION = "https://telemetry-ingestion.{region}.{secondLevelDomain}"
 _TOKEN_FILE = "security_token_file"
+_WORKS = {
+    "instance_principal": "on a compute instance of OCI",
+    "resource_principal": "in a function or another resource of OCI",
+    "workload_identity": "in a pod of an enhanced OKE cluster",
+}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -47,8 +53,15 @@ def open_account(wanted: AccountSettings) -> Account:
     """
     try:
         return _from_file(wanted) if wanted.auth == "config_file" else _from_here(wanted.auth)
-    except (RequestException, oci.exceptions.ServiceError) as error:
-        raise _no_credentials(wanted, f"{type(error).__name__} on the way to a token") from None
+    except oci.exceptions.ServiceError as error:
+        raise _no_credentials(
+            wanted, f"got {error.status} {error.code}: {_plain(error.message)} instead of a token"
+        ) from None
+    except RequestException as error:
+        address = "" if error.request is None else str(error.request.url)
+        raise _no_credentials(wanted, str(unanswered(error, address))) from None
+    except NO_TOKEN as error:
+        raise _no_credentials(wanted, _plain(error)) from None
     except (oci.exceptions.ClientError, configparser.Error, OSError, ValueError, KeyError) as error:
         raise _no_credentials(wanted, _plain(error)) from None
 
@@ -67,10 +80,13 @@ def _from_file(wanted: AccountSettings) -> Account:
 
 def _from_here(auth: str) -> Account:
     """Return the account of the machine, function or pod that this runs on."""
-    once = oci.retry.NoneRetryStrategy()  # the delivery engine tries again, and says why
+    # The delivery engine tries again, and says why: a breaker would hide the reason.
+    once = oci.retry.NoneRetryStrategy()
     if auth == "instance_principal":
         signer = signers.InstancePrincipalsSecurityTokenSigner(
-            retry_strategy=once, federation_client_retry_strategy=once
+            retry_strategy=once,
+            federation_client_retry_strategy=once,
+            federation_client_circuit_breaker_strategy=oci.circuit_breaker.NoCircuitBreakerStrategy(),
         )
     elif auth == "resource_principal":
         signer = signers.get_resource_principals_signer()
@@ -80,11 +96,14 @@ def _from_here(auth: str) -> Account:
 
 
 def _no_credentials(wanted: AccountSettings, why: str) -> RetryLater:
-    place = f"{wanted.config_file}, profile {wanted.profile}" if wanted.auth == "config_file" else wanted.auth
-    return RetryLater(f"no credentials from {place}: {why}", reason="credentials")
+    if wanted.auth == "config_file":
+        told = f"no credentials from {wanted.config_file}, profile {wanted.profile}: {why}"
+    else:
+        told = f"no credentials from {wanted.auth}: {why} (it works {_WORKS[wanted.auth]} only)"
+    return RetryLater(told, reason="credentials")
 
 
-def _plain(error: Exception) -> str:
+def _plain(error: object) -> str:
     """Return what an error says, on one line; those of the SDK end in advertisements of pages."""
     if isinstance(error, oci.exceptions.InvalidConfig) and isinstance(error.errors, dict):
         return ", ".join(f"{key} is {what}" for key, what in sorted(error.errors.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,15 +11,16 @@ from typing import Any
 from metricsmith.errors import Rejected, RetryLater, TooLarge
 from metricsmith.net.post import retry_after
 from metricsmith.sinks.oci.account import Account, open_account
-from metricsmith.sinks.oci.sdk import RequestException, Timeout, TooManyRedirects, oci
+from metricsmith.sinks.oci.sdk import NO_TOKEN, RequestException, oci
 from metricsmith.sinks.oci.settings import OciConfig
+from metricsmith.sinks.oci.trouble import clock_hint, unanswered
 
 MAX_ANSWER_BYTES = 4 << 20
 """What is refused comes back whole, so an answer may be larger than a call."""
 
 _ABOUT_THE_DATA = frozenset({"InvalidParameter", "MissingParameter", "CannotParseRequest"})
 _MENDED_BY_PEOPLE = {
-    401: ("credentials", "check user, fingerprint, key_file and this machine's clock"),
+    401: ("credentials", "check user, fingerprint and key_file, and that the console lists the key"),
     403: ("not_authorized", "check the policy: Allow group … to use metrics in compartment …"),
     404: (
         "not_authorized",
@@ -63,7 +65,10 @@ class MonitoringPost:
                 self.close()
             raise _refused(error) from None
         except (RequestException, OSError, ValueError, RecursionError) as error:
-            raise _unanswered(error) from None
+            raise unanswered(error, client.base_client.endpoint) from None
+        except NO_TOKEN as error:
+            self.close()
+            raise RetryLater(f"no token to sign with: {_one_line(error)}", reason="credentials") from None
         return failed_metrics(answer.data)
 
     def close(self) -> None:
@@ -103,26 +108,13 @@ def _refused(error: Any) -> RetryLater | TooLarge | Rejected:
         return TooLarge(told)
     if status == 400 and code in _ABOUT_THE_DATA:
         return Rejected(told.removeprefix("got "))
+    date = error.headers.get("Date")
     if status in _MENDED_BY_PEOPLE:
         reason, hint = _MENDED_BY_PEOPLE[status]
-        return RetryLater(f"{told} ({hint})", reason=reason)
-    after_s = retry_after(error.headers.get("Retry-After"), error.headers.get("Date"))
+        wrong_clock = clock_hint(date, time.time()) if status == 401 else ""
+        return RetryLater(f"{told} ({wrong_clock or hint})", reason=reason)
+    after_s = retry_after(error.headers.get("Retry-After"), date)
     return RetryLater(told, after_s, "too_many_requests" if status == 429 else f"status_{status // 100}xx")
-
-
-def _unanswered(error: Exception) -> RetryLater:
-    while error.args and isinstance(
-        error.args[0], RequestException
-    ):  # the SDK wraps what its HTTP library says
-        error = error.args[0]
-    # The texts of these errors hold addresses of objects, and differ each time.
-    if isinstance(error, Timeout):
-        return RetryLater("no answer in time", reason="timeout")
-    if isinstance(error, TooManyRedirects):
-        return RetryLater(
-            "got a redirect, wanted the address that it leads to in the settings", reason="redirect"
-        )
-    return RetryLater(f"the call failed: {type(error).__name__}", reason="connection")
 
 
 def _bounded(response: Any, **_: object) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from metricsmith.errors import RetryLater
 from metricsmith.sinks.oci.account import open_account
-from metricsmith.sinks.oci.sdk import RequestException, oci
+from metricsmith.sinks.oci.sdk import NO_TOKEN, RequestException, oci
 from metricsmith.sinks.oci.settings import AccountSettings
+from metricsmith.sinks.oci.trouble import unanswered
 
 ROOT = "(root)"
 _MAX_DEPTH = 20
@@ -46,7 +47,9 @@ def compartments(wanted: AccountSettings, endpoint: str | None = None) -> list[C
     except oci.exceptions.ServiceError as error:
         raise RetryLater(f"got {error.status} {error.code}: {error.message}") from None
     except (RequestException, OSError, ValueError) as error:
-        raise RetryLater(f"the call failed: {type(error).__name__}") from None
+        raise unanswered(error, client.base_client.endpoint) from None
+    except NO_TOKEN as error:
+        raise RetryLater(f"no token to sign with: {error}") from None
     finally:
         client.base_client.session.close()
     inside = {each.id: (each.name, each.compartment_id) for each in answer.data}
