@@ -1,0 +1,96 @@
+"""Histogram: how many observations lie below fixed bounds."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
+from typing import ClassVar
+
+from metricsmith.sdk.atomic import atomic
+from metricsmith.sdk.buckets import DEFAULT_BUCKETS, bounds_of
+from metricsmith.sdk.family import Extra
+from metricsmith.sdk.instrument import AnyRegistry, Instrument
+from metricsmith.sdk.names import bound, number
+from metricsmith.sdk.reading import Exemplar
+from metricsmith.sdk.registry import REGISTRY
+from metricsmith.sdk.timers import Timer
+
+
+class Histogram(Instrument):
+    """Counts observations in buckets, and adds them up."""
+
+    __slots__ = ("_bounds", "_counts", "_lines", "_sum")
+    _type: ClassVar[str] = "histogram"
+    _reserved: ClassVar[tuple[str, ...]] = ("le",)
+    DEFAULT_BUCKETS: ClassVar[tuple[float, ...]] = DEFAULT_BUCKETS
+    _bounds: list[float]
+    _counts: list[int]
+    _sum: float
+    _lines: tuple[tuple[str, Extra], ...]
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labelnames: Iterable[str] = (),
+        namespace: str = "",
+        subsystem: str = "",
+        unit: str = "",
+        registry: AnyRegistry | None = REGISTRY,
+        _labelvalues: None = None,
+        buckets: Sequence[float | str] = DEFAULT_BUCKETS,
+    ) -> None:
+        bounds = bounds_of(buckets)
+        lines: list[tuple[str, Extra]] = [("_bucket", (("le", bound(upper)),)) for upper in bounds]
+        # With bounds below zero a sum may fall, and so is no counter.
+        sums: list[tuple[str, Extra]] = [("_sum", ())] if bounds[0] >= 0 else []
+        self._bounds, self._lines = bounds[:-1], (*lines, ("_count", ()), *sums)
+        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry)
+
+    def _like(self, parent: Histogram) -> None:
+        self._bounds, self._lines = parent._bounds, parent._lines
+
+    def _begin(self) -> None:
+        self._counts = [0] * (len(self._bounds) + 1)
+        self._sum = 0.0
+
+    @atomic
+    def observe(self, amount: float, exemplar: Mapping[str, str] | None = None) -> None:
+        """Count an observation in its bucket."""
+        if type(amount) is not float:
+            amount = float(amount)
+        try:
+            counts = self._counts
+        except AttributeError:
+            raise self._no_value() from None
+        at = bisect_left(self._bounds, amount)
+        counts[at] += 1
+        self._sum += amount
+        if exemplar is not None:
+            self._note(exemplar, amount, at)
+
+    def _note(self, exemplar: Mapping[str, str], amount: float, at: int) -> None:
+        from metricsmith.sdk.exemplars import make_exemplar
+
+        if self._exemplars is None:
+            self._exemplars = [None] * len(self._counts)
+        self._exemplars[at] = make_exemplar(exemplar, amount, self._family.clock)
+
+    def time(self) -> Timer:
+        """Observe the seconds that a block (`with`) or a function (decorator, also of async functions) took."""
+        return Timer(self, "observe")
+
+    def _shape(self) -> Sequence[tuple[str, Extra]]:
+        return self._lines
+
+    def _values(self) -> Sequence[float]:
+        counts = list(accumulate(self._counts))
+        return [*counts, counts[-1], self._sum][: len(self._lines)]
+
+    def _texts(self) -> tuple[object, ...]:
+        counts = list(accumulate(self._counts))
+        return (*counts, counts[-1], number(self._sum))[: len(self._lines)]
+
+    def _line_exemplars(self) -> Sequence[Exemplar | None] | None:
+        return self._exemplars and [*self._exemplars, None, None]

@@ -1,0 +1,165 @@
+"""What all instruments have in common: construction, label sets, and being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from metricsmith.sdk.atomic import new_lock
+from metricsmith.sdk.clock import SYSTEM_CLOCK
+from metricsmith.sdk.family import Extra, Family, LabelValues
+from metricsmith.sdk.names import check_labels, full_name, number
+from metricsmith.sdk.reading import Exemplar, Reading, Sample
+
+if TYPE_CHECKING:
+    from prometheus_client import Metric
+
+Own = TypeVar("Own", bound="Instrument")
+
+
+class AnyRegistry(Protocol):
+    """Ours, or a CollectorRegistry of prometheus_client."""
+
+    def register(self, collector: Any) -> None:
+        """Take a collector."""
+        ...
+
+
+class Instrument:
+    """A metric, or one label set of it.
+
+    A metric with label names has no value itself: `labels` returns the child that has.
+    """
+
+    __slots__ = ("__weakref__", "_children", "_exemplars", "_family", "_labelvalues", "_lock", "_template")
+    _type: ClassVar[str]
+    _reserved: ClassVar[tuple[str, ...]] = ()
+    _family: Family
+    _labelvalues: LabelValues
+    _children: dict[LabelValues, Any] | None
+    _template: str | None
+    _exemplars: list[Exemplar | None] | None
+
+    def __init__(
+        self,
+        name: str,
+        documentation: str,
+        labelnames: Iterable[str] = (),
+        namespace: str = "",
+        subsystem: str = "",
+        unit: str = "",
+        registry: AnyRegistry | None = None,
+    ) -> None:
+        full = full_name(self._type, name, namespace, subsystem, unit)
+        labels = check_labels(full, labelnames, self._reserved)
+        clock = getattr(registry, "clock", SYSTEM_CLOCK)
+        self._family = Family(self._type, full, documentation, labels, unit, clock)
+        self._labelvalues = ()
+        self._children = self._family.children if labels else None
+        self._template = self._exemplars = None
+        self._lock = new_lock()
+        if not labels:
+            self._begin()
+        if registry is not None:
+            registry.register(self)
+
+    def _begin(self) -> None:
+        """Set the state of an instrument that has values."""
+        raise NotImplementedError
+
+    def _like(self, parent: Any) -> None:
+        """Take over what the constructor was told beside names."""
+
+    def _make_child(self: Own, labelvalues: LabelValues) -> Own:
+        child = type(self).__new__(type(self))
+        child._family = self._family
+        child._labelvalues = labelvalues
+        child._children = child._template = child._exemplars = None
+        child._lock = new_lock()
+        child._like(self)
+        child._begin()
+        return child
+
+    def labels(self: Own, *labelvalues: object, **labelkwargs: object) -> Own:
+        """Return the child of these label values, by position or by name."""
+        if not labelkwargs:
+            try:
+                return self._children[labelvalues]  # type: ignore[index,no-any-return]
+            except (KeyError, TypeError):
+                pass
+        return self._find(labelvalues, labelkwargs)
+
+    def _find(self: Own, labelvalues: Sequence[object], labelkwargs: dict[str, object]) -> Own:
+        if self._labelvalues:
+            raise ValueError(f"{self}: got label values for what is already one label set")
+        key = self._family.values_of(labelvalues, labelkwargs)
+        child: Own = self._family.child(key, self._make_child)
+        return child
+
+    def remove(self, *labelvalues: object) -> None:
+        """Forget one label set. Who holds its child can go on using it, unseen."""
+        self._family.children.pop(self._family.values_of(labelvalues, {}), None)
+
+    def remove_by_labels(self, labels: dict[str, str]) -> None:
+        """Forget all label sets that have these values."""
+        self._family.remove_where(labels)
+
+    def clear(self) -> None:
+        """Forget all label sets."""
+        self._family.children.clear()
+
+    def _shape(self) -> Sequence[tuple[str, Extra]]:
+        """Return suffix and further labels of each of its lines."""
+        return (("", ()),)
+
+    def _values(self) -> Sequence[float]:
+        """Return the values, in the order of `_shape`."""
+        raise NotImplementedError
+
+    def _texts(self) -> tuple[object, ...]:
+        return tuple([number(value) for value in self._values()])
+
+    def _line_exemplars(self) -> Sequence[Exemplar | None] | None:
+        """Return the exemplars, in the order of `_shape`, if there are any."""
+        return self._exemplars
+
+    def _require(self) -> None:
+        """Raise if this is a metric with labels, which has no value itself."""
+        if self._children is not None:
+            raise self._no_value()
+
+    def _no_value(self) -> ValueError:
+        names = ", ".join(self._family.labelnames)
+        return ValueError(
+            f"{self._family.name}: {self._type} metric is missing label values; call .labels({names})"
+        )
+
+    def read(self) -> Reading:
+        """Return what this metric tells now."""
+        family = self._family
+        samples: list[Sample] = []
+        for child in family.live(self):
+            labels = dict(zip(family.labelnames, child._labelvalues, strict=True))
+            values, exemplars = child._values(), child._line_exemplars()
+            for at, ((suffix, extra), value) in enumerate(zip(child._shape(), values, strict=True)):
+                exemplar = exemplars[at] if exemplars else None
+                samples.append(Sample(family.name + suffix, {**labels, **dict(extra)}, value, exemplar))
+        return Reading(family.name, family.type, family.documentation, family.unit, samples)
+
+    def describe(self) -> list[Metric]:
+        """Return the family of prometheus_client without samples."""
+        from metricsmith.sdk.foreign import to_metric
+
+        family = self._family
+        return [to_metric(Reading(family.name, family.type, family.documentation, family.unit, ()))]
+
+    def collect(self) -> list[Metric]:
+        """Return the family of prometheus_client with samples."""
+        from metricsmith.sdk.foreign import to_metric
+
+        return [to_metric(self.read())]
+
+    def __repr__(self) -> str:
+        family = self._family
+        labels = dict(zip(family.labelnames, self._labelvalues, strict=False))
+        return f"{type(self).__name__}({family.name}{labels or ''})"

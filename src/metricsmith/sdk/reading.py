@@ -1,0 +1,37 @@
+"""What a registry tells at one moment: families of samples. Exporters take these."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+class Exemplar(NamedTuple):
+    """One event behind a number: labels such as `trace_id`, its value, wall time in seconds."""
+
+    labels: Mapping[str, str]
+    value: float
+    timestamp: float | None = None
+
+
+class Sample(NamedTuple):
+    """One line of exposition. `name` is the full name, such as `shop_orders_total`."""
+
+    name: str
+    labels: Mapping[str, str]
+    value: float
+    exemplar: Exemplar | None = None
+    timestamp: float | None = None
+
+
+class Reading(NamedTuple):
+    """One metric family. `name` is that of OpenMetrics: a counter's has no `_total`, an info's no `_info`.
+
+    `type` is one of counter, gauge, histogram, summary, info, stateset, gaugehistogram, unknown.
+    """
+
+    name: str
+    type: str
+    documentation: str
+    unit: str
+    samples: Sequence[Sample]

@@ -1,0 +1,172 @@
+"""Settings of an application's exporter, from the environment: METRICSMITH_*, and KAMON_* as aliases."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from metricsmith.model.duration import parse_duration
+
+PREFIX, ALIAS_PREFIX = "METRICSMITH_", "KAMON_"
+WRITE_PATH = "/api/v1/write"
+MODULES = ("process", "memory", "gc", "threads", "asyncio", "allocations", "jvm")
+DEFAULT_MODULES = ("process", "memory", "gc", "threads", "asyncio")
+_BOOLEANS = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+_UNIT_WORDS = re.compile(r"\s*(milliseconds?|millis|seconds?|minutes?|hours?)\s*$")
+_SHORT = {"mi": "ms", "se": "s", "ho": "h"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportSettings:
+    """How an application exports its metrics.
+
+    A value that cannot be used leaves its default and a line in `problems`:
+    metrics must not keep an application from starting.
+    """
+
+    enabled: bool = True
+    service_name: str = "python"
+    prometheus_enabled: bool = True
+    prometheus_host: str = "127.0.0.1"
+    prometheus_port: int = 9095
+    status_page_enabled: bool = True
+    status_page_host: str = "127.0.0.1"
+    status_page_port: int = 5266
+    tick_interval_s: float = 10.0
+    push_url: str = ""
+    bus_endpoint: str = ""
+    runtime_metrics: tuple[str, ...] = DEFAULT_MODULES
+    problems: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return what is exported, without the address that may hold a password."""
+        return f"ExportSettings(enabled={self.enabled}, service_name={self.service_name!r})"
+
+
+def settings_from_environment(environment: Mapping[str, str] | None = None) -> ExportSettings:
+    """Return the settings that environment variables name; METRICSMITH_* win over KAMON_*.
+
+    >>> settings_from_environment({"KAMON_PROMETHEUS_PORT": "9100"}).prometheus_port
+    9100
+    """
+    reader = _Reader(os.environ if environment is None else environment)
+    defaults = ExportSettings()
+    return ExportSettings(
+        enabled=reader.get("ENABLED", _boolean, True),
+        service_name=reader.get("SERVICE_NAME", _name, program_name()),
+        prometheus_enabled=reader.get("PROMETHEUS_ENABLED", _boolean, True),
+        prometheus_host=reader.get("PROMETHEUS_HOST", _name, defaults.prometheus_host),
+        prometheus_port=reader.get("PROMETHEUS_PORT", _port, defaults.prometheus_port),
+        status_page_enabled=reader.get("STATUS_PAGE_ENABLED", _boolean, True),
+        status_page_host=reader.get("STATUS_PAGE_HOST", _name, defaults.status_page_host),
+        status_page_port=reader.get("STATUS_PAGE_PORT", _port, defaults.status_page_port),
+        tick_interval_s=reader.get("TICK_INTERVAL", _interval, defaults.tick_interval_s),
+        push_url=reader.get("PUSH_URL", write_url, ""),
+        bus_endpoint=reader.get("BUS_ENDPOINT", _name, ""),
+        runtime_metrics=reader.get("RUNTIME_METRICS", _modules, DEFAULT_MODULES),
+        problems=tuple(reader.problems),
+    )
+
+
+def program_name() -> str:
+    """Return the running program's name: what to call a service that has not been named."""
+    name = os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119  (pathlib costs an import)
+    return name.removesuffix(".py") or "python"
+
+
+def write_url(text: str) -> str:
+    """Return where remote write goes: an address without a path is an agent's.
+
+    >>> write_url("http://127.0.0.1:9480")
+    'http://127.0.0.1:9480/api/v1/write'
+
+    Raises:
+        ValueError: not an http address.
+    """
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("an address such as http://127.0.0.1:9480")
+    return parts.geturl() if parts.path.strip("/") else parts._replace(path=WRITE_PATH).geturl()
+
+
+class _Reader:
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.problems: list[str] = []
+
+    def get(self, name: str, read: Callable[[str], T], default: T) -> T:
+        """Return what a variable says; the first that is set decides, even when it is wrong."""
+        for variable in (PREFIX + name, ALIAS_PREFIX + name):
+            text = self._environment.get(variable, "").strip()
+            if not text:
+                continue
+            try:
+                return read(text)
+            except ValueError as wanted:
+                # Addresses may hold passwords.
+                got = "a value" if name == "PUSH_URL" else repr(text[:100])
+                self.problems.append(f"{variable}: got {got}, wanted {wanted}; {default!r} is used")
+                return default
+        return default
+
+
+def _boolean(text: str) -> bool:
+    try:
+        return _BOOLEANS[text.lower()]
+    except KeyError:
+        raise ValueError("yes or no") from None
+
+
+def _port(text: str) -> int:
+    # int() would take blanks, underscores and digits of other scripts.
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= 65_535):
+        raise ValueError("a port from 0 (any free one) to 65535")
+    return int(text)
+
+
+def _name(text: str) -> str:
+    if len(text) > 200 or not text.isprintable():
+        raise ValueError("a text of at most 200 characters")
+    return text
+
+
+def _interval(text: str) -> float:
+    try:
+        milliseconds = parse_duration(_UNIT_WORDS.sub(_short_unit, text))
+    except ValueError:
+        milliseconds = 0
+    if not 100 <= milliseconds <= 3_600_000:
+        raise ValueError("a duration from 100ms to 1h, such as 10s")
+    return milliseconds / 1000
+
+
+def _short_unit(match: re.Match[str]) -> str:
+    word = match[1]
+    return "m" if word.startswith("minute") else _SHORT[word[:2]]
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip().lower() for part in text.split(",") if part.strip())
+    if names == ("none",):
+        return ()
+    if names == ("all",):
+        return MODULES
+    if not set(names) <= set(MODULES):
+        raise ValueError(f"none, all, or some of {', '.join(MODULES)}")
+    return names
