@@ -46,8 +46,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "newrelic": "metricsmith.sinks.newrelic.sink:NewRelicSink",
         "bus_kafka": "metricsmith.sinks.bus_kafka:KafkaBusSink",
         "transfer": "metricsmith.sinks.transfer:TransferSink",
+        "file": "metricsmith.sinks.file.sink:FileSink",
         "remote_write": "metricsmith.sinks.remote_write:RemoteWriteSink",
         "oci": "metricsmith.sinks.oci.sink:OciSink",
+        "influxdb": "metricsmith.sinks.influxdb.sink:InfluxdbSink",
     },
 }
 

@@ -1,0 +1,1 @@
+"""The `file` sink: samples in JSON lines, CSV or Parquet."""

@@ -1,0 +1,201 @@
+"""The folder of a sink: its current files, found again after a crash, appended to, rotated, deleted."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from metricsmith.contracts import Context
+from metricsmith.model.durable_files import sync_folder
+from metricsmith.sinks.file.current import CurrentFile, Encoder, FramesEncoder, LinesEncoder, Numbered
+from metricsmith.sinks.file.finish import frames_to_parquet
+from metricsmith.sinks.file.position_log import PositionLog
+from metricsmith.sinks.file.recovery import Recovery
+from metricsmith.sinks.file.settings import FileSinkConfig
+from metricsmith.wire.sample_files.dialects import DIALECTS
+from metricsmith.wire.sample_files.names import FileName, Form, Period, list_files
+from metricsmith.wire.sample_files.position import Position
+from metricsmith.wire.sample_files.write_lines import LineWriter
+
+log = logging.getLogger(__name__)
+
+MOST_CURRENT = 4
+"""So many periods have a current file at once: samples that come late go to theirs."""
+LATE_MS = 10 * 60_000
+"""A period's file is finished so long after the period."""
+MOST_FRAMES_SAMPLES = 4_000_000
+"""Samples of a Parquet file: they are sorted in memory."""
+
+
+class SampleFolder:
+    """Appends what is delivered, all or nothing, and durably. For one thread at a time."""
+
+    def __init__(self, config: FileSinkConfig, context: Context) -> None:
+        self._config, self._context = config, context
+        self._folder = Path(config.path)
+        self._log: PositionLog | None = None
+        self._current: dict[Period, CurrentFile] = {}
+        self._full: list[CurrentFile] = []  # nothing is appended; to be finished
+        dialect = DIALECTS.get(config.form)
+        self._encoder: Callable[[], Encoder] = lambda: FramesEncoder(context.series)
+        if dialect is not None:
+            lines = LineWriter(dialect, context.series)
+            self._encoder = lambda: LinesEncoder(lines, dialect, config.suffix)
+
+    @property
+    def path(self) -> Path:
+        """Where the files lie."""
+        return self._folder
+
+    def open(self) -> Position:
+        """Take the folder for this process, put what a crash left in order, return how far it is written.
+
+        Raises:
+            OSError, RetryLater: it is not open.
+        """
+        if self._log is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            position_log = PositionLog(self._folder)
+            try:
+                recovery = Recovery(self._folder, position_log.position, self._context)
+                for name, state in recovery.current().items():
+                    self._found(CurrentFile(self._folder, name, self._encoder(), state))
+                self._log = position_log
+            except BaseException:
+                self._close_files()
+                position_log.close()
+                raise
+        return self._log.position or Position()
+
+    def append(self, batches: Mapping[Period, Sequence[Numbered]], position: Position) -> None:
+        """Make samples durable, with how far the journal is delivered then.
+
+        Raises:
+            OSError: nothing is appended.
+        """
+        assert self._log is not None
+        touched: list[CurrentFile] = []
+        try:
+            for period, numbered in batches.items():
+                if period not in self._current or self._has_lost(period):
+                    self._begin(period)
+                touched.append(self._current[period])
+                touched[-1].append(numbered)
+            if any(file.is_new for file in touched):
+                sync_folder(self._folder)
+            self._log.note(self._position(position))
+        except BaseException:
+            for file in touched:
+                file.take_back()
+            raise
+        for file in touched:
+            file.settle()
+
+    def rotate(self, now_ms: int) -> None:
+        """Finish files that are full or whose period has passed.
+
+        Raises:
+            OSError: some are not finished; what is in them stays readable and is tried again.
+        """
+        for period, file in list(self._current.items()):
+            large = file.state.bytes >= self._config.max_file_size
+            long = file.name.form is Form.FRAMES and file.state.samples >= MOST_FRAMES_SAMPLES
+            if large or long or period.end_ms + LATE_MS <= now_ms:
+                self._full.append(self._current.pop(period))
+        while len(self._current) > MOST_CURRENT:
+            oldest = min(self._current, key=lambda period: period.start_ms)
+            self._full.append(self._current.pop(oldest))
+        while self._full:
+            self._finish(self._full[0])
+            del self._full[0]
+
+    def delete_older(self, oldest_ms: int) -> int:
+        """Delete finished files whose samples are all older; return how many.
+
+        Of a file of all times that is known from when it was last written.
+
+        Raises:
+            OSError: some are still there.
+        """
+        deleted = 0
+        for name in list_files(self._folder):
+            path = self._folder / str(name)
+            end_ms = name.period.end_ms if name.period.text else int(path.stat().st_mtime * 1000)
+            if not name.current and end_ms <= oldest_ms:
+                path.unlink()
+                deleted += 1
+                log.info("%s: %s deleted, its samples are older than retention", self._context.name, path)
+        return deleted
+
+    def close(self) -> None:
+        """Release the files; they stay current."""
+        self._close_files()
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def _found(self, file: CurrentFile) -> None:
+        # Files of other settings are finished; so are all but the newest of a period.
+        like_ours = file.name.form is self._config.form and file.name.suffix == self._config.suffix
+        if like_ours:
+            before = self._current.pop(file.name.period, None)
+            self._current[file.name.period] = file
+            if before is not None:
+                self._full.append(before)
+        else:
+            self._full.append(file)
+
+    def _has_lost(self, period: Period) -> bool:
+        """Whether somebody took a current file away: what is written to it nobody would see."""
+        file = self._current[period]
+        if file.is_there():
+            return False
+        file.close()
+        self._context.telemetry.problem(
+            log,
+            "metricsmith_sink_files_repaired_total",
+            f"{self._context.name}: {file.path}: somebody has removed it; another is begun",
+            sink=self._context.name,
+            reason="missing",
+        )
+        return True
+
+    def _begin(self, period: Period) -> None:
+        numbers = [name.number for name in list_files(self._folder) if name.period == period]
+        name = FileName(
+            period, max(numbers, default=0) + 1, self._config.form, self._config.suffix, current=True
+        )
+        self._current[period] = CurrentFile(self._folder, name, self._encoder())
+
+    def _position(self, position: Position) -> Position:
+        files = [*self._full, *self._current.values()]
+        return replace(position, files={str(f.name): f.next_state for f in files if f.next_state.bytes})
+
+    def _finish(self, file: CurrentFile) -> None:
+        if file.is_new:
+            file.remove()
+            return
+        if file.name.form is Form.FRAMES:
+            file.close()
+            damage = frames_to_parquet(
+                self._folder, file.name, file.state.bytes, self._context.series, self._config.codec
+            )
+            if damage:
+                self._context.telemetry.problem(
+                    log,
+                    "metricsmith_sink_files_repaired_total",
+                    f"{self._context.name}: {file.path}: {damage}; what was readable before is in its"
+                    " Parquet file, the rest is set aside",
+                    sink=self._context.name,
+                    reason="damaged",
+                )
+        else:
+            file.rename()
+        self._context.telemetry.count("metricsmith_sink_files_finished_total", sink=self._context.name)
+
+    def _close_files(self) -> None:
+        for file in (*self._full, *self._current.values()):
+            file.close()
+        self._full, self._current = [], {}
