@@ -50,6 +50,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "remote_write": "metricsmith.sinks.remote_write:RemoteWriteSink",
         "oci": "metricsmith.sinks.oci.sink:OciSink",
         "influxdb": "metricsmith.sinks.influxdb.sink:InfluxdbSink",
+        "influxdb": "metricsmith.sinks.influxdb.sink:InfluxdbSink",
     },
 }
 

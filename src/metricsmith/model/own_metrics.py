@@ -233,6 +233,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "Samples of accepted requests beyond those that the server says it wrote.",
         "sink",
     ),
+    _counter(
+        "metricsmith_influxdb_statements_refused_total",
+        "Databases and retention policies that a server did not let a sink create or change.",
+        "sink",
+    ),
     # store
     _counter("metricsmith_store_samples_total", "Samples applied to the store."),
     _counter("metricsmith_store_flushes_total", "Flushes of the head to blocks.", "result"),
