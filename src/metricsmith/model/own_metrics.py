@@ -216,7 +216,43 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "reason",
     ),
     _gauge("metricsmith_sink_behind_batches", "Batches of the journal that wait for a sink.", "sink"),
+    _gauge(
+        "metricsmith_sink_lag_seconds",
+        "For how long the oldest of them has waited.",
+        "sink",
+        unit="seconds",
+    ),
+    _gauge(
+        "metricsmith_sink_circuit",
+        "Whether sends go through: 0 closed, 1 half-open (one is tried again), 2 open (all that failed wait).",
+        "sink",
+    ),
+    _gauge(
+        "metricsmith_sink_buffered_samples",
+        "Samples and events of the journal that a sink has in memory.",
+        "sink",
+    ),
+    _gauge(
+        "metricsmith_sink_held_until_seconds",
+        "When the journal stops waiting for a sink that left the configuration, in Unix time.",
+        "sink",
+        unit="seconds",
+    ),
     _seconds("metricsmith_sink_send_seconds", "Time of one send.", "sink"),
+    _counter("metricsmith_sink_files_finished_total", "Files that got their final form.", "sink"),
+    _counter("metricsmith_sink_files_deleted_total", "Files deleted because of their age.", "sink"),
+    _counter(
+        "metricsmith_sink_files_repaired_total",
+        "Files put in order that were not as they were left, by what was found.",
+        "sink",
+        "reason",
+    ),
+    _counter(
+        "metricsmith_sink_file_errors_total",
+        "Files that could not be finished or deleted, and are tried again.",
+        "sink",
+        "reason",
+    ),
     _counter(
         "metricsmith_newrelic_attributes_left_out_total",
         "Attributes of events beyond the number that New Relic takes.",
