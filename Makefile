@@ -6,7 +6,7 @@ FOR ?=
 PORT ?=
 CHAOS ?=
 
-.PHONY: help setup services demo kafka-demo test soak fuzz check format docs bench lock clean
+.PHONY: help setup services demo oci-demo kafka-demo test soak fuzz check format docs bench lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -19,6 +19,9 @@ services: ## The same, and unpack real servers for tests and benchmarks
 
 demo: setup ## Shop, load and agent together; FOR=30s ends by itself, PORT=9490, CHAOS=1
 	@$(BIN)/metricsmith demo $(if $(FOR),--for $(FOR)) $(if $(PORT),--port $(PORT)) $(if $(CHAOS),--chaos)
+
+oci-demo: setup ## The shop's metrics to a stand-in for OCI Monitoring; FOR=30s, PORT=9490
+	@$(BIN)/metricsmith oci demo $(if $(FOR),--for $(FOR)) $(if $(PORT),--port $(PORT))
 
 kafka-demo: services ## A real Kafka with groups that lag, hang and catch up; FOR=30s, PORT=9490
 	@$(BIN)/metricsmith kafka demo $(if $(FOR),--for $(FOR)) $(if $(PORT),--port $(PORT))

@@ -1,11 +1,13 @@
-"""`metricsmith oci`: what the settings of an `oci` sink need to know of a tenancy."""
+"""`metricsmith oci`: what the settings of an `oci` sink need to know of a tenancy, and a demo of the sink."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 import typer
 
+from metricsmith.cli.demo import seconds
 from metricsmith.cli.table import print_table
 from metricsmith.errors import ConfigError, MissingExtra, Problem
 
@@ -46,3 +48,29 @@ def compartments(
         raise typer.BadParameter(f'got "{auth}", wanted {kinds}', param_hint="--auth") from None
     rows: list[tuple[str, ...]] = [(each.path, each.id, each.description) for each in read(wanted, endpoint)]
     print_table(rows, ("compartment", "compartment_id", "description"))
+
+
+@app.command("demo")
+def demo(
+    duration: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="DURATION",
+            help="End by itself after this time, with a table of what came.",
+        ),
+    ] = None,
+    rate: Annotated[float, typer.Option(min=1, max=1000, help="Requests per second to the shop.")] = 50.0,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the agent.")] = 9480,
+) -> None:
+    """Ship a shop's metrics to a stand-in for OCI Monitoring on this machine; Ctrl-C ends all.
+
+    The agent has the sink of examples/oci.yaml, and a key of its own. No account is needed.
+    """
+    limit_s = None if duration is None else seconds(duration)
+    try:
+        import metricsmith.sinks.oci.sdk  # noqa: F401  without it the agent would not start
+        from metricsmith.demo.oci_run import run_oci_demo
+    except MissingExtra as error:
+        raise ConfigError([Problem("", str(error))]) from None
+    asyncio.run(run_oci_demo(limit_s, rate, port))

@@ -48,6 +48,19 @@ async def program(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
             await process.wait()
 
 
+async def first_address(shop: asyncio.subprocess.Process) -> str:
+    """Return the address that a shop prints at its start.
+
+    Raises:
+        DemoError: it ended before.
+    """
+    assert shop.stdout is not None
+    words = (await asyncio.wait_for(shop.stdout.readline(), READY_LIMIT_S)).decode().split()
+    if not words:
+        raise DemoError("the shop did not start; its log is above")
+    return words[-1]
+
+
 async def until_ready(agent: asyncio.subprocess.Process, url: str, stop: asyncio.Event) -> None:
     """Return when the agent at `url` is ready, or `stop` is set.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import tempfile
@@ -13,9 +12,8 @@ import uvicorn
 from rich.console import Console
 
 from metricsmith.demo.programs import (
-    READY_LIMIT_S,
-    DemoError,
     command,
+    first_address,
     make_folder,
     other_port,
     program,
@@ -69,7 +67,7 @@ async def run_demo(limit_s: float | None, rate: float, chaos: bool, port: int, d
         options = ["demo-shop", "--port", "0", *(["--chaos"] if chaos else [])]
         make_folder(folder)
         async with program(*options) as shop:
-            shop_url = await _first_address(shop)
+            shop_url = await first_address(shop)
             config = write_config(folder, _config(folder, port, shop_url))
             async with program("run", "-c", str(config)) as agent:
                 url = f"http://127.0.0.1:{port}"
@@ -96,11 +94,3 @@ def _introduce(console: Console, shop_url: str, config: Path, port: int, limit_s
     console.print(f"try       {command()} query{url_option(url)} {query}", soft_wrap=True)
     console.print(f"          curl {url}/status")
     console.print("Ctrl-C ends all." if limit_s is None else f"Ends by itself after {limit_s:g} s.")
-
-
-async def _first_address(shop: asyncio.subprocess.Process) -> str:
-    assert shop.stdout is not None
-    words = (await asyncio.wait_for(shop.stdout.readline(), READY_LIMIT_S)).decode().split()
-    if not words:
-        raise DemoError("the shop did not start; its log is above")
-    return words[-1]
