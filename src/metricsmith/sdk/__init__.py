@@ -30,6 +30,7 @@ from metricsmith.sdk.buckets import DEFAULT_BUCKETS, MILLISECOND_BUCKETS
 from metricsmith.sdk.counter import Counter
 from metricsmith.sdk.exposition import expose, generate_latest
 from metricsmith.sdk.gauge import Gauge
+from metricsmith.sdk.guard import Policy
 from metricsmith.sdk.histogram import Histogram
 from metricsmith.sdk.instrument import Instrument
 from metricsmith.sdk.reading import Exemplar, Reading, Sample
@@ -48,6 +49,7 @@ __all__ = [
     "Histogram",
     "Info",
     "Instrument",
+    "Policy",
     "Reading",
     "Registry",
     "Sample",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 INF = float("inf")
 DEFAULT_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, INF)
@@ -25,6 +26,6 @@ def bounds_of(buckets: Iterable[float | str]) -> list[float]:
         bounds.append(INF)
     if len(bounds) < 2:
         raise ValueError(f"got the buckets {bounds}, wanted at least one bound below +Inf")
-    if not all(low < high for low, high in zip(bounds, bounds[1:], strict=False)):
+    if not all(low < high for low, high in pairwise(bounds)):
         raise ValueError(f"got the buckets {bounds}, wanted each bound above the one before it")
     return bounds

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from metricsmith.sdk.atomic import atomic
 from metricsmith.sdk.family import Extra
+from metricsmith.sdk.guard import Limits
 from metricsmith.sdk.instrument import AnyRegistry, Instrument
 from metricsmith.sdk.registry import REGISTRY
 from metricsmith.sdk.timers import ExceptionCounter
@@ -19,6 +20,7 @@ class Counter(Instrument):
 
     __slots__ = ("_value",)
     _type: ClassVar[str] = "counter"
+    _updating: ClassVar[tuple[str, ...]] = ("inc", "reset")
     _value: float
 
     def __init__(
@@ -30,8 +32,9 @@ class Counter(Instrument):
         subsystem: str = "",
         unit: str = "",
         registry: AnyRegistry | None = REGISTRY,
+        **limits: Unpack[Limits],
     ) -> None:
-        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry)
+        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry, **limits)
 
     def _begin(self) -> None:
         self._value = 0.0
@@ -75,6 +78,9 @@ class Counter(Instrument):
         """Count exceptions that leave a block (`with`) or a function (decorator, also of async functions)."""
         self._require()
         return ExceptionCounter(self, exception)
+
+    def _updates(self) -> float:
+        return self._value
 
     def _shape(self) -> Sequence[tuple[str, Extra]]:
         return (("_total", ()),)

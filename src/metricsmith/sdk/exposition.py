@@ -39,12 +39,18 @@ def generate_latest(registry: Readable = REGISTRY, *, openmetrics: bool = False)
 def _of_instrument(instrument: Instrument, openmetrics: bool) -> Iterator[str]:
     """Yield what a metric of ours tells. The text around the values is made once for each label set."""
     family = instrument._family
-    yield _header(family, openmetrics)
-    for child in family.live(instrument):
+    children = family.live(instrument)
+    if children or family.policy.keeps(family.name, {}):
+        yield _header(family, openmetrics)
+    for child in children:
         template = child._template
         if template is None:
             template = child._template = family.template(child._labelvalues, child._shape())
-        text = template % child._texts()
+        try:
+            text = template % child._texts()
+        except Exception as error:
+            child._failed(error)
+            continue
         if openmetrics and (exemplars := child._line_exemplars()):
             lines = zip(text.split("\n"), exemplars, strict=False)
             text = "".join([f"{line}{exemplar_text(e) if e else ''}\n" for line, e in lines])

@@ -1,4 +1,4 @@
-"""What the label sets of one metric share: names, the table of children, the limit, the text around values."""
+"""What the label sets of one metric share: names, the table of children, limits, the text around values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
-from metricsmith.sdk.clock import Clock
+from metricsmith.sdk.expiry import Expiry, restore
+from metricsmith.sdk.guard import Guard, Limits, Policy
 from metricsmith.sdk.names import series
 
 if TYPE_CHECKING:
@@ -20,13 +21,28 @@ class Family:
     """One metric, with or without labels. All that happens once per label set or per reading happens here."""
 
     def __init__(
-        self, type: str, name: str, documentation: str, labelnames: tuple[str, ...], unit: str, clock: Clock
+        self,
+        type: str,
+        name: str,
+        documentation: str,
+        labelnames: tuple[str, ...],
+        unit: str,
+        policy: Policy,
+        limits: Limits,
     ) -> None:
         self.type, self.name, self.documentation, self.unit = type, name, documentation, unit
         self.labelnames = labelnames
-        self.clock = clock
+        self.policy, self.clock = policy, policy.clock
         self.children: dict[LabelValues, Any] = {}
         self.lock = RLock()
+        limit = limits.get("max_label_sets", policy.max_label_sets)
+        self.guard = Guard(name, labelnames, limit, policy.findings)
+        self.guard.check_names()
+        ttl_s = limits.get("label_set_ttl_s", policy.label_set_ttl_s)
+        self.expiry = None if ttl_s is None else Expiry(ttl_s)
+        self.make: Callable[[LabelValues], Any]
+        """Makes a child; set by the metric."""
+        self._unwanted: Any = None
 
     def values_of(self, labelvalues: Sequence[object], labelkwargs: Mapping[str, object]) -> LabelValues:
         """Return label values as text, in the order of the names.
@@ -34,33 +50,52 @@ class Family:
         Raises:
             ValueError: too few, too many, or other names.
         """
-        if not self.labelnames:
+        names = self.labelnames
+        if not names:
             raise ValueError(f"{self.name}: got label values, but it was made without label names")
         if labelvalues and labelkwargs:
             raise ValueError(
                 f"{self.name}: got label values by position and by name, wanted one or the other"
             )
         if labelkwargs:
-            if len(labelkwargs) != len(self.labelnames) or any(n not in labelkwargs for n in self.labelnames):
-                raise ValueError(
-                    f"{self.name}: got the labels {tuple(labelkwargs)}, wanted {self.labelnames}"
-                )
-            labelvalues = [labelkwargs[name] for name in self.labelnames]
-        elif len(labelvalues) != len(self.labelnames):
+            if len(labelkwargs) != len(names) or any(name not in labelkwargs for name in names):
+                raise ValueError(f"{self.name}: got the labels {tuple(labelkwargs)}, wanted {names}")
+            labelvalues = [labelkwargs[name] for name in names]
+        elif len(labelvalues) != len(names):
             raise ValueError(
-                f"{self.name}: got {len(labelvalues)} label values, wanted {len(self.labelnames)}: {self.labelnames}"
+                f"{self.name}: got {len(labelvalues)} label values, wanted {len(names)}: {names}"
             )
         return tuple([_text(value) for value in labelvalues])
 
-    def child(self, key: LabelValues, make: Callable[[LabelValues], Any]) -> Any:
-        """Return the child of these label values, made if there is none."""
+    def child(self, key: LabelValues, make: Callable[[LabelValues], Any] | None = None) -> Any:
+        """Return the child of these label values, or the one that stands for it; made if there is none."""
         child = self.children.get(key)
-        if child is None:
-            with self.lock:
-                child = self.children.get(key)
-                if child is None:
-                    child = self.children[key] = make(key)
-        return child
+        if child is not None:
+            return child
+        make = make or self.make
+        with self.lock:
+            admitted = self._admitted(key)
+            if admitted is None:
+                if self._unwanted is None:
+                    self._unwanted = make(key)
+                return self._unwanted
+            child = self.children.get(admitted)
+            if child is None:
+                child = self.children[admitted] = make(admitted)
+            return child
+
+    def _admitted(self, key: LabelValues) -> LabelValues | None:
+        """Return the label values under which these are kept; None where filters leave them out."""
+        if not self.policy.keeps(self.name, self.labels_of(key)):
+            return None
+        if self.expiry and len(self.children) >= self.guard.limit:
+            self.expiry.sweep(self.children, self.clock.monotonic())
+        return self.guard.admit(key, self.children, len(self.children))
+
+    def revived(self, child: Any) -> Any:
+        """Return what takes the updates of a child that had expired: itself again, or the one in its place."""
+        own = child._labelvalues
+        return self.child(own, lambda key: restore(child) if key == own else self.make(key))
 
     def remove_where(self, labels: Mapping[str, str]) -> None:
         """Forget the children that have these values.
@@ -71,21 +106,37 @@ class Family:
         if not labels or any(name not in self.labelnames for name in labels):
             raise ValueError(f"{self.name}: got the labels {labels}, wanted some of {self.labelnames}")
         places = {self.labelnames.index(name): _text(value) for name, value in labels.items()}
+        self._forget(lambda key: all(key[at] == value for at, value in places.items()))
+
+    def refilter(self) -> None:
+        """Forget the children that filters leave out."""
+        self._forget(lambda key: not self.policy.keeps(self.name, self.labels_of(key)))
+
+    def _forget(self, unwanted: Callable[[LabelValues], bool]) -> None:
         with self.lock:
-            for key in [k for k in self.children if all(k[at] == value for at, value in places.items())]:
+            for key in [key for key in self.children if unwanted(key)]:
                 del self.children[key]
 
     def live(self, instrument: Instrument) -> list[Any]:
-        """Return the instruments that have values: the children, or the one without labels."""
-        return list(self.children.values()) if self.labelnames else [instrument]
+        """Return the instruments that are to be read: the children, or the one without labels."""
+        if not self.labelnames:
+            return [instrument] if self.policy.keeps(self.name, {}) else []
+        if self.expiry:
+            with self.lock:
+                self.expiry.sweep(self.children, self.clock.monotonic())
+        return list(self.children.values())
+
+    def labels_of(self, key: LabelValues) -> dict[str, str]:
+        """Return label values by name."""
+        return dict(zip(self.labelnames, key, strict=False))
 
     def template(self, labelvalues: LabelValues, shape: Sequence[tuple[str, Extra]]) -> str:
         """Return the lines of one child, with `%s` where a value goes."""
-        labels = tuple(zip(self.labelnames, labelvalues, strict=True))
+        labels = self.labels_of(labelvalues).items()
         lines = [series(self.name + suffix, (*labels, *extra)).replace("%", "%%") for suffix, extra in shape]
         return "".join([f"{line} %s\n" for line in lines])
 
 
 def _text(value: object) -> str:
-    # That of the text itself for an Enum which is a str: it is equal to its text, and found under it in the table.
+    # That of the text itself for an Enum which is a str: it is equal to its text, and found under it.
     return str.__str__(value) if isinstance(value, str) else str(value)

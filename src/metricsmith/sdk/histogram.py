@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from metricsmith.sdk.atomic import atomic
 from metricsmith.sdk.buckets import DEFAULT_BUCKETS, bounds_of
 from metricsmith.sdk.family import Extra
+from metricsmith.sdk.guard import Limits
 from metricsmith.sdk.instrument import AnyRegistry, Instrument
 from metricsmith.sdk.names import bound, number
 from metricsmith.sdk.reading import Exemplar
@@ -22,6 +23,7 @@ class Histogram(Instrument):
 
     __slots__ = ("_bounds", "_counts", "_lines", "_sum")
     _type: ClassVar[str] = "histogram"
+    _updating: ClassVar[tuple[str, ...]] = ("observe",)
     _reserved: ClassVar[tuple[str, ...]] = ("le",)
     DEFAULT_BUCKETS: ClassVar[tuple[float, ...]] = DEFAULT_BUCKETS
     _bounds: list[float]
@@ -40,13 +42,14 @@ class Histogram(Instrument):
         registry: AnyRegistry | None = REGISTRY,
         _labelvalues: None = None,
         buckets: Sequence[float | str] = DEFAULT_BUCKETS,
+        **limits: Unpack[Limits],
     ) -> None:
         bounds = bounds_of(buckets)
         lines: list[tuple[str, Extra]] = [("_bucket", (("le", bound(upper)),)) for upper in bounds]
         # With bounds below zero a sum may fall, and so is no counter.
         sums: list[tuple[str, Extra]] = [("_sum", ())] if bounds[0] >= 0 else []
         self._bounds, self._lines = bounds[:-1], (*lines, ("_count", ()), *sums)
-        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry)
+        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry, **limits)
 
     def _like(self, parent: Histogram) -> None:
         self._bounds, self._lines = parent._bounds, parent._lines
@@ -80,6 +83,9 @@ class Histogram(Instrument):
     def time(self) -> Timer:
         """Observe the seconds that a block (`with`) or a function (decorator, also of async functions) took."""
         return Timer(self, "observe")
+
+    def _updates(self) -> float:
+        return sum(self._counts)
 
     def _shape(self) -> Sequence[tuple[str, Extra]]:
         return self._lines

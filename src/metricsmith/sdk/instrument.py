@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, Unpack
 
 from metricsmith.sdk.atomic import new_lock
-from metricsmith.sdk.clock import SYSTEM_CLOCK
 from metricsmith.sdk.family import Extra, Family, LabelValues
+from metricsmith.sdk.guard import DEFAULT_POLICY, Limits
 from metricsmith.sdk.names import check_labels, full_name, number
 from metricsmith.sdk.reading import Exemplar, Reading, Sample
 
@@ -34,6 +34,8 @@ class Instrument:
     __slots__ = ("__weakref__", "_children", "_exemplars", "_family", "_labelvalues", "_lock", "_template")
     _type: ClassVar[str]
     _reserved: ClassVar[tuple[str, ...]] = ()
+    _updating: ClassVar[tuple[str, ...]] = ()
+    """Methods that change the value."""
     _family: Family
     _labelvalues: LabelValues
     _children: dict[LabelValues, Any] | None
@@ -49,11 +51,15 @@ class Instrument:
         subsystem: str = "",
         unit: str = "",
         registry: AnyRegistry | None = None,
+        **limits: Unpack[Limits],
     ) -> None:
         full = full_name(self._type, name, namespace, subsystem, unit)
         labels = check_labels(full, labelnames, self._reserved)
-        clock = getattr(registry, "clock", SYSTEM_CLOCK)
-        self._family = Family(self._type, full, documentation, labels, unit, clock)
+        if unknown := limits.keys() - Limits.__annotations__.keys():
+            raise TypeError(f"{full}: got unexpected arguments {sorted(unknown)}")
+        policy = getattr(registry, "policy", DEFAULT_POLICY)
+        self._family = Family(self._type, full, documentation, labels, unit, policy, limits)
+        self._family.make = self._make_child
         self._labelvalues = ()
         self._children = self._family.children if labels else None
         self._template = self._exemplars = None
@@ -93,7 +99,7 @@ class Instrument:
         if self._labelvalues:
             raise ValueError(f"{self}: got label values for what is already one label set")
         key = self._family.values_of(labelvalues, labelkwargs)
-        child: Own = self._family.child(key, self._make_child)
+        child: Own = self._family.child(key)
         return child
 
     def remove(self, *labelvalues: object) -> None:
@@ -107,6 +113,10 @@ class Instrument:
     def clear(self) -> None:
         """Forget all label sets."""
         self._family.children.clear()
+
+    def _updates(self) -> float:
+        """Return a number that differs after each update."""
+        raise NotImplementedError
 
     def _shape(self) -> Sequence[tuple[str, Extra]]:
         """Return suffix and further labels of each of its lines."""
@@ -122,6 +132,11 @@ class Instrument:
     def _line_exemplars(self) -> Sequence[Exemplar | None] | None:
         """Return the exemplars, in the order of `_shape`, if there are any."""
         return self._exemplars
+
+    def _failed(self, error: Exception) -> None:
+        """Tell that the value could not be read; the sample is left out."""
+        family = self._family
+        family.policy.findings.note("function_failed", family.name, f"its function failed: {error!r}")
 
     def _require(self) -> None:
         """Raise if this is a metric with labels, which has no value itself."""
@@ -139,8 +154,12 @@ class Instrument:
         family = self._family
         samples: list[Sample] = []
         for child in family.live(self):
-            labels = dict(zip(family.labelnames, child._labelvalues, strict=True))
-            values, exemplars = child._values(), child._line_exemplars()
+            try:
+                values = child._values()
+            except Exception as error:
+                child._failed(error)
+                continue
+            labels, exemplars = family.labels_of(child._labelvalues), child._line_exemplars()
             for at, ((suffix, extra), value) in enumerate(zip(child._shape(), values, strict=True)):
                 exemplar = exemplars[at] if exemplars else None
                 samples.append(Sample(family.name + suffix, {**labels, **dict(extra)}, value, exemplar))
@@ -161,5 +180,5 @@ class Instrument:
 
     def __repr__(self) -> str:
         family = self._family
-        labels = dict(zip(family.labelnames, self._labelvalues, strict=False))
+        labels = family.labels_of(self._labelvalues)
         return f"{type(self).__name__}({family.name}{labels or ''})"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from threading import Lock
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from threading import Lock, local
 from typing import TYPE_CHECKING, Any, Protocol
 
-from metricsmith.sdk.clock import SYSTEM_CLOCK, Clock
+from metricsmith.sdk.clock import Clock
+from metricsmith.sdk.filters import Rule
+from metricsmith.sdk.findings import Finding
+from metricsmith.sdk.guard import DEFAULT_POLICY, Policy
+from metricsmith.sdk.instrument import Instrument
+from metricsmith.sdk.own import own_readings
 from metricsmith.sdk.reading import Reading, Sample
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
-
-    from metricsmith.sdk.instrument import Instrument
 
 SUFFIXES = {
     "counter": ("_total", "_created"),
@@ -22,6 +26,7 @@ SUFFIXES = {
     "info": ("_info",),
 }
 """Further names that a family of a type takes."""
+_reading = local()
 
 
 class Readable(Protocol):
@@ -35,8 +40,9 @@ class Readable(Protocol):
 class Registry:
     """Metrics and collectors, each name once.
 
-    Has the methods of `prometheus_client.CollectorRegistry`, takes what that
-    takes, and can be registered in one itself.
+    Has the methods of `prometheus_client.CollectorRegistry`, takes what that takes, and can be registered in one
+    itself. A collector has `read()`, which returns Readings, or `collect()`, which returns families of
+    prometheus_client; one that fails is left out and told of in `findings()`.
     """
 
     def __init__(
@@ -44,9 +50,12 @@ class Registry:
         auto_describe: bool = False,
         target_info: Mapping[str, str] | None = None,
         *,
-        clock: Clock = SYSTEM_CLOCK,
+        policy: Policy | None = None,
+        joins_prometheus_client: bool = False,
     ) -> None:
-        self.clock = clock
+        """With `joins_prometheus_client`, what the default registry of that library has is exposed, too."""
+        self.policy = Policy() if policy is None else policy
+        self.joins_prometheus_client = joins_prometheus_client
         self._auto_describe = auto_describe
         self._lock = Lock()
         self._collector_to_names: dict[Any, list[str]] = {}
@@ -54,8 +63,13 @@ class Registry:
         self._target_info: dict[str, str] = {}
         self.set_target_info(target_info)
 
+    @property
+    def clock(self) -> Clock:
+        """The clock of the policy."""
+        return self.policy.clock
+
     def register(self, collector: Any) -> None:
-        """Add a metric, or a collector of prometheus_client's kind.
+        """Add a metric, or a collector.
 
         Raises:
             ValueError: a name is taken.
@@ -74,8 +88,6 @@ class Registry:
                 del self._names_to_collectors[name]
 
     def _names_of(self, collector: Any) -> list[str]:
-        from metricsmith.sdk.instrument import Instrument
-
         if isinstance(collector, Instrument):
             described: Iterable[Any] = [collector._family]
         else:
@@ -90,31 +102,91 @@ class Registry:
         with self._lock:
             return list(self._collector_to_names)
 
+    def instruments(self) -> list[Instrument]:
+        """Return the metrics of ours among what is registered."""
+        return [collector for collector in self.collectors() if isinstance(collector, Instrument)]
+
+    def findings(self) -> list[Finding]:
+        """Return what is wrong with metrics: too many label sets, label names without end, failures."""
+        return self.policy.findings.all()
+
+    def drop(self, name: str = "*", /, **labels: str) -> None:
+        """Leave out metrics by name, or label sets by name and label values. Patterns are globs: `http_*`."""
+        self._filter(Rule(name, labels, keep=False))
+
+    def keep(self, name: str = "*", /, **labels: str) -> None:
+        """Keep what an earlier `drop` leaves out."""
+        self._filter(Rule(name, labels, keep=True))
+
+    def _filter(self, rule: Rule) -> None:
+        self.policy.rules.append(rule)
+        for instrument in self.instruments():
+            instrument._family.refilter()
+
     def sources(self) -> Iterator[Instrument | Reading]:
         """Yield our metrics as they are, and what collectors of another kind tell now."""
-        from metricsmith.sdk.instrument import Instrument
+        return self._sources(self.collectors(), self.joins_prometheus_client)
 
+    def _sources(self, collectors: Iterable[Any], joins: bool) -> Iterator[Instrument | Reading]:
+        if self in getattr(_reading, "registries", ()):
+            return  # registered in one that is registered in this
+        told: set[str] = set()
         if self._target_info:
-            sample = Sample("target_info", self._target_info, 1.0)
-            yield Reading("target", "info", "Target metadata", "", [sample])
-        for collector in self.collectors():
+            told.add("target")
+            yield Reading(
+                "target", "info", "Target metadata", "", [Sample("target_info", self._target_info, 1.0)]
+            )
+        for collector in collectors:
             if isinstance(collector, Instrument):
+                told.add(collector._family.name)
                 yield collector
             else:
-                from metricsmith.sdk.foreign import from_metrics
+                yield from self._once(self._read(collector), told)
+        yield from self._once(own_readings(self.policy.findings, self.instruments()), told)
+        module = sys.modules.get("prometheus_client") if joins else None
+        if module is not None:
+            yield from self._once(self._read(module.REGISTRY), told)
 
-                yield from from_metrics(collector.collect())
+    def _once(self, readings: Iterable[Reading], told: set[str]) -> Iterator[Reading]:
+        """Yield those whose name was not told before: a document must have each once."""
+        for reading in readings:
+            if reading.name not in told:
+                told.add(reading.name)
+                yield reading
+
+    def _read(self, collector: Any) -> list[Reading]:
+        around = getattr(_reading, "registries", ())
+        _reading.registries = (*around, self)
+        try:
+            if hasattr(collector, "read"):
+                return list(collector.read())
+            from metricsmith.sdk.foreign import from_metrics
+
+            return list(from_metrics(collector.collect()))
+        except Exception as error:
+            self.policy.findings.note(
+                "collector_failed", type(collector).__name__, f"the collector failed: {error!r}"
+            )
+            return []
+        finally:
+            _reading.registries = around
 
     def read(self) -> Iterator[Reading]:
         """Yield what all metrics and collectors tell now."""
-        for source in self.sources():
-            yield source if isinstance(source, Reading) else source.read()
+        return _read(self.sources())
 
     def collect(self) -> Iterator[Metric]:
         """Yield the same as families of prometheus_client."""
-        from metricsmith.sdk.foreign import to_metric
+        return _collect(self.sources())
 
-        return map(to_metric, self.read())
+    def restricted_registry(self, names: Iterable[str]) -> Part:
+        """Return what has only samples of these names; collectors without them are not asked."""
+        with self._lock:
+            wanted = frozenset(names)
+            collectors = {
+                self._names_to_collectors[name]: None for name in wanted if name in self._names_to_collectors
+            }
+        return Part(lambda: self._sources(collectors, False), wanted)
 
     def set_target_info(self, labels: Mapping[str, str] | None) -> None:
         """Set what `target_info` tells of this process, or nothing."""
@@ -134,5 +206,35 @@ class Registry:
         return next((s.value for s in samples if s.name == name and dict(s.labels) == wanted), None)
 
 
-REGISTRY = Registry(auto_describe=True)
+class Part:
+    """The part of a registry that has some names."""
+
+    def __init__(self, sources: Callable[[], Iterator[Instrument | Reading]], names: frozenset[str]) -> None:
+        self._sources, self._names = sources, names
+
+    def sources(self) -> Iterator[Reading]:
+        """Yield the families that have samples of these names, with only those."""
+        for reading in _read(self._sources()):
+            samples = [sample for sample in reading.samples if sample.name in self._names]
+            if samples:
+                yield reading._replace(samples=samples)
+
+    read = sources
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the same as families of prometheus_client."""
+        return _collect(self.sources())
+
+
+def _read(sources: Iterable[Instrument | Reading]) -> Iterator[Reading]:
+    return (source if isinstance(source, Reading) else source.read() for source in sources)
+
+
+def _collect(sources: Iterable[Instrument | Reading]) -> Iterator[Metric]:
+    from metricsmith.sdk.foreign import to_metric
+
+    return map(to_metric, _read(sources))
+
+
+REGISTRY = Registry(auto_describe=True, policy=DEFAULT_POLICY, joins_prometheus_client=True)
 """Where metrics register unless told otherwise."""

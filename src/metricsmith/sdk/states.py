@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from metricsmith.sdk.family import Extra
+from metricsmith.sdk.guard import Limits
 from metricsmith.sdk.instrument import AnyRegistry, Instrument
 from metricsmith.sdk.names import check_labels
 from metricsmith.sdk.registry import REGISTRY
@@ -14,8 +15,10 @@ from metricsmith.sdk.registry import REGISTRY
 class Info(Instrument):
     """Tells facts that are text, such as a version, as labels of a series of value 1."""
 
-    __slots__ = ("_facts",)
+    __slots__ = ("_changes", "_facts")
     _type: ClassVar[str] = "info"
+    _updating: ClassVar[tuple[str, ...]] = ("info",)
+    _changes: int
     _facts: dict[str, str]
 
     def __init__(
@@ -27,11 +30,13 @@ class Info(Instrument):
         subsystem: str = "",
         unit: str = "",
         registry: AnyRegistry | None = REGISTRY,
+        **limits: Unpack[Limits],
     ) -> None:
-        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry)
+        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry, **limits)
 
     def _begin(self) -> None:
         self._facts = {}
+        self._changes = 0
 
     def info(self, val: Mapping[str, str]) -> None:
         """Set the facts, in place of those before.
@@ -46,6 +51,10 @@ class Info(Instrument):
             raise ValueError(f"{family.name}: got None for {missing}, wanted text")
         self._facts = {name: str(val[name]) for name in names}
         self._template = None
+        self._changes += 1
+
+    def _updates(self) -> float:
+        return self._changes
 
     def _shape(self) -> Sequence[tuple[str, Extra]]:
         return (("_info", tuple(self._facts.items())),)
@@ -57,8 +66,10 @@ class Info(Instrument):
 class Enum(Instrument):
     """Tells which of some states holds: one series per state, of value 1 or 0. The first state holds at first."""
 
-    __slots__ = ("_at", "_states")
+    __slots__ = ("_at", "_changes", "_states")
     _type: ClassVar[str] = "stateset"
+    _updating: ClassVar[tuple[str, ...]] = ("state",)
+    _changes: int
     _at: int
     _states: tuple[str, ...]
 
@@ -73,6 +84,7 @@ class Enum(Instrument):
         registry: AnyRegistry | None = REGISTRY,
         _labelvalues: None = None,
         states: Sequence[str] | None = None,
+        **limits: Unpack[Limits],
     ) -> None:
         if not states:
             raise ValueError(f"{name}: got no states, wanted a list such as states=['starting', 'running']")
@@ -81,13 +93,13 @@ class Enum(Instrument):
         if name in labelnames:
             raise ValueError(f"{name}: got it as a label name, too, but it is the label that tells the state")
         self._states = tuple(states)
-        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry)
+        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry, **limits)
 
     def _like(self, parent: Enum) -> None:
         self._states = parent._states
 
     def _begin(self) -> None:
-        self._at = 0
+        self._at = self._changes = 0
 
     def state(self, state: str) -> None:
         """Set which state holds.
@@ -101,6 +113,10 @@ class Enum(Instrument):
                 f"{self._family.name}: got the state {state!r}, wanted one of {list(self._states)}"
             )
         self._at = self._states.index(state)
+        self._changes += 1
+
+    def _updates(self) -> float:
+        return self._changes
 
     def _shape(self) -> Sequence[tuple[str, Extra]]:
         return [("", ((self._family.name, state),)) for state in self._states]

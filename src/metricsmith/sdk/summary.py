@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from metricsmith.sdk.atomic import atomic
 from metricsmith.sdk.family import Extra
+from metricsmith.sdk.guard import Limits
 from metricsmith.sdk.instrument import AnyRegistry, Instrument
 from metricsmith.sdk.names import bound
 from metricsmith.sdk.registry import REGISTRY
@@ -25,6 +26,7 @@ class Summary(Instrument):
 
     __slots__ = ("_count", "_error", "_lines", "_quantiles", "_sketch", "_sum")
     _type: ClassVar[str] = "summary"
+    _updating: ClassVar[tuple[str, ...]] = ("observe",)
     _reserved: ClassVar[tuple[str, ...]] = ("quantile",)
     _count: int
     _sum: float
@@ -43,11 +45,12 @@ class Summary(Instrument):
         *,
         quantiles: Sequence[float] = QUANTILES,
         relative_error: float = 0.01,
+        **limits: Unpack[Limits],
     ) -> None:
         self._quantiles, self._error = tuple(quantiles), relative_error
         lines: list[tuple[str, Extra]] = [("", (("quantile", bound(q)),)) for q in self._quantiles]
         self._lines = (*lines, ("_count", ()), ("_sum", ()))
-        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry)
+        super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry, **limits)
 
     def _like(self, parent: Summary) -> None:
         self._quantiles, self._error, self._lines = parent._quantiles, parent._error, parent._lines
@@ -71,6 +74,9 @@ class Summary(Instrument):
     def time(self) -> Timer:
         """Observe the seconds that a block (`with`) or a function (decorator, also of async functions) took."""
         return Timer(self, "observe")
+
+    def _updates(self) -> float:
+        return self._count
 
     def _shape(self) -> Sequence[tuple[str, Extra]]:
         return self._lines

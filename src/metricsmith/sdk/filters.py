@@ -1,0 +1,34 @@
+"""Which metrics and label sets are wanted: rules with glob patterns, of which the last that fits decides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+
+class Rule:
+    """A pattern for names of metrics, patterns for values of labels, and whether what fits is kept."""
+
+    __slots__ = ("keep", "labels", "name")
+
+    def __init__(self, name: str, labels: Mapping[str, str], keep: bool) -> None:
+        self.name, self.labels, self.keep = name, dict(labels), keep
+
+    def fits(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Return whether it speaks of this label set. A label that is not there is empty."""
+        return fnmatchcase(name, self.name) and all(
+            fnmatchcase(labels.get(label, ""), pattern) for label, pattern in self.labels.items()
+        )
+
+
+def kept(rules: Sequence[Rule], name: str, labels: Mapping[str, str]) -> bool:
+    """Return what the last rule that fits says; what no rule speaks of is kept.
+
+    >>> rules = [Rule("debug_*", {}, False), Rule("debug_errors", {}, True)]
+    >>> [kept(rules, name, {}) for name in ("debug_queue", "debug_errors", "orders")]
+    [False, True, True]
+    """
+    for rule in reversed(rules):
+        if rule.fits(name, labels):
+            return rule.keep
+    return True
