@@ -194,6 +194,15 @@ class SinkConfig(PartConfig):
     worker_count: int | None = Field(
         None, ge=1, le=64, description="Concurrent sends; default `performance.worker_count`."
     )
+    buffer_size: int | None = Field(
+        None, ge=1, le=100_000_000, description="Samples held in memory; default `performance.buffer_size`."
+    )
+    allowed_lag: DurationMs | None = Field(
+        None,
+        ge=1000,
+        description="The agent is not ready while samples have waited longer for this sink; default"
+        " `performance.allowed_lag`.",
+    )
 
     def conversions(self) -> Sequence[tuple[str, Mapping[str, Any]]]:
         """Return processors, by type and settings, that bring samples into the destination's form.
@@ -202,6 +211,12 @@ class SinkConfig(PartConfig):
         see the series as they were collected.
         """
         return ()
+
+
+class Compressing(PartConfig):
+    """Settings of a sink that compresses what it sends, where its destination takes it either way."""
+
+    compression: bool = Field(True, description="Compress what is sent; default `performance.compression`.")
 
 
 @dataclass(frozen=True, slots=True)

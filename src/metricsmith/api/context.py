@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from metricsmith.contracts import Emit, QueryEngine, Readable
 from metricsmith.delivery.desk import Desk
-from metricsmith.delivery.line import SinkStatus
+from metricsmith.delivery.status import SinkStatus
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
 from metricsmith.model.rules import GroupView

@@ -38,18 +38,22 @@ def prometheus(data: Schema) -> Schema:
 
 HEALTH = record(status={"const": "healthy"})
 RELOADED = record(status={"const": "reloaded"})
-_SINKS = listing(
-    record(
-        name=STRING,
-        type=STRING,
-        state={"type": "string", "enum": ["ok", "retrying", "refusing", "stopped"]},
-        behind_batches=COUNT,
-        delivered_samples=COUNT,
-        dropped_samples=COUNT,
-        last_success=OPTIONAL_TEXT,
-        last_error=STRING,
-    )
+_SINK = record(
+    name=STRING,
+    type=STRING,
+    state={"type": "string", "enum": ["ok", "retrying", "refusing", "stopped", "removed"]},
+    circuit={"type": "string", "enum": ["closed", "half_open", "open"]},
+    behind_batches=COUNT,
+    lag_seconds={"type": "number", "minimum": 0},
+    buffered_samples=COUNT,
+    delivered_samples=COUNT,
+    dropped_samples=COUNT,
+    retries=COUNT,
+    last_success=OPTIONAL_TEXT,
+    last_error=STRING,
+    held_until=OPTIONAL_TEXT,
 )
+_SINKS = listing(_SINK)
 STATUS = record(
     {"reason": STRING},
     status={"type": "string", "enum": ["healthy", "unhealthy"]},

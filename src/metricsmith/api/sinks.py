@@ -18,8 +18,8 @@ from metricsmith.api.schemas import COUNT, REFUSAL, REFUSALS, SINK_DONE, SINK_TR
 from metricsmith.api.times import rfc3339
 from metricsmith.api.workers import Workers
 from metricsmith.delivery.desk import Desk
-from metricsmith.delivery.line import SinkStatus
 from metricsmith.delivery.quarantine import MAX_FILES, Refusal
+from metricsmith.delivery.status import SinkStatus
 from metricsmith.errors import DeliveryError
 from metricsmith.wire.messages import format_timestamp
 
@@ -149,13 +149,18 @@ def sink_view(sink: SinkStatus) -> dict[str, object]:
         "name": sink.name,
         "type": sink.kind,
         "state": sink.state,
+        "circuit": sink.circuit.value,
         "behind_batches": sink.behind,
+        "lag_seconds": sink.lag_ms / 1000,
+        "buffered_samples": sink.buffered,
         "delivered_samples": sink.delivered_samples,
         "dropped_samples": sink.dropped_samples,
+        "retries": sink.retries,
         "delivered_events": sink.delivered_events,
         "dropped_events": sink.dropped_events,
         "last_success": None if last_ms is None else format_timestamp(last_ms),
         "last_error": sink.last_error,
+        "held_until": None if sink.held_until_ms is None else format_timestamp(sink.held_until_ms),
     }
 
 

@@ -12,6 +12,7 @@ from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, call, fetch, http_
 from metricsmith.cli.exits import Exit
 from metricsmith.cli.table import print_table
 from metricsmith.errors import ExecutionError
+from metricsmith.model.duration import format_duration
 from metricsmith.model.labels import format_labels
 
 DEFAULT_LIMIT = 100
@@ -44,16 +45,17 @@ def list_sinks(url: Url = DEFAULT_URL, as_json: Json = False) -> None:
             each["name"],
             each["type"],
             each["state"],
+            each["circuit"],
             str(each["behind_batches"]),
+            format_duration(int(each["lag_seconds"]) * 1000),
             str(each["delivered_samples"]),
             str(each["dropped_samples"]),
-            each["last_error"],
+            f"held until {each['held_until']}" if each["held_until"] else each["last_error"],
         )
         for each in sinks
     ]
-    print_table(
-        rows, ("sink", "type", "state", "behind", "delivered", "not delivered", "last error"), prose=True
-    )
+    titles = ("sink", "type", "state", "circuit", "behind", "lag", "delivered", "not delivered", "last error")
+    print_table(rows, titles, prose=True)
 
 
 @sink.command("test", epilog="Example:\n\nmetricsmith sink test central")

@@ -148,8 +148,21 @@ class PerformanceSettings(PartConfig):
     batch_size: int | None = Field(None, ge=1, le=1_000_000, description="Samples per delivery.")
     flush_interval: DurationMs = Field(10_000, ge=10, description="Longest wait before a delivery.")
     worker_count: int = Field(4, ge=1, le=64, description="Concurrent sends.")
-    buffer_size: int = Field(10_000, ge=1, le=100_000_000, description="Samples queued in memory per sink.")
-    compression: bool = Field(True, description="Compress what is sent, where the destination takes it.")
+    buffer_size: int = Field(
+        20_000,
+        ge=1,
+        le=100_000_000,
+        description="Samples that each sink holds in memory: those that are sent, and those that wait for a"
+        " full batch. A batch that is larger counts as full.",
+    )
+    compression: bool = Field(
+        True, description="Compress what is sent, where the destination takes it either way."
+    )
+    allowed_lag: DurationMs | None = Field(
+        None,
+        ge=1000,
+        description="The agent is not ready (`/ready`) while samples have waited longer for a sink.",
+    )
 
 
 class RuleSettings(PartConfig):

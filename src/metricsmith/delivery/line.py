@@ -15,6 +15,7 @@ from metricsmith.delivery.pieces import Cutter, apart, halves, newer, of_series
 from metricsmith.delivery.processing import Processing
 from metricsmith.delivery.reading import Intake, Reader
 from metricsmith.delivery.refused import Outcome, RefusedSeries
+from metricsmith.delivery.status import Circuit, SinkStatus, Tally
 from metricsmith.errors import DeliveryError, JournalError, Rejected, RetryLater, TooLarge
 from metricsmith.model.batch import Batch
 from metricsmith.model.duration import format_duration
@@ -44,33 +45,18 @@ class Quarantine(Protocol):
 class Limits:
     """How a sink is served.
 
+    `buffer` samples and events are in memory at most, or one batch of the
+    journal, or of the sink, if that is more.
+
     Units:
-        batch_size: samples. flush_s: seconds.
+        batch_size, buffer: samples. flush_s: seconds.
     """
 
     batch_size: int
     flush_s: float
     workers: int
-
-
-@dataclass(frozen=True, slots=True)
-class SinkStatus:
-    """How a sink is, for people and pages. `behind` counts batches of the journal.
-
-    One is `refusing` when its destination took nothing of the last delivery that it refused some of,
-    nor anything since.
-    """
-
-    name: str
-    kind: str
-    state: str  # "ok", "retrying", "refusing", "stopped"
-    behind: int
-    delivered_samples: int
-    dropped_samples: int
-    last_success_ms: int | None
-    last_error: str
-    delivered_events: int = 0
-    dropped_events: int = 0
+    buffer: int = 1 << 20
+    allowed_lag_ms: int | None = None
 
 
 class Line:
@@ -87,27 +73,34 @@ class Line:
         quarantine: Quarantine,
         processors: Sequence[Processor] = (),
         before: Callable[[], Iterable[Batch]] = tuple,
+        age_s: Callable[[int], float | None] = lambda sequence: None,
     ) -> None:
         """`end` gives the journal's next number, `before` what it has before the reader's cursor.
 
-        The context's name is the sink's.
+        `age_s` gives the seconds since a batch was committed, where they are
+        known. The context's name is the sink's.
         """
         self._kind, self._sink, self._end = kind, sink, end
         self._context, self._limits, self._quarantine = context, limits, quarantine
         steps = [*processors, *([_Prepared(sink)] if isinstance(sink, Preparing) else ())]
         self._processing, self._before = Processing(steps, self._set_aside, sink.traits.whole), before
+        self._age_s = age_s
         self._intake = Intake(reader, context.clock)
         self._cutter = Cutter()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._retrying = 0
+        self._retrying = self._resting = 0
         self._refusing = False
         self._refused = RefusedSeries()
-        self._delivered = self._dropped = 0
-        self._delivered_events = self._dropped_events = 0
-        self._last_success_ms: int | None = None
-        self._last_error = ""
-        context.telemetry.watch("metricsmith_sink_behind_batches", self._behind, sink=context.name)
+        self._tally = Tally(context, sink.traits.events)
+        self._gauges: dict[str, Callable[[], float]] = {
+            "metricsmith_sink_behind_batches": self._behind,
+            "metricsmith_sink_lag_seconds": lambda: self._lag_ms() / 1000,
+            "metricsmith_sink_circuit": lambda: self._circuit().number,
+            "metricsmith_sink_buffered_samples": self._intake.held,
+        }
+        for name, read in self._gauges.items():
+            context.telemetry.watch(name, read, sink=context.name)
 
     def start(self) -> None:
         """Begin to serve. Called in the event loop."""
@@ -117,17 +110,23 @@ class Line:
         """Return how it is. Called from any thread."""
         stopped = self._task is None or self._task.done()
         working = "retrying" if self._retrying else "refusing" if self._refusing else "ok"
+        tally = self._tally
         return SinkStatus(
             self._context.name,
             self._kind,
             "stopped" if stopped else working,
             self._behind(),
-            self._delivered,
-            self._dropped,
-            self._last_success_ms,
-            self._last_error or self._remark(),
-            self._delivered_events,
-            self._dropped_events,
+            tally.delivered_samples,
+            tally.dropped_samples,
+            tally.last_success_ms,
+            tally.last_error or self._remark(),
+            tally.delivered_events,
+            tally.dropped_events,
+            circuit=self._circuit(),
+            lag_ms=self._lag_ms(),
+            allowed_lag_ms=self._limits.allowed_lag_ms,
+            buffered=self._intake.held(),
+            retries=tally.retries,
         )
 
     async def send_now(self, delivery: Delivery) -> None:
@@ -155,7 +154,7 @@ class Line:
     def expired(self, begin: int, end: int, samples: int, events: int) -> None:
         """Count batches from `begin` up to but without `end`, which the journal gave up unread."""
         self._intake.miss(begin, end)
-        self._expire(samples, events)
+        self._tally.dropped(samples, events, "expired", EXPIRED)
 
     async def stop(self) -> None:
         """Deliver what waits if that is soon done, and end; the rest is delivered after the next start."""
@@ -165,14 +164,12 @@ class Line:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         lost = self._intake.only_here()
-        self._expire(len(lost) - lost.events, lost.events)
+        self._tally.dropped(len(lost) - lost.events, lost.events, "expired", EXPIRED)
         with suppress(JournalError):  # logged by the journal; some is sent again
             await self._intake.close()
         await self._sink.close()
-        self._context.telemetry.forget("metricsmith_sink_behind_batches", sink=self._context.name)
-
-    def _expire(self, samples: int, events: int) -> None:
-        self._drop(samples, events if self._sink.traits.events else 0, "expired", EXPIRED)
+        for name in self._gauges:
+            self._context.telemetry.forget(name, sink=self._context.name)
 
     def _remark(self) -> str:
         return self._sink.remark() if isinstance(self._sink, Remarking) else ""
@@ -180,9 +177,24 @@ class Line:
     def _behind(self) -> int:
         return self._intake.left(self._end())
 
+    def _lag_ms(self) -> int:
+        """Return for how long the oldest batch has waited; one of an earlier run is as old as its samples."""
+        if not self._behind():
+            return 0
+        if (age_s := self._age_s(self._intake.position)) is not None:
+            return round(age_s * 1000)
+        oldest_ms = self._intake.oldest_ms()
+        return 0 if oldest_ms is None else max(0, self._context.clock.now_ms() - oldest_ms)
+
+    def _circuit(self) -> Circuit:
+        if not self._retrying:
+            return Circuit.CLOSED
+        return Circuit.OPEN if self._resting >= self._retrying else Circuit.HALF_OPEN
+
     async def _run(self) -> None:
         limits = self._limits
-        most = limits.batch_size * (1 if self._sink.traits.whole else limits.workers)
+        at_once = limits.batch_size * (1 if self._sink.traits.whole else limits.workers)
+        most = max(limits.batch_size, min(at_once, limits.buffer))
         with suppress(JournalError):  # logged by the journal; differences begin anew
             await asyncio.to_thread(lambda: self._processing.prime(self._before()))
         with suppress(_Stopped):
@@ -312,7 +324,7 @@ class Line:
         """Return what does not rest; the rest is counted, and not set aside once more."""
         left = self._refused.without_resting(delivery, self._context.clock.monotonic())
         why = "refused before, and not sent again for up to an hour; look at `metricsmith quarantine list`"
-        self._drop(len(delivery) - len(left), 0, "refused_before", why)
+        self._tally.dropped(len(delivery) - len(left), 0, "refused_before", why)
         return left
 
     def _young(self, delivery: Delivery) -> Delivery:
@@ -322,7 +334,7 @@ class Line:
         left = newer(delivery, self._context.clock.now_ms() - max_age_ms)
         events = delivery.events - left.events
         samples = len(delivery) - len(left) - events
-        self._drop(samples, events, "too_old", f"older than {format_duration(max_age_ms)}")
+        self._tally.dropped(samples, events, "too_old", f"older than {format_duration(max_age_ms)}")
         return left
 
     async def _failed(self, error: RetryLater, failures: int) -> None:
@@ -333,16 +345,13 @@ class Line:
         """
         longest_s = min(FIRST_WAIT_S * 2.0 ** min(failures - 1, 20), LONGEST_WAIT_S)
         wait_s = max(random.uniform(longest_s / 2, longest_s), error.after_s or 0.0)
-        self._last_error = str(error)
-        self._context.telemetry.problem(
-            log,
-            "metricsmith_sink_retries_total",
-            f"{self._context.name}: {error}; tried again in {wait_s:.1f}s",
-            sink=self._context.name,
-            reason=error.reason,
-        )
-        if await self._unless_stopping(self._slept(wait_s)) is None:
-            raise _Stopped
+        self._tally.retried(error, error.reason, wait_s)
+        self._resting += 1
+        try:
+            if await self._unless_stopping(self._slept(wait_s)) is None:
+                raise _Stopped
+        finally:
+            self._resting -= 1
 
     async def _slept(self, wait_s: float) -> bool:
         await self._context.clock.sleep(wait_s)
@@ -360,42 +369,20 @@ class Line:
             await asyncio.gather(task, stopping, return_exceptions=True)
 
     def _count_delivered(self, delivery: Delivery) -> None:
-        telemetry, name = self._context.telemetry, self._context.name
-        samples = len(delivery) - delivery.events
-        events = delivery.events if self._sink.traits.events else 0
-        self._delivered += samples
-        self._delivered_events += events
-        self._last_success_ms, self._last_error = self._context.clock.now_ms(), ""
+        self._tally.delivered(len(delivery) - delivery.events, delivery.events)
         self._refusing = False
         self._refused.taken(delivery)
-        telemetry.count("metricsmith_sink_samples_total", samples, sink=name)
-        if events:
-            telemetry.count("metricsmith_sink_events_total", events, sink=name)
 
     async def _set_aside(self, delivery: Delivery, reason: str) -> None:
         kept = await asyncio.to_thread(self._quarantine.put, self._context.name, delivery, reason)
-        self._last_error = f"refused: {reason}"
-        events = delivery.events
-        samples = len(delivery) - events
+        self._tally.last_error = f"refused: {reason}"
+        samples = len(delivery) - delivery.events
         if kept:
-            self._drop(samples, events, "quarantined", f"refused for good and set aside: {reason}")
+            why = f"refused for good and set aside: {reason}"
+            self._tally.dropped(samples, delivery.events, "quarantined", why)
         else:
             why = f"refused for good, and no room to keep them: {reason}"
-            self._drop(samples, events, "quarantine_full", why)
-
-    def _drop(self, samples: int, events: int, reason: str, why: str) -> None:
-        self._dropped += samples
-        self._dropped_events += events
-        for amount, what in ((samples, "samples"), (events, "events")):
-            if amount:
-                self._context.telemetry.problem(
-                    log,
-                    f"metricsmith_sink_dropped_{what}_total",
-                    f"{self._context.name}: {amount} {what} not delivered: {why}",
-                    amount=amount,
-                    sink=self._context.name,
-                    reason=reason,
-                )
+            self._tally.dropped(samples, delivery.events, "quarantine_full", why)
 
 
 class _Prepared:

@@ -73,6 +73,16 @@ class Intake:
         """Return the samples and events that are in memory."""
         return len(self._taken) + sum(batch.size for _, batch in self._found)
 
+    def oldest_ms(self) -> int | None:
+        """Return the newest time in the oldest batch that is in memory; None without any."""
+        batches = self._taken.batches or [batch for _, batch in self._found]
+        if not batches:
+            return None
+        time_ms = batches[0].time_ms
+        if isinstance(time_ms, int):
+            return time_ms
+        return int(time_ms.max()) if time_ms.size else None
+
     def miss(self, begin: int, end: int) -> None:
         """Note that the reader passed over batches from `begin` up to but without `end`."""
         self._gaps.append((begin, end))

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-
-import xxhash
 
 from metricsmith.config.load import Configuration
 from metricsmith.config.parts import Part
 from metricsmith.config.settings import PerformanceSettings
-from metricsmith.contracts import Context, SinkConfig
+from metricsmith.contracts import Compressing, Context, SinkConfig
+from metricsmith.delivery.ages import Ages
 from metricsmith.delivery.desk import Desk
-from metricsmith.delivery.line import EXPIRED, Limits, Line, SinkStatus
+from metricsmith.delivery.line import Limits, Line
 from metricsmith.delivery.quarantine import Quarantine
-from metricsmith.journal import GivenUp, Journal
+from metricsmith.delivery.status import SinkStatus
+from metricsmith.journal import Journal
+from metricsmith.runtime.cursor_names import reader_name
+from metricsmith.runtime.removed_sinks import RemovedSinks
 from metricsmith.runtime.sources import build
-
-log = logging.getLogger(__name__)
 
 DEFAULT_BATCH = 5000
 STORAGE_FLUSH_MS = 1000
+STORAGE_SEND_MS = 4000
+"""Rules over a store that a sink writes give its destination that long to take samples, and to show them."""
 PRIMED = 5000
 """So many batches before its cursor a sink's processors see at its start, to go on where they stopped."""
-_PREFIX = "sink."
-_WHY: Mapping[str, str] = {
-    "expired": EXPIRED,
-    "removed": "the sink has not been in the configuration for 24 hours",
-}
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +46,9 @@ class SinkRunner:
         whole = context("sinks")
         self._journal, self._context = journal, context
         self._quarantine = Quarantine(folder, whole.series, whole.clock)
-        self._storage = storage
+        self._storage, self._clock = storage, whole.clock
+        self._removed = RemovedSinks(journal, whole)
+        self._ages = Ages(journal.next_sequence, whole.clock.monotonic())
         self._running: dict[str, _Wanted] = {}
         self._lines: dict[str, Line] = {}
         self._changing = asyncio.Lock()
@@ -60,8 +56,20 @@ class SinkRunner:
         self.desk = Desk(self._lines, self._quarantine, whole)
 
     def statuses(self) -> list[SinkStatus]:
-        """Return how each sink is, by name; from any thread."""
-        return [line.status() for _, line in sorted(self._lines.items())]
+        """Return how each sink is, by name, then those that left the configuration; from any thread."""
+        return [line.status() for _, line in sorted(self._lines.items())] + self._removed.statuses()
+
+    def storage_status(self) -> SinkStatus | None:
+        """Return how the sink is that writes the store; None where none does. From any thread."""
+        line = None if self._storage is None else self._lines.get(self._storage.name)
+        return None if line is None else line.status()
+
+    def stored_after_ms(self, configuration: Configuration) -> int:
+        """Return how long after their time samples can be read at the latest, while all is well."""
+        if self._storage is None:
+            return 0
+        limits = _storage_limits(self._storage, configuration.settings.performance)
+        return round(limits.flush_s * 1000) + STORAGE_SEND_MS
 
     async def update(self, configuration: Configuration) -> None:
         """Start what is new, stop what has gone, restart what changed, leave the rest alone.
@@ -75,7 +83,8 @@ class SinkRunner:
     async def _update(self, configuration: Configuration) -> None:
         performance = configuration.settings.performance
         wanted = {
-            part.name: _Wanted(part, _limits(part.config, performance)) for part in configuration.of("sinks")
+            part.name: _Wanted(_compressing(part, performance), _limits(part.config, performance))
+            for part in configuration.of("sinks")
         }
         if self._storage is not None:
             wanted[self._storage.name] = _Wanted(self._storage, _storage_limits(self._storage, performance))
@@ -101,36 +110,28 @@ class SinkRunner:
                 self._quarantine,
                 processors,
                 partial(journal.past, reader.cursor - PRIMED, reader.cursor),
+                lambda sequence: self._ages.age_s(sequence, self._clock.monotonic()),
             )
             self._lines[part.name] = line
             line.start()
         self._running = wanted
 
     async def look_after_journal(self) -> None:
-        """Keep the journal within its size, forget sinks that were removed long ago; count what is lost."""
+        """Keep the journal within its size, forget sinks that were removed long ago; count what is lost.
+
+        Called once a second.
+        """
+        self._ages.note(self._journal.next_sequence, self._clock.monotonic())
         if self._changing.locked():
             return
         async with self._changing:
+            readers = {reader_name(name): line for name, line in self._lines.items()}
             for lost in await self._journal.make_room() + await self._journal.drop_gone():
-                self._count(lost)
-
-    def _count(self, lost: GivenUp) -> None:
-        for name, line in self._lines.items():
-            if reader_name(name) == lost.reader:
-                line.expired(lost.begin, lost.end, lost.samples, lost.events)
-                return
-        name = shown_name(lost.reader)
-        telemetry = self._context(name).telemetry
-        for amount, what in ((lost.samples, "samples"), (lost.events, "events")):
-            if amount:
-                telemetry.problem(
-                    log,
-                    f"metricsmith_sink_dropped_{what}_total",
-                    f"{name}: {amount} {what} not delivered: {_WHY[lost.reason]}",
-                    amount=amount,
-                    sink=name,
-                    reason=lost.reason,
-                )
+                if line := readers.get(lost.reader):
+                    line.expired(lost.begin, lost.end, lost.samples, lost.events)
+                else:
+                    self._removed.count(lost)
+            self._removed.tell()
 
     async def stop(self) -> None:
         """Deliver what is soon delivered, and end all."""
@@ -139,28 +140,24 @@ class SinkRunner:
         self._lines.clear()
 
 
-def reader_name(sink: str) -> str:
-    """Return the name of a sink's cursor: readable, and another for each sink.
-
-    >>> reader_name("oci"), reader_name("a b")
-    ('sink.oci', 'sink.a_b.19d57fc4')
-    """
-    readable = _NOT_IN_NAMES.sub("_", sink)[:80]
-    return f"{_PREFIX}{readable}" + ("" if readable == sink else f".{xxhash.xxh32_hexdigest(sink)}")
-
-
-def shown_name(reader: str) -> str:
-    """Return the name of a sink that is gone, from that of its cursor."""
-    return reader.removeprefix(_PREFIX)
-
-
 def _limits(config: object, performance: PerformanceSettings) -> Limits:
     assert isinstance(config, SinkConfig)
+    buffer = _first(config.buffer_size, performance.buffer_size)
     return Limits(
-        _first(config.batch_size, performance.batch_size, DEFAULT_BATCH),
+        _first(config.batch_size, performance.batch_size, min(DEFAULT_BATCH, buffer)),
         _first(config.flush_interval, performance.flush_interval) / 1000,
         _first(config.worker_count, performance.worker_count),
+        buffer,
+        performance.allowed_lag if config.allowed_lag is None else config.allowed_lag,
     )
+
+
+def _compressing(part: Part, performance: PerformanceSettings) -> Part:
+    """Return a sink that compresses as is set for all, unless it says otherwise."""
+    config = part.config
+    if not isinstance(config, Compressing) or "compression" in config.model_fields_set:
+        return part
+    return replace(part, config=config.model_copy(update={"compression": performance.compression}))
 
 
 def _storage_limits(part: Part, performance: PerformanceSettings) -> Limits:

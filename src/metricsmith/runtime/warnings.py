@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from metricsmith.delivery.line import SinkStatus
+from metricsmith.delivery.status import SinkStatus
 from metricsmith.rules.notify.line import DestinationStatus
 
 LONGEST_REASON = 500
