@@ -39,6 +39,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "stores": {
         "embedded": "metricsmith.store.embedded:EmbeddedStore",
+        "file": "metricsmith.store.file.store:FileStore",
         "prometheus": "metricsmith.store.prometheus.store:PrometheusStore",
     },
     "sinks": {
@@ -49,7 +50,6 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "file": "metricsmith.sinks.file.sink:FileSink",
         "remote_write": "metricsmith.sinks.remote_write:RemoteWriteSink",
         "oci": "metricsmith.sinks.oci.sink:OciSink",
-        "influxdb": "metricsmith.sinks.influxdb.sink:InfluxdbSink",
         "influxdb": "metricsmith.sinks.influxdb.sink:InfluxdbSink",
     },
 }

@@ -283,6 +283,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "metricsmith_store_blocks_set_aside_total", "Damaged or stray blocks set aside, by reason.", "reason"
     ),
     _counter(
+        "metricsmith_store_files_damaged_total",
+        "Files of samples, or parts of them, that could not be read and were left out.",
+        "reason",
+    ),
+    _counter(
         "metricsmith_store_server_failures_total",
         "Requests that failed to the server that keeps the samples (`storage.type`), by reason.",
         "reason",

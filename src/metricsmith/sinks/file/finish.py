@@ -7,13 +7,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from metricsmith.errors import JournalCorrupt, WireError
 from metricsmith.model.batch import Batch
 from metricsmith.model.durable_files import sync_file, sync_folder
 from metricsmith.model.series import SeriesTable
-from metricsmith.wire.sample_files.columns import Columns
+from metricsmith.wire.sample_files.columns import columns_of
 from metricsmith.wire.sample_files.frames_file import FramesReader
 from metricsmith.wire.sample_files.names import FileName
 from metricsmith.wire.sample_files.parquet import write_parquet
@@ -47,19 +45,6 @@ def frames_to_parquet(folder: Path, name: FileName, length: int, series: SeriesT
         path.unlink()
     sync_folder(folder)
     return damage
-
-
-def columns_of(batches: list[Batch]) -> Columns:
-    """Return the samples of batches one after another."""
-    stale = None
-    if any(batch.stale is not None for batch in batches):
-        stale = np.concatenate([batch.stales() for batch in batches])
-    return Columns(
-        np.concatenate([batch.layout.ids for batch in batches]),
-        np.concatenate([batch.times() for batch in batches]),
-        np.concatenate([batch.value for batch in batches]),
-        stale,
-    )
 
 
 def finish_torn_text(folder: Path, name: FileName) -> None:

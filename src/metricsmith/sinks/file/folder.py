@@ -107,9 +107,13 @@ class SampleFolder:
         while len(self._current) > MOST_CURRENT:
             oldest = min(self._current, key=lambda period: period.start_ms)
             self._full.append(self._current.pop(oldest))
+        if not self._full:
+            return
         while self._full:
             self._finish(self._full[0])
             del self._full[0]
+        if self._log is not None and self._log.position is not None:
+            self._log.note(self._position(self._log.position))
 
     def delete_older(self, oldest_ms: int) -> int:
         """Delete finished files whose samples are all older; return how many.

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from metricsmith.model.arrays import F64, I64, U32, Bool
+from metricsmith.model.batch import Batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +36,16 @@ class Damage:
 
     place: str
     problem: str
+
+
+def columns_of(batches: Sequence[Batch]) -> Columns:
+    """Return the samples of batches one after another."""
+    stale = None
+    if any(batch.stale is not None for batch in batches):
+        stale = np.concatenate([batch.stales() for batch in batches])
+    return Columns(
+        np.concatenate([batch.layout.ids for batch in batches]),
+        np.concatenate([batch.times() for batch in batches]),
+        np.concatenate([batch.value for batch in batches]),
+        stale,
+    )

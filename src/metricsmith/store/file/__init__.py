@@ -1,0 +1,1 @@
+"""Files that the `file` sink writes, as a store that answers queries."""

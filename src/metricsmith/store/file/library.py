@@ -1,0 +1,199 @@
+"""The files of a folder, as queries find them: the current ones as far as they are acknowledged."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from metricsmith.errors import BlockCorrupt, StoreUnavailable
+from metricsmith.model.arrays import U32
+from metricsmith.model.selection import SampleLimit
+from metricsmith.model.series import SeriesTable
+from metricsmith.model.telemetry import Telemetry
+from metricsmith.store.file.decoders import FramesDecoder, TextDecoder
+from metricsmith.store.file.growing import GrowingFile
+from metricsmith.store.file.memory import PieceMemory
+from metricsmith.store.file.parquet_file import ParquetFile
+from metricsmith.store.pieces import RaggedPiece
+from metricsmith.wire.sample_files.columns import Damage
+from metricsmith.wire.sample_files.dialects import DIALECTS
+from metricsmith.wire.sample_files.names import FileName, Form, list_files
+from metricsmith.wire.sample_files.position import Position, read_position
+from metricsmith.wire.sample_files.read_lines import LineReader
+
+log = logging.getLogger(__name__)
+
+
+class SampleFile(Protocol):
+    """What queries ask of a file."""
+
+    def series(self) -> U32: ...
+
+    def overlaps(self, start_ms: int, end_ms: int) -> bool: ...
+
+    def select(
+        self, wanted: U32, start_ms: int, end_ms: int, limit: SampleLimit
+    ) -> Iterator[RaggedPiece]: ...
+
+
+class Library:
+    """Knows the files of a folder, and what is in those that somebody has asked for. Thread-safe."""
+
+    def __init__(self, folder: Path, series: SeriesTable, telemetry: Telemetry, cache_bytes: int) -> None:
+        self.folder = folder
+        self._series, self._telemetry = series, telemetry
+        self._memory = PieceMemory(cache_bytes)
+        self._lines = {form: LineReader(dialect, series) for form, dialect in DIALECTS.items()}
+        self._growing: dict[str, GrowingFile] = {}
+        self._parquet: dict[str, ParquetFile] = {}
+        self._damaged: dict[str, str] = {}
+        self._aside: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+
+    def series(self, start_ms: int, end_ms: int) -> U32:
+        """Return the sorted ids of the series in files that may have samples in the closed range.
+
+        Raises:
+            as `files`.
+        """
+        found = [file.series() for _, file in self.files(start_ms, end_ms)]
+        return np.unique(np.concatenate([np.empty(0, np.uint32), *found]))
+
+    def select(self, wanted: U32, start_ms: int, end_ms: int, limit: SampleLimit) -> list[RaggedPiece]:
+        """Return the samples of some series, sorted ids, in the closed range; later pieces win.
+
+        Raises:
+            QueryLimitExceeded: they are too many.
+            as `files`.
+        """
+        pieces: list[RaggedPiece] = []
+        for path, file in self.files(start_ms, end_ms):
+            try:
+                pieces += file.select(wanted, start_ms, end_ms, limit)
+            except BlockCorrupt as error:
+                self._set_aside(path, str(error))
+        return pieces
+
+    def files(self, start_ms: int, end_ms: int) -> list[tuple[Path, SampleFile]]:
+        """Return the files that may have samples in the closed range, read up to date, oldest first.
+
+        Raises:
+            FileNotFoundError: one was renamed or deleted meanwhile; ask again.
+            StoreUnavailable: the folder cannot be read.
+        """
+        position, names = self.listing()
+        found: list[tuple[Path, SampleFile]] = []
+        for name in names:
+            if name.period.start_ms <= end_ms and name.period.end_ms > start_ms:
+                file = self._file(name, position)
+                if file is not None and file.overlaps(start_ms, end_ms):
+                    found.append((self.folder / str(name), file))
+        self._forget_but(names)
+        return found
+
+    def listing(self) -> tuple[Position | None, list[FileName]]:
+        """Return how far the folder is written, and its files.
+
+        Raises:
+            StoreUnavailable: it cannot be read.
+        """
+        try:  # in this order: a file that ends meanwhile is listed as finished
+            return read_position(self.folder), list_files(self.folder)
+        except FileNotFoundError:
+            return None, []  # nothing is written yet
+        except OSError as error:
+            raise StoreUnavailable("access", f"{self.folder}: {error.strerror or error}") from None
+
+    def known_series(self) -> int:
+        """Return how many series there are in the files that somebody has asked for."""
+        with self._lock:
+            files: list[SampleFile] = [*self._growing.values(), *self._parquet.values()]
+        return len(np.unique(np.concatenate([np.empty(0, np.uint32), *(file.series() for file in files)])))
+
+    def damage(self) -> list[str]:
+        """Return what could not be read, for people."""
+        return list(self._damaged.values())
+
+    def _file(self, name: FileName, position: Position | None) -> SampleFile | None:
+        path = self.folder / str(name)
+        if name.form is Form.PARQUET:
+            return self._parquet_file(name, path)
+        file = self._growing_file(name)
+        end = path.stat().st_size
+        if name.current and position is not None:  # what is beyond may be taken back
+            known = position.files.get(str(name))
+            end = 0 if known is None else min(end, known.bytes)
+        try:
+            file.catch_up(path, end)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            self._tell(path, Damage("the file", str(error.strerror or error)))
+        return file
+
+    def _growing_file(self, name: FileName) -> GrowingFile:
+        key = str(name.finished()) if name.form is not Form.FRAMES else str(name)
+        with self._lock:
+            file = self._growing.get(key)
+            if file is None:
+                decoder = (
+                    FramesDecoder(self._series, self._tell)
+                    if name.form is Form.FRAMES
+                    else TextDecoder(self._lines[name.form], name.suffix, self._tell)
+                )
+                file = self._growing[key] = GrowingFile(decoder, self._memory)
+            return file
+
+    def _parquet_file(self, name: FileName, path: Path) -> SampleFile | None:
+        key = str(name)
+        with self._lock:
+            file = self._parquet.get(key)
+        if key in self._aside and self._aside[key] == _signature(path):
+            return None
+        if file is None:
+            try:
+                file = ParquetFile(path, self._series)
+            except BlockCorrupt as error:
+                self._set_aside(path, str(error))
+                return None
+            with self._lock:
+                self._parquet[key] = file
+        return file
+
+    def _set_aside(self, path: Path, text: str) -> None:
+        """Do without a file until it is another."""
+        self._aside[path.name] = _signature(path)
+        with self._lock:
+            self._parquet.pop(path.name, None)
+        self._tell_damage(path, f"{text}; the file is left out", "file")
+
+    def _tell(self, path: Path, damage: Damage) -> None:
+        self._tell_damage(path, f"{path}: {damage.place}: {damage.problem}", "part")
+
+    def _tell_damage(self, path: Path, text: str, reason: str) -> None:
+        with self._lock:
+            self._damaged.setdefault(path.name, text)
+        self._telemetry.problem(
+            log, "metricsmith_store_files_damaged_total", text, subject=str(path), reason=reason
+        )
+
+    def _forget_but(self, names: list[FileName]) -> None:
+        there = {str(name) for name in names} | {str(name.finished()) for name in names}
+        with self._lock:
+            for gone in self._growing.keys() - there:
+                self._memory.forget(self._growing.pop(gone))
+            for gone in self._parquet.keys() - there:
+                del self._parquet[gone]
+            for gone in self._damaged.keys() - there:
+                del self._damaged[gone]
+                self._aside.pop(gone, None)
+
+
+def _signature(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_size, found.st_mtime_ns
