@@ -42,6 +42,8 @@ class ExportSettings:
 
     enabled: bool = True
     service_name: str = "python"
+    instance: str = ""
+    """Tells this process from others of the service, where it pushes; host and process id unless set."""
     prometheus_enabled: bool = True
     prometheus_host: str = "127.0.0.1"
     prometheus_port: int = 9095
@@ -59,8 +61,12 @@ class ExportSettings:
         return f"ExportSettings(enabled={self.enabled}, service_name={self.service_name!r})"
 
 
-def settings_from_environment(environment: Mapping[str, str] | None = None) -> ExportSettings:
+def settings_from_environment(
+    environment: Mapping[str, str] | None = None, modules: tuple[str, ...] = DEFAULT_MODULES
+) -> ExportSettings:
     """Return the settings that environment variables name; METRICSMITH_* win over KAMON_*.
+
+    `modules` are those of runtime metrics where the environment names none.
 
     >>> settings_from_environment({"KAMON_PROMETHEUS_PORT": "9100"}).prometheus_port
     9100
@@ -70,6 +76,7 @@ def settings_from_environment(environment: Mapping[str, str] | None = None) -> E
     return ExportSettings(
         enabled=reader.get("ENABLED", _boolean, True),
         service_name=reader.get("SERVICE_NAME", _name, program_name()),
+        instance=reader.get("INSTANCE", _name, ""),
         prometheus_enabled=reader.get("PROMETHEUS_ENABLED", _boolean, True),
         prometheus_host=reader.get("PROMETHEUS_HOST", _name, defaults.prometheus_host),
         prometheus_port=reader.get("PROMETHEUS_PORT", _port, defaults.prometheus_port),
@@ -79,7 +86,7 @@ def settings_from_environment(environment: Mapping[str, str] | None = None) -> E
         tick_interval_s=reader.get("TICK_INTERVAL", _interval, defaults.tick_interval_s),
         push_url=reader.get("PUSH_URL", write_url, ""),
         bus_endpoint=reader.get("BUS_ENDPOINT", _name, ""),
-        runtime_metrics=reader.get("RUNTIME_METRICS", _modules, DEFAULT_MODULES),
+        runtime_metrics=reader.get("RUNTIME_METRICS", _modules, modules),
         problems=tuple(reader.problems),
     )
 

@@ -1,0 +1,244 @@
+"""Everything that leaves an application: pages that are read, destinations that are pushed to."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from metricsmith.sdk.clock import SYSTEM_CLOCK, Clock
+from metricsmith.sdk.export.endpoint import MetricsPage
+from metricsmith.sdk.export.http_server import Handler, HttpServer
+from metricsmith.sdk.export.targets import Outbox, Target
+from metricsmith.sdk.problems import Problems
+from metricsmith.sdk.reading import Reading, Sample
+from metricsmith.sdk.registry import REGISTRY, Registry
+from metricsmith.sdk.runtime_metrics import RuntimeMetrics
+from metricsmith.sdk.settings import ExportSettings
+
+EXIT_S = 5.0
+"""How long the end of a process may wait for what has not been sent."""
+
+Details = Callable[[], Any]
+
+
+class Export:
+    """Exports a registry until it is stopped, or the process ends.
+
+    Nothing here blocks or fails the application: addresses that cannot be used
+    and destinations that do not answer are problems, which are counted. A child
+    that is forked exports nothing, as its parent's address and series are taken.
+    """
+
+    def __init__(
+        self,
+        settings: ExportSettings,
+        registry: Registry = REGISTRY,
+        *,
+        problems: Problems | None = None,
+        details: Details | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        """`details` returns what the status page shows besides, as JSON takes it."""
+        self.settings, self.registry, self.clock = settings, registry, clock
+        self.problems = problems or Problems()
+        self.details = details
+        self.page = MetricsPage(registry, clock)
+        self.outboxes: list[Outbox] = []
+        self.runtime = RuntimeMetrics(settings.runtime_metrics)
+        self.addresses: dict[str, str] = {}
+        """Pages that are served: `metrics` and `status`."""
+        self.server: HttpServer | None = None
+        self._thread: threading.Thread | None = None
+        self._stop = threading.Event()
+        self._until_s = 0.0
+        self._started = False
+
+    def start(self) -> None:
+        """Serve and push from now on."""
+        if self._started or not self.settings.enabled:
+            return
+        self._started = True
+        for text in self.settings.problems:
+            self.problems.note("setting", text)
+        self._guarded("runtime_metrics", lambda: self.runtime.start(self.registry))
+        self._guarded("own_metrics", lambda: self.registry.register(self))
+        self._watch_running_loop()
+        self._serve()
+        if self.settings.push_url or self.settings.bus_endpoint:
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._run, name="metricsmith-export", daemon=True)
+            self._thread.start()
+        _LIVE.add(self)
+        atexit.register(self.stop)
+
+    def stop(self, timeout_s: float = EXIT_S) -> None:
+        """Send what has not been sent, within a time, and end."""
+        if not self._started:
+            return
+        self._started = False
+        atexit.unregister(self.stop)
+        _LIVE.discard(self)
+        self._until_s = time.monotonic() + timeout_s
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout_s + 1.0)
+            self._thread = None
+        if self.server is not None:
+            self.server.stop()
+            self.server = None
+        self.addresses.clear()
+        self._guarded("runtime_metrics", self.runtime.stop)
+        self._guarded("own_metrics", lambda: self.registry.unregister(self))
+
+    def tick(self) -> None:
+        """Read all metrics once and let them go to each destination, as far as these take them."""
+        try:
+            readings = list(self.registry.read())
+        except Exception as error:
+            self.problems.note("read", f"metrics cannot be read: {type(error).__name__}: {error}", trace=True)
+            return
+        now_ms = self.clock.now_ms()
+        for outbox in self.outboxes:
+            outbox.put(readings, now_ms)
+            outbox.send()
+
+    def read(self) -> Iterator[Reading]:
+        """Yield what exporting tells of itself."""
+        yield self.problems.read()
+        scrapes = [("scrape", float(self.page.scrapes))] if "metrics" in self.addresses else []
+        sent = [*scrapes, *((each.target.name, float(each.sent)) for each in self.outboxes)]
+        yield _counter("exports", "Readings that were taken, by way.", [({"target": t}, n) for t, n in sent])
+        failures = [
+            ({"target": each.target.name, "reason": reason}, float(count))
+            for each in self.outboxes
+            for reason, count in list(each.failures.items())
+        ]
+        yield _counter("export_failures", "Attempts to send that failed, by reason.", failures)
+        dropped = [({"target": each.target.name}, float(each.dropped)) for each in self.outboxes]
+        yield _counter("export_dropped", "Requests and messages that were given up.", dropped)
+        if self.server is not None:
+            counts = list(self.server.refused.items())
+            refused = [({"reason": reason}, float(count)) for reason, count in counts]
+            yield _counter("http_refused", "Connections and requests turned away, by reason.", refused)
+
+    def describe(self) -> tuple[()]:
+        """Return nothing: a registry need not read everything to learn the names."""
+        return ()
+
+    def _serve(self) -> None:
+        settings, server = self.settings, HttpServer()
+        if settings.prometheus_enabled:
+            self._listen(server, "metrics", settings.prometheus_host, settings.prometheus_port, self.page)
+        if settings.status_page_enabled:
+            from metricsmith.sdk.status_page import StatusPage
+
+            self._listen(
+                server, "status", settings.status_page_host, settings.status_page_port, StatusPage(self)
+            )
+        if self.addresses:
+            server.start()
+            self.server = server
+        else:
+            server.stop()
+
+    def _listen(self, server: HttpServer, name: str, host: str, port: int, handler: Handler) -> None:
+        try:
+            chosen = server.listen(host, port, handler)
+        except OSError as error:
+            text = f"the page for {name} cannot be served at {host}:{port}: {error.strerror or error}"
+            self.problems.note(
+                f"listen_{name}", f"{text}; another port is set by METRICSMITH_{_VARIABLES[name]}"
+            )
+        else:
+            self.addresses[name] = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
+
+    def _run(self) -> None:
+        for make in (self._remote_write, self._bus):
+            try:
+                target = make()
+            except Exception as error:
+                self.problems.note("target", f"a destination cannot be used: {error}", trace=True)
+            else:
+                if target is not None:
+                    self.outboxes.append(Outbox(target, self.clock, self.problems))
+        while not self._stop.wait(self.settings.tick_interval_s):
+            self._guarded("tick", self.tick)
+        self._guarded("tick", self.tick)
+        for outbox in self.outboxes:
+            outbox.send(time.sleep, self._until_s)
+            outbox.give_up()
+            self._guarded("close", outbox.target.close)
+
+    def _remote_write(self) -> Target | None:
+        if not self.settings.push_url:
+            return None
+        from metricsmith.sdk.export.remote_write import RemoteWriteTarget
+
+        identity = {"job": self.settings.service_name, "instance": instance_name(self.settings)}
+        return RemoteWriteTarget(self.settings.push_url, identity)
+
+    def _bus(self) -> Target | None:
+        if not self.settings.bus_endpoint:
+            return None
+        from metricsmith.sdk.export.bus import BusTarget
+
+        tags = {"instance": instance_name(self.settings)}
+        return BusTarget(self.settings.bus_endpoint, self.settings.service_name, tags)
+
+    def _watch_running_loop(self) -> None:
+        import sys
+
+        if "asyncio" in sys.modules:
+            try:
+                self.runtime.watch_event_loop()
+            except RuntimeError:  # none runs; the application can tell of one later
+                return
+
+    def _guarded(self, kind: str, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:
+            self.problems.note(kind, f"{type(error).__name__}: {error}", trace=True)
+
+    def _forked(self) -> None:
+        """In a child: let go of the parent's sockets; there are no threads here."""
+        atexit.unregister(self.stop)
+        self._started, self._thread, self._stop = False, None, threading.Event()
+        if self.server is not None:
+            self.server.abandon()
+            self.server = None
+        for outbox in self.outboxes:
+            outbox.target.abandon()
+        self.outboxes = []
+        self.addresses.clear()
+
+
+def instance_name(settings: ExportSettings) -> str:
+    """Return what tells this process from others of its service."""
+    return settings.instance or f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _counter(name: str, help: str, values: list[tuple[dict[str, str], float]]) -> Reading:
+    full = f"metricsmith_sdk_{name}"
+    return Reading(
+        full, "counter", help, "", [Sample(f"{full}_total", labels, value) for labels, value in values]
+    )
+
+
+_VARIABLES = {"metrics": "PROMETHEUS_PORT", "status": "STATUS_PAGE_PORT"}
+_LIVE: weakref.WeakSet[Export] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for export in list(_LIVE):
+        export._forked()
+    _LIVE.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)

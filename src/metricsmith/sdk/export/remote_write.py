@@ -1,0 +1,131 @@
+"""Metrics pushed by remote write 1.0: to the agent, or to any server that takes it."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import math
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+
+from metricsmith import __version__
+from metricsmith.model.labels import encode_labels
+from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.sdk.export.targets import Payload, SendLater, SendRefused
+from metricsmith.sdk.reading import Reading
+from metricsmith.wire.remote_write_encode import encode_series_labels, encode_write_request
+
+TIMEOUT_S = 10.0
+MAX_ANSWER_BYTES = 65_536
+METADATA_EVERY = 360
+"""Requests between tellings of types and units: an hour at the usual interval."""
+_TRIED_AGAIN = frozenset({408, 425, 429})
+
+Name = tuple[str, tuple[tuple[str, str], ...]]
+
+
+class RemoteWriteTarget:
+    """Encodes readings as write requests; labels are written once for as long as the series are the same."""
+
+    name = "remote_write"
+
+    def __init__(self, url: str, identity: Mapping[str, str]) -> None:
+        """`identity` are labels of all series that have none of that name: `job` and `instance`."""
+        parts = urlsplit(url)
+        self._identity = dict(identity)
+        self._secure, self._host, self._port = parts.scheme == "https", parts.hostname or "", parts.port
+        self._path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+        self.address = (
+            f"{parts.scheme}://{parts.hostname}{f':{parts.port}' if parts.port else ''}{parts.path}"
+        )
+        self._headers = {
+            "Content-Type": "application/x-protobuf",
+            "Content-Encoding": "snappy",
+            "X-Prometheus-Remote-Write-Version": "0.1.0",
+            "User-Agent": f"metricsmith-sdk/{__version__}",
+        }
+        if parts.username is not None:
+            login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+            self._headers["Authorization"] = f"Basic {base64.b64encode(login).decode()}"
+        self._connection: http.client.HTTPConnection | None = None
+        self._names: list[Name] = []
+        self._labels: list[bytes] = []
+        self._untold = 0
+
+    def encode(self, readings: Sequence[Reading], time_ms: int) -> list[Payload]:
+        """Return one request. Series that are no longer there get a staleness marker."""
+        samples = [sample for reading in readings for sample in reading.samples]
+        names = [(sample.name, tuple(sample.labels.items())) for sample in samples]
+        if names == self._names:
+            gone: list[Name] = []
+        else:
+            gone = list(set(self._names).difference(names))
+            self._names, self._labels, self._untold = names, self._encoded(names), 0
+        labels = self._labels + self._encoded(gone)
+        values = [float(sample.value) for sample in samples] + [math.nan] * len(gone)
+        body = encode_write_request(
+            labels,
+            [1] * len(labels),
+            np.full(len(labels), time_ms, dtype=np.int64),
+            np.array(values, dtype=np.float64),
+            np.arange(len(labels)) >= len(samples) if gone else None,
+            {} if self._untold else dict(map(_metadata, readings)),
+        )
+        self._untold = (self._untold + 1) % METADATA_EVERY
+        return [(body,)]
+
+    def send(self, payload: Payload) -> None:
+        """Post a request."""
+        try:
+            status, after, said = self._post(payload[0])
+        except (OSError, http.client.HTTPException) as error:
+            self.close()
+            reason = "timeout" if isinstance(error, TimeoutError) else "connection"
+            raise SendLater(reason, f"{type(error).__name__}: {error}") from None
+        if status >= 500 or status in _TRIED_AGAIN:
+            seconds = float(after) if after.isascii() and after.isdigit() else 0.0
+            raise SendLater(f"http_{status}", said, seconds)
+        if status >= 300:
+            raise SendRefused(f"http_{status}", said)
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._connection is not None:
+            with suppress(OSError):
+                self._connection.close()
+            self._connection = None
+
+    def abandon(self) -> None:
+        """Let go of the connection: closing this process's copy ends nothing for the parent."""
+        connection, self._connection = self._connection, None
+        if connection is not None and isinstance(connection.sock, socket.socket):
+            socket.close(connection.sock.detach())
+
+    def _post(self, body: bytes) -> tuple[int, str, str]:
+        if self._connection is None:
+            kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+            self._connection = kind(self._host, self._port, timeout=TIMEOUT_S)
+        self._connection.request("POST", self._path, body, self._headers)
+        answer = self._connection.getresponse()
+        text = answer.read(MAX_ANSWER_BYTES).decode(errors="replace")
+        if not answer.isclosed():  # there is more than anybody wants to read
+            self.close()
+        return (
+            answer.status,
+            answer.getheader("Retry-After", ""),
+            f"HTTP {answer.status}: {' '.join(text.split())[:200]}",
+        )
+
+    def _encoded(self, names: Sequence[Name]) -> list[bytes]:
+        labels = [{**self._identity, **dict(pairs), "__name__": name} for name, pairs in names]
+        return [encode_series_labels(encode_labels(each)) for each in labels]
+
+
+def _metadata(reading: Reading) -> tuple[str, Metadata]:
+    suffix = {"counter": "_total", "info": "_info"}.get(reading.type, "")
+    known = Metadata(MetricType(reading.type), reading.unit, reading.documentation)
+    return f"{reading.name}{suffix}", known
