@@ -11,7 +11,7 @@ from metricsmith.model.settings_types import reveal
 from metricsmith.net.post import Answer, HttpRefused, Poster
 
 _TOO_LARGE = 413
-_MENDED_BY_PEOPLE = {
+MENDED_BY_PEOPLE = {
     401: "check the credentials",
     403: "check the credentials and what they allow",
     404: "check the address",
@@ -20,11 +20,17 @@ _MENDED_BY_PEOPLE = {
 }
 
 
-async def deliver(poster: Poster, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+async def deliver(
+    poster: Poster,
+    url: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    hints: Mapping[int, str] = MENDED_BY_PEOPLE,
+) -> Answer:
     """Post samples; return the answer.
 
     What a person has to mend in the settings is no fault of the samples: they
-    wait for it.
+    wait for it. `hints` say what to mend, by status.
 
     Raises:
         RetryLater, TooLarge, Rejected: as for `Sink.send`; no series is named.
@@ -34,7 +40,7 @@ async def deliver(poster: Poster, url: str, body: bytes, headers: Mapping[str, s
     except HttpRefused as error:
         if error.status == _TOO_LARGE:
             raise TooLarge(error.reason) from None
-        if hint := _MENDED_BY_PEOPLE.get(error.status):
+        if hint := hints.get(error.status):
             raise RetryLater(f"got {error.reason} ({hint})", reason=f"status_{error.status}") from None
         raise
 

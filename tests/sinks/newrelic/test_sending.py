@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from aiohttp import web
 
 from metricsmith.contracts import Context
 from metricsmith.delivery.line import Limits, Line
@@ -44,7 +45,7 @@ class Shipping:
     def start(self, far: NewRelicServer, batch_size: int = 50, **settings: Any) -> Line:
         reader = self.journal.reader("far")
         before = [batch for sequence, batch in self.journal.replay(0) if sequence < reader.cursor]
-        sink = self._make(far, self.context, timeout="2s", **settings)
+        sink = self._make(far, self.context, **{"timeout": "2s", **settings})
         limits, end = Limits(batch_size, 0, 3), lambda: self.journal.next_sequence
         quarantine = Quarantine(self.folder / "quarantine", self.here.series, self.clock)
         line = Line("newrelic", sink, reader, end, self.context, limits, quarantine, before=lambda: before)
@@ -122,11 +123,12 @@ async def test_growth_and_events_get_there_once(
         assert all(at + (ms or 0) == then for (at, ms), (then, _) in pairwise(spans))
 
 
-async def test_one_that_dies_before_it_answers_gets_the_same_again(
-    far: NewRelicServer, shipping: Shipping
+@pytest.mark.parametrize("fault", [Fault("dies"), Fault("slow", wait_s=0.4)], ids=["dies", "too late"])
+async def test_one_that_takes_it_and_does_not_say_so_gets_the_same_again(
+    far: NewRelicServer, shipping: Shipping, fault: Fault
 ) -> None:
-    far.fault = _at_random(0.2, Fault("dies"))
-    shipping.start(far)
+    far.fault = _at_random(0.2, fault)
+    shipping.start(far, timeout="300ms")
     await shipping.counters(range(ROUNDS))
     await shipping.caught_up()
     distinct = {(p.attributes["n"], p.timestamp, p.value) for p in far.named("c_total")}
@@ -246,15 +248,29 @@ async def test_a_wrong_key_waits_for_somebody_and_is_told_nowhere(
     file.write_text("wrong-secret\n")
     sink = sink_to(far, here.context, api_key=f"file:{file}")
     gauge = here.delivery(here.batch(here.layout([{"__name__": "g"}]), far.now_ms(), [1]))
-    with pytest.raises(RetryLater, match="credentials") as caught:
+    with pytest.raises(RetryLater, match="licence key of an account in region us") as caught:
         await sink.send(gauge)
     assert "wrong-secret" not in str(caught.value) + repr(sink._config)
+    file.write_text("NRAK-ABCDEF\n")
+    with pytest.raises(RetryLater, match="got a user key") as caught:
+        await sink.send(gauge)
+    assert "ABCDEF" not in str(caught.value)
     file.write_text(f"{far.key}\n")
     await sink.send(gauge)
     file.unlink()
     with pytest.raises(RetryLater, match="key cannot be read"):
         await sink.send(gauge)
     assert [p.value for p in far.points] == [1]
+
+
+@pytest.mark.parametrize("page", ["<html>Please log in</html>", "", "OK"])
+async def test_an_answer_of_something_else_is_no_delivery(
+    here: Any, far: NewRelicServer, sink_to: Make, peer: Any, page: str
+) -> None:
+    peer.answer = lambda: web.Response(text=page)
+    sink = sink_to(far, here.context, endpoint=peer.url)
+    with pytest.raises(RetryLater, match="another service"):
+        await sink.send(here.delivery(here.batch(here.layout([{"__name__": "g"}]), far.now_ms(), [1])))
 
 
 async def test_growth_in_quarantine_is_not_sent_as_something_else(

@@ -39,11 +39,19 @@ def test_addresses(given: dict[str, Any], metrics: str, events: str) -> None:
         ("api_key: k, event_type: my events", "event_type"),
         ("api_key: k, endpoint: metric-api.newrelic.com", "endpoint"),
         ("api_key: k, licence: x", "licence"),
+        ("api_key: NRAK-SECRETOFMINE", "got a user key"),
+        ("api_key: eu01xxSECRETOFMINE", "wanted region: eu"),
     ],
 )
 def test_mistakes_are_named(settings: str, says: str) -> None:
-    with pytest.raises(ConfigError, match=says):
+    with pytest.raises(ConfigError, match=says) as refusal:
         load_text(f"sinks:\n- {{type: newrelic, {settings}}}\n", "m.yaml", {})
+    assert "SECRETOFMINE" not in str(refusal.value)
+
+
+def test_keys_of_the_eu_and_those_for_something_in_between_are_taken() -> None:
+    assert NewRelicConfig(api_key="eu01xxk", region="eu").metrics_url() == EU
+    assert NewRelicConfig(api_key="eu01xxk", endpoint="https://relay.example/metric/v1").region == "us"
 
 
 def test_the_key_comes_from_the_environment_and_is_never_shown() -> None:

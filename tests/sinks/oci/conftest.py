@@ -64,11 +64,11 @@ class Shipping:
         self._config, self.quarantine = config, Quarantine(folder / "quarantine", here.series, self.clock)
         self.line: Line | None = None
 
-    def start(self, batch_size: int = 400, workers: int = 2) -> None:
+    def start(self, batch_size: int = 400, workers: int = 2, timeout_ms: int = 10_000) -> None:
         """Begin to ship, as each start of an agent does."""
         end = lambda: self.journal.next_sequence  # noqa: E731
         reader, limits = self.journal.reader("oci"), Limits(batch_size, 0, workers)
-        sink = OciSink(self._config, self.context)
+        sink = OciSink(self._config.model_copy(update={"timeout": timeout_ms}), self.context)
         self.line = Line("oci", sink, reader, end, self.context, limits, self.quarantine)
         self.line.start()
 

@@ -30,6 +30,14 @@ def _got(oci: OciServer) -> Counter[tuple[str, int, float]]:
     return Counter((p.dimensions[0][1], p.time_ms, p.value) for p in oci.points)
 
 
+def _orders(oci: OciServer) -> set[tuple[int, ...]]:
+    """Return the orders in which the rounds of series came."""
+    came: dict[str, list[int]] = {}
+    for point in oci.points:
+        came.setdefault(point.dimensions[0][1], []).append(int(point.value) % 1000)
+    return set(map(tuple, came.values()))
+
+
 def _at_random(share: float, fault: Fault) -> Callable[[int], Fault | None]:
     chance = random.Random(7)
     return lambda _: fault if chance.random() < share else None
@@ -52,13 +60,19 @@ async def test_every_point_gets_there_once(oci: OciServer, shipping: Any, share:
     await shipping.caught_up()
     assert _got(oci) == Counter(sent)
     assert oci.largest_call <= 50 and oci.problems == []
+    assert _orders(oci) == {tuple(range(ROUNDS))}
 
 
-async def test_one_that_dies_before_it_answers_gets_the_same_points_again(
-    oci: OciServer, shipping: Any
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(0, taken=True), Fault(200, cut=True), Fault(200, wait=0.5)],
+    ids=["dies", "breaks off", "answers too late"],
+)
+async def test_one_that_takes_them_and_does_not_say_so_gets_the_same_points_again(
+    oci: OciServer, shipping: Any, fault: Fault
 ) -> None:
-    oci.fault = _at_random(0.3, Fault(0, taken=True))
-    shipping.start()
+    oci.fault = _at_random(0.3, fault)
+    shipping.start(timeout_ms=200)
     sent = await _write(shipping)
     await shipping.caught_up()
     got = _got(oci)
@@ -135,6 +149,22 @@ async def test_a_backlog_goes_in_few_calls(oci: OciServer, shipping: Any) -> Non
     await shipping.caught_up()
     assert _got(oci) == Counter(sent)
     assert oci.calls < 40 * SERIES / 50 / 4, "points of a stream go together"
+
+
+async def test_calls_that_are_too_large_are_split(oci: OciServer, shipping: Any) -> None:
+    wide = {f"{'l' * 240}{number}": "x" * 500 for number in range(19)}
+    layout = shipping.here.layout([{"__name__": "m", "n": str(n), **wide} for n in range(50)])
+    now_ms = shipping.clock.now_ms()
+    oci.stop()
+    shipping.start(batch_size=8000, workers=1)
+    for number in range(151):
+        await shipping.journal.append(shipping.here.batch(layout, now_ms + number, [number] * 50))
+    await shipping.clock.sleeping()
+    oci.start()
+    await shipping.caught_up()
+    assert {problem[:3] for problem in oci.problems} == {"413"}
+    assert [len(values) for values in oci.streams().values()] == [151] * 50
+    assert shipping.quarantine.refusals() == []
 
 
 async def test_calls_that_were_answered_are_not_made_again(oci: OciServer, sink: Any, here: Any) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from metricsmith.contracts import SinkConfig
+from metricsmith.contracts import Compressing, SinkConfig
 from metricsmith.model.settings_types import DurationMs, Secret
 from metricsmith.net.settings import Tls
 
 DAY_MS = 86_400_000
+_OF_USERS, _OF_EU = "NRAK-", "eu01xx"
 _METRICS = {
     "us": "https://metric-api.newrelic.com/metric/v1",
     "eu": "https://metric-api.eu.newrelic.com/metric/v1",
@@ -21,7 +22,7 @@ _EVENTS = {
 }
 
 
-class NewRelicConfig(SinkConfig):
+class NewRelicConfig(SinkConfig, Compressing):
     """Settings of a `newrelic` sink."""
 
     api_key: Secret = Field(
@@ -60,6 +61,20 @@ class NewRelicConfig(SinkConfig):
         description="Address of the Event API up to `/v1/accounts`; default by region.",
     )
     tls: Tls = Field(default_factory=lambda: Tls(), description="Certificates and verification.")
+
+    @model_validator(mode="after")
+    def _fitting_key(self) -> NewRelicConfig:
+        if wrong := self.mistake_in(self.api_key.get_secret_value()):
+            raise ValueError(wrong)
+        return self
+
+    def mistake_in(self, key: str) -> str:
+        """Return why a key cannot work, as far as its beginning tells; nothing when it may."""
+        if key.startswith(_OF_USERS):
+            return f"got a user key ({_OF_USERS}…) as api_key, wanted a licence key"
+        if key.startswith(_OF_EU) and self.region == "us" and self.endpoint is None:
+            return f"got a key of an account in the EU ({_OF_EU}…) and region: us, wanted region: eu"
+        return ""
 
     def metrics_url(self) -> str:
         """Return where samples are posted."""

@@ -15,7 +15,7 @@ from metricsmith.model.batch import Batch
 from metricsmith.model.settings_types import reveal
 from metricsmith.net.post import Poster
 from metricsmith.net.settings import Access
-from metricsmith.sinks.http import deliver
+from metricsmith.sinks.http import MENDED_BY_PEOPLE, deliver
 from metricsmith.sinks.newrelic.attributes import common_attributes
 from metricsmith.sinks.newrelic.encode import MetricEncoder
 from metricsmith.sinks.newrelic.events import MAX_EVENTS, event_body
@@ -25,7 +25,7 @@ from metricsmith.sinks.newrelic.settings import NewRelicConfig
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1_000_000
-"""Of a request as it is sent, compressed."""
+"""Of a request as it is sent."""
 NO_INTERVAL = "got a growth without its time, which is for looking at and cannot be sent again"
 MAX_AGE_MS = 48 * 3_600_000
 GZIP_LEVEL = 1
@@ -40,6 +40,8 @@ class NewRelicSink:
     def __init__(self, config: NewRelicConfig, context: Context) -> None:
         self._config, self._context = config, context
         self.traits = SinkTraits(max_age_ms=MAX_AGE_MS, events=config.account_id is not None)
+        wrong_key = f"check that api_key is a licence key of an account in region {config.region}"
+        self._hints = MENDED_BY_PEOPLE | {401: wrong_key, 403: f"{wrong_key}, and account_id"}
         self._poster = Poster(Access(tls=config.tls), config.timeout / 1000)
         self._common = common_attributes(config.attributes)
         self._converter = Converter(context, config.max_gap, config.buckets)
@@ -70,14 +72,14 @@ class NewRelicSink:
         found = [self._converter.as_sent(batch) for batch in delivery.batches]
         body, refused = self._encoder.body([points for points, _ in found])
         refused |= {int(series): NO_INTERVAL for _, unknown in found for series in unknown}
-        return _packed(body) if body else body, refused
+        return self._packed(body) if body else body, refused
 
     async def _send_events(self, delivery: Delivery) -> None:
         if delivery.events > MAX_EVENTS:
             raise TooLarge(f"got {delivery.events} events, wanted at most {MAX_EVENTS} at once")
         events = (event for batch in delivery.batches for event in batch.events)
         body, left_out = event_body(events, self._config.event_type, self._common)
-        await self._post(self._config.events_url(), _packed(body))
+        await self._post(self._config.events_url(), self._packed(body))
         if left_out:
             self._context.telemetry.problem(
                 log,
@@ -90,7 +92,9 @@ class NewRelicSink:
     async def _post(self, url: str, body: bytes) -> None:
         if len(body) > MAX_BODY_BYTES:
             raise TooLarge(f"got {len(body)} bytes, wanted at most {MAX_BODY_BYTES} in a request")
-        await deliver(self._poster, url, body, self._headers())
+        answer = await deliver(self._poster, url, body, self._headers(), self._hints)
+        if not answer.body.lstrip().startswith(b"{"):  # such as the page of a proxy that wants a login
+            raise RetryLater("got an answer of another service; check the address", reason="wrong_service")
 
     def _headers(self) -> Mapping[str, str]:
         try:
@@ -99,8 +103,10 @@ class NewRelicSink:
             raise RetryLater(f"the api key cannot be read: {error}", reason="secret") from None
         if not key or not key.isascii() or not key.isprintable():
             raise RetryLater("got an api key that is no line of text, wanted a licence key", reason="secret")
-        return {"Api-Key": key, "Content-Type": "application/json", "Content-Encoding": "gzip"}
+        if wrong := self._config.mistake_in(key):
+            raise RetryLater(wrong, reason="secret")
+        encoding = {"Content-Encoding": "gzip"} if self._config.compression else {}
+        return {"Api-Key": key, "Content-Type": "application/json"} | encoding
 
-
-def _packed(body: bytes) -> bytes:
-    return bytes(cramjam.gzip.compress(body, level=GZIP_LEVEL))
+    def _packed(self, body: bytes) -> bytes:
+        return bytes(cramjam.gzip.compress(body, level=GZIP_LEVEL)) if self._config.compression else body

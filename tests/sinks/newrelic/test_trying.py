@@ -1,0 +1,74 @@
+"""`metricsmith sink test newrelic` says what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from metricsmith.testing.newrelic_server import Fault, NewRelicServer
+from metricsmith.testing.programs import AgentProgram
+from metricsmith.testing.services import free_port
+
+
+@pytest.fixture
+def agent(far: NewRelicServer, tmp_path: Path) -> Iterator[AgentProgram]:
+    """An agent with a sink whose key is in a file, and one whose address is nobody's."""
+    sink = {"type": "newrelic", "api_key": f"file:{tmp_path}/key", "timeout": "500ms"}
+    sinks = [
+        {**sink, "name": "newrelic", "endpoint": far.metrics_url},
+        {**sink, "name": "nobody", "endpoint": f"http://127.0.0.1:{free_port()}/metric/v1"},
+        {**sink, "name": "unknown", "endpoint": "https://metric-api.newrelic.invalid/metric/v1"},
+    ]
+    head = "server: {{listen: '127.0.0.1:{port}'}}\nstorage: {{path: '{data}'}}\nsinks: "
+    (tmp_path / "key").write_text(far.key)
+    program = AgentProgram(tmp_path, head + json.dumps(sinks).replace("{", "{{").replace("}", "}}"))
+    program.start()
+    yield program
+    assert program.stop() == 0
+
+
+@pytest.fixture
+def tried(agent: AgentProgram) -> Callable[..., str]:
+    """Try a sink; return what is told of one that does not take it."""
+
+    def run(name: str = "newrelic") -> str:
+        command = [sys.executable, "-m", "metricsmith", "sink", "test", name, "--url", agent.url]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert ended.stdout.startswith(f"{name}: taken in ") is (ended.returncode == 0)
+        return ended.stderr.strip()
+
+    return run
+
+
+def test_what_is_wrong_is_told_and_mended_while_it_runs(
+    far: NewRelicServer, tried: Callable[..., str], tmp_path: Path
+) -> None:
+    assert tried() == ""
+    assert [(p.name, p.type) for p in far.points] == [("metricsmith_sink_test", "gauge")]
+    (tmp_path / "key").write_text("0123456789abcdef")
+    told = tried()
+    assert "got 403" in told and "a licence key of an account in region us" in told
+    assert "0123456789abcdef" not in told
+    (tmp_path / "key").write_text("NRAK-0123456789")
+    assert tried() == "newrelic: not taken: got a user key (NRAK-…) as api_key, wanted a licence key"
+    (tmp_path / "key").unlink()
+    assert "the api key cannot be read" in tried()
+    (tmp_path / "key").write_text(far.key)
+    for fault, said in (
+        (Fault("status", 404), "check the address"),
+        (Fault("status", 429, retry_after="7"), "got HTTP status 429"),
+        (Fault("status", 503), "got HTTP status 503"),
+        (Fault("reset"), "the connection failed"),
+        (Fault("slow", wait_s=0.8), "no answer within 0.5s"),
+    ):
+        far.fault = lambda _, fault=fault: fault  # type: ignore[misc]
+        assert said in tried()
+    assert "cannot connect: Connection refused" in tried("nobody")
+    assert "cannot connect: the name is not known" in tried("unknown")
+    far.fault = lambda _: None
+    assert tried() == ""
