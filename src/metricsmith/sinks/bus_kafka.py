@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from metricsmith.contracts import Context, Delivery, SinkConfig, SinkTraits
+from metricsmith.contracts import Compressing, Context, Delivery, SinkConfig, SinkTraits
 from metricsmith.errors import RetryLater, TooLarge
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.net.kafka_bus import KafkaBus, unavailable_without_extra
@@ -18,7 +18,7 @@ from metricsmith.wire.bus import MessageEncoder
 LINGER_MS = 5
 
 
-class KafkaBusSinkConfig(SinkConfig, KafkaBus):
+class KafkaBusSinkConfig(SinkConfig, Compressing, KafkaBus):
     """Settings of a `bus_kafka` sink. Messages are delivered when all replicas in sync have them."""
 
     flush_interval: DurationMs | None = Field(0, ge=0, le=3_600_000, description="Wait for a full batch.")
@@ -65,7 +65,7 @@ class KafkaBusSink:
                 self._producer = KafkaProducer(
                     acks="all",
                     linger_ms=LINGER_MS,
-                    compression_type="gzip",
+                    compression_type="gzip" if self._config.compression else None,
                     max_block_ms=self._config.timeout,
                     bootstrap_timeout_ms=self._config.timeout,
                     delivery_timeout_ms=2 * self._config.timeout,
