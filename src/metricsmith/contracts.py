@@ -377,12 +377,12 @@ class Queryable(Selectable, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """What `/storage/status` and `/status` show of a store; `disk_usage_bytes` None where it is not told."""
+    """What `/storage/status` and `/status` show of a store; None is what nobody tells."""
 
     type: str
     status: str  # "connected", "full", "error"
     database: str
-    retention_ms: int
+    retention_ms: int | None
     disk_usage_bytes: int | None
     series: int
     blocks: int

@@ -137,6 +137,20 @@ sources:
     ]
 
 
+def test_name_of_the_sink_that_writes_the_store_is_taken(problems: Problems) -> None:
+    sinks = "sinks: [{type: remote_write, name: storage, url: 'http://b'}]"
+    assert problems(f"storage: {{type: prometheus, url: 'http://a'}}\n{sinks}") == [
+        "m.yaml:2: sinks[0].name: got the name of the sink that writes the store (storage.type), wanted another"
+    ]
+
+
+def test_mistake_in_the_store_is_told_once(problems: Problems) -> None:
+    assert problems("storage: {type: prometheus, retention: 1}") == [
+        "m.yaml:1: storage.retention: got 1, wanted a duration with its unit, such as 15s",
+        "m.yaml:1: storage.url: missing, wanted a value",
+    ]
+
+
 def test_what_follows_from_another_mistake_is_not_told(problems: Problems) -> None:
     assert problems("sources: [{type: scrape, targts: [a]}]") == [
         'm.yaml:1: sources[0].targts: unknown key (did you mean "targets"?)'

@@ -9,7 +9,7 @@ from metricsmith.config.shown import shown
 
 TEXT = """
 service: {name: here}
-storage: {path: data, retention: 2d, password: HUSH1}
+storage: {path: data, retention: 2d, type: prometheus, url: "http://db", username: me, password: HUSH1}
 alerts: {webhook_url: "https://hooks.example.com/HUSH2"}
 sources:
   - type: scrape
@@ -40,8 +40,15 @@ def test_secrets_are_hidden_and_the_rest_is_there() -> None:
 
 
 def test_users_in_addresses_are_hidden() -> None:
-    text = "storage: {type: embedded, path: data, url: 'http://me:HUSH@db:8086/x'}"
-    assert shown(load_text(text, "", {}))["storage"]["url"] == "http://<secret>@db:8086/x"
+    text = "rules: {external_url: 'http://me:HUSH@db:8086/x'}"
+    assert shown(load_text(text, "", {}))["rules"]["external_url"] == "http://<secret>@db:8086/x"
+
+
+def test_of_the_store_what_is_of_its_type_is_shown() -> None:
+    text = "storage: {type: prometheus, url: 'http://db:9090', database: x, job_name: shop}"
+    storage = shown(load_text(text, "", {}))["storage"]
+    assert (storage["type"], storage["url"], storage["job_name"]) == ("prometheus", "http://db:9090", "shop")
+    assert not storage.keys() & {"database", "head_bytes"}
 
 
 def test_what_is_shown_can_be_loaded_when_nothing_is_hidden() -> None:

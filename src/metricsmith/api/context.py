@@ -45,7 +45,8 @@ class AgentStatus:
     answers would be incomplete then, so queries and pushes are refused.
     `config_ms` is when the configuration was taken, `reload_failed_ms` when a
     newer one was last refused, None when none was since. `warnings` are what
-    somebody should look into although the agent works.
+    somebody should look into although the agent works. `storage` is the sink
+    that writes the store, where one does, and `last_sample_ms` the newest time accepted.
     """
 
     mode: str
@@ -59,6 +60,8 @@ class AgentStatus:
     replay: Replay = Replay()
     warnings: tuple[str, ...] = ()
     sinks: tuple[SinkStatus, ...] = ()
+    storage: SinkStatus | None = None
+    last_sample_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

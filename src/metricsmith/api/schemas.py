@@ -72,11 +72,11 @@ STATUS = record(
     warnings=TEXTS,
 )
 STORAGE = record(
-    {"detail": STRING},
+    {"detail": STRING, "writing": _SINK},
     type=STRING,
     status=STRING,
     database=STRING,
-    retention=STRING,
+    retention=OPTIONAL_TEXT,
     disk_usage=OPTIONAL_TEXT,
     disk_usage_bytes={"type": ["integer", "null"], "minimum": 0},
     journal_bytes=COUNT,

@@ -102,7 +102,7 @@ class ServerInfoApi:
                 "GOMEMLIMIT": 0,
                 "GOGC": "",
                 "GODEBUG": "",
-                "storageRetention": format_duration(store.retention_ms),
+                "storageRetention": "" if store.retention_ms is None else format_duration(store.retention_ms),
             }
         )
 

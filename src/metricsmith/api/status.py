@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
 from metricsmith import __version__
-from metricsmith.api.context import ApiContext
+from metricsmith.api.context import AgentStatus, ApiContext
 from metricsmith.api.errors import json_response, problems_error
 from metricsmith.api.origin import refuse_other_origin
 from metricsmith.api.routes import Handler, Operation
@@ -19,6 +19,7 @@ from metricsmith.api.schemas import HEALTH, RELOADED, STATUS, STORAGE, Schema
 from metricsmith.api.sinks import sink_view
 from metricsmith.api.workers import Workers
 from metricsmith.contracts import StoreStatus
+from metricsmith.delivery.status import SinkStatus
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.model.settings_types import format_size
@@ -116,14 +117,14 @@ class StatusApi:
         store = await self._workers.run(self._context.store.status)
         pools = await self._workers.run(self._context.pools)
         agent, reason = self._context.status(), self._context.not_ready()
-        last_ms = store.last_sample_ms
+        last_ms = _last_ms(store, agent)
         body = {
             "status": "unhealthy" if reason else "healthy",
             "mode": agent.mode,
             "uptime": format_duration(agent.uptime_ms // 1000 * 1000),
             "uptime_seconds": agent.uptime_ms // 1000,
             "metrics_processed": agent.samples_accepted,
-            "storage_status": store.status,
+            "storage_status": _works(store, agent.storage)[0],
             "last_metric": None if last_ms is None else format_timestamp(last_ms),
             "name": agent.name,
             "version": __version__,
@@ -136,7 +137,7 @@ class StatusApi:
 
     async def _storage_status(self, request: Request) -> Response:
         store = await self._workers.run(self._context.store.status)
-        return json_response(_storage(store, self._context.journal_bytes()))
+        return json_response(_storage(store, self._context.status(), self._context.journal_bytes()))
 
     async def _healthy(self, request: Request) -> Response:
         return PlainTextResponse("metricsmith is healthy.\n")
@@ -173,23 +174,38 @@ def _targets(pools: Iterable[PoolStatus]) -> dict[str, object]:
     }
 
 
-def _storage(store: StoreStatus, journal_bytes: int) -> dict[str, object]:
+def _works(store: StoreStatus, writing: SinkStatus | None) -> tuple[str, str]:
+    """Return how a store is, and why it is not well: it cannot be asked, or it cannot be written."""
+    if not store.detail and writing is not None and writing.state != "ok":
+        return "error", writing.last_error or f"what writes it is {writing.state}"
+    return store.status, store.detail
+
+
+def _last_ms(store: StoreStatus, agent: AgentStatus) -> int | None:
+    return agent.last_sample_ms if store.last_sample_ms is None else store.last_sample_ms
+
+
+def _storage(store: StoreStatus, agent: AgentStatus, journal_bytes: int) -> dict[str, object]:
     here = store.disk_usage_bytes
     disk_bytes = None if here is None else here + journal_bytes
+    status, detail = _works(store, agent.storage)
+    last_ms = _last_ms(store, agent)
     body: dict[str, object] = {
         "type": store.type,
-        "status": store.status,
+        "status": status,
         "database": store.database,
-        "retention": format_duration(store.retention_ms),
+        "retention": None if store.retention_ms is None else format_duration(store.retention_ms),
         "disk_usage": None if disk_bytes is None else format_size(disk_bytes),
         "disk_usage_bytes": disk_bytes,
         "journal_bytes": journal_bytes,
         "series": store.series,
         "blocks": store.blocks,
         "head_samples": store.head_samples,
-        "last_metric": None if store.last_sample_ms is None else format_timestamp(store.last_sample_ms),
+        "last_metric": None if last_ms is None else format_timestamp(last_ms),
     }
-    return body | ({"detail": store.detail} if store.detail else {})
+    if agent.storage is not None:
+        body["writing"] = sink_view(agent.storage)
+    return body | ({"detail": detail} if detail else {})
 
 
 def _problem(problem: Problem) -> dict[str, object]:

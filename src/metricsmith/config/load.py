@@ -16,7 +16,7 @@ from metricsmith.config.notes import notes
 from metricsmith.config.parts import STORAGE, Part
 from metricsmith.config.presets import conversions, preset_parts
 from metricsmith.config.settings import Mode, Settings, StorageSettings
-from metricsmith.contracts import SinkConfig
+from metricsmith.contracts import Delivered, SinkConfig
 from metricsmith.errors import ConfigError, MissingExtra, Problem
 from metricsmith.model.file_kinds import CONFIGURATION, refuse_other_kinds
 from metricsmith.model.settings_types import context_of
@@ -28,7 +28,8 @@ MAX_NAME = 200
 MAX_OWN_PROCESSORS = 100
 _GROUPS = ("sources", "processors", "sinks")
 _OF_EVERY_PART = ("type", "name")
-_OWN_SOURCE = "self"
+_RESERVED = {("sources", "self"): "the agent's own metrics"}
+_STORES_SINK = "the sink that writes the store (storage.type)"
 _DEFAULT_STORE = StorageSettings.model_fields["type"].default
 
 
@@ -91,6 +92,7 @@ class _Checker:
         self.document = document
         self.origins = document.origins
         self.problems = list(document.problems)
+        self._reserved: Mapping[tuple[str, str], str] = {}
         # What the file does not give, such as an unset variable, is not told to be wrong as well.
         self._known_bad = {problem.path for problem in document.problems}
 
@@ -113,6 +115,7 @@ class _Checker:
         store_class = self._store_class(section)
         settings = self._validate(Settings, data | {"storage": _flat(section, store_class)}, ())
         store = self._store(section, store_class)
+        self._reserved = _RESERVED | ({("sinks", STORAGE): _STORES_SINK} if _is_written(store_class) else {})
         parts: dict[Path, Part] = {}
         for group in _GROUPS:
             items = data.get(group)
@@ -234,8 +237,8 @@ class _Checker:
                 message = f'a second part is called "{name}", wanted distinct names'
                 hint = f"the first is on line {first}; set `name`"
                 self._problem((*path, "name") if "name" in item else path, message, hint)
-            elif group == "sources" and name == _OWN_SOURCE and item.get("type") != _OWN_SOURCE:
-                self._problem((*path, "name"), "got the name of the agent's own metrics, wanted another")
+            elif (whose := self._reserved.get((group, name))) and item.get("type") != name:
+                self._problem((*path, "name"), f"got the name of {whose}, wanted another")
             seen.setdefault(name, path)
 
     def _validate(self, model: type[Any], data: Any, path: Path) -> Any:
@@ -250,6 +253,10 @@ class _Checker:
         problem = self.origins.problem(path, message, hint)
         if problem.path not in self._known_bad:
             self.problems.append(problem)
+
+
+def _is_written(cls: Any) -> bool:
+    return isinstance(cls, type) and issubclass(cls, Delivered)
 
 
 def _flat(section: Any, cls: Any) -> Any:

@@ -179,6 +179,13 @@ class RuleSettings(PartConfig):
     interval: DurationMs = Field(
         MINUTE_MS, ge=100, le=DAY_MS, description="How often groups that set no interval are evaluated."
     )
+    query_offset: DurationMs | None = Field(
+        None,
+        ge=0,
+        le=DAY_MS,
+        description="Groups that set none are evaluated as of that long ago; default 0 where samples are kept"
+        " here, else the time until the store's sink has written them, and 4s.",
+    )
     concurrency: int = Field(2, ge=1, le=64, description="Groups that are evaluated at once.")
     no_data: Literal["keep", "fire", "resolve"] = Field(
         "keep",

@@ -23,6 +23,8 @@ def shown(configuration: Configuration) -> dict[str, Any]:
     user, password and query.
     """
     data: dict[str, Any] = _masked(configuration.settings.model_dump(mode="json", exclude_none=True))
+    store = configuration.store
+    data["storage"] = {"type": store.type} | _masked(store.config.model_dump(mode="json", exclude_none=True))
     for group in _GROUPS:
         data[group] = [
             {"type": p.type, "name": p.name} | _masked(p.config.model_dump(mode="json", exclude_none=True))

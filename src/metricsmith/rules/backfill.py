@@ -118,7 +118,7 @@ class Backfill:
         return Piece(_joined(batches), rounds, time_ms, tuple(failures))
 
     def _round(self, time_ms: int) -> tuple[Batch | None, list[str]]:
-        self._past.time_ms = time_ms - self._group.query_offset_ms
+        self._past.time_ms = time_ms - (self._group.query_offset_ms or 0)
         done = self._running.evaluate(time_ms)
         for _, error in done.failures:
             if isinstance(error, QueryCancelled):  # the agent stops

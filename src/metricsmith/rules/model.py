@@ -76,7 +76,8 @@ Rule: TypeAlias = RecordingRule | AlertingRule
 class Group:
     """Rules that are evaluated in order, at one time, each seeing what those before it recorded.
 
-    `limit` bounds the series or alerts of each rule; 0 is none. File and name
+    `limit` bounds the series or alerts of each rule; 0 is none. Without
+    `query_offset_ms` the agent's default holds, 0 elsewhere. File and name
     identify a group over reloads.
 
     Units:
@@ -88,7 +89,7 @@ class Group:
     interval_ms: int
     rules: tuple[Rule, ...]
     limit: int = 0
-    query_offset_ms: int = 0
+    query_offset_ms: int | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -122,7 +122,7 @@ class RunningGroup:
         The samples have the time that the group asks about: `query_offset` before `now_ms`.
         """
         began = self._clock.monotonic()
-        time_ms = now_ms - self.group.query_offset_ms
+        time_ms = now_ms - (self.group.query_offset_ms or 0)
         overlay = Overlay(self._store, time_ms)
         ended: dict[bytes, None] = dict.fromkeys(self.former)
         written: dict[bytes, float] = {}
@@ -179,7 +179,7 @@ class RunningGroup:
         with_data = None
         expr = self._engine.with_data(work.rule.expr) if work.asks_for_data(found) else None
         if expr is not None:
-            data = self._engine.instant(expr, now_ms - self.group.query_offset_ms, overlay)
+            data = self._engine.instant(expr, now_ms - (self.group.query_offset_ms or 0), overlay)
             with_data = work.sources(data)
         asked_in_vain = with_data is not None and not with_data and not found.keys
         rule.status.nothing_matched = rule.status.nothing_matched + 1 if asked_in_vain else 0

@@ -97,8 +97,10 @@ class GroupConfig(PartConfig):
     interval: DurationMs | None = Field(
         None, ge=0, description="How often; `0` or nothing is the default of the configuration."
     )
-    query_offset: DurationMs = Field(
-        0, ge=0, description="Evaluate as of that long ago, for samples that arrive late."
+    query_offset: DurationMs | None = Field(
+        None,
+        ge=0,
+        description="Evaluate as of that long ago, for samples that arrive late; default that of `rules`.",
     )
     limit: int = Field(0, ge=0, description="Most series or alerts of one rule; more fail it. 0 is none.")
     labels: Labels = Field(

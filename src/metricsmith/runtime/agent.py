@@ -28,7 +28,7 @@ from metricsmith.model.telemetry import Telemetry
 from metricsmith.rules.manager import Equipment
 from metricsmith.rules.notify.notifier import Notifier
 from metricsmith.runtime.engine_config import engine_config
-from metricsmith.runtime.pipeline import Pipeline
+from metricsmith.runtime.pipeline import Pipeline, newest_ms
 from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.runtime.rules import AgentRules, external_url
 from metricsmith.runtime.sinks import SinkRunner
@@ -42,6 +42,8 @@ TICK_S = 1.0
 FIXED_SECTIONS = ("storage", "journal", "server", "query", "otlp")
 """Sections that only a restart changes, but for what is in RELOADABLE."""
 RELOADABLE = frozenset({"server.metrics"})
+LOOKED_AT = 100
+"""So many of the last batches in the journal tell how long the agent was stopped."""
 REPLAY_TURN_S = 0.05
 """Replay lets the event loop have a turn so often, so that /health answers and a signal is heeded."""
 
@@ -81,7 +83,7 @@ class Agent:
         self.sinks = SinkRunner(self.journal, quarantine, self.context, writing_part(self.store))
         self.rule_engine = RuleEngine(self.store, engine_config(configuration.settings.query), self.clock)
         self.notifier = self._make_notifier()
-        self.rules = AgentRules(self._rule_equipment())
+        self.rules = AgentRules(self._rule_equipment(), self.sinks.stored_after_ms)
         self.replay = Replay(state="waiting")
         self.config_ms = self.started_ms
         self._ticker: asyncio.Task[None] | None = None
@@ -200,10 +202,18 @@ class Agent:
     async def _rules_begin_ms(self) -> int:
         """Return when rules may begin: after a stop so long that nothing is found, sources deliver first."""
         settings, now_ms = self.configuration.settings, self.clock.now_ms()
-        last_ms = (await asyncio.to_thread(self.store.status)).last_sample_ms
+        last_ms = await asyncio.to_thread(self._last_sample_ms)
         if last_ms is None or now_ms - last_ms <= settings.query.lookback:
             return now_ms
         return now_ms + settings.rules.grace
+
+    def _last_sample_ms(self) -> int | None:
+        """Return the time of the newest sample of earlier runs, without asking a server: it may be away."""
+        if not isinstance(self.store, Delivered):
+            return self.store.status().last_sample_ms
+        end = self.journal.next_sequence
+        newest = (newest_ms(batch) for batch in self.journal.past(max(0, end - LOOKED_AT), end))
+        return max((found for found in newest if found is not None), default=None)
 
     async def _replay(self, stop: asyncio.Event) -> None:
         end = self.journal.next_sequence

@@ -28,6 +28,8 @@ class Pipeline:
     def __init__(self, journal: Journal, keeper: Keeper, telemetry: Telemetry) -> None:
         self.processors: Sequence[Processor] = ()
         self.accepted_samples = 0
+        self.newest_ms: int | None = None
+        """Time of the newest sample that was committed; None while there is none."""
         self.failure: JournalError | None = None
         """Why the journal did not take the last batch; None when it did."""
         self.streams = Streams()
@@ -188,7 +190,16 @@ class Pipeline:
 
     def _committed(self, committed: Sequence[tuple[int, Batch]]) -> None:
         for sequence, batch in committed:
+            if (last_ms := newest_ms(batch)) is not None:
+                self.newest_ms = last_ms if self.newest_ms is None else max(self.newest_ms, last_ms)
             self._keeper.apply(batch, sequence)
+
+
+def newest_ms(batch: Batch) -> int | None:
+    """Return the time of the newest sample of a batch, None for one without."""
+    if not len(batch):
+        return None
+    return batch.time_ms if isinstance(batch.time_ms, int) else int(batch.time_ms.max())
 
 
 def _reason(error: JournalError) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import glob
 import logging
 import socket
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,7 +30,9 @@ WATCH_S = 5.0
 class AgentRules:
     """Keeps the rules of a configuration running, as its rule files are now."""
 
-    def __init__(self, equipment: Equipment) -> None:
+    def __init__(self, equipment: Equipment, written_after_ms: Callable[[Configuration], int]) -> None:
+        """`written_after_ms` tells how old samples are when they can be read, at the most."""
+        self._written_after_ms = written_after_ms
         self.manager = RuleManager(equipment)
         self.backfill = RuleBackfill(equipment, lambda: self._set.groups, self._interval_ms)
         self._equipment = equipment
@@ -83,6 +85,8 @@ class AgentRules:
         self._tell(found.problems, {file.name for file in self._set.files})
         self._set = found.keeping(self._set)
         groups = [*self._set.groups, *configured_groups(configuration)]
+        offset_ms = _first(settings.rules.query_offset, self._written_after_ms(configuration))
+        groups = [replace(g, query_offset_ms=_first(g.query_offset_ms, offset_ms)) for g in groups]
         if not settings.alerts.enabled:
             groups = [group for group in map(_recording_only, groups) if group.rules]
         await self.manager.update(
@@ -173,6 +177,10 @@ def _patterns(settings: Settings) -> list[str]:
     """Return the files of packs, then the names and globs of other rule files."""
     packs = [glob.escape(str(rule_file(pack))) for pack in settings.rules.packs]
     return [*packs, *settings.rules.files]
+
+
+def _first(chosen: int | None, default: int) -> int:
+    return default if chosen is None else chosen
 
 
 def _recording_only(group: Group) -> Group:

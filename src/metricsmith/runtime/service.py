@@ -180,6 +180,8 @@ class Service:
                 *agent.rules.warnings(),
             ),
             sinks=sinks,
+            storage=agent.sinks.storage_status(),
+            last_sample_ms=agent.pipeline.newest_ms,
         )
 
     def _metrics_page(self) -> MetricsPage:

@@ -26,10 +26,11 @@ class DeliveredKeeper:
         self._folder.open()
         steady = SteadyTime(context.clock, None)
         self._admission = Admission(context.clock, steady, config.retention, context.telemetry)
+        self._next: int | None = None
 
     def cursor(self) -> int | None:
-        """Return None: nothing is replayed, delivery has a cursor of its own."""
-        return None
+        """Return the number after the last batch: nothing is replayed, delivery has a cursor of its own."""
+        return self._next
 
     def check_space(self) -> None:
         """Return: the journal says itself when it is full."""
@@ -39,7 +40,8 @@ class DeliveredKeeper:
         return self._admission.admit(batch)
 
     def apply(self, batch: Batch, sequence: int) -> None:
-        """Do nothing: delivery reads the journal."""
+        """Take note of it: delivery reads the journal."""
+        self._next = sequence + 1
 
     def tick(self, now_ms: int) -> None:
         """Do nothing: there is no housekeeping."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,14 @@ from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.store.prometheus.answers import read
 from metricsmith.store.prometheus.server import Told
 
+MONTH_MS = 31 * 86_400_000
+_DISK = (
+    b"prometheus_tsdb_storage_blocks_bytes ",
+    b"prometheus_tsdb_wal_storage_size_bytes ",
+    b"prometheus_tsdb_head_chunks_storage_size_bytes ",
+    b"vm_data_size_bytes{",
+)
+_RETENTION = re.compile(rb'^flag\{name="retentionPeriod", ?value="([0-9a-z]{1,20})"', re.MULTILINE)
 _TYPES = {kind.value: kind for kind in MetricType}
 
 
@@ -43,8 +52,8 @@ def head_of(told: Told) -> tuple[int, int | None]:
     return number(head.get("numSeries")) or 0, number(head.get("maxTime"))
 
 
-def retention_of(told: Told) -> int:
-    """Return the retention that Prometheus tells (`15d`, `15d or 10GB`); 0 when it is by size, or untold.
+def retention_of(told: Told) -> int | None:
+    """Return the retention that Prometheus tells (`15d`, `15d or 10GB`); None by size, or untold.
 
     Units:
         Milliseconds.
@@ -54,7 +63,35 @@ def retention_of(told: Told) -> int:
             return parse_duration(text)
         except ValueError:
             continue
-    return 0
+    return None
+
+
+def disk_usage_of(page: bytes) -> int | None:
+    """Return the bytes on disk that the server's own metrics tell; None where they do not.
+
+    Prometheus tells of blocks, write-ahead log and mapped chunks, VictoriaMetrics of each kind of part.
+    """
+    lines = [line for line in page.splitlines() if line.startswith(_DISK) and b"inmemory" not in line]
+    try:
+        return int(sum(float(line.rpartition(b" ")[2]) for line in lines)) if lines else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def flag_retention_of(page: bytes) -> int | None:
+    """Return the retention that VictoriaMetrics tells among its own metrics; without unit it is months.
+
+    Units:
+        Milliseconds.
+    """
+    found = _RETENTION.search(page)
+    if found is None:
+        return None
+    text = found[1].decode(errors="replace")
+    try:
+        return int(text) * MONTH_MS if text.isascii() and text.isdigit() else parse_duration(text)
+    except ValueError:
+        return None
 
 
 def cardinality_of(told: Told, limit: int) -> Cardinality | None:

@@ -11,6 +11,7 @@ import orjson
 
 from metricsmith.errors import (
     ExecutionError,
+    LimitExceeded,
     MetricsmithError,
     QueryLimitExceeded,
     QueryRefused,
@@ -34,6 +35,7 @@ SHORT_S = 5.0
 """For questions that cost a server nothing."""
 LACKING = frozenset({400, 404, 405, 422, 501})
 """What servers answer about pages that they do not have."""
+MAX_PAGE_BYTES = 8 << 20
 MAX_REMARKS = 100
 MAX_TEXT = 2000
 GRACE_S = 0.5
@@ -108,6 +110,16 @@ class Server:
             if error.reason != "closed":
                 self._count(error.reason, str(error))
             raise StoreUnavailable(error.reason, f"{self._named()}: {error}") from None
+
+    def own_metrics(self) -> bytes:
+        """Return the page of metrics that the server has of itself, empty where there is none for us."""
+        try:
+            reply = self._client.ask(
+                "GET", f"{self.address}/metrics", (), timeout_s=SHORT_S, limit_bytes=MAX_PAGE_BYTES
+            )
+        except (TimeoutError, StoreUnavailable, LimitExceeded):
+            return b""
+        return reply.body if reply.status == 200 else b""
 
     def tells_markers(self) -> bool:
         """Return whether staleness markers are in raw samples, as NaN; asked once.

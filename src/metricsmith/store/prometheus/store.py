@@ -17,6 +17,8 @@ from metricsmith.store.prometheus.answers import Limits
 from metricsmith.store.prometheus.engine import ServerEngine, seconds
 from metricsmith.store.prometheus.pages import (
     cardinality_of,
+    disk_usage_of,
+    flag_retention_of,
     head_of,
     keys_of,
     metadata_of,
@@ -76,20 +78,21 @@ class PrometheusStore:
 
     def status(self) -> StoreStatus:
         """Return what the server tells of itself; where it is away, why."""
-        detail, retention_ms = "", 0
+        detail, retention_ms, page = "", None, b""
         series, last_ms = 0, None
         try:
             self._server.ask("POST", "query", [("query", "1")], result_type, timeout_s=SHORT_S)
             series, last_ms = self._page("status/tsdb", head_of)
             retention_ms = self._page("status/runtimeinfo", retention_of)
+            page = self._server.own_metrics()
         except MetricsmithError as error:
             detail = str(error)
         return StoreStatus(
             type="prometheus",
             status="error" if detail else "connected",
             database=self._server.address,
-            retention_ms=retention_ms,
-            disk_usage_bytes=None,
+            retention_ms=flag_retention_of(page) if retention_ms is None else retention_ms,
+            disk_usage_bytes=disk_usage_of(page),
             series=series,
             blocks=0,
             head_samples=0,
