@@ -40,6 +40,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "stores": {
         "embedded": "metricsmith.store.embedded:EmbeddedStore",
         "file": "metricsmith.store.file.store:FileStore",
+        "influxdb": "metricsmith.store.influxdb.store:InfluxdbStore",
         "prometheus": "metricsmith.store.prometheus.store:PrometheusStore",
     },
     "sinks": {

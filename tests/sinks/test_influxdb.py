@@ -367,6 +367,7 @@ async def test_victoria_metrics_takes_both_forms(here: Any, closing: Close, vict
         await sink.send(here.delivery(here.batch(layout, NOW_MS + at * 1000, [at + 0.5])))
 
     def read() -> list[Any]:
+        urllib.request.urlopen(f"{victoria_metrics.url}/internal/force_flush", timeout=20).close()
         query = urllib.parse.urlencode({"match[]": '{__name__="vm_test_metrics_cpu"}'})
         with urllib.request.urlopen(f"{victoria_metrics.url}/api/v1/export?{query}") as answer:
             found = [json.loads(line) for line in answer]

@@ -125,6 +125,11 @@ class StorageSettings(EmbeddedConfig, Access):
     precision: Literal["ns", "us", "ms", "s"] = Field(
         "s", description="Precision of written timestamps (influxdb)."
     )
+    measurement: str | None = Field(
+        None, description="Measurement of a series, default `{service}_metrics` (influxdb)."
+    )
+    retention_policy: str | None = Field(None, description="Retention policy of the database (influxdb).")
+    token: Secret | None = Field(None, description="Token instead of user and password (influxdb).")
     job_name: str | None = Field(None, description="`job` label of pushed samples (prometheus).")
     scrape_interval: DurationMs | None = Field(None, description="Interval of the push (prometheus).")
     metrics_path: str = Field("/metrics", description="Where the server can scrape instead (prometheus).")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from metricsmith.model.labels import NAME_LABEL, encode_pairs, split_key
-from metricsmith.model.matchers import Matcher
+from metricsmith.model.matchers import Matcher, MatchOp
 
 MAX_TEMPLATE = 200
 DEFAULT_TEMPLATE = "{service}_metrics"
@@ -102,6 +102,18 @@ class Places:
         if (told := self.told(measurement)) is None:
             return True
         return all(m.matches(told[1].decode()) for m in matchers if m.name == self._label)
+
+    def measurements(self, matchers: Sequence[Matcher]) -> list[bytes] | None:
+        """Return the only measurements that can have series that satisfy all conditions; None for any."""
+        label = NAME_LABEL if self._named else self._label
+        if not self._labels:
+            return [self._expanded(b"", ())]
+        for matcher in matchers:
+            if label and matcher.name == label and matcher.op is MatchOp.EQ:
+                if matcher.value:
+                    return [self._between(matcher.value.encode())]
+                return [] if self._named else [self.fallback]
+        return None
 
     def _between(self, text: bytes) -> bytes:
         return self._texts[0] + text + self._texts[1]

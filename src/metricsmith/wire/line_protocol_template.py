@@ -110,10 +110,10 @@ class LineTemplate:
         return b"".join(lines)
 
 
-def ended_names(text: str) -> list[bytes]:
+def ended_names(text: object) -> list[bytes]:
     """Return the fields that such a text lists, none where it is no such text."""
     try:
-        names = orjson.loads(text)
+        names = orjson.loads(text) if isinstance(text, str) else []
         return [name.encode() for name in names]
     except (ValueError, TypeError, AttributeError):
         return []

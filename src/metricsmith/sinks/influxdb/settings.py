@@ -6,12 +6,12 @@ from urllib.parse import urlencode
 
 from pydantic import Field, model_validator
 
-from metricsmith.contracts import SinkConfig
+from metricsmith.contracts import Compressing, SinkConfig
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.net.influx_settings import InfluxName, InfluxSettings
 
 
-class InfluxdbSinkConfig(SinkConfig, InfluxSettings):
+class InfluxdbSinkConfig(SinkConfig, Compressing, InfluxSettings):
     """Settings of an `influxdb` sink: a `database` of InfluxDB 1, or a `bucket` of InfluxDB 2."""
 
     database: InfluxName | None = Field(None, description="Database of InfluxDB 1.")
@@ -25,7 +25,6 @@ class InfluxdbSinkConfig(SinkConfig, InfluxSettings):
         " sent, and counted.",
     )
     alter: bool = Field(False, description="Give a policy that is there the `retention`, too.")
-    compression: bool = Field(True, description="Compress requests by gzip.")
     timeout: DurationMs = Field(30_000, ge=100, le=600_000, description="Longest wait for an answer.")
     ends: bool = Field(
         False,

@@ -1,0 +1,1 @@
+"""The store that is an InfluxDB: read by InfluxQL, written by the sink `influxdb`."""
