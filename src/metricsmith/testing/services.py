@@ -195,10 +195,10 @@ bind-address = "127.0.0.1:{rpc}"
 
 
 @contextmanager
-def influxdb(folder: Path) -> Iterator[Server]:
+def influxdb(folder: Path, port: int | None = None) -> Iterator[Server]:
     """Run Debian's InfluxDB 1.6, which reports nothing to its makers."""
     folder.mkdir(parents=True, exist_ok=True)
-    port, settings = free_port(), folder / "influxdb.conf"
+    port, settings = port or free_port(), folder / "influxdb.conf"
     settings.write_text(INFLUXDB_CONFIG.format(folder=folder.absolute(), port=port, rpc=free_port()))
     command: list[str | Path] = [program("influxd"), "-config", settings]
     # Its ping answers 204, the statement 200.

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
-
-from metricsmith.contracts import Cardinality
-from metricsmith.model.labels import decode_labels
 from metricsmith.store.influxdb.server import malformed, rows_of, series_of
 from metricsmith.wire.influx_answers import Policy, StatementRefused, policies_of
-
-Counts = list[tuple[str, int]]
 
 
 def policies(body: bytes) -> list[Policy]:
@@ -49,25 +42,3 @@ def disk_bytes(body: bytes, database: str) -> int | None:
     sizes = [row.get("diskBytes") for rows in shards for row in rows]
     known = [size for size in sizes if isinstance(size, int)]
     return sum(known) if known else None
-
-
-def cardinality_of(keys: Sequence[bytes], limit: int) -> Cardinality:
-    """Return counts over some series, of each kind the `limit` largest."""
-    pairs = Counter(pair for key in keys for pair in decode_labels(key).items())
-    metrics = Counter({value: count for (name, value), count in pairs.items() if name == "__name__"})
-    values, sizes = Counter[str](), Counter[str]()
-    for name, value in pairs:
-        values[name] += 1
-        sizes[name] += len(value.encode())
-    return Cardinality(
-        series=len(keys),
-        label_pairs=len(pairs),
-        series_by_metric=_largest(metrics.items(), limit),
-        values_by_label=_largest(values.items(), limit),
-        bytes_by_label=_largest(sizes.items(), limit),
-        series_by_pair=_largest(((f"{n}={v}", count) for (n, v), count in pairs.items()), limit),
-    )
-
-
-def _largest(counts: Iterable[tuple[str, int]], limit: int) -> Counts:
-    return sorted(counts, key=lambda each: (-each[1], each[0]))[:limit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 from metricsmith.contracts import Cardinality, Context, StoreStatus
@@ -11,7 +12,9 @@ from metricsmith.model.labels import decode_labels
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
-from metricsmith.store.influxdb.pages import cardinality_of, disk_bytes, policies, series_count
+from metricsmith.model.series import SeriesTable
+from metricsmith.store.index import SeriesIndex
+from metricsmith.store.influxdb.pages import disk_bytes, policies, series_count
 from metricsmith.store.influxdb.selecting import LAST_MS, Reader
 from metricsmith.store.influxdb.server import NoDatabase, Server
 from metricsmith.store.influxdb.settings import InfluxdbConfig
@@ -89,7 +92,10 @@ class InfluxdbStore:
     def cardinality(self, limit: int) -> Cardinality:
         """Return counts over the series of the last hour, of each kind the `limit` largest."""
         now_ms = self._clock.now_ms()
-        return cardinality_of(self.series([], now_ms - RECENT_MS, LAST_MS), limit)
+        table = SeriesTable()
+        recent = table.intern_many(self.series([], now_ms - RECENT_MS, LAST_MS))
+        found = SeriesIndex(table).cardinality(recent, limit)
+        return replace(found, first_ms=now_ms - RECENT_MS, last_ms=now_ms)
 
     def close(self) -> None:
         """Close the connections; queries that run end."""
