@@ -126,7 +126,7 @@ async def test_lag_is_the_age_of_what_waits_longest(agent: Agent) -> None:
     async def pass_time(seconds: int) -> None:
         for _ in range(seconds):
             agent.clock.advance(1)
-            await agent.sinks.look_after_journal()
+            agent.sinks.tick()
 
     await agent.reload(["slow"])
     await pass_time(100)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
@@ -29,22 +28,23 @@ class GivenUp:
     events: int
 
 
-def count_batches(segments: Iterable[Segment], begin: int, end: int) -> tuple[int, int]:
-    """Return the samples and the events of the batches from `begin` up to but without `end`.
+def count_batches(segment: Segment, begin: int, end: int) -> tuple[int, int]:
+    """Return the samples and the events of a segment's batches from `begin` up to but without `end`.
 
     What cannot be read is not counted: a reader would not have got it either.
     """
     samples = events = 0
-    for segment in segments:
-        with suppress(OSError):
-            file = SegmentFile(segment.path)
-            try:
-                for frame in scan_frames(file, SEGMENT_HEADER.size, segment.size_bytes, lambda *_: None):
-                    header = frame.header
-                    if header.kind in BATCH_KINDS and begin <= header.sequence < end:
-                        with suppress(JournalCorrupt):
-                            more = amount_in(header.kind, unpack_payload(header, frame.payload))
-                            samples, events = samples + more[0], events + more[1]
-            finally:
-                file.close()
+    try:
+        file = SegmentFile(segment.path)
+    except OSError:
+        return 0, 0
+    try:
+        for frame in scan_frames(file, SEGMENT_HEADER.size, segment.size_bytes, lambda *_: None):
+            header = frame.header
+            if header.kind in BATCH_KINDS and begin <= header.sequence < end:
+                with suppress(JournalCorrupt):
+                    more = amount_in(header.kind, unpack_payload(header, frame.payload))
+                    samples, events = samples + more[0], events + more[1]
+    finally:
+        file.close()
     return samples, events

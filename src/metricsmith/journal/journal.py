@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 from metricsmith.errors import JournalError
@@ -65,6 +66,7 @@ class Journal:
         self._on_commit: list[OnCommit] = []
         self._cursors: dict[str, int] = {}
         self._readers: dict[str, JournalReader] = {}
+        self._counted_from: int | None = None
         self._closed_cursors = ClosedCursors(folder, self.first_sequence)
         self.gone: Sequence[GoneReader] = ()
         """Readers whose cursor files nobody had open when `drop_gone` last looked."""
@@ -181,6 +183,7 @@ class Journal:
         A reader that is not open holds what its file says.
         """
         needed = [*self._cursors.values(), *(reader.cursor for reader in self._readers.values())]
+        needed += [] if self._counted_from is None else [self._counted_from]
         if (closed := self._closed_cursors.lowest()) is not None:
             needed.append(closed)
         return self._segments.trim(min(needed)) if needed else 0
@@ -200,11 +203,12 @@ class Journal:
             begins = self._closed_cursors.before(end)
             for name, _ in begins:
                 self._closed_cursors.advance(name, end)
-            for reader in [reader for reader in self._readers.values() if reader.cursor < end]:
-                begins.append((reader.name, await reader.pass_over(end)))
-            for name, begin in begins:
-                if begin < end:
-                    given_up.append(await self._given_up(name, "expired", [oldest], begin, end))
+            with self._not_trimmed(oldest.first_sequence):
+                for reader in [reader for reader in self._readers.values() if reader.cursor < end]:
+                    begins.append((reader.name, await reader.pass_over(end)))
+                for name, begin in begins:
+                    if begin < end:
+                        given_up.append(await self._given_up(name, "expired", [oldest], begin, end))
             if not self.trim():
                 break
         return given_up
@@ -220,7 +224,8 @@ class Journal:
         for each in over:
             self._closed_cursors.drop(each.name)
         self.gone = [each for each in gone if each not in over]
-        return [await self._given_up(each.name, "removed", segments, each.cursor, end) for each in over]
+        with self._not_trimmed(min((each.cursor for each in over), default=end)):
+            return [await self._given_up(each.name, "removed", segments, each.cursor, end) for each in over]
 
     async def close(self) -> None:
         """Commit what waits, force everything to the disk and release the files."""
@@ -347,8 +352,19 @@ class Journal:
         begin: int,
         end: int,
     ) -> GivenUp:
-        samples, events = await asyncio.to_thread(count_batches, segments, begin, end)
+        samples = events = 0
+        for segment in segments:  # one at a time, so that a stop waits for one at most
+            more = await asyncio.to_thread(count_batches, segment, begin, end)
+            samples, events = samples + more[0], events + more[1]
         return GivenUp(name, reason, begin, end, samples, events)
+
+    @contextmanager
+    def _not_trimmed(self, sequence: int) -> Iterator[None]:
+        self._counted_from = sequence
+        try:
+            yield
+        finally:
+            self._counted_from = None
 
     def _tail(self, from_sequence: int) -> Tail:
         return Tail(self._segments.segments, self._series, self._damaged, from_sequence)

@@ -243,7 +243,7 @@ class Agent:
                 self.keeper.tick(self.clock.now_ms())
                 self._release_journal()
                 self.journal.trim()
-                await self.sinks.look_after_journal()
+                self.sinks.tick()
                 await self.pipeline.try_journal()
                 await self.pipeline.tick(self.clock.now_ms())
                 self._count_cpu()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +22,8 @@ from metricsmith.journal import Journal
 from metricsmith.runtime.cursor_names import reader_name
 from metricsmith.runtime.removed_sinks import RemovedSinks
 from metricsmith.runtime.sources import build
+
+log = logging.getLogger(__name__)
 
 DEFAULT_BATCH = 5000
 STORAGE_FLUSH_MS = 1000
@@ -53,6 +56,7 @@ class SinkRunner:
         self._lines: dict[str, Line] = {}
         self._changing = asyncio.Lock()
         """While sinks are changed, one that is to go on may not be open."""
+        self._looking: asyncio.Task[None] | None = None
         self.desk = Desk(self._lines, self._quarantine, whole)
 
     def statuses(self) -> list[SinkStatus]:
@@ -116,14 +120,20 @@ class SinkRunner:
             line.start()
         self._running = wanted
 
-    async def look_after_journal(self) -> None:
-        """Keep the journal within its size, forget sinks that were removed long ago; count what is lost.
-
-        Called once a second.
-        """
+    def tick(self) -> None:
+        """Do what is due, in the background. Called once a second."""
         self._ages.note(self._journal.next_sequence, self._clock.monotonic())
-        if self._changing.locked():
-            return
+        if not self._changing.locked():
+            self._looking = asyncio.create_task(self._look_after_journal(), name="journal room")
+
+    async def _look_after_journal(self) -> None:
+        try:
+            await self.look_after_journal()
+        except Exception:  # housekeeping must not end with one failure
+            log.exception("the journal could not be looked after; it is tried again")
+
+    async def look_after_journal(self) -> None:
+        """Keep the journal within its size, forget sinks that were removed long ago; count what is lost."""
         async with self._changing:
             readers = {reader_name(name): line for name, line in self._lines.items()}
             for lost in await self._journal.make_room() + await self._journal.drop_gone():
@@ -135,6 +145,9 @@ class SinkRunner:
 
     async def stop(self) -> None:
         """Deliver what is soon delivered, and end all."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
         await asyncio.gather(*(line.stop() for line in self._lines.values()))
         self._running.clear()
         self._lines.clear()
