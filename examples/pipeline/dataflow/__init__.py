@@ -1,0 +1,1 @@
+"""A small event-sourced pipeline that reports its metrics."""
