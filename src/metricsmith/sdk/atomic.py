@@ -1,14 +1,15 @@
 """Updates that no other thread can split, without a lock where the interpreter allows it.
 
-CPython from 3.10 on looks for another thread that wants to run only after calls, at the start of functions and at
-backward jumps. Between reading `self._value` and writing it back in `self._value += amount` there is none of these,
-if `amount` is a float or an int, whose addition runs no Python code. So such a line is one step for other
-threads, for signal handlers and for callbacks of the garbage collector; a lock would cost three times as much, and
-dead-lock where one of those updates the metric that it interrupted.
+CPython from 3.10 on looks for another thread that wants to run only after calls, at the start of functions
+and at backward jumps. Between reading `self._value` and writing it back in `self._value += amount` there is
+none of these, if `amount` is a float or an int, whose addition runs no Python code. So such a line is one
+step for other threads, for signal handlers and for callbacks of the garbage collector; a lock would cost
+three times as much, and dead-lock where one of those updates the metric that it interrupted.
 
-This is how CPython works and no promise of the language. `tests/sdk/test_atomic.py` reads the byte code of each
-method marked here on the interpreter in use, and counts under threads. Where there is no such GIL (free-threaded
-builds, other interpreters) the decorator takes the child's lock, which may be taken again by the same thread.
+This is how CPython works and no promise of the language. `tests/sdk/test_atomic.py` reads the byte code of
+each method marked here on the interpreter in use, and counts under threads. Where there is no such GIL
+(free-threaded builds, other interpreters) the decorator takes the child's lock, which may be taken again by
+the same thread.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any, TypeVar
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 GIL: bool = sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-"""Whether updates are single steps without a lock. A GIL that was on at the start is never switched off later."""
+"""Whether updates are single steps without a lock. A GIL that is on at the start stays on."""
 METHODS: list[Callable[..., Any]] = []
 """What relies on single steps; for the test that reads their byte code."""
 

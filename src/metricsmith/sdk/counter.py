@@ -52,8 +52,8 @@ class Counter(Instrument):
             self._value += amount
         except AttributeError:
             raise self._no_value() from None
-        if exemplar is not None:
-            self._note(exemplar, amount)
+        if exemplar is not None or self._exemplars is not None:
+            self._note(exemplar, amount, 0)
 
     def _checked(self, amount: float) -> float:
         if not amount >= 0:
@@ -62,10 +62,8 @@ class Counter(Instrument):
             )
         return float(amount)
 
-    def _note(self, exemplar: Mapping[str, str], amount: float) -> None:
-        from metricsmith.sdk.exemplars import make_exemplar
-
-        self._exemplars = [make_exemplar(exemplar, amount, self._family.clock)]
+    def _exemplar_places(self) -> int:
+        return 1
 
     def reset(self) -> None:
         """Begin at zero again, as after a restart."""

@@ -1,7 +1,13 @@
-"""Exemplars: one event behind a number, such as the trace of a slow request."""
+"""Exemplars: one event behind a number, such as the trace of a slow request.
+
+Where OpenTelemetry is loaded, a sampled span that is active becomes one by itself: in each counter and
+bucket the first event after each OpenMetrics document, so that tracing is asked once per scrape and not once
+per event.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 
 from metricsmith.sdk.clock import Clock
@@ -10,6 +16,16 @@ from metricsmith.sdk.reading import Exemplar
 
 MAX_CHARACTERS = 128
 """Of names and values together, as OpenMetrics has it."""
+TRACING = "opentelemetry.trace"
+
+
+class Shown(Exemplar):
+    """An exemplar that stood in a document, and gives way to the next event that has a trace."""
+
+    __slots__ = ()
+
+
+Exemplars = list[Exemplar | None]
 
 
 def make_exemplar(labels: Mapping[str, str], value: float, clock: Clock) -> Exemplar:
@@ -24,6 +40,30 @@ def make_exemplar(labels: Mapping[str, str], value: float, clock: Clock) -> Exem
     if wrong := [name for name in labels if not is_name(name)]:
         raise ValueError(f"got the exemplar labels {wrong}, wanted letters, digits and _")
     return Exemplar(dict(labels), value, clock.now_ms() / 1000)
+
+
+def from_trace(before: Exemplar | None, value: float, clock: Clock) -> Exemplar | None:
+    """Return an exemplar of the active span; the one before if it was not shown yet, or there is no span."""
+    if before is not None and type(before) is not Shown:
+        return before
+    module = sys.modules.get(TRACING)
+    span = module.get_current_span().get_span_context() if module else None
+    if span is None or not span.is_valid or not span.trace_flags.sampled:
+        return before
+    labels = {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
+    return Exemplar(labels, value, clock.now_ms() / 1000)
+
+
+def tracing_loaded() -> bool:
+    """Return whether spans can be asked for. Only looks: never imports OpenTelemetry."""
+    return TRACING in sys.modules
+
+
+def mark_shown(exemplars: Exemplars) -> None:
+    """Let those that were written give way."""
+    for at, exemplar in enumerate(exemplars):
+        if exemplar is not None:
+            exemplars[at] = Shown(*exemplar)
 
 
 def exemplar_text(exemplar: Exemplar) -> str:

@@ -1,8 +1,8 @@
 """Label sets that nothing touched for a while disappear, and come back when something does.
 
-Nothing is noted when a metric is updated. A sweep, at each reading, compares how often each child was updated with
-what it saw before. A child that goes is turned into one of a class whose updates first put it back, so that the
-application may hold children for ever: nothing that they count is lost.
+Nothing is noted when a metric is updated. A sweep, at each reading, compares how often each child was
+updated with what it saw before. A child that goes is turned into one of a class whose updates first put it
+back, so that the application may hold children for ever: nothing that they count is lost.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class Expiry:
             return
         self._next_s = now_s + self.ttl_s / SWEEPS_PER_TTL
         seen: dict[LabelValues, tuple[float, float]] = {}
-        for key, child in list(children.items()):
+        for key in list(children):
+            child = children[key]
             updates = child._updates()
             before = self._seen.get(key)
             if before is None or before[0] != updates:
@@ -47,11 +48,16 @@ class Expiry:
 
     def _retire(self, children: dict[LabelValues, Any], key: LabelValues, child: Any, updates: float) -> None:
         del children[key]
-        child.__class__ = _retired(type(child))
+        retire(child)
         if child._updates() != updates:  # touched meanwhile, by who held it
             children[key] = restore(child)
         else:
             self.expired += 1
+
+
+def retire(child: Instrument) -> None:
+    """Make a child one that puts itself back into its family when it is updated."""
+    child.__class__ = _retired(type(restore(child)))
 
 
 def restore(child: Instrument) -> Instrument:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from metricsmith.sdk.exemplars import exemplar_text
+from metricsmith.sdk.exemplars import exemplar_text, mark_shown, tracing_loaded
 from metricsmith.sdk.instrument import Instrument
 from metricsmith.sdk.names import escape, legacy_name, number, series
 from metricsmith.sdk.reading import Reading
@@ -42,6 +42,7 @@ def _of_instrument(instrument: Instrument, openmetrics: bool) -> Iterator[str]:
     children = family.live(instrument)
     if children or family.policy.keeps(family.name, {}):
         yield _header(family, openmetrics)
+    traces = openmetrics and tracing_loaded()
     for child in children:
         template = child._template
         if template is None:
@@ -54,6 +55,9 @@ def _of_instrument(instrument: Instrument, openmetrics: bool) -> Iterator[str]:
         if openmetrics and (exemplars := child._line_exemplars()):
             lines = zip(text.split("\n"), exemplars, strict=False)
             text = "".join([f"{line}{exemplar_text(e) if e else ''}\n" for line, e in lines])
+            mark_shown(child._exemplars)
+        if traces:
+            child._watch_traces()
         yield text
 
 

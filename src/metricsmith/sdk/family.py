@@ -93,9 +93,27 @@ class Family:
         return self.guard.admit(key, self.children, len(self.children))
 
     def revived(self, child: Any) -> Any:
-        """Return what takes the updates of a child that had expired: itself again, or the one in its place."""
+        """Return what takes the updates of an expired child: itself again, or the one in its place."""
         own = child._labelvalues
         return self.child(own, lambda key: restore(child) if key == own else self.make(key))
+
+    def key_of(self, labelkwargs: Mapping[str, object]) -> tuple[object, ...]:
+        """Return label values given by name in the order of the names, as they are.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        return tuple([labelkwargs[name] for name in self.labelnames])
+
+    def remove(self, key: LabelValues) -> None:
+        """Forget one child."""
+        with self.lock:
+            self.children.pop(key, None)
+
+    def clear(self) -> None:
+        """Forget all children."""
+        with self.lock:
+            self.children.clear()
 
     def remove_where(self, labels: Mapping[str, str]) -> None:
         """Forget the children that have these values.
@@ -114,7 +132,7 @@ class Family:
 
     def _forget(self, unwanted: Callable[[LabelValues], bool]) -> None:
         with self.lock:
-            for key in [key for key in self.children if unwanted(key)]:
+            for key in [key for key in list(self.children) if unwanted(key)]:
                 del self.children[key]
 
     def live(self, instrument: Instrument) -> list[Any]:

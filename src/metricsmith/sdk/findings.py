@@ -1,18 +1,17 @@
-"""What an application should be told of its own metrics: told once in the log, counted, kept for a status page."""
+"""What an application should be told of its metrics: once in the log, counted, kept for a status page."""
 
 from __future__ import annotations
 
 import os.path
 import sys
-from threading import Lock
 
 MAX_FINDINGS = 200
 MAX_PLACES = 8
-_HERE = os.path.join(os.path.dirname(__file__), "")  # noqa: PTH118, PTH120 - pathlib takes 6 ms to import
+_HERE = os.path.join(os.path.dirname(__file__), "")  # noqa: PTH118, PTH120 (pathlib costs 6 ms)
 
 
 class Finding:
-    """One thing that is wrong with one metric, and how often it was met. `places` are lines of the application."""
+    """One thing wrong with one metric, and how often it was met. `places` are lines of the application."""
 
     __slots__ = ("count", "kind", "metric", "places", "text")
 
@@ -30,17 +29,15 @@ class Findings:
 
     def __init__(self) -> None:
         self._all: dict[tuple[str, str], Finding] = {}
-        self._lock = Lock()
 
     def note(self, kind: str, metric: str, text: str) -> Finding:
-        """Count a finding, and log it if it is new. Places are looked up at the 1st, 2nd, 4th, 8th … time."""
+        """Count a finding; log it if it is new. Places are looked up at the 1st, 2nd, 4th, 8th … time."""
         finding = self._all.get((kind, metric))
         new = finding is None
-        if finding is None:
+        if finding is None:  # no lock: this may run in a signal handler that interrupted itself
             finding = Finding(kind, metric, text)
-            with self._lock:
-                if len(self._all) < MAX_FINDINGS:
-                    finding = self._all.setdefault((kind, metric), finding)
+            if len(self._all) < MAX_FINDINGS:
+                finding = self._all.setdefault((kind, metric), finding)
         finding.count += 1
         if not finding.count & (finding.count - 1) and len(finding.places) < MAX_PLACES:
             where = place()
@@ -59,6 +56,11 @@ class Findings:
     def all(self) -> list[Finding]:
         """Return what was found so far, oldest first."""
         return list(self._all.values())
+
+    def swap(self, others: dict[tuple[str, str], Finding]) -> dict[tuple[str, str], Finding]:
+        """Put others in place of what was found, and return that: tests begin with none."""
+        found, self._all = self._all, others
+        return found
 
 
 def place() -> str:

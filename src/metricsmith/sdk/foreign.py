@@ -21,7 +21,7 @@ def to_metric(reading: Reading) -> Metric:
 
 
 def from_metrics(metrics: Iterable[Any]) -> Iterable[Reading]:
-    """Return the families that a collector yields, without `_created` samples, which ours have not, either."""
+    """Return the families that a collector yields, without `_created` samples: ours have none, either."""
     for metric in metrics:
         samples = [
             Sample(

@@ -80,6 +80,7 @@ class Gauge(Instrument):
             raise self._no_value() from None
         self._changes += 1
 
+    @atomic
     def set(self, value: float) -> None:
         """Set the value."""
         if self._children is not None:
@@ -92,7 +93,7 @@ class Gauge(Instrument):
         self.set(self._family.clock.now_ms() / 1000)
 
     def set_function(self, f: Callable[[], float]) -> None:
-        """Take the value from a function, called at each reading; what else sets the gauge has no effect then."""
+        """Take the value from a function, called at each reading; setting it otherwise has no effect then."""
         self._require()
         self._function = f
 

@@ -34,18 +34,18 @@ UNBOUNDED = frozenset(
         *("url", "uri", "query", "sql", "ip", "client_ip", "remote_addr", "user_agent", "error_message"),
     )
 )
-"""Label names whose values have no end. A name such as `pipeline_id` is not here: there are hundreds, not millions."""
+"""Label names whose values have no end. Of such as `pipeline_id` there are hundreds, not millions."""
 
 
 class Limits(TypedDict, total=False):
-    """What a metric may be told beside prometheus_client's arguments; the registry's policy holds otherwise."""
+    """What a metric can be told beside prometheus_client's arguments; else the registry's policy holds."""
 
     max_label_sets: int
     label_set_ttl_s: float
 
 
 class Policy:
-    """What holds for the metrics of a registry. May be changed at any time; limits hold for metrics made later."""
+    """What holds for the metrics of a registry. A limit that is changed holds for metrics made later."""
 
     def __init__(
         self,
@@ -83,14 +83,16 @@ class Guard:
         """Tell of label names whose values have no end."""
         for label in self._labelnames:
             if label.lower() in UNBOUNDED:
-                hint = f"the label {label!r} looks like one with values without end; leave it out, or put it into logs"
-                self._findings.note("unbounded_label", self._name, hint)
+                text = (
+                    f"the label {label!r} looks like one whose values have no end; put it into logs instead"
+                )
+                self._findings.note("unbounded_label", self._name, text)
 
     def admit(self, key: LabelValues, taken: Iterable[LabelValues], count: int) -> LabelValues:
         """Return the label values under which a new label set is kept: its own, or folded ones.
 
-        Labels with many values are folded first, so that sums over the others stay right. A tenth of the limit is
-        spare for such; when it is used up, all labels are folded.
+        Labels with many values are folded first, so that sums over the others stay right. A tenth of the
+        limit is spare for such; when it is used up, all labels are folded.
         """
         if count < self.limit:
             self._foldable = ()

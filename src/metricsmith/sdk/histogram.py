@@ -54,15 +54,21 @@ class Histogram(Instrument):
     def _like(self, parent: Histogram) -> None:
         self._bounds, self._lines = parent._bounds, parent._lines
 
+    def _exemplar_places(self) -> int:
+        return len(self._counts)
+
     def _begin(self) -> None:
         self._counts = [0] * (len(self._bounds) + 1)
         self._sum = 0.0
 
     @atomic
     def observe(self, amount: float, exemplar: Mapping[str, str] | None = None) -> None:
-        """Count an observation in its bucket."""
+        """Count an observation; one that is no number is left out, and told of in the registry's findings."""
         if type(amount) is not float:
             amount = float(amount)
+        if amount != amount:
+            self._not_a_number()
+            return
         try:
             counts = self._counts
         except AttributeError:
@@ -70,18 +76,11 @@ class Histogram(Instrument):
         at = bisect_left(self._bounds, amount)
         counts[at] += 1
         self._sum += amount
-        if exemplar is not None:
+        if exemplar is not None or self._exemplars is not None:
             self._note(exemplar, amount, at)
 
-    def _note(self, exemplar: Mapping[str, str], amount: float, at: int) -> None:
-        from metricsmith.sdk.exemplars import make_exemplar
-
-        if self._exemplars is None:
-            self._exemplars = [None] * len(self._counts)
-        self._exemplars[at] = make_exemplar(exemplar, amount, self._family.clock)
-
     def time(self) -> Timer:
-        """Observe the seconds that a block (`with`) or a function (decorator, also of async functions) took."""
+        """Observe the seconds of a block (`with`) or of a function (decorator, also of async functions)."""
         return Timer(self, "observe")
 
     def _updates(self) -> float:
@@ -99,4 +98,4 @@ class Histogram(Instrument):
         return (*counts, counts[-1], number(self._sum))[: len(self._lines)]
 
     def _line_exemplars(self) -> Sequence[Exemplar | None] | None:
-        return self._exemplars and [*self._exemplars, None, None]
+        return self._exemplars and [*self._exemplars, None, None][: len(self._lines)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, Unpack
 
 from metricsmith.sdk.atomic import new_lock
+from metricsmith.sdk.exemplars import Exemplars, from_trace, make_exemplar
 from metricsmith.sdk.family import Extra, Family, LabelValues
 from metricsmith.sdk.guard import DEFAULT_POLICY, Limits
 from metricsmith.sdk.names import check_labels, full_name, number
@@ -40,7 +41,7 @@ class Instrument:
     _labelvalues: LabelValues
     _children: dict[LabelValues, Any] | None
     _template: str | None
-    _exemplars: list[Exemplar | None] | None
+    _exemplars: Exemplars | None
 
     def __init__(
         self,
@@ -88,11 +89,13 @@ class Instrument:
 
     def labels(self: Own, *labelvalues: object, **labelkwargs: object) -> Own:
         """Return the child of these label values, by position or by name."""
-        if not labelkwargs:
-            try:
+        try:
+            if not labelkwargs:
                 return self._children[labelvalues]  # type: ignore[index,no-any-return]
-            except (KeyError, TypeError):
-                pass
+            if not labelvalues and len(labelkwargs) == len(self._family.labelnames):
+                return self._children[self._family.key_of(labelkwargs)]  # type: ignore[index,no-any-return]
+        except (KeyError, TypeError):
+            pass
         return self._find(labelvalues, labelkwargs)
 
     def _find(self: Own, labelvalues: Sequence[object], labelkwargs: dict[str, object]) -> Own:
@@ -104,7 +107,7 @@ class Instrument:
 
     def remove(self, *labelvalues: object) -> None:
         """Forget one label set. Who holds its child can go on using it, unseen."""
-        self._family.children.pop(self._family.values_of(labelvalues, {}), None)
+        self._family.remove(self._family.values_of(labelvalues, {}))
 
     def remove_by_labels(self, labels: dict[str, str]) -> None:
         """Forget all label sets that have these values."""
@@ -112,7 +115,7 @@ class Instrument:
 
     def clear(self) -> None:
         """Forget all label sets."""
-        self._family.children.clear()
+        self._family.clear()
 
     def _updates(self) -> float:
         """Return a number that differs after each update."""
@@ -129,9 +132,33 @@ class Instrument:
     def _texts(self) -> tuple[object, ...]:
         return tuple([number(value) for value in self._values()])
 
+    def _exemplar_places(self) -> int:
+        """Return how many of its numbers can have an exemplar."""
+        return 0
+
+    def _watch_traces(self) -> None:
+        """Take exemplars from the traces that are active from now on."""
+        if self._exemplars is None and (places := self._exemplar_places()):
+            self._exemplars = [None] * places
+
+    def _note(self, labels: Mapping[str, str] | None, amount: float, at: int) -> None:
+        """Remember an event: what the application says of it, else its trace."""
+        exemplars, clock = self._exemplars, self._family.clock
+        if exemplars is None:
+            exemplars = self._exemplars = [None] * self._exemplar_places()
+        if labels is not None:
+            exemplars[at] = make_exemplar(labels, amount, clock)
+        else:
+            exemplars[at] = from_trace(exemplars[at], amount, clock)
+
     def _line_exemplars(self) -> Sequence[Exemplar | None] | None:
         """Return the exemplars, in the order of `_shape`, if there are any."""
         return self._exemplars
+
+    def _not_a_number(self) -> None:
+        family = self._family
+        text = "observations that are no number (NaN) are left out: they would spoil the sum for ever"
+        family.policy.findings.note("not_a_number", family.name, text)
 
     def _failed(self, error: Exception) -> None:
         """Tell that the value could not be read; the sample is left out."""

@@ -105,7 +105,7 @@ def number(value: float) -> str:
 
 
 def bound(value: float) -> str:
-    """Return a bucket bound or quantile as clients in Go and Python write it, so that series keep their identity.
+    """Return a bucket bound or quantile as clients in Go and Python write it: series keep their identity.
 
     >>> bound(2500000.0), bound(0.5), bound(10.0)
     ('2.5e+06', '0.5', '10.0')

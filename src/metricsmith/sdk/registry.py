@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from threading import Lock, local
+from threading import RLock, local
 from typing import TYPE_CHECKING, Any, Protocol
 
 from metricsmith.sdk.clock import Clock
@@ -40,8 +40,8 @@ class Readable(Protocol):
 class Registry:
     """Metrics and collectors, each name once.
 
-    Has the methods of `prometheus_client.CollectorRegistry`, takes what that takes, and can be registered in one
-    itself. A collector has `read()`, which returns Readings, or `collect()`, which returns families of
+    Has the methods of `prometheus_client.CollectorRegistry`, takes what that takes, and can be registered in
+    one itself. A collector has `read()`, which returns Readings, or `collect()`, which returns families of
     prometheus_client; one that fails is left out and told of in `findings()`.
     """
 
@@ -57,7 +57,7 @@ class Registry:
         self.policy = Policy() if policy is None else policy
         self.joins_prometheus_client = joins_prometheus_client
         self._auto_describe = auto_describe
-        self._lock = Lock()
+        self._lock = RLock()
         self._collector_to_names: dict[Any, list[str]] = {}
         self._names_to_collectors: dict[str, Any] = {}
         self._target_info: dict[str, str] = {}

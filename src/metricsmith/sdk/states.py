@@ -64,7 +64,7 @@ class Info(Instrument):
 
 
 class Enum(Instrument):
-    """Tells which of some states holds: one series per state, of value 1 or 0. The first state holds at first."""
+    """Tells which of some states holds, at first the first: one series per state, of value 1 or 0."""
 
     __slots__ = ("_at", "_changes", "_states")
     _type: ClassVar[str] = "stateset"

@@ -15,22 +15,51 @@ from metricsmith.sdk.sketch import Sketch
 from metricsmith.sdk.timers import Timer
 
 QUANTILES = (0.5, 0.9, 0.99)
+SLICES = 5
+
+
+class Window:
+    """Sketches of consecutive slices of time, which together cover the last `max_age_s`, or a slice more.
+
+    A slice ends at a reading: where nobody reads, time does not pass.
+    """
+
+    __slots__ = ("_began_s", "_ended", "_max_age_s", "current")
+
+    def __init__(self, error: float, max_age_s: float, now_s: float) -> None:
+        self.current = Sketch(error)
+        self._began_s, self._max_age_s = now_s, max_age_s
+        self._ended: list[tuple[float, Sketch]] = []
+
+    def quantiles(self, wanted: Sequence[float], now_s: float) -> list[float]:
+        """Return quantiles of what lies in the window, and let go what does not. One reader at a time."""
+        self._ended = [(end_s, sketch) for end_s, sketch in self._ended if end_s > now_s - self._max_age_s]
+        merged = Sketch(self.current.error)
+        for sketch in (self.current, *(sketch for _, sketch in self._ended)):
+            merged.merge(sketch)
+        if now_s - self._began_s >= self._max_age_s / SLICES:
+            # An observation under way still goes into the slice that ends, and is not lost.
+            self._ended.append((now_s, self.current))
+            self.current, self._began_s = Sketch(merged.error), now_s
+        return merged.quantiles(wanted)
 
 
 class Summary(Instrument):
-    """Counts observations, adds them up, and tells quantiles of this process.
+    """Counts observations, adds them up, and tells quantiles of the last minutes in this process.
 
-    Quantiles of several processes cannot be combined; where that is needed,
-    take a Histogram.
+    Quantiles of several processes cannot be combined; where that is needed, take a Histogram.
     """
 
-    __slots__ = ("_count", "_error", "_lines", "_quantiles", "_sketch", "_sum")
+    __slots__ = ("_count", "_lines", "_options", "_quantiles", "_sum", "_window")
     _type: ClassVar[str] = "summary"
     _updating: ClassVar[tuple[str, ...]] = ("observe",)
     _reserved: ClassVar[tuple[str, ...]] = ("quantile",)
     _count: int
     _sum: float
-    _sketch: Sketch
+    _window: Window
+    _quantiles: tuple[float, ...]
+    _lines: tuple[tuple[str, Extra], ...]
+    _options: tuple[float, float]
 
     def __init__(
         self,
@@ -45,34 +74,44 @@ class Summary(Instrument):
         *,
         quantiles: Sequence[float] = QUANTILES,
         relative_error: float = 0.01,
+        max_age_s: float = 600.0,
         **limits: Unpack[Limits],
     ) -> None:
-        self._quantiles, self._error = tuple(quantiles), relative_error
+        """With `quantiles=()` it has count and sum only, as prometheus_client's."""
+        if wrong := [q for q in quantiles if not 0 <= q <= 1]:
+            raise ValueError(f"{name}: got the quantiles {wrong}, wanted numbers from 0 to 1")
+        if not max_age_s > 0:
+            raise ValueError(f"{name}: got max_age_s={max_age_s}, wanted seconds above 0")
+        self._quantiles, self._options = tuple(quantiles), (relative_error, max_age_s)
         lines: list[tuple[str, Extra]] = [("", (("quantile", bound(q)),)) for q in self._quantiles]
         self._lines = (*lines, ("_count", ()), ("_sum", ()))
         super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry, **limits)
 
     def _like(self, parent: Summary) -> None:
-        self._quantiles, self._error, self._lines = parent._quantiles, parent._error, parent._lines
+        self._quantiles, self._options, self._lines = parent._quantiles, parent._options, parent._lines
 
     def _begin(self) -> None:
         self._count, self._sum = 0, 0.0
-        self._sketch = Sketch(self._error)
+        self._window = Window(*self._options, self._family.clock.monotonic())
 
     @atomic
     def observe(self, amount: float) -> None:
-        """Take an observation."""
+        """Take an observation; one that is no number is left out, and told of in the registry's findings."""
         if type(amount) is not float:
             amount = float(amount)
+        if amount != amount:
+            self._not_a_number()
+            return
         try:
-            self._sketch.add(amount)
+            self._count += 1
         except AttributeError:
             raise self._no_value() from None
-        self._count += 1
         self._sum += amount
+        if self._quantiles:
+            self._window.current.add(amount)
 
     def time(self) -> Timer:
-        """Observe the seconds that a block (`with`) or a function (decorator, also of async functions) took."""
+        """Observe the seconds of a block (`with`) or of a function (decorator, also of async functions)."""
         return Timer(self, "observe")
 
     def _updates(self) -> float:
@@ -82,4 +121,6 @@ class Summary(Instrument):
         return self._lines
 
     def _values(self) -> Sequence[float]:
-        return [*self._sketch.quantiles(self._quantiles), self._count, self._sum]
+        with self._family.lock:
+            quantiles = self._window.quantiles(self._quantiles, self._family.clock.monotonic())
+        return [*quantiles, self._count, self._sum]

@@ -11,7 +11,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 class Wrapper:
-    """A context manager that is a decorator, too: of functions, and of async functions until they are done."""
+    """A context manager that is a decorator, too, also of async functions until they are done."""
 
     def _fresh(self) -> Self:
         """Return what one call of a decorated function enters."""
@@ -105,7 +105,7 @@ class Timer(Wrapper):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> Literal[False]:
-        self.duration = max(self._now() - self._start, 0.0)
+        self.duration = self._now() - self._start
         getattr(self._metric, self._callback_name)(self.duration)
         return False
 
