@@ -31,7 +31,8 @@ def main() -> None:
     # A container is stopped with SIGTERM, which would end Python without the last export.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     reporter = MetricsReporter()
-    pipelines = Pipelines(EventJournal(chosen.journal), reporter)
+    journal = EventJournal(chosen.journal)
+    pipelines = Pipelines(journal, reporter)
     reporter.initialise(pipelines.statuses())
     try:
         names = [f"pipeline-{number}" for number in range(1, chosen.pipelines + 1)]
@@ -45,6 +46,7 @@ def main() -> None:
         return
     finally:
         reporter.shut_down()
+        journal.close()
 
 
 if __name__ == "__main__":
