@@ -71,13 +71,15 @@ class FramesEncoder:
 class CurrentFile:
     """Appends to a file. `state` is what is durable and acknowledged; the rest is taken back or settled."""
 
-    def __init__(self, folder: Path, name: FileName, encoder: Encoder, state: OpenFile | None = None) -> None:
-        """Open the file, at the end of what is acknowledged in it.
+    def __init__(
+        self, folder: Path, name: FileName, encoder: Encoder, begun_ms: int, state: OpenFile | None = None
+    ) -> None:
+        """Open the file, at the end of what is acknowledged; `begun_ms` is 0 for one of an earlier life.
 
         Raises:
             OSError: it cannot be opened.
         """
-        self.name, self.path = name, folder / str(name)
+        self.name, self.path, self.begun_ms = name, folder / str(name), begun_ms
         self.state = self._next = state or OpenFile()
         self._encoder = encoder
         self._file: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -21,10 +21,12 @@ from metricsmith.wire.sample_files.write_lines import LineWriter
 
 log = logging.getLogger(__name__)
 
-MOST_CURRENT = 4
+MOST_CURRENT = 16
 """So many periods have a current file at once: samples that come late go to theirs."""
 LATE_MS = 10 * 60_000
 """A period's file is finished so long after the period."""
+OPEN_MS = 3_600_000
+"""A file is current for so long at least: what comes late must not make a file each time."""
 MOST_FRAMES_SAMPLES = 4_000_000
 """Samples of a Parquet file: they are sorted in memory."""
 
@@ -61,7 +63,7 @@ class SampleFolder:
             try:
                 recovery = Recovery(self._folder, position_log.position, self._context)
                 for name, state in recovery.current().items():
-                    self._found(CurrentFile(self._folder, name, self._encoder(), state))
+                    self._found(CurrentFile(self._folder, name, self._encoder(), 0, state))
                 self._log = position_log
             except BaseException:
                 self._close_files()
@@ -81,7 +83,7 @@ class SampleFolder:
             for period, numbered in batches.items():
                 if period not in self._current or self._has_lost(period):
                     self._begin(period)
-                touched.append(self._current[period])
+                touched.append(self._used(period))
                 touched[-1].append(numbered)
             if any(file.is_new for file in touched):
                 sync_folder(self._folder)
@@ -89,6 +91,7 @@ class SampleFolder:
         except BaseException:
             for file in touched:
                 file.take_back()
+            self._remove_new()
             raise
         for file in touched:
             file.settle()
@@ -102,11 +105,13 @@ class SampleFolder:
         for period, file in list(self._current.items()):
             large = file.state.bytes >= self._config.max_file_size
             long = file.name.form is Form.FRAMES and file.state.samples >= MOST_FRAMES_SAMPLES
-            if large or long or period.end_ms + LATE_MS <= now_ms:
+            over = period.end_ms + LATE_MS <= now_ms and file.begun_ms + OPEN_MS <= now_ms
+            set_back = now_ms < file.begun_ms
+            if large or long or over or set_back:
                 self._full.append(self._current.pop(period))
         while len(self._current) > MOST_CURRENT:
-            oldest = min(self._current, key=lambda period: period.start_ms)
-            self._full.append(self._current.pop(oldest))
+            longest_unused = next(iter(self._current))
+            self._full.append(self._current.pop(longest_unused))
         if not self._full:
             return
         while self._full:
@@ -151,6 +156,16 @@ class SampleFolder:
         else:
             self._full.append(file)
 
+    def _used(self, period: Period) -> CurrentFile:
+        file = self._current[period] = self._current.pop(period)  # the last is the one used last
+        return file
+
+    def _remove_new(self) -> None:
+        for period, file in list(self._current.items()):
+            if file.is_new:
+                file.remove()
+                del self._current[period]
+
     def _has_lost(self, period: Period) -> bool:
         """Whether somebody took a current file away: what is written to it nobody would see."""
         file = self._current[period]
@@ -171,7 +186,7 @@ class SampleFolder:
         name = FileName(
             period, max(numbers, default=0) + 1, self._config.form, self._config.suffix, current=True
         )
-        self._current[period] = CurrentFile(self._folder, name, self._encoder())
+        self._current[period] = CurrentFile(self._folder, name, self._encoder(), self._context.clock.now_ms())
 
     def _position(self, position: Position) -> Position:
         files = [*self._full, *self._current.values()]

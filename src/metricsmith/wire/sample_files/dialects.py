@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from metricsmith.model.labels import NAME_LABEL, decode_labels, encode_labels
+from metricsmith.wire.exposition.numbers import NUMBER
 from metricsmith.wire.sample_files.names import Form
 
 TIME_BYTES = 24
@@ -162,8 +163,9 @@ _WORDS = {"NaN": math.nan, "+Inf": math.inf, "Inf": math.inf, "-Inf": -math.inf}
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError(f"got a value of {str(value)[:40]}, wanted a number")
     if isinstance(value, str) and value in _WORDS:
         return _WORDS[value]
+    is_text = isinstance(value, str) and NUMBER.fullmatch(value.encode())
+    if isinstance(value, bool) or not (is_text or isinstance(value, int | float)):
+        raise ValueError(f"got a value of {str(value)[:40]}, wanted a number")
     return float(value)

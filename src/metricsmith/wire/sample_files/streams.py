@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ GZIP_LEVEL, ZSTD_LEVEL = 3, 3
 CHUNK_BYTES = 8 << 20
 MAX_LINE_BYTES = 4 << 20
 _GZIP_BITS = 31
+_SMALL_BYTES = 16
 
 
 def compressed(data: bytes, suffix: str) -> bytes:
@@ -43,22 +45,40 @@ def read_text(path: Path, suffix: str, start: int, end: int | None) -> Iterator[
         if start >= size:
             return
         file.seek(start)
-        part = pa.BufferReader(file.read_buffer(size - start))
-        stream: Any = pa.CompressedInputStream(part, _codec(suffix)) if suffix else part
         rest = b""
-        while True:
-            try:
-                data = stream.read(CHUNK_BYTES)
-            except OSError as error:  # what Arrow says of bytes that do not decompress
-                raise WireError(f"does not decompress: {error}") from None
-            if not data:
-                return
+        for data in _decompressed(file.read_buffer(size - start), suffix):
             whole, newline, last = (rest + data).rpartition(b"\n")
             if len(last) > MAX_LINE_BYTES:
                 raise WireError(f"got a line of more than {MAX_LINE_BYTES} bytes")
             rest = last
             if newline:
                 yield whole + newline
+
+
+def _decompressed(data: pa.Buffer, suffix: str) -> Iterator[bytes]:
+    if not suffix:
+        reader = pa.BufferReader(data)
+        while piece := reader.read(CHUNK_BYTES):
+            yield piece
+        return
+    done = 0
+    try:
+        stream = pa.CompressedInputStream(pa.BufferReader(data), _codec(suffix))
+        while piece := stream.read(CHUNK_BYTES):
+            yield piece
+            done += len(piece)
+    except OSError as error:  # what Arrow says of bytes that do not decompress: all before them is lost
+        yield from _up_to_damage(pa.CompressedInputStream(pa.BufferReader(data), _codec(suffix)), done)
+        raise WireError(f"does not decompress: {error}") from None
+
+
+def _up_to_damage(stream: Any, done: int) -> Iterator[bytes]:
+    """Yield what a damaged stream still gives after the bytes that are done, in small pieces."""
+    for at in range(0, done, CHUNK_BYTES):
+        stream.read(min(CHUNK_BYTES, done - at))
+    with suppress(OSError):
+        while piece := stream.read(_SMALL_BYTES):
+            yield piece
 
 
 def _codec(suffix: str) -> Literal["gzip", "zstd"]:
