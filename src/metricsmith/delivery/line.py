@@ -192,9 +192,7 @@ class Line:
         return Circuit.OPEN if self._resting >= self._retrying else Circuit.HALF_OPEN
 
     async def _run(self) -> None:
-        limits = self._limits
-        at_once = limits.batch_size * (1 if self._sink.traits.whole else limits.workers)
-        most = max(limits.batch_size, min(at_once, limits.buffer))
+        most = self._most()
         with suppress(JournalError):  # logged by the journal; differences begin anew
             await asyncio.to_thread(lambda: self._processing.prime(self._before()))
         with suppress(_Stopped):
@@ -202,6 +200,12 @@ class Line:
                 await self._serve(taken)
             while self._behind():  # what is committed and waits for a full batch
                 await self._serve(await self._intake.take(most, 1, 0))
+
+    def _most(self) -> int:
+        """Return how many samples and events are taken at once."""
+        limits = self._limits
+        at_once = limits.batch_size * (1 if self._sink.traits.whole else limits.workers)
+        return max(limits.batch_size, min(at_once, limits.buffer))
 
     async def _take(self, most: int) -> Delivery:
         while True:
@@ -224,7 +228,9 @@ class Line:
             await self._deliver(delivery)
             return
         samples, events = apart(delivery)
-        workers = max(1, min(limits.workers, -(-len(samples) // limits.batch_size)))
+        # All workers or one: what sinks keep of layouts is kept for each way to cut them.
+        full = min(limits.workers, -(-self._most() // limits.batch_size))
+        workers = full if len(samples) > limits.batch_size else 1
         sending = [self._in_order(shard) for shard in self._cutter.shards(samples, workers)]
         if traits.events:
             sending.append(self._in_order(events))

@@ -13,6 +13,10 @@ COMMIT_EVERY_S = 1.0
 """A restart sends at most so much again: a cursor costs a wait for the disk."""
 
 
+GATHER_S = 0.1
+"""What comes within a moment is read at once: each read costs a thread's attention."""
+
+
 class Reader(Protocol):
     """What is asked of a reader of the journal."""
 
@@ -55,6 +59,9 @@ class Intake:
             found += await self._first(most)
         samples, until = sum(batch.size for _, batch in found), self._clock.monotonic() + wait_s
         while samples < enough and (left_s := until - self._clock.monotonic()) > 0:
+            if self._pending is None:
+                await self._clock.sleep(min(left_s, GATHER_S))
+                left_s = max(0.0, until - self._clock.monotonic())
             more = await self._read(most - samples, left_s)
             if not more:
                 break

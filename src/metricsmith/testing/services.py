@@ -145,6 +145,25 @@ def victoria_metrics(folder: Path, *flags: str) -> Iterator[Server]:
 
 
 @contextmanager
+def vmagent(folder: Path, destination: str, config: str = "", *flags: str) -> Iterator[Server]:
+    """Run Debian's vmagent, which sends to a remote-write URL; `config` is what it scrapes, as YAML."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "scrape.yml"
+    settings.write_text(config or "scrape_configs: []\n")
+    port = free_port()
+    command: list[str | Path] = [
+        program("vmagent"),
+        f"-promscrape.config={settings}",
+        f"-remoteWrite.url={destination}",
+        f"-remoteWrite.tmpDataPath={folder / 'queue'}",
+        f"-httpListenAddr=127.0.0.1:{port}",
+        *flags,
+    ]
+    with running(command, f"http://127.0.0.1:{port}", "/health", folder / "vmagent.log") as server:
+        yield server
+
+
+@contextmanager
 def node_exporter(folder: Path, *flags: str) -> Iterator[Server]:
     """Run Debian's node exporter."""
     port = free_port()

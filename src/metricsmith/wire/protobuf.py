@@ -10,6 +10,7 @@ VARINT, FIXED64, BYTES, GROUP, GROUP_END, FIXED32 = 0, 1, 2, 3, 4, 5
 _MAX_VARINT_BYTES = 10
 _MAX_GROUP_DEPTH = 32
 _U64 = (1 << 64) - 1
+_SHORT = [bytes([value]) for value in range(128)]
 
 
 def read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
@@ -101,6 +102,8 @@ def varint(value: int) -> bytes:
     >>> varint(300).hex()
     'ac02'
     """
+    if 0 <= value < 128:
+        return _SHORT[value]
     value &= _U64
     out = bytearray()
     while value > 0x7F:

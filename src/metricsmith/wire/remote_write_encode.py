@@ -26,7 +26,12 @@ def encode_series_labels(key: bytes) -> bytes:
     """Return the label fields of a series, sorted by name, for `encode_write_request`; worth caching."""
     name, pairs = split_key(key)
     labels = sorted([(b"__name__", name), *pairs])
-    return b"".join(bytes_field(1, bytes_field(1, n) + bytes_field(2, v)) for n, v in labels)
+    fields: list[bytes] = []
+    for label, value in labels:
+        name_length, value_length = varint(len(label)), varint(len(value))
+        size = 2 + len(name_length) + len(label) + len(value_length) + len(value)
+        fields += (b"\x0a", varint(size), b"\x0a", name_length, label, b"\x12", value_length, value)
+    return b"".join(fields)
 
 
 def encode_write_request(
