@@ -21,8 +21,9 @@ OFF = ExportSettings(prometheus_enabled=False, status_page_enabled=False)
 
 
 def totals(registry: Registry) -> dict[str, float]:
-    names = {r.name: sum(s.value for s in r.samples) for r in registry.read() if r.type == "counter"}
-    return {name.removeprefix("dataflow_"): total for name, total in names.items() if total}
+    found = {r.name: sum(s.value for s in r.samples) for r in registry.read() if r.type == "counter"}
+    names = {name: name.removeprefix("dataflow_") for name, total in found.items() if total}
+    return {short: found[name] for name, short in names.items() if short != name}
 
 
 def test_replayed_events_are_not_counted_again(example: Path, tmp_path: Path) -> None:
