@@ -1,0 +1,157 @@
+"""No update is lost under threads: by the byte code of this interpreter, and by counting."""
+
+from __future__ import annotations
+
+import dis
+import gc
+import sys
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from metricsmith.sdk import Counter, Gauge, Histogram, Registry, SampledHistogram, Summary
+from metricsmith.sdk.atomic import GIL, METHODS, locked
+from metricsmith.sdk.sketch import Sketch
+
+THREADS, CALLS = 8, 20_000
+HARMLESS = {
+    *("LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"),
+    *("LOAD_CONST", "LOAD_SMALL_INT", "COPY", "SWAP", "BINARY_OP", "BINARY_SUBSCR", "LOAD_ATTR", "CACHE"),
+}
+"""What may stand between reading a value and writing it back: CPython looks for other threads in none of these."""
+STORES = {"STORE_ATTR", "STORE_SUBSCR"}
+
+
+def updates(code: object) -> Iterator[list[str]]:
+    """Yield the operations from the reading of a value to its being written, for each `+=` and `-=`."""
+    instructions = list(dis.get_instructions(code))  # type: ignore[arg-type]
+    for at, instruction in enumerate(instructions):
+        if instruction.opname == "BINARY_OP" and instruction.argrepr in ("+=", "-="):
+            start = at
+            while (
+                instructions[start].opname not in ("LOAD_ATTR", "BINARY_SUBSCR")
+                and "[]" not in instructions[start].argrepr
+            ):
+                start -= 1
+            end = at
+            while instructions[end].opname not in (*STORES, "STORE_FAST"):
+                end += 1
+            if instructions[end].opname in STORES:
+                yield [i.opname for i in instructions[start:end]]
+
+
+@pytest.mark.skipif(not GIL, reason="without a GIL a lock is taken")
+@pytest.mark.parametrize("method", [*METHODS, Sketch.add], ids=lambda m: m.__qualname__)
+def test_between_reading_and_writing_a_value_no_thread_is_let_in(method: Callable[..., object]) -> None:
+    found = list(updates(method))
+    assert found, "no update in this method: why is it marked?"
+    for operations in found:
+        assert set(operations) <= HARMLESS
+
+
+def test_the_reader_of_byte_code_sees_what_is_wrong() -> None:
+    def wrong(self: Counter) -> None:
+        self._value += abs(1)
+
+    assert not set(next(updates(wrong))) <= HARMLESS
+
+
+@pytest.fixture
+def eager_switching() -> Iterator[None]:
+    """Let CPython switch threads whenever it may."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def in_threads(run: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=run) for _ in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.usefixtures("eager_switching")
+def test_eight_threads_count_right() -> None:
+    registry = Registry()
+    counter = Counter("c", "C.", registry=registry)
+    labelled = Counter("l", "L.", ["who"], registry=registry)
+    gauge = Gauge("g", "G.", registry=registry)
+    histogram = Histogram("h", "H.", buckets=[1, 2], registry=registry)
+    sampled = SampledHistogram("sh", "H.", buckets=[1, 2], registry=registry)
+    summary = Summary("s", "S.", registry=registry)
+
+    def work() -> None:
+        for number in range(CALLS):
+            counter.inc()
+            labelled.labels(number % 3).inc(2)
+            gauge.inc(3)
+            gauge.dec()
+            histogram.observe(number % 3)
+            sampled.observe(1.5)
+            summary.observe(1.0)
+
+    in_threads(work)
+    total = THREADS * CALLS
+    got = {
+        name: registry.get_sample_value(name) for name in ("c_total", "g", "h_count", "sh_count", "s_count")
+    }
+    assert got == {"c_total": total, "g": 2 * total, "h_count": total, "sh_count": total, "s_count": total}
+    assert sum(s.value for s in labelled.read().samples) == 2 * total
+    assert sum(summary._window.current.positive.values()) == total
+    assert registry.get_sample_value("sh_sum") == 1.5 * total
+
+
+@pytest.mark.usefixtures("eager_switching")
+def test_threads_that_meet_new_label_sets_share_them() -> None:
+    counter = Counter("c", "C.", ["n"], registry=None)
+
+    def work() -> None:
+        for number in range(1000):
+            counter.labels(number).inc()
+
+    in_threads(work)
+    assert {s.value for s in counter.read().samples} == {THREADS}
+    assert len(counter.read().samples) == 1000
+
+
+@pytest.mark.usefixtures("eager_switching")
+def test_the_lock_of_interpreters_without_a_gil_keeps_updates_that_can_be_split() -> None:
+    class Split:
+        _lock, value = threading.RLock(), 0
+
+        @locked
+        def add(self) -> None:
+            self.value = int(str(self.value)) + 1
+
+    split = Split()
+    in_threads(lambda: [split.add() for _ in range(2000)] and None)
+    assert split.value == THREADS * 2000
+
+
+def test_an_update_within_the_garbage_collector_neither_hangs_nor_is_lost() -> None:
+    counter = Counter("c", "C.", ["n"], registry=None)
+    seen = 0
+
+    def collected(phase: str, info: dict[str, int]) -> None:
+        nonlocal seen
+        seen += 1
+        counter.labels(f"gc{seen % 7}").inc()
+
+    threshold = gc.get_threshold()
+    gc.callbacks.append(collected)
+    gc.set_threshold(5)
+    try:
+        for number in range(2000):
+            counter.labels(f"n{number % 100}").inc()
+            counter.read()
+    finally:
+        gc.callbacks.remove(collected)
+        gc.set_threshold(*threshold)
+    assert seen > 100
+    values = {s.labels["n"]: s.value for s in counter.read().samples}
+    assert sum(v for n, v in values.items() if n.startswith("n")) == 2000
+    assert sum(v for n, v in values.items() if n.startswith("gc")) == seen
