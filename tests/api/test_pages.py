@@ -89,7 +89,7 @@ async def test_odd_names_and_repeated_series_do_not_spoil_the_page(api: Any) -> 
 
 async def test_status_pages_have_the_documented_fields(api: Any) -> None:
     api.write({"x": [(20, 1)]})
-    assert (await api.get("/health")).json == {"status": "healthy"}
+    assert (await api.get("/health")).json == {"status": "healthy", "ready": True, "checks": []}
     status = (await api.get("/status")).json
     assert status["status"] == "healthy"
     assert (status["mode"], status["uptime"], status["uptime_seconds"]) == ("standalone", "2h30m", 9000)
@@ -121,11 +121,12 @@ async def test_status_does_not_wait_for_the_metrics_page(api: Any) -> None:
 
 
 async def test_not_ready_says_why(api: Any) -> None:
-    assert (await api.get("/-/ready")).status == 200
+    for path in ("/-/ready", "/ready"):
+        assert (await api.get(path)).status == 200
     api.state["not_ready"] = "the journal is replayed"
-    for path in ("/-/ready", "/health"):
+    for path, status in (("/-/ready", 503), ("/ready", 503), ("/health", 200)):  # a restart would not help
         answer = await api.get(path)
-        assert answer.status == 503
+        assert answer.status == status
         assert b"the journal is replayed" in answer.body
     assert (await api.get("/-/healthy")).status == 200
     assert (await api.get("/status")).json["reason"] == "the journal is replayed"
@@ -143,7 +144,7 @@ async def test_starting_agent_says_how_it_is_and_refuses_incomplete_answers(api:
                 assert "retry-after" in answer.headers
             else:
                 served.add(path)
-    assert {"/", "/health", "/status", "/storage/status", "/-/healthy", "/-/ready", "/metrics"} <= served
+    assert {"/", "/health", "/ready", "/status", "/storage/status", "/-/healthy", "/-/ready", "/metrics"} <= served
     assert not {"/api/v1/query", "/api/v1/series", "/api/v1/write", "/api/v1/metrics", "/-/reload"} & served
 
 

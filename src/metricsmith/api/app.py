@@ -23,6 +23,7 @@ from metricsmith.api.explain import ExplainApi
 from metricsmith.api.exposition import MetricsPageApi
 from metricsmith.api.expressions import ExpressionApi
 from metricsmith.api.federate import FederateApi
+from metricsmith.api.health import HealthApi
 from metricsmith.api.influx import InfluxApi
 from metricsmith.api.ingest import IngestApi
 from metricsmith.api.messages import MessagesApi
@@ -61,6 +62,7 @@ def create_app(context: ApiContext) -> Starlette:
     # Status and metrics have workers of their own: what takes long must not hide how the agent is.
     about = Workers(1, 200)
     operations = [
+        *HealthApi(context).operations(),
         *StatusApi(context, Workers(1, 200)).operations(),
         *MetricsPageApi(context, Workers(1, 200)).operations(),
         *QueryApi(context, queries, bodies).operations(),

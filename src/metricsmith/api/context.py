@@ -11,6 +11,7 @@ from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.status import SinkStatus
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
+from metricsmith.model.health import Check
 from metricsmith.model.rules import GroupView
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.targets import PoolStatus
@@ -97,6 +98,10 @@ class ApiLimits:
     lookback_ms: int = 300_000
 
 
+async def _no_checks() -> Sequence[Check]:
+    return ()
+
+
 async def _no_backfill(request: BackfillRequest) -> BackfillAnswer:
     return BackfillAnswer(0, 0, None)
 
@@ -106,7 +111,8 @@ class ApiContext:
     """The agent as the API sees it.
 
     `emit` is for what is pushed to the API. `not_ready` returns why the agent
-    cannot serve yet or now, and an empty text when it can. `reload` raises
+    cannot serve yet or now, and an empty text when it can, `checks` what a probe
+    is told besides. `reload` raises
     `ConfigError` with every problem when the new configuration cannot be used.
     `metrics_page` is asked at each request, so that a reload changes it.
     `journal_bytes` returns what the journal takes on disk beside the store, `pools`
@@ -128,6 +134,7 @@ class ApiContext:
     status: Callable[[], AgentStatus]
     reload: Callable[[], Awaitable[None]]
     not_ready: Callable[[], str]
+    checks: Callable[[], Awaitable[Sequence[Check]]] = _no_checks
     metrics_page: Callable[[], MetricsPage] = MetricsPage
     journal_bytes: Callable[[], int] = int
     pools: Callable[[], Sequence[PoolStatus]] = tuple

@@ -77,9 +77,10 @@ def describe(operations: Sequence[Operation]) -> dict[str, Any]:
 
 def _operation(operation: Operation, method: str) -> dict[str, Any]:
     as_form = operation.form and method == "POST"
+    path = operation.path.replace("/-/", "/dash/")  # else /ready and /-/ready had one id
     answers = {**operation.answers, **(_FORM_ERRORS if as_form else {})}
     described: dict[str, Any] = {
-        "operationId": _NOT_IN_ID.sub("_", f"{method.lower()}{operation.path}").rstrip("_"),
+        "operationId": _NOT_IN_ID.sub("_", f"{method.lower()}{path}").rstrip("_"),
         "summary": operation.summary,
         "tags": [operation.group],
         "responses": {str(code): _answer(operation, code, text) for code, text in answers.items()},

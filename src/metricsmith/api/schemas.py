@@ -36,7 +36,12 @@ def prometheus(data: Schema) -> Schema:
     return record({"warnings": TEXTS, "infos": TEXTS}, status={"const": "success"}, data=data)
 
 
-HEALTH = record(status={"const": "healthy"})
+HEALTH = record(
+    {"reason": STRING},
+    status={"type": "string", "enum": ["healthy", "unhealthy"]},
+    ready={"type": "boolean"},
+    checks=listing(record({"reason": STRING}, name=STRING, ok={"type": "boolean"})),
+)
 RELOADED = record(status={"const": "reloaded"})
 _SINK = record(
     name=STRING,

@@ -1,21 +1,22 @@
-"""Health, readiness, status, and reload."""
+"""Status of the agent and its store, and reload."""
 
 from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import islice
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from metricsmith import __version__
 from metricsmith.api.context import AgentStatus, ApiContext
 from metricsmith.api.errors import json_response, problems_error
+from metricsmith.api.health import GROUP, page
 from metricsmith.api.origin import refuse_other_origin
-from metricsmith.api.routes import Handler, Operation
-from metricsmith.api.schemas import HEALTH, RELOADED, STATUS, STORAGE, Schema
+from metricsmith.api.routes import Operation
+from metricsmith.api.schemas import RELOADED, STATUS, STORAGE
 from metricsmith.api.sinks import sink_view
 from metricsmith.api.workers import Workers
 from metricsmith.contracts import StoreStatus
@@ -26,10 +27,8 @@ from metricsmith.model.settings_types import format_size
 from metricsmith.model.targets import Health, PoolStatus
 from metricsmith.wire.messages import format_timestamp
 
-GROUP = "Health and status"
-TEXT = "text/plain"
 MOST_FAILING = 20
-_LINKS = ("/status", "/storage/status", "/health", "/metrics", "/api/v1/metrics", "/openapi.json")
+_LINKS = ("/status", "/storage/status", "/health", "/ready", "/metrics", "/api/v1/metrics", "/openapi.json")
 
 
 class StatusApi:
@@ -42,24 +41,9 @@ class StatusApi:
     def operations(self) -> list[Operation]:
         """Return the operations of this group."""
         return [
-            self._page("/", self._home, "A page of links.", media_type="text/html"),
-            self._page(
-                "/health",
-                self._health,
-                "Whether the agent works.",
-                {200: "`status` is healthy.", 503: "`status` is unhealthy; `reason` says why."},
-                answer=HEALTH,
-            ),
-            self._page("/status", self._status, "The agent and its work.", answer=STATUS),
-            self._page("/storage/status", self._storage_status, "The store.", answer=STORAGE),
-            self._page("/-/healthy", self._healthy, "Whether the process answers.", media_type=TEXT),
-            self._page(
-                "/-/ready",
-                self._ready,
-                "Whether samples and queries are served.",
-                {200: "Ready.", 503: "Not ready; the text says why."},
-                TEXT,
-            ),
+            page("/", self._home, "A page of links.", media_type="text/html"),
+            page("/status", self._status, "The agent and its work.", answer=STATUS),
+            page("/storage/status", self._storage_status, "The store.", answer=STORAGE),
             Operation(
                 "/-/reload",
                 ("POST",),
@@ -77,28 +61,6 @@ class StatusApi:
             ),
         ]
 
-    @staticmethod
-    def _page(
-        path: str,
-        handler: Handler,
-        summary: str,
-        answers: Mapping[int, str] | None = None,
-        media_type: str = "application/json",
-        answer: Schema | None = None,
-    ) -> Operation:
-        known = answers or {200: "The page."}
-        return Operation(
-            path,
-            ("GET",),
-            handler,
-            summary,
-            GROUP,
-            answers=known,
-            media_type=media_type,
-            always=True,
-            answer=answer,
-        )
-
     async def _home(self, request: Request) -> Response:
         links = "".join(f'<li><a href="{path}">{path}</a></li>' for path in _LINKS)
         name = html.escape(self._context.status().name)
@@ -106,12 +68,6 @@ class StatusApi:
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>metricsmith</title>'
             f"<h1>metricsmith {__version__}</h1><p>Agent {name}</p><ul>{links}</ul></html>"
         )
-
-    async def _health(self, request: Request) -> Response:
-        reason = self._context.not_ready()
-        if reason:
-            return json_response({"status": "unhealthy", "reason": reason}, 503)
-        return json_response({"status": "healthy"})
 
     async def _status(self, request: Request) -> Response:
         store = await self._workers.run(self._context.store.status)
@@ -138,15 +94,6 @@ class StatusApi:
     async def _storage_status(self, request: Request) -> Response:
         store = await self._workers.run(self._context.store.status)
         return json_response(_storage(store, self._context.status(), self._context.journal_bytes()))
-
-    async def _healthy(self, request: Request) -> Response:
-        return PlainTextResponse("metricsmith is healthy.\n")
-
-    async def _ready(self, request: Request) -> Response:
-        reason = self._context.not_ready()
-        if reason:
-            return PlainTextResponse(f"metricsmith is not ready: {reason}\n", 503)
-        return PlainTextResponse("metricsmith is ready.\n")
 
     async def _reload(self, request: Request) -> Response:
         refuse_other_origin(request)

@@ -224,7 +224,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     ),
     _gauge(
         "metricsmith_sink_circuit",
-        "Whether sends go through: 0 closed, 1 half-open (one that failed is tried again), 2 open (they wait).",
+        "Whether sends go through: 0 closed, 1 half-open (one is tried again), 2 open (what failed waits).",
         "sink",
     ),
     _gauge(

@@ -23,11 +23,13 @@ from metricsmith.errors import ConfigError, DiskFull, Problem
 from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock, SystemClock
+from metricsmith.model.health import Check
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.rules.manager import Equipment
 from metricsmith.rules.notify.notifier import Notifier
 from metricsmith.runtime.engine_config import engine_config
+from metricsmith.runtime.health import StoreProbe, housekeeping_check, sink_checks
 from metricsmith.runtime.pipeline import Pipeline, newest_ms
 from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.runtime.rules import AgentRules, external_url
@@ -87,6 +89,8 @@ class Agent:
         self.replay = Replay(state="waiting")
         self.config_ms = self.started_ms
         self._ticker: asyncio.Task[None] | None = None
+        self._ticked_s = 0.0
+        self._store_probe = StoreProbe(self.store.status, self.clock)
         self._notifying: asyncio.Task[None] | None = None
         self._end_notifying = asyncio.Event()
         self._counted_cpu_s = 0.0
@@ -108,6 +112,7 @@ class Agent:
         self.sources.update(source_parts(self.configuration))
         self._notifying = asyncio.create_task(self.notifier.run(self._end_notifying), name="notify")
         await self.rules.start(self.configuration, not_before_ms)
+        self._ticked_s = self.clock.monotonic()
         self._ticker = asyncio.create_task(self._tick_forever(), name="tick")
         self.ready = True
         self.started.set()
@@ -168,6 +173,23 @@ class Agent:
         except DiskFull as error:
             return str(error)
         return str(self.pipeline.failure or "")
+
+    async def checks(self) -> list[Check]:
+        """Return what probes are told: while samples and queries are not served, only why."""
+        if not self.ready:
+            return [Check("agent", False, self.not_ready())]
+        failure = str(self.pipeline.failure or "")
+        try:
+            self.keeper.check_space()
+            storage = await self._store_probe.check()
+        except DiskFull as error:
+            storage = Check("storage", False, str(error))
+        return [
+            Check("journal", not failure, failure),
+            storage,
+            *sink_checks(self.sinks.statuses()),
+            housekeeping_check(self.clock.monotonic() - self._ticked_s),
+        ]
 
     def uptime_ms(self) -> int:
         """Return milliseconds since the start."""
@@ -239,6 +261,7 @@ class Agent:
     async def _tick_forever(self) -> None:
         while True:
             await self.clock.sleep(TICK_S)
+            self._ticked_s = self.clock.monotonic()
             try:
                 self.keeper.tick(self.clock.now_ms())
                 self._release_journal()

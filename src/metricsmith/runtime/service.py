@@ -144,6 +144,7 @@ class Service:
             status=self._status,
             reload=self.reload,
             not_ready=agent.not_ready,
+            checks=agent.checks,
             metrics_page=self._metrics_page,
             journal_bytes=agent.journal.size_bytes,
             pools=agent.sources.targets,
