@@ -9,6 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 
 from metricsmith.errors import DeliveryError, Rejected, RetryLater, TooLarge
 from metricsmith.sinks.influxdb.sink import InfluxdbSink
+from metricsmith.testing import services
 from metricsmith.testing.programs import eventually
 from metricsmith.testing.services import Server
 
@@ -293,6 +295,49 @@ async def test_a_conflict_of_types_is_isolated(here: Any, closing: Close, influx
         ("metrics", "host=a"): [{"time": NOW_MS, "y": 2}],
         ("metrics", "host=b"): [{"time": NOW_MS, "y": 5}],
     }
+
+
+async def test_too_many_values_of_a_tag_are_isolated(
+    here: Any, closing: Close, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFLUXDB_DATA_MAX_VALUES_PER_TAG", "2")
+    with services.influxdb(tmp_path) as server:
+        sink = closing(_sink(here, server.url, database="tags", create=True))
+        hosts = ["a", "b", 'c"d', "e\\f"]
+        layouts = [
+            here.layout([{"__name__": n, "host": h} for h in some for n in "xy"])
+            for some in (hosts[:2], hosts)
+        ]
+        await sink.send(here.delivery(here.batch(layouts[0], NOW_MS, [1] * 4)))
+        with pytest.raises(Rejected, match="max-values-per-tag") as caught:
+            await sink.send(here.delivery(here.batch(layouts[1], NOW_MS + 5000, [2] * 8)))
+        refused = [here.series.labels(each)["host"] for each in caught.value.series]
+        assert sorted(refused) == sorted(hosts[2:] * 2)
+        assert sorted(len(rows) for rows in _points(server, "tags").values()) == [2, 2]
+
+
+async def test_what_is_sent_twice_is_there_once(
+    here: Any, closing: Close, peer: Any, influxdb: Server
+) -> None:
+    """A server that writes and dies before it answers."""
+    sink = closing(_sink(here, peer.url, database="twice", precision="ms", compression=False))
+    _ask(influxdb, 'CREATE DATABASE "twice"')
+    layout = here.layout([{"__name__": "a", "n": str(n)} for n in range(20)])
+    loose = here.layout([{"__name__": "b"}] * 3, None)
+    for step in range(5):
+        for batch in (
+            here.batch(layout, NOW_MS + step, [step] * 20),
+            here.batch(loose, [NOW_MS + step * 10 + i for i in range(3)], [1, 2, 3]),
+        ):
+            peer.answer = lambda: web.Response(status=502)
+            with pytest.raises(RetryLater):
+                await sink.send(here.delivery(batch))
+            peer.answer = lambda: web.Response(status=204)
+            await sink.send(here.delivery(batch))
+    for body in peer.bodies:
+        _write(influxdb, "twice", body.decode())
+    assert len(peer.bodies) == 20
+    assert sum(len(rows) for rows in _points(influxdb, "twice").values()) == 5 * 20 + 5 * 3
 
 
 async def test_what_the_policy_does_not_keep_is_learnt(here: Any, closing: Close, influxdb: Server) -> None:

@@ -12,11 +12,11 @@ _CONFLICT = re.compile(
     r" already exists as type \w+",
     re.DOTALL,
 )
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
 _TAG_VALUES = re.compile(
-    r'max-values-per-tag limit exceeded \(\d+/\d+\): measurement="(?P<measurement>.*)"'
-    r' tag="(?P<tag>.*)" value="(?P<value>.*)"(?: dropped=\d+)?$',
-    re.DOTALL,
+    rf"max-values-per-tag limit exceeded \(\d+/\d+\): measurement={_QUOTED} tag={_QUOTED} value={_QUOTED}"
 )
+_QUOTE = re.compile(r'\\(["\\])')
 BEYOND_RETENTION = "points beyond retention policy"
 
 
@@ -29,6 +29,6 @@ def refused_places(text: str) -> Callable[[Place], bool] | None:
         measurement, field = found["measurement"].encode(), found["field"].encode()
         return lambda place: place.measurement == measurement and place.field == field
     if found := _TAG_VALUES.search(text):
-        measurement, pair = found["measurement"].encode(), (found["tag"].encode(), found["value"].encode())
-        return lambda place: place.measurement == measurement and pair in place.tags
+        measurement, tag, value = (_QUOTE.sub(r"\1", text).encode() for text in found.groups())
+        return lambda place: place.measurement == measurement and (tag, value) in place.tags
     return None
