@@ -70,7 +70,9 @@ class Bench:
     def context(self) -> Context:
         return Context("far", self.series, self.telemetry, self.clock)
 
-    def line(self, batch_size: int = 100, flush_s: float = 0, workers: int = 1, **more: Any) -> Line:
+    def line(
+        self, batch_size: int = 100, flush_s: float = 0, workers: int = 1, buffer: int = 1 << 20, **more: Any
+    ) -> Line:
         self.far.open = True
         quarantine = Quarantine(self.folder / "quarantine", self.series, self.clock)
         line = Line(
@@ -79,7 +81,7 @@ class Bench:
             self.journal.reader("far"),
             lambda: self.journal.next_sequence,
             self.context,
-            Limits(batch_size, flush_s, workers),
+            Limits(batch_size, flush_s, workers, buffer),
             quarantine,
             **more,
         )
