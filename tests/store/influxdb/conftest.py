@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import urllib.parse
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -32,9 +34,16 @@ class Kept:
         settings.setdefault("database", f"kept_{next(_numbers)}")
         settings.setdefault("precision", "ms")
         self.database: str = settings["database"]
+        self._url = url
         self.table, self.telemetry = SeriesTable(), Telemetry()
         self.context = Context("storage", self.table, self.telemetry, SystemClock())
         self.store = InfluxdbStore(InfluxdbStore.Config(url=url, **settings), self.context)
+
+    def drop(self) -> None:
+        """Remove the database, and close."""
+        self.store.close()
+        form = urllib.parse.urlencode({"q": f'DROP DATABASE "{self.database}"'}).encode()
+        urllib.request.urlopen(f"{self._url}/query", form, timeout=20).close()
 
     def write(
         self, samples: Sequence[Sample], ended: Sequence[tuple[dict[str, str], int]] = ()

@@ -210,7 +210,7 @@ def test_hostile_labels_and_conditions(
             assert made.store.select(conditions, NOW_MS, NOW_MS).keys == wanted
             assert made.store.series(conditions, NOW_MS, NOW_MS) == wanted
     finally:
-        made.store.close()
+        made.drop()
 
 
 def test_promql_over_it(kept: Make) -> None:

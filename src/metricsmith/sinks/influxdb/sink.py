@@ -87,9 +87,9 @@ class InfluxdbSink:
         except RetryLater as error:
             if NO_DATABASE not in str(error):
                 raise
+            why = self._database.remark if self._config.create else "create it, or set `create: true`"
             self._database.forget()
-            hint = "" if self._config.create else "; create it, or set `create: true`"
-            text = f"the server has no database {self._config.database}{hint}"
+            text = "; ".join(filter(None, [f"the server has no database {self._config.database}", why]))
             raise RetryLater(text, reason="database") from None
 
     async def _named(self, error: HttpRefused, delivery: Delivery) -> dict[int, str]:
