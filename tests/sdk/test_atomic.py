@@ -19,7 +19,8 @@ HARMLESS = {
     *("LOAD_FAST", "LOAD_FAST_BORROW", "LOAD_FAST_LOAD_FAST", "LOAD_FAST_BORROW_LOAD_FAST_BORROW"),
     *("LOAD_CONST", "LOAD_SMALL_INT", "COPY", "SWAP", "BINARY_OP", "BINARY_SUBSCR", "LOAD_ATTR", "CACHE"),
 }
-"""What may stand between reading a value and writing it back: CPython looks for other threads in none of these."""
+"""What may stand between reading a value and writing it: CPython looks for other threads in none of these."""
+LOADS = {"LOAD_ATTR", "BINARY_SUBSCR"}
 STORES = {"STORE_ATTR", "STORE_SUBSCR"}
 
 

@@ -46,8 +46,8 @@ class Histogram(Instrument):
     ) -> None:
         bounds = bounds_of(buckets)
         lines: list[tuple[str, Extra]] = [("_bucket", (("le", bound(upper)),)) for upper in bounds]
-        # With bounds below zero a sum may fall, and is no counter; OpenMetrics has count and sum together or not
-        # at all. The bucket +Inf is the count.
+        # With bounds below zero a sum may fall, and is no counter; OpenMetrics has count and sum together or
+        # not at all. The bucket +Inf is the count.
         totals: list[tuple[str, Extra]] = [("_count", ()), ("_sum", ())] if bounds[0] >= 0 else []
         self._bounds, self._lines = bounds[:-1], (*lines, *totals)
         super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry, **limits)

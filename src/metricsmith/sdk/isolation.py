@@ -18,8 +18,8 @@ def isolated(registry: Registry = REGISTRY) -> Iterator[Registry]:
     """Let a registry begin anew, and be afterwards as it was before.
 
     Metrics that modules made when they were imported stay registered, at zero and without label sets;
-    children that the application holds appear again when they are used. What is registered within is forgotten
-    afterwards. Not for use while other threads count.
+    children that the application holds appear again when they are used. What is registered within is
+    forgotten afterwards. Not for use while other threads count.
     """
     collectors = registry.collectors()
     saved = [_begin_anew(instrument) for instrument in registry.instruments()]

@@ -125,9 +125,13 @@ class Registry:
 
     def sources(self) -> Iterator[Instrument | Reading]:
         """Yield our metrics as they are, and what collectors of another kind tell now."""
-        return self._sources(self.collectors(), self.joins_prometheus_client)
+        return self._sources([*self.collectors(), *self._joined()])
 
-    def _sources(self, collectors: Iterable[Any], joins: bool) -> Iterator[Instrument | Reading]:
+    def _joined(self) -> list[Any]:
+        module = sys.modules.get("prometheus_client") if self.joins_prometheus_client else None
+        return [] if module is None else [module.REGISTRY]
+
+    def _sources(self, collectors: Iterable[Any]) -> Iterator[Instrument | Reading]:
         if self in getattr(_reading, "registries", ()):
             return  # registered in one that is registered in this
         told: set[str] = set()
@@ -143,9 +147,6 @@ class Registry:
             else:
                 yield from self._once(self._read(collector), told)
         yield from self._once(own_readings(self.policy.findings, self.instruments()), told)
-        module = sys.modules.get("prometheus_client") if joins else None
-        if module is not None:
-            yield from self._once(self._read(module.REGISTRY), told)
 
     def _once(self, readings: Iterable[Reading], told: set[str]) -> Iterator[Reading]:
         """Yield those whose name was not told before: a document must have each once."""
@@ -176,8 +177,14 @@ class Registry:
         return _read(self.sources())
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the same as families of prometheus_client."""
-        return _collect(self.sources())
+        """Yield the same as families of prometheus_client.
+
+        Without what a registry tells that this one is registered in: it is that which asks.
+        """
+        collectors = [*self.collectors(), *self._joined()]
+        return _collect(
+            self._sources([c for c in collectors if self not in getattr(c, "_collector_to_names", ())])
+        )
 
     def restricted_registry(self, names: Iterable[str]) -> Part:
         """Return what has only samples of these names; collectors without them are not asked."""
@@ -186,7 +193,7 @@ class Registry:
             collectors = {
                 self._names_to_collectors[name]: None for name in wanted if name in self._names_to_collectors
             }
-        return Part(lambda: self._sources(collectors, False), wanted)
+        return Part(lambda: self._sources(collectors), wanted)
 
     def set_target_info(self, labels: Mapping[str, str] | None) -> None:
         """Set what `target_info` tells of this process, or nothing."""
