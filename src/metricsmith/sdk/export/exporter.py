@@ -21,7 +21,7 @@ from metricsmith.sdk.registry import REGISTRY, Registry
 from metricsmith.sdk.runtime_metrics import RuntimeMetrics
 from metricsmith.sdk.settings import ExportSettings
 
-EXIT_S = 5.0
+EXIT_S = 2.0
 """How long the end of a process may wait for what has not been sent."""
 
 Details = Callable[[], Any]
@@ -152,9 +152,8 @@ class Export:
             chosen = server.listen(host, port, handler)
         except OSError as error:
             text = f"the page for {name} cannot be served at {host}:{port}: {error.strerror or error}"
-            self.problems.note(
-                f"listen_{name}", f"{text}; another port is set by METRICSMITH_{_VARIABLES[name]}"
-            )
+            hint = f"METRICSMITH_{_VARIABLES[name]} sets another port"
+            self.problems.note(f"listen_{name}", f"{text}; {hint}")
         else:
             self.addresses[name] = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
 

@@ -16,6 +16,8 @@ Payload: TypeAlias = tuple[bytes, ...]
 
 MAX_WAITING_BYTES = 4 << 20
 FIRST_WAIT_S, LONGEST_WAIT_S = 1.0, 60.0
+LONGEST_AFTER_S = 300.0
+"""However long a destination asks us to stay away."""
 LAST_WAIT_S = 0.05
 """Between attempts when the process ends: what can still be sent is sent soon or not at all."""
 
@@ -109,20 +111,17 @@ class Outbox:
                 self._take()
                 self.dropped += 1
             except SendLater as error:
-                self._failed(error.reason, str(error), error.after_s)
-                if sleep is None:
-                    return
-                sleep(LAST_WAIT_S)
+                self._failed(error.reason, str(error))
+                self._back_off(error.after_s)
             except Exception as error:
                 self._failed("defect", f"{type(error).__name__}: {error}", trace=True)
-                if sleep is None:
-                    return
-                sleep(LAST_WAIT_S)
+                self._back_off(0.0)
             else:
                 self._take()
-                self.sent += 1
-                self._failures_in_a_row, self.last_error = 0, ""
-                self.last_sent_ms = self._clock.now_ms()
+                self._sent()
+                continue
+            if sleep is not None:
+                sleep(LAST_WAIT_S)
 
     def give_up(self) -> None:
         """Drop what waits: the process ends."""
@@ -137,15 +136,22 @@ class Outbox:
         self.dropped += 1
         self._problems.note(f"{self.target.name}_{reason}", f"{self.target.address}: {text}")
 
-    def _failed(self, reason: str, text: str, after_s: float = 0.0, *, trace: bool = False) -> None:
+    def _sent(self) -> None:
+        self.sent += 1
+        self.last_sent_ms, self.last_error = self._clock.now_ms(), ""
+        self._failures_in_a_row = 0
+
+    def _failed(self, reason: str, text: str, *, trace: bool = False) -> None:
         self.failures[reason] += 1
         self.last_error = text
+        self._problems.note(f"{self.target.name}_{reason}", f"{self.target.address}: {text}", trace=trace)
+
+    def _back_off(self, after_s: float) -> None:
         wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2.0 ** min(self._failures_in_a_row, 10))
         self._failures_in_a_row += 1
         # Many processes that lost the same server must not come back all at once.
-        wait_s = max(wait_s * random.uniform(0.8, 1.2), min(after_s, 300.0))
+        wait_s = max(wait_s * random.uniform(0.8, 1.2), min(after_s, LONGEST_AFTER_S))
         self._not_before_s = self._clock.monotonic() + wait_s
-        self._problems.note(f"{self.target.name}_{reason}", f"{self.target.address}: {text}", trace=trace)
 
 
 def _size(payload: Payload) -> int:

@@ -1,0 +1,238 @@
+"""Exporting as a whole: pages, the end of a process, forks, and trouble that stays here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from metricsmith.sdk import Counter, Registry
+from metricsmith.sdk.export import Export, ExportSettings
+
+ANY_PORTS = ExportSettings(prometheus_port=0, status_page_port=0, runtime_metrics=())
+
+
+@pytest.fixture
+def registry() -> Registry:
+    registry = Registry()
+    Counter("orders", "Orders.", registry=registry).inc(3)
+    return registry
+
+
+@pytest.fixture
+def export(registry: Registry) -> Iterator[Export]:
+    found = Export(ANY_PORTS, registry)
+    found.start()
+    yield found
+    found.stop()
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def test_pages_are_served_until_it_stops(export: Export) -> None:
+    metrics, status = export.addresses["metrics"], export.addresses["status"]
+    assert "orders_total 3.0" in fetch(f"{metrics}/metrics")
+    assert 'metricsmith_sdk_exports_total{target="scrape"} 1.0' in fetch(f"{metrics}/metrics")
+    assert json.loads(fetch(f"{status}/status.json"))["ways"][0]["sent"] == 2
+    export.stop()
+    with pytest.raises(OSError):
+        fetch(f"{metrics}/metrics")
+    assert [r.name for r in export.registry.read()] == ["orders"]
+
+
+def test_it_can_start_again(export: Export) -> None:
+    export.stop()
+    export.start()
+    export.start()
+    assert "orders_total" in fetch(f"{export.addresses['metrics']}/metrics")
+
+
+def test_each_page_is_off_by_one_setting(registry: Registry) -> None:
+    for settings, pages in (
+        (ExportSettings(prometheus_enabled=False, status_page_port=0), ["status"]),
+        (ExportSettings(prometheus_port=0, status_page_enabled=False), ["metrics"]),
+        (ExportSettings(prometheus_enabled=False, status_page_enabled=False), []),
+        (ExportSettings(enabled=False), []),
+    ):
+        export = Export(settings, registry)
+        export.start()
+        assert list(export.addresses) == pages
+        assert (export.server is None) is (pages == [])
+        export.stop()
+
+
+def test_a_port_in_use_is_a_warning(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        export = Export(
+            ExportSettings(prometheus_port=port, status_page_port=0, runtime_metrics=()), registry
+        )
+        with caplog.at_level(logging.WARNING, "metricsmith.sdk"):
+            export.start()
+    (record,) = caplog.records
+    wanted = f"127.0.0.1:{port}: Address already in use; METRICSMITH_PROMETHEUS_PORT sets another port"
+    assert wanted in record.getMessage()
+    (warning,) = json.loads(fetch(f"{export.addresses['status']}/status.json"))["warnings"]
+    assert warning["kind"] == "listen_metrics"
+    export.stop()
+
+
+def test_wrong_settings_are_told_where_metrics_are_read(registry: Registry) -> None:
+    export = Export(
+        ExportSettings(prometheus_port=0, status_page_enabled=False, problems=("A: got b",)), registry
+    )
+    export.start()
+    assert 'metricsmith_sdk_problems_total{kind="setting"} 1.0' in fetch(
+        f"{export.addresses['metrics']}/metrics"
+    )
+    export.stop()
+
+
+@pytest.mark.parametrize("field", ["push_url", "bus_endpoint"])
+def test_a_destination_that_cannot_be_used_stops_nobody(registry: Registry, field: str) -> None:
+    wrong = {"push_url": "http://host:port/x", "bus_endpoint": "nowhere"}[field]
+    settings = ExportSettings(
+        prometheus_enabled=False, status_page_enabled=False, runtime_metrics=(), **{field: wrong}
+    )
+    export = Export(settings, registry)
+    export.start()
+    export.stop()
+    assert list(export.problems.last()) == ["target"]
+
+
+APP = """
+import os, sys, socket, threading
+from metricsmith.sdk import Counter
+from metricsmith.sdk.export import Export, settings_from_environment
+heavy = {"numpy", "pydantic", "aiohttp", "starlette", "zmq", "cramjam", "prometheus_client", "http.server"}
+orders = Counter("orders", "Orders.")
+export = Export(settings_from_environment())
+export.start()
+"""
+
+
+NO_PAGES = {"METRICSMITH_PROMETHEUS_ENABLED": "no", "METRICSMITH_STATUS_PAGE_ENABLED": "no"}
+
+
+def run(code: str, **environment: str) -> str:
+    """Run a program; return what it prints."""
+    base = {"METRICSMITH_STATUS_PAGE_PORT": "0", "METRICSMITH_PROMETHEUS_PORT": "0"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", APP + code],
+        env=base | environment,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def receiver() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(20)
+        yield listening
+
+
+def test_what_was_counted_last_is_sent_at_the_end(receiver: socket.socket) -> None:
+    url = f"http://127.0.0.1:{receiver.getsockname()[1]}"
+    program = subprocess.Popen(
+        [sys.executable, "-c", APP + "orders.inc(42)\n"],
+        env={
+            "METRICSMITH_PUSH_URL": url,
+            "METRICSMITH_TICK_INTERVAL": "1h",
+            "METRICSMITH_RUNTIME_METRICS": "none",
+        },
+        stderr=subprocess.PIPE,
+    )
+    client, _ = receiver.accept()
+    with client, client.makefile("rb") as stream:
+        length = 0
+        while (line := stream.readline().strip().lower()) != b"":
+            length = int(line.partition(b":")[2]) if line.startswith(b"content-length") else length
+        body = stream.read(length)
+        client.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+    with program:
+        assert program.wait(20) == 0
+    assert b"orders_total" in body
+
+
+def test_the_end_waits_for_a_bounded_time_only(receiver: socket.socket) -> None:
+    url = f"http://127.0.0.1:{receiver.getsockname()[1]}"  # takes connections, and never answers
+    out = run(
+        """
+import atexit, time
+began = time.monotonic()
+atexit.register(lambda: print(time.monotonic() - began))
+export.stop(0.5)
+""",
+        METRICSMITH_PUSH_URL=url,
+    )
+    assert float(out) < 5
+
+
+def test_a_forked_child_exports_nothing_and_leaves_its_parent_alone() -> None:
+    out = run(
+        """
+import urllib.request
+page = export.addresses["metrics"] + "/metrics"
+urllib.request.urlopen(page).read()
+child = os.fork()
+if child == 0:
+    orders.inc(100)
+    assert export.addresses == {} and export.server is None
+    assert [t.name for t in threading.enumerate()] == ["MainThread"]
+    export.start()   # its own, on ports of its own
+    text = urllib.request.urlopen(export.addresses["metrics"] + "/metrics").read().decode()
+    assert "orders_total 100.0" in text, text
+    sys.exit(0)
+_, status = os.waitpid(child, 0)
+assert status == 0, status
+orders.inc(1)
+for _ in range(3):
+    text = urllib.request.urlopen(page).read().decode()
+print([line for line in text.splitlines() if line.startswith("orders_total")])
+""",
+        METRICSMITH_PUSH_URL="http://127.0.0.1:1",
+        METRICSMITH_BUS_ENDPOINT="tcp://127.0.0.1:1",
+        METRICSMITH_TICK_INTERVAL="100ms",
+    )
+    assert out == "['orders_total 1.0']\n"
+
+
+def test_importing_and_being_off_starts_and_loads_nothing() -> None:
+    out = run(
+        """
+print(sorted(heavy & set(sys.modules)), threading.active_count(), export.addresses)
+""",
+        METRICSMITH_ENABLED="no",
+    )
+    assert out == "[] 1 {}\n"
+
+
+def test_serving_pages_loads_nothing_heavy() -> None:
+    out = run(
+        """
+import http.client
+for page in ("metrics", "status"):
+    host = export.addresses[page].removeprefix("http://")
+    client = http.client.HTTPConnection(host)
+    client.request("GET", "/metrics" if page == "metrics" else "/")
+    assert client.getresponse().read()
+    client.close()
+print(sorted(heavy & set(sys.modules)))
+"""
+    )
+    assert out == "[]\n"
