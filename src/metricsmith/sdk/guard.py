@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 OVERFLOW = "__overflow__"
 MAX_LABEL_SETS = 5_000
+MIN_SPARE = 10
 UNBOUNDED = frozenset(
     (
         *(
@@ -77,7 +78,7 @@ class Guard:
         self.folded = 0
         self._name, self._labelnames, self._findings = name, labelnames, findings
         self._foldable: tuple[int, ...] = ()
-        self._spare = limit // 10
+        self._spare = max(limit // 10, MIN_SPARE)
 
     def check_names(self) -> None:
         """Tell of label names whose values have no end."""
@@ -92,7 +93,7 @@ class Guard:
         """Return the label values under which a new label set is kept: its own, or folded ones.
 
         Labels with many values are folded first, so that sums over the others stay right. A tenth of the
-        limit is spare for such; when it is used up, all labels are folded.
+        limit, at least MIN_SPARE, is there for such; when it is used up, all labels are folded.
         """
         if count < self.limit:
             self._foldable = ()
