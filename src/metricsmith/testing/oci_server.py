@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 from metricsmith.testing.oci_rules import MAX_BODY_BYTES, Point, Refused, points_of, read_call
 from metricsmith.testing.oci_signature import ApiKey, NotSigned, check_signature
 
 METRICS_PATH = "/20180401/metrics"
 COMPARTMENTS_PATH = "/20160918/compartments"
+COMPARTMENTS_IN_A_PAGE = 2
 CALLS_PER_SECOND = 50
 _NOT_FOUND = "Authorization failed or requested resource not found."
 
@@ -224,8 +226,12 @@ def _handler(found: OciServer) -> type[BaseHTTPRequestHandler]:
             except NotSigned as error:
                 self._answer(401, _error("NotAuthenticated", str(error)), ())
                 return
-            if self.path.partition("?")[0] == COMPARTMENTS_PATH:
-                self._answer(200, found.compartments, ())
+            path, _, query = self.path.partition("?")
+            if path == COMPARTMENTS_PATH:
+                begin = int(parse_qs(query).get("page", ["0"])[0])
+                end = begin + COMPARTMENTS_IN_A_PAGE
+                more = (("opc-next-page", str(end)),) if found.compartments[end:] else ()
+                self._answer(200, found.compartments[begin:end], more)
             else:
                 self._answer(404, _error("NotAuthorizedOrNotFound", "not found"), ())
 

@@ -15,6 +15,7 @@ from metricsmith.sinks.oci.trouble import unanswered
 
 _INGESTION = "https://telemetry-ingestion.{region}.{secondLevelDomain}"
 _TOKEN_FILE = "security_token_file"
+_HOW = "the console shows what belongs there, under a user's API keys; `oci setup config` writes it, too"
 _WORKS = {
     "instance_principal": "on a compute instance of OCI",
     "resource_principal": "in a function or another resource of OCI",
@@ -54,9 +55,7 @@ def open_account(wanted: AccountSettings) -> Account:
     try:
         return _from_file(wanted) if wanted.auth == "config_file" else _from_here(wanted.auth)
     except oci.exceptions.ServiceError as error:
-        raise _no_credentials(
-            wanted, f"got {error.status} {error.code}: {_plain(error.message)} instead of a token"
-        ) from None
+        raise _no_credentials(wanted, f"got {error.status}, not a token: {_plain(error.message)}") from None
     except RequestException as error:
         address = "" if error.request is None else str(error.request.url)
         raise _no_credentials(wanted, str(unanswered(error, address))) from None
@@ -97,7 +96,7 @@ def _from_here(auth: str) -> Account:
 
 def _no_credentials(wanted: AccountSettings, why: str) -> RetryLater:
     if wanted.auth == "config_file":
-        told = f"no credentials from {wanted.config_file}, profile {wanted.profile}: {why}"
+        told = f"no credentials from {wanted.config_file}, profile {wanted.profile}: {why} ({_HOW})"
     else:
         told = f"no credentials from {wanted.auth}: {why} (it works {_WORKS[wanted.auth]} only)"
     return RetryLater(told, reason="credentials")

@@ -63,7 +63,7 @@ class MonitoringPost:
         except oci.exceptions.ServiceError as error:
             if error.status in _MENDED_BY_PEOPLE:
                 self.close()
-            raise _refused(error) from None
+            raise refused(error) from None
         except (RequestException, OSError, ValueError, RecursionError) as error:
             raise unanswered(error, client.base_client.endpoint) from None
         except NO_TOKEN as error:
@@ -101,7 +101,8 @@ class MonitoringPost:
         )
 
 
-def _refused(error: Any) -> RetryLater | TooLarge | Rejected:
+def refused(error: Any) -> RetryLater | TooLarge | Rejected:
+    """Return what an answer that is none of 2xx means."""
     status, code = int(error.status), str(error.code or "")
     told = f"got {status} {code}: {_one_line(error.message)}" if code else f"got HTTP status {status}"
     if status == 413:

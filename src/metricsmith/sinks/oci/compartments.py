@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from metricsmith.errors import RetryLater
 from metricsmith.sinks.oci.account import open_account
+from metricsmith.sinks.oci.client import refused
 from metricsmith.sinks.oci.sdk import NO_TOKEN, RequestException, oci
 from metricsmith.sinks.oci.settings import AccountSettings
 from metricsmith.sinks.oci.trouble import unanswered
 
 ROOT = "(root)"
-_MAX_DEPTH = 20
+_MAX_DEPTH, _MAX_PAGES = 20, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +40,38 @@ def compartments(wanted: AccountSettings, endpoint: str | None = None) -> list[C
         dict(account.settings),
         signer=account.signer,
         timeout=(wanted.connect_timeout / 1000, wanted.timeout / 1000),
+        retry_strategy=oci.retry.NoneRetryStrategy(),
+        circuit_breaker_strategy=oci.circuit_breaker.NoCircuitBreakerStrategy(),
         **({} if endpoint is None else {"service_endpoint": endpoint}),
     )
     try:
-        answer = oci.pagination.list_call_get_all_results(
-            client.list_compartments, tenancy, compartment_id_in_subtree=True, lifecycle_state="ACTIVE"
-        )
+        rows = _all(client, tenancy)
     except oci.exceptions.ServiceError as error:
-        raise RetryLater(f"got {error.status} {error.code}: {error.message}") from None
+        raise refused(error) from None
     except (RequestException, OSError, ValueError) as error:
         raise unanswered(error, client.base_client.endpoint) from None
     except NO_TOKEN as error:
         raise RetryLater(f"no token to sign with: {error}") from None
     finally:
         client.base_client.session.close()
-    inside = {each.id: (each.name, each.compartment_id) for each in answer.data}
-    found = [Compartment(_path(each.id, inside), each.id, each.description or "") for each in answer.data]
+    inside = {each.id: (each.name, each.compartment_id) for each in rows}
+    found = [Compartment(_path(each.id, inside), each.id, each.description or "") for each in rows]
     return [Compartment(ROOT, str(tenancy), "the tenancy"), *sorted(found, key=lambda each: each.path)]
+
+
+def _all(client: Any, tenancy: str) -> list[Any]:
+    """Return the rows of all pages; the SDK's own loop calls a region that is not there for ten minutes."""
+    rows: list[Any] = []
+    more: dict[str, str] = {}
+    for _ in range(_MAX_PAGES):
+        answer = client.list_compartments(
+            tenancy, compartment_id_in_subtree=True, lifecycle_state="ACTIVE", **more
+        )
+        rows += answer.data
+        if not answer.has_next_page:
+            break
+        more = {"page": answer.next_page}
+    return rows
 
 
 def _path(compartment: str, inside: Mapping[str, tuple[str, str]]) -> str:
