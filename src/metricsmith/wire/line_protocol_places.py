@@ -90,6 +90,10 @@ class Places:
             return field if ours else None
         return field if self._labels or measurement == self._expanded(b"", ()) else None
 
+    def is_ours(self, measurement: bytes) -> bool:
+        """Return whether a measurement may have series of ours."""
+        return self.metric(measurement, VALUE_FIELD) is not None
+
     def told(self, measurement: bytes) -> tuple[bytes, bytes] | None:
         """Return the label that a measurement tells of all its series, if it does."""
         if not self._label or measurement == self.fallback:

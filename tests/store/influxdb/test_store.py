@@ -89,8 +89,13 @@ def test_samples_come_back(kept: Make, template: str) -> None:
     assert {t for each in cut.values() for t, _ in each} == {NOW_MS + 1000, NOW_MS + 2000}
     assert made.store.series([], *EVERY) == sorted(map(encode_labels, labels))
     assert made.store.series([], NOW_MS + 5000, NOW_MS + 6000) == []
-    assert made.store.label_names([], *EVERY) == ["__name__", "host", "service"]
-    assert made.store.label_values("service", [], *EVERY) == ["db", "metrics"]
+    any_name = Matcher("__name__", MatchOp.NE, "")
+    for conditions in ([], [any_name]):  # the server's own lists, and those of the series
+        assert made.store.label_names(conditions, *EVERY) == ["__name__", "host", "service"]
+        assert made.store.label_values("service", conditions, *EVERY) == ["db", "metrics"]
+        assert made.store.label_values("host", conditions, *EVERY) == ["a", "b"]
+        assert made.store.label_values("__name__", conditions, *EVERY) == ["cpu", "db_metrics", "value"]
+        assert made.store.label_values("nothing", conditions, *EVERY) == []
     assert made.store.label_values("__name__", [Matcher("host", MatchOp.EQ, "b")], *EVERY) == ["cpu"]
     assert made.store.metadata() == {}
 

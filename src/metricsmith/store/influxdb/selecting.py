@@ -17,6 +17,7 @@ from metricsmith.model.labels import NAME_LABEL, decode_labels
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.sample_groups import selection_of
 from metricsmith.model.selection import SampleLimit, Selection
+from metricsmith.store.influxdb.lists import names_statement, tags_of, told_by_fields, values_statement
 from metricsmith.store.influxdb.rows import Rows, rows_in
 from metricsmith.store.influxdb.schema import Wanted, fields_statement, wanted_fields
 from metricsmith.store.influxdb.server import MAX_ANSWER_BYTES, NoDatabase, Server, rows_of, series_of
@@ -43,6 +44,8 @@ class _Series:
         """Return times, values and markers up to a time; an end is later than a sample of its time."""
         times = np.concatenate([*self.times, np.empty(0, np.int64)])
         values = np.concatenate([*self.values, np.empty(0)])
+        if not self.ends:
+            return times, values, np.zeros(len(times), np.bool_)
         ends = np.unique(np.array(self.ends, dtype=np.int64))
         ends = np.unique(ends + np.isin(ends, times))
         ends = ends[~np.isin(ends, times) & (ends <= end_ms)]
@@ -94,6 +97,34 @@ class Reader:
                     if not np.isnan(rows.numbers[:, 1 + at]).all():
                         found.update(self._key(rows.measurement, rows.tags, name, matchers))
         return sorted(found)
+
+    def label_names(self) -> list[str]:
+        """Return the sorted label names of all series."""
+        tags = self._list(
+            names_statement(self._config.database), lambda b: tags_of(b, self._places, "tagKey")
+        )
+        return sorted(tags.union(name for name, _ in self._told()) - {""})
+
+    def label_values(self, label: str) -> list[str]:
+        """Return the sorted values that a label has in all series."""
+        told = {value for name, value in self._told() if name == label}
+        if label == NAME_LABEL or "\x00" in label:
+            return sorted(told)
+        statement = values_statement(self._config.database, label)
+        return sorted(told | self._list(statement, lambda body: tags_of(body, self._places, "value")))
+
+    def _told(self) -> set[tuple[str, str]]:
+        statement = fields_statement(self._config.database, self._places, [])
+        assert statement is not None  # without conditions nothing is impossible
+        return self._list(statement, lambda body: set(told_by_fields(body, self._places)))
+
+    def _list(self, statement: str, decode: Callable[[bytes], set[T]]) -> set[T]:
+        try:
+            return self._ask(statement, decode)
+        except NoDatabase:  # the sink creates it, with the first samples
+            return set()
+        except LimitExceeded as error:
+            raise _too_many(error) from None
 
     def _wanted(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Wanted]:
         statement = fields_statement(self._config.database, self._places, matchers)

@@ -52,11 +52,15 @@ class InfluxdbStore:
         return self._reader().series(matchers, start_ms, end_ms)
 
     def label_names(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
-        """Return the sorted label names of those series."""
+        """Return the sorted label names of those series; without conditions, of all that there are."""
+        if not matchers:
+            return self._reader().label_names()
         return sorted({n for key in self.series(matchers, start_ms, end_ms) for n in decode_labels(key)})
 
     def label_values(self, name: str, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[str]:
-        """Return the sorted values that a label has in those series."""
+        """Return the sorted values of a label in those series; without conditions, in all that there are."""
+        if not matchers:
+            return self._reader().label_values(name)
         keys = self.series(matchers, start_ms, end_ms)
         return sorted({value for key in keys if (value := decode_labels(key).get(name))})
 
