@@ -451,9 +451,10 @@ class Delivered(Readable, Protocol):
     moment later, and not at once.
     """
 
-    def written_by(self) -> tuple[str, Mapping[str, Any]]:
+    def written_by(self) -> tuple[str, Mapping[str, Any]] | None:
         """Return the sink that writes what this store reads: its type, and values of its `Config`.
 
+        None when its server collects by itself.
         They are checked already, as those of the store are, and in the types
         that they have after loading: a duration is a number of milliseconds.
         """

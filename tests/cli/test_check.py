@@ -1,4 +1,4 @@
-"""`check-config` tells what is noted beside what is wrong; `run` refuses what it cannot do."""
+"""`check-config` tells what is noted beside what is wrong; `run` refuses what is wrong."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ def metricsmith(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_storage_that_cannot_be_run_yet_is_noted_by_check_and_refused_by_run(tmp_path: Path) -> None:
+def test_setting_of_another_storage_is_noted_and_an_unknown_storage_refused(tmp_path: Path) -> None:
     file = tmp_path / "m.yaml"
-    file.write_text(f"server: {{listen: '127.0.0.1:0'}}\nstorage:\n  path: {tmp_path}\n  type: influxdb\n")
+    file.write_text("storage:\n  type: embedded\n  url: http://a\n")
     checked = metricsmith("check-config", str(file))
     assert (checked.returncode, checked.stdout) == (
         0,
-        f"{file}: ok (standalone; storage influxdb; 0 sources, 0 processors, 0 sinks)\n",
+        f"{file}: ok (standalone; storage embedded; 0 sources, 0 processors, 0 sinks)\n",
     )
-    assert checked.stderr == f'note: {file}:4: storage.type: "influxdb" cannot be run by this version yet\n'
+    assert checked.stderr == f'note: {file}:3: storage.url: is not used by storage of type "embedded"\n'
+    file.write_text("storage:\n  type: shelf\n")
     ran = metricsmith("run", "-c", str(file))
     assert (ran.returncode, ran.stderr) == (
         3,
-        f'error: {file}:4: storage.type: "influxdb" cannot be used by this version, wanted embedded\n',
+        f'error: {file}:2: storage.type: got "shelf", wanted one of embedded, file, influxdb, prometheus\n',
     )
 
 

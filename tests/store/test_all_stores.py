@@ -53,8 +53,7 @@ KINDS = {
     ),
     # Its numbers are finite, its tags of one line.
     "influxdb": Kind("influxdb", "influxdb", "precision: ms", frozenset({"nan", "infinite", "lines"})),
-    "file-json": Kind("file", settings="format: json"),
-    "file-parquet": Kind("file", settings="format: parquet"),
+    "file": Kind("file"),
 }
 
 

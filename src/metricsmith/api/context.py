@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from metricsmith.contracts import Emit, QueryEngine, Readable
 from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.status import SinkStatus
+from metricsmith.model.arrays import F64
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
 from metricsmith.model.health import Check
+from metricsmith.model.metadata import Metadata
 from metricsmith.model.rules import GroupView
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.targets import PoolStatus
@@ -63,6 +65,18 @@ class AgentStatus:
     sinks: tuple[SinkStatus, ...] = ()
     storage: SinkStatus | None = None
     last_sample_ms: int | None = None
+
+
+class LastSamples(Protocol):
+    """The last value of every series that passes. From any thread."""
+
+    def since(self, start_ms: int) -> tuple[list[bytes], F64]:
+        """Return keys and values of the series that have not ended, and have a sample since a time."""
+        ...
+
+    def metadata(self) -> Mapping[str, Metadata]:
+        """Return what is known of their families."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +134,7 @@ class ApiContext:
     `topics` those seen on the bus, None without a bus, `bus_messages` the last after a
     number, `rule_groups` the rules with their alerts,
     `server` evaluates the expressions of clients where the store is a server that does,
+    `last` has the last values where the store is elsewhere, which `metrics_path` shows, too,
     `destinations` who is told of alerts, `refused` what they refused,
     `sinks` what people can do with sinks, `settings` the configuration as plain data
     without secrets.
@@ -146,6 +161,8 @@ class ApiContext:
     destinations: Callable[[], Sequence[DestinationStatus]] = tuple
     refused: Callable[[], Sequence[Refused]] = tuple
     server: QueryEngine | None = None
+    last: LastSamples | None = None
+    metrics_path: str = "/metrics"
     sinks: Desk | None = None
     settings: Callable[[], Mapping[str, Any]] = dict
     limits: ApiLimits = field(default_factory=ApiLimits)

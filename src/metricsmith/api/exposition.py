@@ -13,7 +13,7 @@ from metricsmith.api.context import ApiContext, MetricsPage
 from metricsmith.api.routes import Operation
 from metricsmith.api.workers import Workers
 from metricsmith.model.arrays import F64
-from metricsmith.model.labels import encode_labels, encode_pairs, split_key
+from metricsmith.model.labels import PAIR, encode_labels, encode_pairs, split_key
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.own_metrics import OWN_METRICS
 from metricsmith.model.telemetry import Telemetry
@@ -23,6 +23,8 @@ from metricsmith.wire.exposition.writer import write_exposition
 log = logging.getLogger(__name__)
 
 OWN_METADATA = {m.name: Metadata(m.type, m.unit, m.help) for m in OWN_METRICS}
+_OWN = (b"metricsmith_", PAIR)
+"""How keys begin of the agent's own metrics, and of series without a name."""
 _ALL_COLLECTED = '{__name__!~"metricsmith_.+|"}'
 
 
@@ -39,7 +41,7 @@ class MetricsPageApi:
         answers = {200: "Prometheus text 0.0.4, or OpenMetrics 1.0 where `Accept` prefers it."}
         return [
             Operation(
-                "/metrics",
+                path,
                 ("GET",),
                 self._metrics,
                 summary,
@@ -48,6 +50,7 @@ class MetricsPageApi:
                 media_type="text/plain",
                 always=True,
             )
+            for path in dict.fromkeys(("/metrics", self._context.metrics_path))
         ]
 
     async def _metrics(self, request: Request) -> Response:
@@ -62,7 +65,7 @@ class MetricsPageApi:
         if page.collected:
             collected, last = self._collected(page)
             keys, values = keys + collected, np.concatenate((values, last))
-            known = self._context.store.metadata()
+            known = (self._context.last or self._context.store).metadata()
             metadata = {page.prefix + name: m for name, m in known.items()} | OWN_METADATA
         document = write_exposition(keys, values, metadata, wanted.format, utf8_names=wanted.utf8_names)
         if document.left_out:
@@ -77,7 +80,12 @@ class MetricsPageApi:
         return document.body
 
     def _collected(self, page: MetricsPage) -> tuple[list[bytes], F64]:
-        result = self._context.engine.instant(_ALL_COLLECTED, self._context.clock.now_ms())
+        now_ms, last = self._context.clock.now_ms(), self._context.last
+        if last is not None:
+            keys, values = last.since(now_ms - self._context.limits.lookback_ms)
+            others = [i for i, key in enumerate(keys) if not key.startswith(_OWN)]
+            return [exposed_key(keys[i], page) for i in others], values[others]
+        result = self._context.engine.instant(_ALL_COLLECTED, now_ms)
         return [exposed_key(key, page) for key in result.keys], result.values[:, 0]
 
 

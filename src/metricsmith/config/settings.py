@@ -132,6 +132,7 @@ class StorageSettings(EmbeddedConfig, Access):
     token: Secret | None = Field(None, description="Token instead of user and password (influxdb).")
     job_name: str | None = Field(None, description="`job` label of pushed samples (prometheus).")
     scrape_interval: DurationMs | None = Field(None, description="Interval of the push (prometheus).")
+    push: bool = Field(True, description="false when the server scrapes instead (prometheus).")
     metrics_path: str = Field("/metrics", description="Where the server can scrape instead (prometheus).")
     format: Literal["json", "csv", "parquet"] = Field("json", description="File format (file).")
     rotation: Literal["hourly", "daily", "none"] = Field(

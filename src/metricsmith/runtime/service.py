@@ -19,6 +19,7 @@ from metricsmith.runtime.agent import Agent
 from metricsmith.runtime.engine_config import engine_config, evaluating_server
 from metricsmith.runtime.http import HttpServer
 from metricsmith.runtime.logs import set_up_logging
+from metricsmith.runtime.storage import DeliveredKeeper
 from metricsmith.store.memory import keep_freed
 
 log = logging.getLogger(__name__)
@@ -137,6 +138,8 @@ class Service:
             store=agent.store,
             engine=make_engine(agent),
             server=evaluating_server(agent.store, engine_config(settings.query)),
+            last=agent.keeper.last if isinstance(agent.keeper, DeliveredKeeper) else None,
+            metrics_path=getattr(agent.configuration.store.config, "metrics_path", "/metrics"),
             emit=agent.pipeline.emit_for("api"),
             series=agent.series,
             telemetry=agent.telemetry,
@@ -177,6 +180,7 @@ class Service:
             warnings=(
                 *warnings.of_reload(self._not_reloaded),
                 *warnings.of_sinks(sinks),
+                *warnings.of_storage(agent.sinks.storage_status()),
                 *warnings.of_destinations(agent.notifier.status()),
                 *agent.rules.warnings(),
             ),

@@ -9,6 +9,7 @@ from metricsmith import registry
 from metricsmith.config.parts import STORAGE, Part
 from metricsmith.contracts import Context, Delivered, Keeper, Readable, SinkConfig, Store, StoreConfig
 from metricsmith.model.batch import Batch
+from metricsmith.runtime.last_values import LastValues
 from metricsmith.store.admission import Admission
 from metricsmith.store.datadir import DataDir
 from metricsmith.store.steady_time import SteadyTime
@@ -27,6 +28,7 @@ class DeliveredKeeper:
         steady = SteadyTime(context.clock, None)
         self._admission = Admission(context.clock, steady, config.retention, context.telemetry)
         self._next: int | None = None
+        self.last = LastValues(context.series)
 
     def cursor(self) -> int | None:
         """Return the number after the last batch: nothing is replayed, delivery has a cursor of its own."""
@@ -42,6 +44,7 @@ class DeliveredKeeper:
     def apply(self, batch: Batch, sequence: int) -> None:
         """Take note of it: delivery reads the journal."""
         self._next = sequence + 1
+        self.last.apply(batch)
 
     def tick(self, now_ms: int) -> None:
         """Do nothing: there is no housekeeping."""
@@ -71,9 +74,10 @@ def open_store(part: Part, context: Context) -> tuple[Readable, Keeper]:
 
 
 def writing_part(store: Readable) -> Part | None:
-    """Return the sink that writes what a store reads; None for a store that keeps samples itself."""
-    if not isinstance(store, Delivered):
+    """Return the sink that writes what a store reads; None where no sink does."""
+    written = store.written_by() if isinstance(store, Delivered) else None
+    if written is None:
         return None
-    type_name, settings = store.written_by()
+    type_name, settings = written
     config: type[SinkConfig] = registry.load("sinks", type_name).Config
     return Part("sinks", type_name, STORAGE, config.model_construct(**settings))

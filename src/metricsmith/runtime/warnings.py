@@ -8,6 +8,8 @@ from metricsmith.delivery.status import SinkStatus
 from metricsmith.rules.notify.line import DestinationStatus
 
 LONGEST_REASON = 500
+NO_RECEIVER = "remote write receiver needs to be enabled"
+"""Words of a Prometheus that was started without."""
 
 
 def of_sinks(sinks: Iterable[SinkStatus]) -> Iterator[str]:
@@ -22,6 +24,16 @@ def of_sinks(sinks: Iterable[SinkStatus]) -> Iterator[str]:
                 f"see `metricsmith quarantine list --sink {sink.name}`, mend the settings or the "
                 f"destination, then `metricsmith sink test {sink.name}`"
             )
+
+
+def of_storage(writing: SinkStatus | None) -> Iterator[str]:
+    """Yield what to do about a server that takes no samples until it is told to."""
+    if writing is not None and writing.state == "retrying" and NO_RECEIVER in writing.last_error:
+        yield (
+            "the server of storage.url takes no samples: start it with --web.enable-remote-write-receiver, "
+            "or let it scrape the agent at storage.metrics_path, with storage.push: false and "
+            "server.metrics.collected: true"
+        )
 
 
 def of_destinations(destinations: Iterable[DestinationStatus]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from metricsmith.contracts import Context, Delivery, SinkTraits
 from metricsmith.errors import Rejected, RetryLater
 from metricsmith.model.metadata import Metadata
 from metricsmith.net.post import Answer, HttpRefused, Poster
-from metricsmith.sinks.http import deliver, revealed
+from metricsmith.sinks.http import MENDED_BY_PEOPLE, deliver, revealed
 from metricsmith.sinks.remote_write_bodies import Bodies, Bodies1, Bodies2, outgoing_keys
 from metricsmith.sinks.remote_write_settings import RemoteWriteConfig
 
@@ -21,6 +21,9 @@ HOUR_S = 3600.0
 _MESSAGE_2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
 _VERSIONS = {"1.0": ("application/x-protobuf", "0.1.0"), "2.0": (_MESSAGE_2, "2.0.0")}
 _WRITTEN = "X-Prometheus-Remote-Write-Samples-Written"
+_HINTS = MENDED_BY_PEOPLE | {
+    404: "check the address; a Prometheus takes samples when started with --web.enable-remote-write-receiver"
+}
 _BAD_REQUEST, _UNSUPPORTED = 400, 415
 
 
@@ -127,7 +130,7 @@ class RemoteWriteSink:
             "X-Prometheus-Remote-Write-Version": number,
             "User-Agent": f"metricsmith/{__version__}",
         }
-        return await deliver(self._poster, self._config.url, body, headers)
+        return await deliver(self._poster, self._config.url, body, headers, _HINTS)
 
     def _news(self, delivery: Delivery) -> dict[str, Metadata]:
         """Return what is known of families that was not told within the last hour."""

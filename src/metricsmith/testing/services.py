@@ -111,18 +111,20 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
 
 
 @contextmanager
-def prometheus(folder: Path, config: str = "", *flags: str) -> Iterator[Server]:
-    """Run Debian's Prometheus with the remote-write receiver on; `config` is its YAML."""
+def prometheus(
+    folder: Path, config: str = "", *flags: str, port: int | None = None, receiver: bool = True
+) -> Iterator[Server]:
+    """Run Debian's Prometheus, by default with the remote-write receiver on; `config` is its YAML."""
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "prometheus.yml"
     settings.write_text(config or "scrape_configs: []\n")
-    port = free_port()
+    port = port or free_port()
     command: list[str | Path] = [
         program("prometheus"),
         f"--config.file={settings}",
         f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}",
-        "--web.enable-remote-write-receiver",
+        *(["--web.enable-remote-write-receiver"] if receiver else []),
         "--web.enable-lifecycle",
         *flags,
     ]

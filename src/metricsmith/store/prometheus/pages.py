@@ -14,6 +14,7 @@ from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.store.prometheus.answers import read
 from metricsmith.store.prometheus.server import Told
 
+END_OF_TIME_MS = 1 << 47
 MONTH_MS = 31 * 86_400_000
 _DISK = (
     b"prometheus_tsdb_storage_blocks_bytes ",
@@ -49,7 +50,7 @@ def page_of(told: Told) -> dict[str, Any]:
 def head_of(told: Told) -> tuple[int, int | None]:
     """Return the number of series, and the last sample's time, of `/api/v1/status/tsdb`."""
     head = read(lambda: dict(page_of(told).get("headStats") or {}))
-    return number(head.get("numSeries")) or 0, number(head.get("maxTime"))
+    return number(head.get("numSeries")) or 0, time_ms(head.get("maxTime"))
 
 
 def retention_of(told: Told) -> int | None:
@@ -105,6 +106,12 @@ def number(found: Any) -> int | None:
     return int(found) if isinstance(found, int | float) and math.isfinite(found) else None
 
 
+def time_ms(found: Any) -> int | None:
+    """Return a time; None for what is none, such as the ends of all time that an empty server tells."""
+    time = number(found)
+    return time if time is not None and 0 < time < END_OF_TIME_MS else None
+
+
 def _metadata(entry: Any) -> Metadata:
     kind = _TYPES.get(entry.get("type", ""), MetricType.UNKNOWN)
     return Metadata(kind, str(entry.get("unit", "")), str(entry.get("help", "")))
@@ -122,6 +129,6 @@ def _cardinality(page: Mapping[str, Any], limit: int) -> Cardinality:
         values_by_label=counts("labelValueCountByLabelName"),
         bytes_by_label=counts("memoryInBytesByLabelName"),
         series_by_pair=counts("seriesCountByLabelValuePair"),
-        first_ms=number(head.get("minTime")),
-        last_ms=number(head.get("maxTime")),
+        first_ms=time_ms(head.get("minTime")),
+        last_ms=time_ms(head.get("maxTime")),
     )

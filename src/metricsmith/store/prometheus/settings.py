@@ -34,11 +34,16 @@ class PrometheusConfig(StoreConfig, Access):
         le=3_600_000,
         description="Samples are pushed that often; default `performance.flush_interval` where set, else 1s.",
     )
+    push: bool = Field(
+        True,
+        description="false when the server scrapes the agent instead, at `metrics_path`; set"
+        " `server.metrics.collected: true` then.",
+    )
     metrics_path: str = Field(
         "/metrics",
-        pattern="^/",
+        pattern=r"^/[A-Za-z0-9_./-]*$",
         max_length=200,
-        description="Page of the agent's own server that shows the metrics, for a server that collects.",
+        description="Where the agent shows its metrics page, besides `/metrics`.",
     )
     username: str | None = Field(None, description="User; short for `basic_auth`.")
     password: Secret | None = Field(None, description="Password; `${ENV}` and `file:PATH` are understood.")

@@ -43,9 +43,9 @@ class PrometheusStore:
         self._server = Server(config, context.telemetry)
         self._clock = context.clock
 
-    def written_by(self) -> tuple[str, Mapping[str, Any]]:
-        """Return remote write to the server, or where it has samples written."""
-        return "remote_write", self._config.sink()
+    def written_by(self) -> tuple[str, Mapping[str, Any]] | None:
+        """Return remote write to the server, unless that scrapes."""
+        return ("remote_write", self._config.sink()) if self._config.push else None
 
     def query_engine(
         self, *, lookback_ms: int, timeout_s: float, max_series: int, max_points: int

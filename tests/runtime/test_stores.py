@@ -1,0 +1,126 @@
+"""Agents whose samples another program keeps: documented settings work, nothing is lost while it is away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from metricsmith.testing import services
+from metricsmith.testing.programs import AgentProgram, eventually
+
+Make = Callable[..., AgentProgram]
+BASE = 'server: {{listen: "127.0.0.1:{port}"}}\n'
+FAST = "performance: {{flush_interval: 20ms}}\n"
+
+
+def documented(seed: str, kind: str) -> dict[str, str]:
+    """Return the storage section of the document's chapter about a type."""
+    begin = seed.index(f'storage:\n  type: "{kind}"\n')
+    section: dict[str, str] = yaml.safe_load(seed[begin : seed.index("```", begin)])["storage"]
+    return section
+
+
+@pytest.mark.parametrize("kind", ["influxdb", "prometheus", "file"])
+def test_documented_storage_answers(
+    kind: str, seed_002: str, agent_program: Make, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    settings = documented(seed_002, kind)
+    if kind == "file":
+        settings["path"] = str(tmp_path / "metrics")
+    else:
+        settings |= {"url": request.getfixturevalue(kind).url, "path": str(tmp_path / "data")}
+    if kind == "prometheus":
+        settings["scrape_interval"] = "100ms"
+    agent = agent_program(yaml.safe_dump({"storage": settings}) + FAST, base=BASE)
+    agent.start()
+    now_ms = time.time_ns() // 1_000_000 // 1000 * 1000
+    for i in range(3):
+        assert agent.push({"stores_depth": 40.0 + i}, now_ms - 2000 + 1000 * i).status == 201
+    eventually(lambda: [series["value"][1] for series in agent.query("stores_depth")] == ["42"])
+    labels = agent.query("stores_depth")[0]["metric"]
+    assert labels.get("job") == ("plantd" if kind == "prometheus" else None)
+    found = agent.get("/api/v1/metrics", service="pusher", metric="stores_depth")["metrics"]
+    assert [message["metrics"]["stores_depth"] for message in found] == [42.0, 41.0, 40.0]
+    status = agent.get("/storage/status")
+    assert (status["type"], status["status"], status["writing"]["name"]) == (kind, "connected", "storage")
+    assert [sink["name"] for sink in agent.get("/status")["sinks"]] == ["storage"]
+    assert agent.stop() == 0
+    assert "Traceback" not in agent.log.text()
+
+
+ALERTING = """
+storage: {{type: prometheus, url: "http://127.0.0.1:%d", path: "{data}", scrape_interval: 100ms}}
+rules: {{query_offset: 200ms, interval: 200ms}}
+alerts: {{rules: [{{name: deep, metric: stores_away, operator: ">", threshold: 5, duration: 0s}}]}}
+"""
+
+
+def test_server_killed_and_back(agent_program: Make, tmp_path: Path) -> None:
+    port, now_ms = services.free_port(), time.time_ns() // 1_000_000
+    agent = agent_program(ALERTING % port, base=BASE)
+
+    def firing() -> bool:
+        found = agent.get("/api/v1/alerts")["data"]["alerts"]
+        return [alert["state"] for alert in found] == ["firing"]
+
+    with services.prometheus(tmp_path / "server", port=port) as server:
+        agent.start()
+        for i in range(10):
+            assert agent.push({"stores_away": 10.0 + i}, now_ms - 60_000 + 100 * i).status == 201
+        eventually(firing)
+        server.process.kill()
+        server.process.wait()
+    for i in range(10, 200):
+        assert agent.push({"stores_away": 10.0 + i}, now_ms - 60_000 + 100 * i).status == 201
+    refused = agent.ask("/api/v1/query?query=stores_away")
+    assert (refused.status, "Connection refused" in refused.text) == (503, True)
+    rounds = agent.own("metricsmith_rule_evaluation_failures_total")
+    eventually(lambda: agent.own("metricsmith_rule_evaluation_failures_total") > rounds + 2)
+    assert firing()  # nobody could look: that ends no alert
+    assert agent.get("/status")["storage_status"] == "error"
+    agent.kill()  # and what waits outlives us
+    agent.start()
+    assert agent.push({"stores_away": 210.0}, now_ms - 60_000 + 100 * 200).status == 201
+    with services.prometheus(tmp_path / "server", port=port):
+        wanted = [(now_ms - 60_000 + 100 * i, 10.0 + i) for i in range(201)]
+        eventually(lambda: agent.get("/storage/status")["writing"]["behind_batches"] == 0)
+        assert agent.samples("stores_away") == wanted
+        eventually(firing)
+        assert agent.get("/status")["storage_status"] == "connected"
+        assert agent.stop() == 0
+
+
+def test_server_without_receiver_names_what_to_set(agent_program: Make, tmp_path: Path) -> None:
+    with services.prometheus(tmp_path / "server", receiver=False) as server:
+        agent = agent_program(ALERTING % int(server.url.rpartition(":")[2]), base=BASE)
+        agent.start()
+        agent.push({"stores_away": 1.0})
+        status = eventually(lambda: (found := agent.get("/storage/status"))["status"] == "error" and found)
+        assert "--web.enable-remote-write-receiver" in status["detail"]
+        (warning,) = agent.get("/status")["warnings"]
+        assert "--web.enable-remote-write-receiver" in warning and "storage.push: false" in warning
+        assert agent.stop() == 0
+
+
+SCRAPED = """
+storage: {{type: prometheus, url: "http://127.0.0.1:1", path: "{data}", push: false, metrics_path: /plant}}
+server: {{listen: "127.0.0.1:{port}", metrics: {{collected: true, prefix: plant_}}}}
+"""
+
+
+def test_server_that_scrapes_instead(agent_program: Make) -> None:
+    agent = agent_program(SCRAPED, base="")
+    agent.start()
+    assert agent.push({"stores_level": 3.0}).status == 201
+    for path in ("/plant", "/metrics"):  # the server is away: what passes is shown all the same
+        page = agent.ask(path).text
+        assert 'plant_stores_level{service="pusher"} 3' in page.splitlines()
+        assert page.count("metricsmith_build_info{") == 1
+    status = agent.get("/storage/status")
+    assert (status["status"], "writing" in status) == ("error", False)
+    assert agent.get("/status")["sinks"] == []
+    assert agent.stop() == 0
