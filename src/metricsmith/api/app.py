@@ -44,6 +44,7 @@ from metricsmith.api.targets import TargetsApi
 from metricsmith.api.topics import TopicsApi
 from metricsmith.api.workers import Workers
 from metricsmith.api.write import RemoteWriteApi
+from metricsmith.errors import ConfigError, Problem
 
 __all__ = ["AgentStatus", "ApiContext", "ApiLimits", "MetricsPage", "create_app"]
 
@@ -87,6 +88,7 @@ def create_app(context: ApiContext) -> Starlette:
         *RemoteReadApi(context, queries, bodies).operations(),
     ]
     operations += OpenApi(operations).operations()
+    _check_metrics_path(context.metrics_path, operations)
     paths: dict[str, list[Operation]] = {}
     for operation in operations:
         paths.setdefault(operation.path, []).append(operation)
@@ -95,6 +97,12 @@ def create_app(context: ApiContext) -> Starlette:
         Route(path, _Endpoint(context, answers, compression, path, found)) for path, found in paths.items()
     ]
     return Starlette(routes=routes, exception_handlers={404: _Unknown(context)})
+
+
+def _check_metrics_path(path: str, operations: Sequence[Operation]) -> None:
+    if sum(operation.path == path and "GET" in operation.methods for operation in operations) > 1:
+        message = f'got "{path}", which is another page of the agent, wanted one that is free'
+        raise ConfigError([Problem("storage.metrics_path", message)])
 
 
 class _Endpoint:

@@ -91,9 +91,10 @@ def recent_messages(
     span_ms = FIRST_SPAN_MS
     while until_ms >= start_ms:
         from_ms = max(start_ms, until_ms - span_ms + 1)
-        selection = store.select(matchers, from_ms, until_ms)
-        if (count := selection.sample_count()) > MAX_SAMPLES:
-            span_ms = _shorter(until_ms - from_ms + 1, count)
+        try:
+            selection = store.select(matchers, from_ms, until_ms, MAX_SAMPLES)
+        except QueryLimitExceeded as error:
+            span_ms = _shorter(until_ms - from_ms + 1, error)
             continue
         for message, place in _messages(selection, limit + 1 - len(found), after):
             if len(found) == limit:
@@ -104,14 +105,14 @@ def recent_messages(
     return found, None
 
 
-def _shorter(span_ms: int, samples: int) -> int:
+def _shorter(span_ms: int, too_many: QueryLimitExceeded) -> int:
     if span_ms <= 1:
         raise QueryLimitExceeded(
-            f"got {samples} samples of one time to look through, wanted at most {MAX_SAMPLES}: "
+            f"got over {MAX_SAMPLES} samples of one time to look through, wanted at most that many: "
             "give a metric or a service",
             "samples",
-        )
-    return max(1, span_ms * MAX_SAMPLES // (2 * samples))
+        ) from too_many
+    return max(1, span_ms // SPAN_GROWTH)
 
 
 def _messages(selection: Selection, wanted: int, after: Cursor | None) -> list[tuple[dict[str, Any], Cursor]]:
