@@ -32,6 +32,14 @@ from metricsmith.contracts import StoreConfig
             ["m.yaml:4: sources[0].interval: 10ms collects 100 times a second"],
         ),
         ("sources: [{type: scrape, targets: [a], interval: 100ms}]", []),
+        (
+            "sinks:\n- type: newrelic\n  api_key: k\n  allowed_lag: 5s",
+            [
+                "m.yaml:4: sinks[0].allowed_lag: got 5s, but samples wait 10s for a full batch"
+                " (flush_interval): the agent will not be ready"
+            ],
+        ),
+        ("performance: {allowed_lag: 5m}\nsinks: [{type: newrelic, api_key: k}]", []),
     ],
 )
 def test_what_should_be_known_is_noted(load: Callable[..., Any], text: str, wanted: list[str]) -> None:

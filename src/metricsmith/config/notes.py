@@ -9,7 +9,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr
 
-from metricsmith.config.settings import Settings
+from metricsmith.config.settings import PerformanceSettings, Settings
+from metricsmith.contracts import SinkConfig
 from metricsmith.errors import Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.model.settings_types import FOLDER_PATH, PATTERN
@@ -32,6 +33,8 @@ def notes(settings: Settings, parts: Mapping[Path, BaseModel], origins: Origins)
         if isinstance(interval, int) and interval < SHORT_INTERVAL_MS:
             each = format_duration(interval)
             yield origins.problem((*path, "interval"), f"{each} collects {1000 // interval} times a second")
+        if isinstance(config, SinkConfig):
+            yield from _short_lag(config, path, settings.performance, origins)
 
 
 def _not_there(config: BaseModel, path: Path, origins: Origins) -> Iterator[Problem]:
@@ -47,6 +50,18 @@ def _not_there(config: BaseModel, path: Path, origins: Origins) -> Iterator[Prob
             for i, pattern in enumerate(value):
                 if not glob.glob(pattern):  # noqa: PTH207 - patterns may be absolute
                     yield origins.problem((*place, i), f'no file matches "{pattern}"')
+
+
+def _short_lag(
+    config: SinkConfig, path: Path, performance: PerformanceSettings, origins: Origins
+) -> Iterator[Problem]:
+    """Yield a note for a sink that is late by its settings alone."""
+    lag = performance.allowed_lag if config.allowed_lag is None else config.allowed_lag
+    flush = performance.flush_interval if config.flush_interval is None else config.flush_interval
+    if lag is not None and lag <= flush:
+        place = ("performance", "allowed_lag") if config.allowed_lag is None else (*path, "allowed_lag")
+        waits = f"samples wait {format_duration(flush)} for a full batch (flush_interval)"
+        yield origins.problem(place, f"got {format_duration(lag)}, but {waits}: the agent will not be ready")
 
 
 def _are_patterns(annotation: Any) -> bool:
