@@ -1,4 +1,4 @@
-"""A destination is away until the journal has reached its bound: the agent goes on and counts what is lost."""
+"""A destination is away until the journal reaches its bound: the agent goes on, and counts what is lost."""
 
 from __future__ import annotations
 
