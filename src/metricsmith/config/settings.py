@@ -138,7 +138,9 @@ class StorageSettings(EmbeddedConfig, Access):
     rotation: Literal["hourly", "daily", "none"] = Field(
         "daily", description="When a new file is begun (file)."
     )
-    compression: bool = Field(False, description="gzip for JSON and CSV, zstd for Parquet (file).")
+    compression: bool | Literal["gzip", "zstd"] = Field(
+        False, description="true is gzip for JSON and CSV, zstd for Parquet (file)."
+    )
 
 
 class AlertSettings(NotifySettings):
