@@ -10,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from metricsmith.contracts import Context
 from metricsmith.errors import Rejected, RetryLater
+from metricsmith.sinks.oci.sink import OciSink
+from metricsmith.testing.clock import FakeClock
 from metricsmith.testing.oci_server import Fault, OciServer
 
 SERIES, ROUNDS = 120, 20
@@ -138,6 +141,27 @@ async def test_calls_stay_below_the_rate(oci: OciServer, shipping: Any) -> None:
     await shipping.caught_up()
     assert len(at) >= 150
     assert all(later - sooner > 0.99 for sooner, later in zip(at, at[50:], strict=False)), "50 in any second"
+
+
+async def test_sinks_with_the_same_credentials_share_the_rate(
+    oci: OciServer, settings: Callable[..., Any], here: Any
+) -> None:
+    clock = FakeClock()
+    oci.now_ms = clock.now_ms
+    at: list[float] = []
+    oci.fault = lambda _: at.append(clock.monotonic())
+    context = Context("far", here.series, here.telemetry, clock)
+    sinks = [OciSink(settings(namespace=name), context) for name in ("shop", "plant")]
+    layout = here.layout([{"__name__": "m", "n": str(n)} for n in range(50)])
+    deliveries = [here.delivery(here.batch(layout, clock.now_ms() - n, range(50))) for n in range(40)]
+    sending = asyncio.gather(*(sink.send(each) for sink in sinks for each in deliveries))
+    while not sending.done():
+        await asyncio.sleep(0.002)
+        clock.advance(0.1)
+    assert len(at) == 80
+    assert all(later - sooner > 0.99 for sooner, later in zip(at, at[50:], strict=False)), "50 in any second"
+    for sink in sinks:
+        await sink.close()
 
 
 async def test_a_backlog_goes_in_few_calls(oci: OciServer, shipping: Any) -> None:

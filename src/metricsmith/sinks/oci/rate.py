@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Hashable
+from weakref import WeakValueDictionary
 
 from metricsmith.model.clock import Clock
 
@@ -24,3 +26,15 @@ class CallRate:
         self._back_at.append(there + 1.0)
         if there > now:
             await self._clock.sleep(there - now)
+
+
+_in_use: WeakValueDictionary[Hashable, CallRate] = WeakValueDictionary()
+
+
+def rate_of(account: Hashable, clock: Clock, calls_per_second: int) -> CallRate:
+    """Return the rate of an account: sinks with the same credentials share a tenancy, and its limit."""
+    key = account, clock, calls_per_second
+    found = _in_use.get(key)
+    if found is None:
+        found = _in_use[key] = CallRate(clock, calls_per_second)
+    return found

@@ -81,7 +81,11 @@ class OciConfig(SinkConfig, AccountSettings):
         description="`instance` dimension of series without labels; default the host's name.",
     )
     calls_per_second: int = Field(
-        50, ge=1, le=1000, description="Most calls in a second; the service takes 50 of a tenancy."
+        50,
+        ge=1,
+        le=1000,
+        description="Most calls in a second, shared by sinks with the same credentials; the service takes 50"
+        " of a tenancy.",
     )
 
     def conversions(self) -> Sequence[tuple[str, Mapping[str, Any]]]:

@@ -15,7 +15,7 @@ from metricsmith.errors import DeliveryError, Rejected, RetryLater
 from metricsmith.net.threads import in_thread
 from metricsmith.sinks.oci.calls import CallWriter
 from metricsmith.sinks.oci.client import Failed, MonitoringPost
-from metricsmith.sinks.oci.rate import CallRate
+from metricsmith.sinks.oci.rate import rate_of
 from metricsmith.sinks.oci.settings import MAX_CONNECTIONS, OciConfig
 from metricsmith.sinks.oci.streams import Stream, Streams
 
@@ -43,7 +43,8 @@ class OciSink:
         self._writer = CallWriter(
             self._streams, config.namespace, config.compartment_id, config.resource_group
         )
-        self._rate = CallRate(context.clock, config.calls_per_second)
+        account = config.auth, config.config_file, config.profile
+        self._rate = rate_of(account, context.clock, config.calls_per_second)
         self._post = MonitoringPost(config)
         self._deadline_s = (config.connect_timeout + 2 * config.timeout) / 1000
         self._slots = asyncio.Semaphore(config.worker_count or MAX_CONNECTIONS)
