@@ -19,7 +19,7 @@ from metricsmith import registry
 from metricsmith.cli.client import URL_VARIABLE
 from metricsmith.cli.main import app
 from metricsmith.config.environment import PREFIX, nested_model, variables
-from metricsmith.config.settings import Settings
+from metricsmith.config.settings import Settings, StorageSettings
 from metricsmith.model.duration import format_duration
 from metricsmith.model.own_metrics import OWN_METRICS
 from metricsmith.model.settings_types import DurationMs, SizeBytes, format_size, has_type
@@ -59,7 +59,9 @@ def configuration() -> str:
     ]
     for name, field in Settings.model_fields.items():
         model = nested_model(field.annotation)
-        if model is not None:
+        if model is StorageSettings:
+            parts.append(_stores(name))
+        elif model is not None:
             parts.append(f"\n## {name}\n\n{field.description or _doc(model)}\n\n" + _table(model, name))
     for group in registry.BUILT_IN:
         if group == "stores":
@@ -67,6 +69,20 @@ def configuration() -> str:
         for type_name in registry.known(group):
             cls = registry.load(group, type_name)
             parts.append(f"\n## {group}: `type: {type_name}`\n\n{_doc(cls)}\n\n" + _table(cls.Config, ""))
+    return "".join(parts)
+
+
+def _stores(section: str) -> str:
+    """Return the section of the store, by type: each has settings of its own."""
+    of_type = {name: registry.load("stores", name) for name in registry.known("stores")}
+    types = ", ".join(f"`{name}`" for name in of_type)
+    default = StorageSettings.model_fields["type"].default
+    parts = [
+        f"\n## {section}\n\n`{section}.type` is one of {types}; `{default}` is the default. "
+        "[Where samples are kept](../storage.md) says what they do. A key that another type uses is noted.\n"
+    ]
+    for name, cls in of_type.items():
+        parts.append(f"\n### {section}: `type: {name}`\n\n{_doc(cls)}\n\n{_table(cls.Config, section)}")
     return "".join(parts)
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from metricsmith.contracts import StoreConfig
 from metricsmith.model.settings_types import DurationMs, Secret
 from metricsmith.net.addresses import HttpUrl
-from metricsmith.net.settings import Access, BasicAuth
+from metricsmith.net.settings import Access, BasicAuth, Headers
 
 API = "/api/v1"
 
@@ -47,7 +47,7 @@ class PrometheusConfig(StoreConfig, Access):
     )
     username: str | None = Field(None, description="User; short for `basic_auth`.")
     password: Secret | None = Field(None, description="Password; `${ENV}` and `file:PATH` are understood.")
-    headers: dict[str, Secret] = Field(
+    headers: Headers = Field(
         default_factory=dict,
         max_length=100,
         description="Headers of every request, such as `X-Scope-OrgID` of Mimir.",
