@@ -1,15 +1,18 @@
-"""A metric has a limit of label sets; what is beyond is folded, counted, and told with the line that did it."""
+"""A metric has a limit of label sets; what is beyond is folded, counted, and told with the line of code."""
 
 from __future__ import annotations
 
 import inspect
 import logging
+import threading
 import tracemalloc
 from typing import Any
 
 import pytest
 
 from metricsmith.sdk import Counter, Gauge, Histogram, Policy, Registry, generate_latest
+from metricsmith.sdk.findings import MAX_FINDINGS
+from metricsmith.sdk.guard import DEFAULT_POLICY
 
 HERE = __file__
 
@@ -115,6 +118,48 @@ def test_names_of_labels_with_few_values_are_not_told_of(label: str) -> None:
     registry = Registry()
     Counter("c", "C.", [label], registry=registry)
     assert not registry.findings()
+
+
+def test_a_value_that_is_too_long_is_folded_by_itself() -> None:
+    registry = Registry()
+    counter = Counter("c", "C.", ["method", "text"], registry=registry)
+    for number in range(3):
+        counter.labels("GET", f"{number}" * 1001).inc()
+    assert totals(counter) == {("GET", "__overflow__"): 3}
+    (finding,) = registry.findings()
+    assert "'text' has a value of 1001 characters" in finding.text
+    assert registry.get_sample_value("metricsmith_sdk_label_sets_folded_total", {"metric": "c"}) == 3
+
+
+def test_a_handler_of_the_log_that_counts_in_another_thread_does_not_hang(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    counter = Counter("c", "C.", ["n"], registry=None, max_label_sets=1)
+
+    class Counting(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            thread = threading.Thread(target=lambda: counter.labels("from the log").inc())
+            thread.start()
+            thread.join(10)
+            assert not thread.is_alive()
+
+    handler = Counting()
+    logging.getLogger("metricsmith.sdk").addHandler(handler)
+    DEFAULT_POLICY.findings.swap({})
+    try:
+        counter.labels("1").inc()
+        counter.labels("2").inc()
+    finally:
+        logging.getLogger("metricsmith.sdk").removeHandler(handler)
+        DEFAULT_POLICY.findings.swap({})
+    assert totals(counter) == {("1",): 1, ("__overflow__",): 2}
+
+
+def test_findings_have_a_bound_and_do_not_flood_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    registry = Registry()
+    for number in range(2 * MAX_FINDINGS):
+        Counter(f"c{number}", "C.", ["user_id"], registry=registry)
+    assert len(registry.findings()) == len(caplog.records) == MAX_FINDINGS
 
 
 def test_limits_of_one_metric_and_wrong_ones() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -30,9 +34,11 @@ class Native:
 
 
 def test_collectors_of_both_kinds_appear() -> None:
-    registry = Registry()
+    registry = Registry(auto_describe=True)
     registry.register(Queue())
     registry.register(Native())
+    with pytest.raises(ValueError, match="native"):
+        registry.register(Native())
     peer.Counter("theirs", "Theirs.", registry=registry).inc(2)
     Counter("ours", "Ours.", registry=registry).inc(3)
     text = generate_latest(registry).decode()
@@ -141,3 +147,35 @@ def test_target_info() -> None:
     Gauge("target_info", "Taken.", registry=registry)
     with pytest.raises(ValueError):
         registry.set_target_info({"a": "b"})
+
+
+def test_half_a_character_does_not_cost_the_document() -> None:
+    registry = Registry()
+    Counter("files", "Files.", ["name"], registry=registry).labels("a\udc80").inc()
+    assert generate_latest(registry).splitlines()[-1] == b'files_total{name="a?"} 1.0'
+
+
+def test_after_a_fork_while_another_thread_made_a_label_set_the_child_counts_on() -> None:
+    registry = Registry()
+    counter = Counter("c", "C.", ["n"], registry=registry)
+    counter.labels("parent").inc()
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with counter._family.lock, registry.lock:
+            held.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait(30)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of just this
+        pid = os.fork()
+    if pid == 0:
+        signal.alarm(20)
+        counter.labels("child").inc()
+        os._exit(int(registry.get_sample_value("c_total", {"n": "child"}) != 1))
+    done.set()
+    thread.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

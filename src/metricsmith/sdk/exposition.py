@@ -33,7 +33,8 @@ def generate_latest(registry: Readable = REGISTRY, *, openmetrics: bool = False)
             parts += _of_reading(source, openmetrics)
     if openmetrics:
         parts.append("# EOF\n")
-    return "".join(parts).encode()
+    # Half a character, as broken file names have it, must not cost the whole document.
+    return "".join(parts).encode(errors="replace")
 
 
 def _of_instrument(instrument: Instrument, openmetrics: bool) -> Iterator[str]:

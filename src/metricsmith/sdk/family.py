@@ -7,8 +7,9 @@ from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 from metricsmith.sdk.expiry import Expiry, restore
+from metricsmith.sdk.forks import renew_lock_after_fork
 from metricsmith.sdk.guard import Guard, Limits, Policy
-from metricsmith.sdk.names import series
+from metricsmith.sdk.names import pairs
 
 if TYPE_CHECKING:
     from metricsmith.sdk.instrument import Instrument
@@ -35,6 +36,7 @@ class Family:
         self.policy, self.clock = policy, policy.clock
         self.children: dict[LabelValues, Any] = {}
         self.lock = RLock()
+        renew_lock_after_fork(self)
         limit = limits.get("max_label_sets", policy.max_label_sets)
         self.guard = Guard(name, labelnames, limit, policy.findings)
         self.guard.check_names()
@@ -76,13 +78,14 @@ class Family:
         with self.lock:
             admitted = self._admitted(key)
             if admitted is None:
-                if self._unwanted is None:
-                    self._unwanted = make(key)
+                self._unwanted = self._unwanted or make(key)
                 return self._unwanted
             child = self.children.get(admitted)
             if child is None:
                 child = self.children[admitted] = make(admitted)
-            return child
+        if admitted != key:
+            self.guard.tell(key)
+        return child
 
     def _admitted(self, key: LabelValues) -> LabelValues | None:
         """Return the label values under which these are kept; None where filters leave them out."""
@@ -150,9 +153,12 @@ class Family:
 
     def template(self, labelvalues: LabelValues, shape: Sequence[tuple[str, Extra]]) -> str:
         """Return the lines of one child, with `%s` where a value goes."""
-        labels = self.labels_of(labelvalues).items()
-        lines = [series(self.name + suffix, (*labels, *extra)).replace("%", "%%") for suffix, extra in shape]
-        return "".join([f"{line} %s\n" for line in lines])
+        own = pairs(self.labels_of(labelvalues).items())
+        lines: list[str] = []
+        for suffix, extra in shape:
+            both = ",".join(filter(None, (own, pairs(extra))))
+            lines.append(f"{self.name}{suffix}{{{both}}}" if both else f"{self.name}{suffix}")
+        return "".join([line.replace("%", "%%") + " %s\n" for line in lines])
 
 
 def _text(value: object) -> str:

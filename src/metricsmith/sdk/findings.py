@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os.path
 import sys
+from collections.abc import Callable
 
 MAX_FINDINGS = 200
 MAX_PLACES = 8
@@ -25,19 +26,23 @@ class Finding:
 
 
 class Findings:
-    """The findings of one registry, by kind and metric; beyond MAX_FINDINGS only what is known is counted."""
+    """The findings of one registry, by kind and metric; beyond MAX_FINDINGS new ones are not kept."""
 
     def __init__(self) -> None:
         self._all: dict[tuple[str, str], Finding] = {}
 
-    def note(self, kind: str, metric: str, text: str) -> Finding:
-        """Count a finding; log it if it is new. Places are looked up at the 1st, 2nd, 4th, 8th … time."""
+    def note(self, kind: str, metric: str, text: Callable[[], str]) -> None:
+        """Count a finding; log it if it is new. Places are looked up at the 1st, 2nd, 4th, 8th … time.
+
+        Takes no lock, as it may run in a signal handler that interrupted itself. Not to be called with a lock
+        held that other threads want: a handler of the log may count, too.
+        """
         finding = self._all.get((kind, metric))
         new = finding is None
-        if finding is None:  # no lock: this may run in a signal handler that interrupted itself
-            finding = Finding(kind, metric, text)
-            if len(self._all) < MAX_FINDINGS:
-                finding = self._all.setdefault((kind, metric), finding)
+        if finding is None:
+            if len(self._all) >= MAX_FINDINGS:
+                return
+            finding = self._all.setdefault((kind, metric), Finding(kind, metric, text()))
         finding.count += 1
         if not finding.count & (finding.count - 1) and len(finding.places) < MAX_PLACES:
             where = place()
@@ -45,7 +50,6 @@ class Findings:
                 finding.places.append(where)
         if new:
             self._log(finding)
-        return finding
 
     def _log(self, finding: Finding) -> None:
         import logging

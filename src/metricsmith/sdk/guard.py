@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 OVERFLOW = "__overflow__"
 MAX_LABEL_SETS = 5_000
 MIN_SPARE = 10
+MAX_VALUE = 1_000
+"""Characters of a label value."""
 UNBOUNDED = frozenset(
     (
         *(
@@ -87,31 +89,48 @@ class Guard:
                 text = (
                     f"the label {label!r} looks like one whose values have no end; put it into logs instead"
                 )
-                self._findings.note("unbounded_label", self._name, text)
+                self._findings.note("unbounded_label", self._name, lambda text=text: text)  # type: ignore[misc]
 
     def admit(self, key: LabelValues, taken: Iterable[LabelValues], count: int) -> LabelValues:
         """Return the label values under which a new label set is kept: its own, or folded ones.
 
         Labels with many values are folded first, so that sums over the others stay right. A tenth of the
-        limit, at least MIN_SPARE, is there for such; when it is used up, all labels are folded.
+        limit, at least MIN_SPARE, is there for such; when it is used up, all labels are folded. A value that
+        is too long is folded by itself.
         """
+        short = tuple([value if len(value) <= MAX_VALUE else OVERFLOW for value in key])
         if count < self.limit:
             self._foldable = ()
-            return key
+            self.folded += short != key
+            return short
         if not self._foldable:
             self._foldable = self._with_many_values(list(taken))
         self.folded += 1
-        worst = self._labelnames[self._foldable[0]]
-        self._findings.note(
-            "too_many_label_sets",
-            self._name,
-            f"more than {self.limit} label sets, most of them by the label {worst!r} (such as "
-            f"{key[self._foldable[0]][:40]!r}); further ones are folded into {worst}={OVERFLOW!r}. "
-            "Leave the label out, or raise max_label_sets",
-        )
         if count < self.limit + self._spare:
-            return tuple([OVERFLOW if at in self._foldable else value for at, value in enumerate(key)])
+            return tuple([OVERFLOW if at in self._foldable else value for at, value in enumerate(short)])
         return (OVERFLOW,) * len(key)
+
+    def tell(self, key: LabelValues) -> None:
+        """Tell of a label set that was folded. Called without the lock: a handler of the log may count, too."""
+        if any(len(value) > MAX_VALUE for value in key):
+            self._findings.note("long_label_value", self._name, lambda: self._too_long(key))
+        else:
+            self._findings.note("too_many_label_sets", self._name, lambda: self._too_many(key))
+
+    def _too_long(self, key: LabelValues) -> str:
+        at = next(at for at, value in enumerate(key) if len(value) > MAX_VALUE)
+        return (
+            f"the label {self._labelnames[at]!r} has a value of {len(key[at])} characters "
+            f"({key[at][:40]!r}…), wanted at most {MAX_VALUE}; such are folded into {OVERFLOW!r}"
+        )
+
+    def _too_many(self, key: LabelValues) -> str:
+        at = self._foldable[0] if self._foldable else 0
+        return (
+            f"more than {self.limit} label sets, most of them by the label {self._labelnames[at]!r} "
+            f"(such as {key[at][:40]!r}); further ones are folded into {OVERFLOW!r}. "
+            "Leave the label out, or raise max_label_sets"
+        )
 
     def _with_many_values(self, keys: list[LabelValues]) -> tuple[int, ...]:
         """Return positions of labels to fold, the one with most values first."""

@@ -158,12 +158,13 @@ class Instrument:
     def _not_a_number(self) -> None:
         family = self._family
         text = "observations that are no number (NaN) are left out: they would spoil the sum for ever"
-        family.policy.findings.note("not_a_number", family.name, text)
+        family.policy.findings.note("not_a_number", family.name, lambda: text)
 
     def _failed(self, error: Exception) -> None:
         """Tell that the value could not be read; the sample is left out."""
         family = self._family
-        family.policy.findings.note("function_failed", family.name, f"its function failed: {error!r}")
+        text = f"its function failed: {error!r}"
+        family.policy.findings.note("function_failed", family.name, lambda: text)
 
     def _require(self) -> None:
         """Raise if this is a metric with labels, which has no value itself."""

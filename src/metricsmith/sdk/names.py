@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 
 _START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _REST = _START | frozenset("0123456789")
-_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n", '"': r"\""})
 
 
 def full_name(type: str, name: str, namespace: str = "", subsystem: str = "", unit: str = "") -> str:
@@ -80,7 +79,12 @@ def escape(value: str) -> str:
     >>> print(escape('say "hi"'))
     say \\"hi\\"
     """
-    return value.translate(_ESCAPES)
+    return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
+
+
+def pairs(labels: Iterable[tuple[str, str]]) -> str:
+    """Return labels as they stand between braces."""
+    return ",".join([f'{label}="{escape(value)}"' for label, value in labels])
 
 
 def series(name: str, labels: Iterable[tuple[str, str]]) -> str:
@@ -89,8 +93,8 @@ def series(name: str, labels: Iterable[tuple[str, str]]) -> str:
     >>> series("up", [("job", "shop")])
     'up{job="shop"}'
     """
-    pairs = ",".join([f'{label}="{escape(value)}"' for label, value in labels])
-    return f"{name}{{{pairs}}}" if pairs else name
+    between = pairs(labels)
+    return f"{name}{{{between}}}" if between else name
 
 
 def number(value: float) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from metricsmith.sdk.clock import Clock
 from metricsmith.sdk.filters import Rule
 from metricsmith.sdk.findings import Finding
+from metricsmith.sdk.forks import renew_lock_after_fork
 from metricsmith.sdk.guard import DEFAULT_POLICY, Policy
 from metricsmith.sdk.instrument import Instrument
 from metricsmith.sdk.own import own_readings
@@ -57,7 +58,8 @@ class Registry:
         self.policy = Policy() if policy is None else policy
         self.joins_prometheus_client = joins_prometheus_client
         self._auto_describe = auto_describe
-        self._lock = RLock()
+        self.lock = RLock()
+        renew_lock_after_fork(self)
         self._collector_to_names: dict[Any, list[str]] = {}
         self._names_to_collectors: dict[str, Any] = {}
         self._target_info: dict[str, str] = {}
@@ -75,7 +77,7 @@ class Registry:
             ValueError: a name is taken.
         """
         names = self._names_of(collector)
-        with self._lock:
+        with self.lock:
             if taken := sorted(name for name in names if name in self._names_to_collectors):
                 raise ValueError(f"Duplicated timeseries in Registry: {', '.join(taken)} is there already")
             self._names_to_collectors.update(dict.fromkeys(names, collector))
@@ -83,7 +85,7 @@ class Registry:
 
     def unregister(self, collector: Any) -> None:
         """Remove what was registered."""
-        with self._lock:
+        with self.lock:
             for name in self._collector_to_names.pop(collector):
                 del self._names_to_collectors[name]
 
@@ -91,15 +93,15 @@ class Registry:
         if isinstance(collector, Instrument):
             described: Iterable[Any] = [collector._family]
         else:
-            describe = getattr(collector, "describe", None) or (
-                collector.collect if self._auto_describe else tuple
-            )
-            described = describe()
+            describe = getattr(collector, "describe", None)
+            if describe is None and self._auto_describe:
+                describe = getattr(collector, "read", None) or collector.collect
+            described = describe() if describe else ()
         return [m.name + suffix for m in described for suffix in ("", *SUFFIXES.get(m.type, ()))]
 
     def collectors(self) -> list[Any]:
         """Return what is registered, in the order of registration."""
-        with self._lock:
+        with self.lock:
             return list(self._collector_to_names)
 
     def instruments(self) -> list[Instrument]:
@@ -165,9 +167,8 @@ class Registry:
 
             return list(from_metrics(collector.collect()))
         except Exception as error:
-            self.policy.findings.note(
-                "collector_failed", type(collector).__name__, f"the collector failed: {error!r}"
-            )
+            text = f"the collector failed: {error!r}"
+            self.policy.findings.note("collector_failed", type(collector).__name__, lambda: text)
             return []
         finally:
             _reading.registries = around
@@ -188,7 +189,7 @@ class Registry:
 
     def restricted_registry(self, names: Iterable[str]) -> Part:
         """Return what has only samples of these names; collectors without them are not asked."""
-        with self._lock:
+        with self.lock:
             wanted = frozenset(names)
             collectors = {
                 self._names_to_collectors[name]: None for name in wanted if name in self._names_to_collectors
@@ -197,7 +198,7 @@ class Registry:
 
     def set_target_info(self, labels: Mapping[str, str] | None) -> None:
         """Set what `target_info` tells of this process, or nothing."""
-        with self._lock:
+        with self.lock:
             if labels and not self._target_info and "target_info" in self._names_to_collectors:
                 raise ValueError("Registry already contains a target_info metric")
             self._target_info = dict(labels or {})

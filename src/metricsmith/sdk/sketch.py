@@ -23,7 +23,7 @@ class Sketch:
     >>> for value in range(1, 1001):
     ...     sketch.add(value)
     >>> [round(value) for value in sketch.quantiles([0.5, 0.99])]
-    [501, 991]
+    [498, 983]
     """
 
     __slots__ = ("error", "gamma", "negative", "per_log", "positive", "zero")
