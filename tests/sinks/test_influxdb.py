@@ -161,6 +161,7 @@ async def test_what_an_answer_means(
     ("labels", "said"),
     [
         ({"__name__": "time"}, "called time"),
+        ({"__name__": "metricsmith_ended"}, "called metricsmith_ended"),
         ({"__name__": "a", "time": "x"}, "called time"),
         ({"l": "x"}, "no name"),
         ({"__name__": "a", "l": "x\ny"}, "line break"),

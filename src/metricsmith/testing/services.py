@@ -222,7 +222,7 @@ def influxdb(folder: Path, port: int | None = None) -> Iterator[Server]:
     port, settings = port or free_port(), folder / "influxdb.conf"
     settings.write_text(INFLUXDB_CONFIG.format(folder=folder.absolute(), port=port, rpc=free_port()))
     command: list[str | Path] = [program("influxd"), "-config", settings]
-    # Its ping answers 204, the statement 200.
-    url, ready = f"http://127.0.0.1:{port}", "/query?q=SHOW+DATABASES"
+    # Its ping answers 204; this 200, without a password.
+    url, ready = f"http://127.0.0.1:{port}", "/debug/vars"
     with running(command, url, ready, folder / "influxdb.log") as server:
         yield server

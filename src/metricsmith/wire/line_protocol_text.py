@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from metricsmith.wire.line_protocol_line import MAX_TEXT_BYTES
-from metricsmith.wire.line_protocol_places import Place
+from metricsmith.wire.line_protocol_places import ENDED_FIELD, Place
 
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _IN_MEASUREMENT = re.compile(rb"([, ])")
@@ -47,8 +47,8 @@ def field_key(name: bytes) -> bytes:
     Raises:
         NoForm: it cannot be written.
     """
-    if name == _TIME:
-        raise NoForm("a field cannot be called time")
+    if name in (_TIME, ENDED_FIELD):
+        raise NoForm(f"a field of numbers cannot be called {name.decode()}")
     return _escaped(_checked(name, "field"))
 
 

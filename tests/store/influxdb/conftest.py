@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -96,3 +97,9 @@ def kept(influxdb: Server) -> Iterator[Callable[..., Kept]]:
 def new_kept() -> type[Kept]:
     """For property tests: each example its own."""
     return Kept
+
+
+@pytest.fixture
+def now_ms() -> int:
+    """A time that no policy refuses."""
+    return int(time.time() * 1000) - 60_000

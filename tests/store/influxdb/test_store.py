@@ -133,6 +133,15 @@ def test_a_scrape_with_seconds(kept: Make) -> None:
     }
 
 
+def test_an_end_in_the_second_of_a_sample(kept: Make) -> None:
+    made = kept(precision="s")
+    one = {"__name__": "a"}
+    made.write([(one, NOW_MS + 200, 1.0)], [(one, NOW_MS + 900)])
+    assert rows(made.store.select([], *EVERY)) == {_key(name="a"): [(NOW_MS, 1.0), (NOW_MS + 1, "end")]}
+    counter = "metricsmith_sink_unsent_samples_total"
+    assert made.telemetry.value(counter, sink="storage", reason="same_time") == 0
+
+
 def test_what_others_wrote(kept: Make, influxdb: Server) -> None:
     made = kept()
     made.write([({"__name__": "a", "service": "x"}, NOW_MS, 1.0)])

@@ -47,10 +47,12 @@ class Points:
         return kept & possible
 
     def _count_same_seconds(self, batch: Batch, state: SeriesState) -> None:
-        """Count samples that overwrite another, as their times are in the same second."""
+        """Count samples that overwrite another, as their times are in one second; ends stand beside."""
         state.release()
         slots, column = state.slots(batch.layout), state.columns["second"]
         seconds = np.asarray(batch.times() // 1000, dtype=np.float64)
+        if batch.stale is not None:
+            slots, seconds = slots[~batch.stale], seconds[~batch.stale]
         order = np.argsort(slots, kind="stable")
         slots, seconds = slots[order], seconds[order]
         before = column[slots]
