@@ -34,13 +34,16 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Json:
-    """JSON lines. NaN and infinities are texts, a staleness marker is null."""
+    """JSON lines. NaN and infinities are texts, a staleness marker is null.
+
+    The words are those that other languages and DuckDB turn into numbers, unlike +Inf.
+    """
 
     header = b""
     begin = b'{"time":"'
     end = b"}\n"
     before_value = b":"
-    nan, plus, minus, stale = b'"NaN"', b'"+Inf"', b'"-Inf"', b"null"
+    nan, plus, minus, stale = b'"NaN"', b'"Infinity"', b'"-Infinity"', b"null"
 
     def middle(self, key: bytes) -> bytes:
         """Return what stands between time and value."""
@@ -81,7 +84,7 @@ class Csv:
     begin = b""
     end = b"\n"
     before_value = b","
-    nan, plus, minus, stale = b"NaN", b"+Inf", b"-Inf", b""
+    nan, plus, minus, stale = b"NaN", b"Infinity", b"-Infinity", b""
 
     def middle(self, key: bytes) -> bytes:
         """Return what stands between time and value."""
@@ -159,7 +162,11 @@ def _quoted(text: bytes) -> bytes:
     return text
 
 
-_WORDS = {"NaN": math.nan, "+Inf": math.inf, "Inf": math.inf, "-Inf": -math.inf}
+_WORDS = {
+    "NaN": math.nan,
+    **dict.fromkeys(("Infinity", "Inf", "+Inf"), math.inf),
+    **dict.fromkeys(("-Infinity", "-Inf"), -math.inf),
+}
 
 
 def _number(value: Any) -> float:
