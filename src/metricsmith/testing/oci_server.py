@@ -174,6 +174,8 @@ class OciServer:
             self.points += taken
             self.largest_call = max(self.largest_call, len(metrics))
             self.problems += (f"failed: {each['message']}" for each in failed)
+        if not taken:  # without batchAtomicity, one at least must pass
+            raise Refused(400, "InvalidParameter", failed[0]["message"])
         return {"failedMetricsCount": len(failed), "failedMetrics": failed}
 
 

@@ -123,6 +123,15 @@ async def test_what_the_service_refuses_is_set_aside_and_only_that(oci: OciServe
     assert {each.reason for each in aside} == {"no such n"}
 
 
+async def test_calls_that_are_refused_as_a_whole_lose_only_what_is_bad(oci: OciServer, shipping: Any) -> None:
+    oci.refuse = lambda metric: "no such n" if int(metric["dimensions"]["n"]) >= 50 else ""
+    shipping.start(batch_size=50, workers=1)
+    sent = await _write(shipping, range(3))
+    await shipping.caught_up()
+    assert any(problem.startswith("400 no such n") for problem in oci.problems)
+    assert set(_got(oci)) == {point for point in sent if int(point[0]) < 50}
+
+
 async def test_what_is_too_old_for_the_service_is_counted(oci: OciServer, shipping: Any) -> None:
     oci.stop()
     shipping.start()

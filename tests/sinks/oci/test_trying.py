@@ -85,7 +85,7 @@ def test_what_is_wrong_is_told_and_mended_while_it_runs(
     oci.fault = lambda _: None
 
     oci.refuse = lambda metric: "Invalid value for namespace"
-    assert tried() == "oci: not taken: Invalid value for namespace"
+    assert tried() == "oci: not taken: 400 InvalidParameter: Invalid value for namespace"
 
     assert "failed: Connection refused" in tried("nobody")
     assert "the name telemetry-ingestion.eu-franfurt-1.invalid is not known (check the region" in (
