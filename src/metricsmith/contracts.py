@@ -18,7 +18,8 @@ from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from metricsmith.model.batch import Batch
+from metricsmith.model.arrays import I64
+from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
@@ -270,6 +271,19 @@ class Preparing(Protocol):
 
     def prepare(self, batch: Batch) -> Batch | None:
         """Return what is to be sent, or None for nothing; called in the order of the journal."""
+        ...
+
+
+@runtime_checkable
+class Grouping(Protocol):
+    """A sink to which some series are one thing, such as a histogram: they are never sent apart."""
+
+    def groups(self, layout: Layout) -> I64:
+        """Return a number for each series, equal for those of a group; it follows from the series alone.
+
+        Shapes:
+            returns: (P,)
+        """
         ...
 
 

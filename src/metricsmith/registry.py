@@ -51,6 +51,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "file": "metricsmith.sinks.file.sink:FileSink",
         "remote_write": "metricsmith.sinks.remote_write:RemoteWriteSink",
         "oci": "metricsmith.sinks.oci.sink:OciSink",
+        "otlp": "metricsmith.sinks.otlp.sink:OtlpSink",
         "influxdb": "metricsmith.sinks.influxdb.sink:InfluxdbSink",
     },
 }

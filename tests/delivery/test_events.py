@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metricsmith.contracts import Delivery, SinkTraits
-from metricsmith.delivery.pieces import Cutter, apart, halves, newer, of_series
+from metricsmith.delivery.pieces import Cutter, apart, newer, of_series
 from metricsmith.errors import Rejected, RetryLater, TooLarge
 from metricsmith.model.batch import event_batch
 from metricsmith.model.events import Event
@@ -135,7 +135,9 @@ def test_pieces_hold_each_event_once_in_order(times: list[list[int]], most: int)
     assert all(0 < len(piece) <= most for piece in pieces)
     assert [name for piece in pieces for name in named(piece)] == named(whole)
     if len(whole) > 1:
-        first, second = halves(whole)
+        found = Cutter().halves(whole)
+        assert found is not None
+        first, second = found
         assert len(first) and len(second) and named(first) + named(second) == named(whole)
     young = [e.summary for batch in batches for e in batch.events if e.time_ms >= 50]
     assert named(newer(whole, 50)) == young

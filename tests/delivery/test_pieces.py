@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metricsmith.contracts import Delivery
-from metricsmith.delivery.pieces import Cutter, halves, newer, of_series
+from metricsmith.delivery.pieces import Cutter, newer, of_series
 from metricsmith.model.batch import Batch, Layout
 
 
@@ -62,14 +62,33 @@ def test_shards_share_no_series_and_pieces_are_small_and_in_order(
 @given(_deliveries(), st.sets(st.integers(0, 30)), st.integers(0, 500))
 def test_halves_series_and_age_part_a_delivery(delivery: Delivery, series: set[int], oldest_ms: int) -> None:
     samples = _samples(delivery)
-    if len(delivery) > 1:
-        first, second = halves(delivery)
+    found = Cutter().halves(delivery)
+    assert (found is None) == (len(delivery) < 2)
+    if found is not None:
+        first, second = found
         assert len(first) and len(second)
         assert _samples(first) + _samples(second) == samples
     for among in (True, False):
         part = of_series(delivery, sorted(series), among)
         assert _samples(part) == [s for s in samples if (s[1] in series) == among]
     assert _samples(newer(delivery, oldest_ms)) == [s for s in samples if s[2] >= oldest_ms]
+
+
+@given(_deliveries(), st.integers(1, 4), st.integers(1, 25))
+def test_a_group_of_series_is_never_cut_apart(delivery: Delivery, count: int, most: int) -> None:
+    def group(sample: tuple[object, ...]) -> tuple[object, int]:
+        return sample[0], int(str(sample[1])) // 3
+
+    cutter = Cutter(lambda layout: layout.ids.astype(np.int64) // 3)
+    pieces = [piece for shard in cutter.shards(delivery, count) for piece in cutter.sized(shard, most)]
+    halves = [half for piece in pieces for half in cutter.halves(piece) or (piece,)]
+    for cut in (pieces, halves):
+        assert Counter(s for piece in cut for s in _samples(piece)) == Counter(_samples(delivery))
+        found = [{group(sample) for sample in _samples(piece)} for piece in cut]
+        assert sum(map(len, found)) == len(set().union(*found))
+        for piece, groups in zip(cut, found, strict=True):
+            assert len(piece) <= most or len(groups) == 1
+            assert len(groups) == 1 or cutter.halves(piece) is not None
 
 
 def test_a_layout_that_comes_again_is_cut_once() -> None:

@@ -23,6 +23,7 @@ from metricsmith.runtime.sinks import _compressing
 SENDERS: dict[str, dict[str, Any]] = {
     "newrelic": {"api_key": "key", "endpoint": "{url}/metric/v1"},
     "influxdb": {"url": "{url}", "database": "d"},
+    "otlp": {"url": "{url}/v1/metrics"},
 }
 
 

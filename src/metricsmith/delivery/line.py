@@ -10,8 +10,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from metricsmith.contracts import Context, Delivery, PartConfig, Preparing, Processor, Remarking, Sink
-from metricsmith.delivery.pieces import Cutter, apart, halves, newer, of_series
+from metricsmith.contracts import (
+    Context,
+    Delivery,
+    Grouping,
+    PartConfig,
+    Preparing,
+    Processor,
+    Remarking,
+    Sink,
+)
+from metricsmith.delivery.pieces import Cutter, apart, newer, of_series
 from metricsmith.delivery.processing import Processing
 from metricsmith.delivery.reading import Intake, Reader
 from metricsmith.delivery.refused import Outcome, RefusedSeries
@@ -86,7 +95,7 @@ class Line:
         self._processing, self._before = Processing(steps, self._set_aside, sink.traits.whole), before
         self._age_s = age_s
         self._intake = Intake(reader, context.clock)
-        self._cutter = Cutter()
+        self._cutter = Cutter(sink.groups if isinstance(sink, Grouping) else None)
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._retrying = self._resting = 0
@@ -274,7 +283,7 @@ class Line:
                 outcome.refuse(delivery, refusal.reason, proven=undivided)
                 return searches
             searches -= 1
-        for half in halves(delivery):
+        for half in self._cutter.halves(delivery) or ():
             searches = await self._search(half, searches, outcome)
         return searches
 
@@ -286,7 +295,9 @@ class Line:
         outcome.refuse(of_series(delivery, refusal.series, among=True), refusal.reason)
 
     def _undivided(self, delivery: Delivery) -> bool:
-        return len(delivery) < 2 or (self._sink.traits.whole and len(delivery.batches) < 2)
+        if self._sink.traits.whole:
+            return len(delivery.batches) < 2
+        return self._cutter.halves(delivery) is None
 
     async def _until_answered(self, delivery: Delivery) -> tuple[Delivery, Rejected | TooLarge | None]:
         """Send until it is taken or refused for good; return what was young enough, and the refusal.

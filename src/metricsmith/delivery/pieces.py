@@ -17,11 +17,16 @@ _Part = tuple[Layout, I64]
 class Cutter:
     """Cuts batches; what depends on a layout alone is found once and kept with it."""
 
+    def __init__(self, groups: Callable[[Layout], I64] | None = None) -> None:
+        """Series of which `groups` gives the same number stay together, as samples of one series do."""
+        self._groups = groups
+
     def shards(self, delivery: Delivery, count: int) -> list[Delivery]:
         """Return pieces that have no series in common, each in the order of the whole."""
         if count == 1:
             return [delivery]
-        parts = [batch.layout.derive((self, count), _by_shard(count)) for batch in delivery.batches]
+        by_shard = _by_shard(count, self._groups or _ids)
+        parts = [batch.layout.derive((self, count), by_shard) for batch in delivery.batches]
         return [
             _delivery(
                 (sequence, batch.take(*part[shard]))
@@ -36,7 +41,7 @@ class Cutter:
         room = most
         for sequence, batch in zip(delivery.sequences, delivery.batches, strict=True):
             for piece in self._slices(batch, most):
-                if piece.size > room:
+                if taken and piece.size > room:
                     yield _delivery(taken)
                     taken, room = [], most
                 taken.append((sequence, piece))
@@ -51,26 +56,35 @@ class Cutter:
             return (
                 _select(batch, np.arange(at, min(at + most, batch.size))) for at in range(0, batch.size, most)
             )
-        parts: list[_Part] = batch.layout.derive((self, "slices", most), _in_slices(most))
+        in_slices = _in_slices(most, self._groups)
+        parts: list[_Part] = batch.layout.derive((self, "slices", most), in_slices)
         return (batch.take(layout, index) for layout, index in parts)
+
+    def halves(self, delivery: Delivery) -> tuple[Delivery, Delivery] | None:
+        """Return the first and the second half of a delivery, None for one that is not divided."""
+        sequences, batches = delivery.sequences, delivery.batches
+        if middle := len(batches) // 2:
+            first_half = Delivery(sequences[:middle], batches[:middle])
+            return first_half, Delivery(sequences[middle:], batches[middle:])
+        sequence, batch = sequences[0], batches[0]
+        if batch.size < 2:
+            return None
+        places = np.arange(batch.size)
+        if self._groups is None or batch.events:
+            first, second = np.array_split(places, 2)
+        else:
+            order, begins = _in_groups(self._groups(batch.layout))
+            at = begins[len(begins) // 2]
+            first, second = order[:at], order[at:]
+        if not first.size:
+            return None
+        return _delivery([(sequence, _select(batch, first))]), _delivery([(sequence, _select(batch, second))])
 
 
 def apart(delivery: Delivery) -> tuple[Delivery, Delivery]:
     """Return the samples of a delivery, and its events."""
     numbered = list(zip(delivery.sequences, delivery.batches, strict=True))
     return _delivery(n for n in numbered if not n[1].events), _delivery(n for n in numbered if n[1].events)
-
-
-def halves(delivery: Delivery) -> tuple[Delivery, Delivery]:
-    """Return the first and the second half of a delivery of two samples or events or more."""
-    sequences, batches = delivery.sequences, delivery.batches
-    if middle := len(batches) // 2:
-        first_half = Delivery(sequences[:middle], batches[:middle])
-        return first_half, Delivery(sequences[middle:], batches[middle:])
-    sequence, batch = sequences[0], batches[0]
-    places = np.arange(batch.size)
-    first, second = (_select(batch, places[s]) for s in np.array_split(places, 2))
-    return _delivery([(sequence, first)]), _delivery([(sequence, second)])
 
 
 def only(delivery: Delivery, keep: Callable[[Batch], Bool]) -> Delivery:
@@ -120,18 +134,40 @@ def _select(batch: Batch, index: I64) -> Batch:
     return batch.take(Layout(layout.ids[index], layout.stream, layout.metadata), index)
 
 
-def _by_shard(count: int) -> Callable[[Layout], list[_Part]]:
+def _ids(layout: Layout) -> I64:
+    return layout.ids.astype(np.int64)
+
+
+def _in_groups(groups: I64) -> tuple[I64, I64]:
+    """Return places group by group, and where in these each group begins."""
+    order = np.argsort(groups, kind="stable")
+    sorted_groups = groups[order]
+    return order, np.flatnonzero(np.concatenate([[True], sorted_groups[1:] != sorted_groups[:-1]]))
+
+
+def _by_shard(count: int, groups: Callable[[Layout], I64]) -> Callable[[Layout], list[_Part]]:
     def cut(layout: Layout) -> list[_Part]:
-        places = [np.flatnonzero(layout.ids % count == shard) for shard in range(count)]
+        shards = groups(layout) % count
+        places = [np.flatnonzero(shards == shard) for shard in range(count)]
         return [(Layout(layout.ids[p], layout.stream, layout.metadata), p) for p in places]
 
     return cut
 
 
-def _in_slices(most: int) -> Callable[[Layout], list[_Part]]:
+def _in_slices(most: int, groups: Callable[[Layout], I64] | None) -> Callable[[Layout], list[_Part]]:
     def cut(layout: Layout) -> list[_Part]:
-        places = np.arange(len(layout))
-        pieces = [places[at : at + most] for at in range(0, len(layout), most)]
-        return [(Layout(layout.ids[p], layout.stream, layout.metadata), p) for p in pieces]
+        if groups is None:
+            order, begins = np.arange(len(layout)), np.arange(len(layout))
+        else:
+            order, begins = _in_groups(groups(layout))
+        ends = np.append(begins[1:], len(layout))
+        parts, at = [], 0
+        while at < len(layout):  # as many groups as there is room for, one at least
+            following = int(np.searchsorted(ends, at, side="right"))
+            fitting = int(np.searchsorted(ends, at + most, side="right")) - 1
+            end = int(ends[max(following, fitting)])
+            parts.append(order[at:end])
+            at = end
+        return [(Layout(layout.ids[p], layout.stream, layout.metadata), p) for p in parts]
 
     return cut

@@ -274,6 +274,11 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "Databases and retention policies that a server did not let a sink create or change.",
         "sink",
     ),
+    _counter(
+        "metricsmith_otlp_rejected_points_total",
+        "Points of accepted OTLP requests that the server says it did not take.",
+        "sink",
+    ),
     # store
     _counter("metricsmith_store_samples_total", "Samples applied to the store."),
     _counter("metricsmith_store_flushes_total", "Flushes of the head to blocks.", "result"),

@@ -1,0 +1,1 @@
+"""Metrics to OpenTelemetry: the `otlp` sink."""
