@@ -197,6 +197,7 @@ if child == 0:
     export.start()   # its own, on ports of its own
     text = urllib.request.urlopen(export.addresses["metrics"] + "/metrics").read().decode()
     assert "orders_total 100.0" in text, text
+    export.stop(0.1)
     sys.exit(0)
 _, status = os.waitpid(child, 0)
 assert status == 0, status
@@ -204,6 +205,7 @@ orders.inc(1)
 for _ in range(3):
     text = urllib.request.urlopen(page).read().decode()
 print([line for line in text.splitlines() if line.startswith("orders_total")])
+export.stop(0.1)
 """,
         METRICSMITH_PUSH_URL="http://127.0.0.1:1",
         METRICSMITH_BUS_ENDPOINT="tcp://127.0.0.1:1",

@@ -107,6 +107,14 @@ def test_labels_of_a_series_win_over_those_of_the_process() -> None:
     assert series.labels(0)["instance"] == "other"
 
 
+def test_what_is_no_unicode_holds_up_nothing() -> None:
+    samples = [Sample("a", {"name": "\ud800"}, 1.0), Sample("a", {"name": "good"}, 2.0)]
+    ((body,),) = RemoteWriteTarget("http://h/", IDENTITY).encode(
+        [Reading("a", "gauge", "", "", samples)], NOW
+    )
+    assert decoded(body)[1] == {"?": 1.0, "good": 2.0}
+
+
 def test_series_that_end_get_one_marker() -> None:
     target = RemoteWriteTarget("http://h/", IDENTITY)
     bodies = [target.encode(each, NOW)[0][0] for each in (reading(a=1, b=2), reading(b=3), reading(b=4))]

@@ -222,6 +222,25 @@ def test_beyond_a_number_of_pipelines_memory_is_bounded(
     assert list(reporter.problems.last()) == ["pipeline_OverflowError"]
 
 
+def test_after_shut_down_nothing_is_recorded_until_it_is_initialised_again(
+    reporter: MetricsReporter, registry: Registry
+) -> None:
+    reporter.initialise()
+    reporter.record_batch_processed("p", 1, 0, 1)
+    reporter.shut_down()
+    reporter.record_batch_processed("p", 1, 0, 1)
+    reporter.shut_down()
+    assert generate_latest(registry) == b""
+    reporter.initialise({"p": "running"})
+    assert value(registry, "batches_processed_total", pipeline_id="p") == 0
+    reporter.shut_down()
+
+
+def test_two_reporters_of_one_registry_are_a_mistake(reporter: MetricsReporter, registry: Registry) -> None:
+    with pytest.raises(ValueError, match="dataflow_state_transitions"):
+        MetricsReporter(ExportSettings(), registry)
+
+
 def test_off_means_nothing_at_all() -> None:
     registry = Registry()
     reporter = MetricsReporter(ExportSettings(enabled=False), registry)

@@ -127,6 +127,13 @@ def test_limits_of_control_groups(
     assert memory.cgroup_limit(tmp_path / "cgroup", tmp_path / "fs") == wanted
 
 
+def test_elsewhere_than_on_linux_psutil_says_about_the_same() -> None:
+    linux, portable = memory.process_status(), memory.portable_status()
+    assert portable["Threads"] == linux["Threads"]
+    assert portable["VmSize"] == pytest.approx(linux["VmSize"], rel=0.05)
+    assert portable["RssAnon"] == portable["VmRSS"] == pytest.approx(linux["VmRSS"], rel=0.05)
+
+
 def test_without_proc_there_is_less_and_no_error(tmp_path: Path) -> None:
     assert memory.process_status(str(tmp_path / "none")) == {}
     assert memory.cgroup_limit(tmp_path / "none", tmp_path) is None

@@ -9,18 +9,16 @@ import numpy as np
 import zmq
 
 from metricsmith.model.batch import Batch, Layout
-from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
 from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.zmq_sockets import BusUnusable, Opened
+from metricsmith.sdk.export.keys import Name, names_and_values, series_keys
 from metricsmith.sdk.export.targets import Payload, SendLater
 from metricsmith.sdk.reading import Reading
 from metricsmith.wire.bus import MessageEncoder
 
 CLOSE_MS = 500
 HIGH_WATER_MARK = 1000
-
-Name = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class BusTarget:
@@ -44,12 +42,11 @@ class BusTarget:
 
     def encode(self, readings: Sequence[Reading], time_ms: int) -> list[Payload]:
         """Return the messages of a reading."""
-        samples = [sample for reading in readings for sample in reading.samples]
-        names = [(sample.name, tuple(sample.labels.items())) for sample in samples]
+        names, values = names_and_values(readings)
         if names != self._names:
             self._learn(names)
-        values = np.array([sample.value for sample in samples], dtype=np.float64)
-        return list(self._encoder.messages(Batch(self._layout, time_ms, values)))
+        batch = Batch(self._layout, time_ms, np.array(values, dtype=np.float64))
+        return list(self._encoder.messages(batch))
 
     def send(self, payload: Payload) -> None:
         """Publish a message to those who subscribe to it."""
@@ -91,8 +88,7 @@ class BusTarget:
     def _learn(self, names: list[Name]) -> None:
         # A new table each time: one that lives on would remember every label set that ever was.
         series = SeriesTable()
-        keys = [encode_labels({**self._tags, **dict(pairs), "__name__": name}) for name, pairs in names]
-        self._layout = Layout(series.intern_many(keys), None, {})
+        self._layout = Layout(series.intern_many(series_keys(names, self._tags)), None, {})
         self._encoder = MessageEncoder(series, self._service)
         self._names = names
 

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from metricsmith import __version__
-from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata, MetricType
+from metricsmith.sdk.export.keys import Name, names_and_values, series_keys
 from metricsmith.sdk.export.targets import Payload, SendLater, SendRefused
 from metricsmith.sdk.reading import Reading
 from metricsmith.wire.remote_write_encode import encode_series_labels, encode_write_request
@@ -24,8 +24,6 @@ MAX_ANSWER_BYTES = 65_536
 METADATA_EVERY = 360
 """Requests between tellings of types and units: an hour at the usual interval."""
 _TRIED_AGAIN = frozenset({408, 425, 429})
-
-Name = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class RemoteWriteTarget:
@@ -58,21 +56,19 @@ class RemoteWriteTarget:
 
     def encode(self, readings: Sequence[Reading], time_ms: int) -> list[Payload]:
         """Return one request. Series that are no longer there get a staleness marker."""
-        samples = [sample for reading in readings for sample in reading.samples]
-        names = [(sample.name, tuple(sample.labels.items())) for sample in samples]
+        names, values = names_and_values(readings)
         if names == self._names:
             gone: list[Name] = []
         else:
             gone = list(set(self._names).difference(names))
             self._names, self._labels, self._untold = names, self._encoded(names), 0
         labels = self._labels + self._encoded(gone)
-        values = [float(sample.value) for sample in samples] + [math.nan] * len(gone)
         body = encode_write_request(
             labels,
             [1] * len(labels),
             np.full(len(labels), time_ms, dtype=np.int64),
-            np.array(values, dtype=np.float64),
-            np.arange(len(labels)) >= len(samples) if gone else None,
+            np.array(values + [math.nan] * len(gone), dtype=np.float64),
+            np.arange(len(labels)) >= len(names) if gone else None,
             {} if self._untold else dict(map(_metadata, readings)),
         )
         self._untold = (self._untold + 1) % METADATA_EVERY
@@ -121,8 +117,7 @@ class RemoteWriteTarget:
         )
 
     def _encoded(self, names: Sequence[Name]) -> list[bytes]:
-        labels = [{**self._identity, **dict(pairs), "__name__": name} for name, pairs in names]
-        return [encode_series_labels(encode_labels(each)) for each in labels]
+        return [encode_series_labels(key) for key in series_keys(names, self._identity)]
 
 
 def _metadata(reading: Reading) -> tuple[str, Metadata]:

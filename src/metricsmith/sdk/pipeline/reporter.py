@@ -79,49 +79,58 @@ class MetricsReporter:
         state_expiry_s: float = STATE_EXPIRY_S,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        """`settings` are those of the environment, and `registry` is the application's, unless given."""
+        """`settings` are those of the environment, and `registry` is the application's, unless given.
+
+        Raises:
+            ValueError: the registry has these metrics already, from another reporter.
+        """
         self.settings = settings or settings_from_environment(modules=RUNTIME_MODULES)
         self.problems = Problems()
-        self._registry, self._clock = registry, clock
-        self._export: Export | None = None
+        self.export: Export | None = None
+        """What exports while it is initialised; tells addresses, and takes event loops to watch."""
+        self._registry, self._clock, self._state_expiry_s = registry, clock, state_expiry_s
         self._on = False
         if self.settings.enabled:
-            self._begin(state_expiry_s)
-
-    def _begin(self, state_expiry_s: float) -> None:
-        from metricsmith.sdk.pipeline.ledger import Ledger
-        from metricsmith.sdk.pipeline.metrics import PipelineGauges, PipelineInstruments
-        from metricsmith.sdk.registry import REGISTRY
-
-        registry = REGISTRY if self._registry is None else self._registry
-        self._ledger = Ledger(state_expiry_s, self.settings.tick_interval_s)
-        self._instruments = PipelineInstruments(registry)
-        self._gauges = PipelineGauges(self._ledger, self._clock, self.problems)
-        registry.register(self._gauges)
-        self._registry, self._on = registry, True
+            self._register()
 
     def initialise(self, states: Mapping[str, PipelineState | str] | None = None) -> None:
         """Export from now on; `states` are those of pipelines that were read back from what is durable.
 
         A restored state is no transition: it is in the gauges, and nothing is counted.
         """
-        if not self._on or self._registry is None:
+        if not self.settings.enabled:
             return
+        if not self._on:
+            self._register()
         for pipeline_id, state in (states or {}).items():
             self.restore_state(pipeline_id, state)
-        if self._export is None:
+        if self.export is None:
             from metricsmith.sdk.export import Export
 
-            self._export = Export(
-                self.settings, self._registry, problems=self.problems, details=self.pipelines
-            )
-            self._export.start()
+            self.export = Export(self.settings, self._used, problems=self.problems, details=self.pipelines)
+            self.export.start()
 
     def shut_down(self, timeout_s: float = 5.0) -> None:
-        """Send what has not been sent, within a time, and export no more."""
-        if self._export is not None:
-            self._export.stop(timeout_s)
-            self._export = None
+        """Send what has not been sent, within a time; then record and export no more."""
+        if self.export is not None:
+            self.export.stop(timeout_s)
+            self.export = None
+        if self._on:
+            self._on = False
+            self._instruments.unregister(self._used)
+            self._used.unregister(self._gauges)
+
+    def _register(self) -> None:
+        from metricsmith.sdk.pipeline.ledger import Ledger
+        from metricsmith.sdk.pipeline.metrics import PipelineGauges, PipelineInstruments
+        from metricsmith.sdk.registry import REGISTRY
+
+        self._used: Registry = REGISTRY if self._registry is None else self._registry
+        self._ledger = Ledger(self._state_expiry_s, self.settings.tick_interval_s)
+        self._instruments = PipelineInstruments(self._used)
+        self._gauges = PipelineGauges(self._ledger, self._clock, self.problems)
+        self._used.register(self._gauges)
+        self._on = True
 
     @_recorded
     def restore_state(self, pipeline_id: str, state: PipelineState | str) -> None:

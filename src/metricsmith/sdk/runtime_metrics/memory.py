@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import resource
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +41,9 @@ class MemoryMetrics:
 
 
 def process_status(file: str = "/proc/self/status") -> dict[str, int]:
-    """Return memory in bytes, and threads, as Linux tells them; nothing elsewhere."""
+    """Return memory in bytes, and threads, by the names that Linux gives them."""
+    if sys.platform != "linux":
+        return portable_status()
     found = {}
     try:
         with open(file, "rb") as lines:
@@ -53,6 +56,16 @@ def process_status(file: str = "/proc/self/status") -> dict[str, int]:
     except (OSError, ValueError, IndexError):
         return {}
     return found
+
+
+def portable_status() -> dict[str, int]:
+    """Return the same from psutil; there all that is resident counts as heap."""
+    import psutil
+
+    process = psutil.Process()
+    memory = process.memory_info()
+    sizes = {"VmSize": memory.vms, "VmRSS": memory.rss, "RssAnon": memory.rss}
+    return {**sizes, "Threads": process.num_threads()}
 
 
 def memory_limits() -> dict[str, int]:

@@ -73,6 +73,10 @@ def usable_cpus() -> int:
 
 def start_time() -> float | None:
     """Return when the process started, in Unix seconds, or None where that cannot be known."""
+    if sys.platform != "linux":
+        import psutil
+
+        return psutil.Process().create_time()
     try:
         with open("/proc/self/stat", "rb") as file:
             ticks = int(file.read().rpartition(b")")[2].split()[19])

@@ -1,0 +1,37 @@
+"""Series of a reading as canonical keys, for formats that send bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+from metricsmith.model.labels import encode_pairs
+from metricsmith.sdk.reading import Reading
+
+Name: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
+"""A sample's name and its labels."""
+
+
+def names_and_values(readings: Sequence[Reading]) -> tuple[list[Name], list[float]]:
+    """Return the series of all samples and their values, in order."""
+    samples = [sample for reading in readings for sample in reading.samples]
+    names = [(sample.name, tuple(sample.labels.items())) for sample in samples]
+    return names, [float(sample.value) for sample in samples]
+
+
+def series_keys(names: Sequence[Name], added: Mapping[str, str]) -> list[bytes]:
+    """Return canonical keys; `added` are labels of all series that have none of that name.
+
+    What is no Unicode text, such as a lone surrogate, is a question mark, as on
+    the page for scrapers: one label value must not hold up all others.
+    """
+    return [_key(name, {**added, **dict(pairs)}) for name, pairs in names]
+
+
+def _key(name: str, labels: Mapping[str, str]) -> bytes:
+    pairs = [(_bytes(label), _bytes(str(value))) for label, value in labels.items() if value]
+    return encode_pairs(_bytes(name), pairs)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="replace")
