@@ -12,6 +12,7 @@ import pytest
 
 from metricsmith.contracts import Delivery, SinkTraits
 from metricsmith.delivery.line import DEFECTS
+from metricsmith.delivery.status import Circuit
 from metricsmith.errors import Rejected, RetryLater, TooLarge
 from metricsmith.model.batch import Batch
 
@@ -74,6 +75,25 @@ async def test_a_destination_that_is_away_gets_all_when_it_is_back(bench: Any) -
     for series in range(20):
         times = [time_ms for found, time_ms, _ in bench.far.taken if found == series]
         assert len(times) == 5 and times == sorted(times)
+
+
+async def test_the_circuit_is_open_while_what_failed_waits_and_half_open_while_tried(bench: Any) -> None:
+    seen = []
+
+    def away(_: Delivery) -> None:
+        seen.append(bench.lines[-1].status().circuit)
+        raise RetryLater("away")
+
+    bench.far.answer = away
+    line = bench.line()
+    await bench.put([1])
+    await bench.clock.sleeping()
+    assert (line.status().circuit, line.status().retries) == (Circuit.OPEN, 1)
+    await _until(bench, lambda: len(seen) == 3)
+    assert seen == [Circuit.CLOSED, Circuit.HALF_OPEN, Circuit.HALF_OPEN]
+    bench.far.answer = lambda delivery: None
+    await _until(bench, lambda: line.status().behind == 0)
+    assert line.status().circuit == Circuit.CLOSED
 
 
 async def test_what_a_destination_asks_for_as_a_wait_is_kept(bench: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -143,6 +144,21 @@ def test_a_destination_that_is_away_shows_until_it_is_back(
         "ready": True,
         "checks": [{"name": each["name"], "ok": True} for each in told["checks"]],
     }
+
+
+def test_a_store_that_is_away_shows_and_is_no_reason_for_a_restart(
+    agent_program: Callable[..., AgentProgram],
+) -> None:
+    base = (
+        'server: {{listen: "127.0.0.1:{port}"}}\n'
+        'storage: {{path: "{data}", type: prometheus, url: "http://127.0.0.1:9"}}\n'
+    )
+    agent = agent_program(base=base)
+    agent.start()
+    answer = agent.ask("/ready")
+    (wrong,) = [each for each in json.loads(answer.text)["checks"] if not each["ok"]]
+    assert (answer.status, wrong["name"]) == (503, "storage") and "refused" in wrong["reason"].lower()
+    assert agent.ask("/health").status == agent.ask("/-/healthy").status == 200
 
 
 @contextmanager

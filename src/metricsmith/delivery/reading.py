@@ -98,7 +98,8 @@ class Intake:
     def only_here(self) -> Delivery:
         """Return what is in memory and cannot be read again after a restart, as its place was given up."""
         pending = self._pending
-        read = pending.result() if pending and pending.done() and not pending.cancelled() else []
+        ended = pending is not None and pending.done() and not pending.cancelled()
+        read = pending.result() if pending and ended and pending.exception() is None else []
         held = [*zip(self._taken.sequences, self._taken.batches, strict=True), *self._found, *read]
         lost = [each for each in held if each[0] < self._reader.cursor]
         return Delivery([sequence for sequence, _ in lost], [batch for _, batch in lost])
