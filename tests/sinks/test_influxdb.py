@@ -255,9 +255,10 @@ async def test_the_database_is_made_as_asked(here: Any, closing: Close, influxdb
     day_ms = 86_400_000
     assert await policies(create=True, retention="30d") == ({"autogen!": "720h0m0s"}, "")
     assert await policies(create=True, retention="30d") == ({"autogen!": "720h0m0s"}, "")
-    found, remark = await policies(create=True, retention="10d")
+    assert await policies(create=True, retention="10d") == ({"autogen!": "720h0m0s"}, "")
+    found, remark = await policies(create=True, retention="40d")
     assert found == {"autogen!": "720h0m0s"}
-    assert remark == "the retention policy autogen was there and keeps points 30d, not 10d"
+    assert remark == "the retention policy autogen keeps points 30d only, not 40d"
     found, _ = await policies(create=True, retention="10d", alter=True)
     assert found == {"autogen!": "240h0m0s"}
     found, _ = await policies(create=True, retention=f"{day_ms}ms", retention_policy="short")

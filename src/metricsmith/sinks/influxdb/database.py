@@ -100,9 +100,9 @@ class Database:
                 f"ALTER RETENTION POLICY {identifier(found.name)} ON {database}"
                 f" DURATION {_seconds(wanted)} SHARD DURATION {_seconds(_shard_ms(wanted))}"
             )
-        else:
+        elif 0 < found.duration_ms < wanted:
             self.remark = (
-                f"the retention policy {found.name} was there and keeps points {_shown(found.duration_ms)},"
+                f"the retention policy {found.name} keeps points {format_duration(found.duration_ms)} only,"
                 f" not {format_duration(wanted)}"
             )
 
@@ -140,7 +140,3 @@ def _shard_ms(duration_ms: int) -> int:
     if duration_ms < 2 * _DAY_MS:
         return _HOUR_MS
     return _DAY_MS if duration_ms <= 180 * _DAY_MS else 7 * _DAY_MS
-
-
-def _shown(duration_ms: int) -> str:
-    return format_duration(duration_ms) if duration_ms else "for ever"

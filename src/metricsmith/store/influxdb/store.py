@@ -70,7 +70,7 @@ class InfluxdbStore:
 
     def status(self) -> StoreStatus:
         """Return what the server tells of itself; where it is away, why."""
-        detail, error, retention_ms = "", False, 0
+        detail, error, retention_ms = "", False, None
         series, size = 0, None
         try:
             retention_ms = self._retention_ms()
@@ -108,11 +108,12 @@ class InfluxdbStore:
     def _reader(self) -> Reader:
         return Reader(self._server, self._config, self._places, self._clock, TIMEOUT_S)
 
-    def _retention_ms(self) -> int:
+    def _retention_ms(self) -> int | None:
+        """Return how long the policy keeps points; None for ever, or where it is not there."""
         wanted = self._config.retention_policy
         found = self._short(f"SHOW RETENTION POLICIES ON {self._database()}", policies)
         ours = [policy for policy in found if (policy.name == wanted if wanted else policy.default)]
-        return ours[0].duration_ms if ours else 0
+        return (ours[0].duration_ms or None) if ours else None
 
     def _size(self) -> int | None:
         """Return the bytes on the server's disk; None where only administrators are told."""
