@@ -43,3 +43,12 @@ def settings() -> ExportSettings:
 def reporter(registry: Registry, clock: FakeClock, settings: ExportSettings) -> MetricsReporter:
     """A reporter with a registry of its own, which exports nothing."""
     return MetricsReporter(settings, registry, clock=clock)
+
+
+@pytest.fixture(scope="session")
+def document() -> str:
+    """The document; it lies beside the repository."""
+    found = sorted((Path(__file__).parents[4] / "shared" / "seeds").glob("004_*.txt"))
+    if not found:
+        pytest.skip("the seed documents are not beside this clone")
+    return found[0].read_text(encoding="utf-8")

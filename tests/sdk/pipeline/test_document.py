@@ -53,15 +53,6 @@ class _NoJournal:
         return []
 
 
-@pytest.fixture(scope="module")
-def document() -> str:
-    """The document; it lies beside the repository."""
-    found = sorted((Path(__file__).parents[4] / "shared" / "seeds").glob("004_*.txt"))
-    if not found:
-        pytest.skip("the seed documents are not beside this clone")
-    return found[0].read_text(encoding="utf-8")
-
-
 @pytest.fixture
 def scraped(
     example: Path, registry: Registry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
