@@ -51,6 +51,10 @@ def loops_of(library: object, registry: object) -> dict[str, Loop]:
         for _ in range(n):
             labelled.labels(method="GET", route="/items").inc()
 
+    def labels_int(n: int) -> None:
+        for _ in range(n):
+            labelled.labels("GET", 200).inc()
+
     def gauge_set(n: int) -> None:
         for _ in range(n):
             gauge.set(3.5)
@@ -76,6 +80,7 @@ def loops_of(library: object, registry: object) -> dict[str, Loop]:
         "inc()": inc,
         "labels(a, b).inc()": labels_inc,
         "labels(x=a, y=b).inc()": labels_by_name,
+        "labels(a, 200).inc()": labels_int,
         "gauge.set()": gauge_set,
         "histogram.observe()": observe,
         "labels(a).observe()": labels_observe,

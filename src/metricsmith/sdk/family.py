@@ -89,7 +89,7 @@ class Family:
 
     def _admitted(self, key: LabelValues) -> LabelValues | None:
         """Return the label values under which these are kept; None where filters leave them out."""
-        if not self.policy.keeps(self.name, self.labels_of(key)):
+        if self.policy.rules and not self.policy.keeps(self.name, self.labels_of(key)):
             return None
         if self.expiry and len(self.children) >= self.guard.limit:
             self.expiry.sweep(self.children, self.clock.monotonic())
@@ -162,5 +162,7 @@ class Family:
 
 
 def _text(value: object) -> str:
+    if type(value) is str:
+        return value
     # That of the text itself for an Enum which is a str: it is equal to its text, and found under it.
     return str.__str__(value) if isinstance(value, str) else str(value)

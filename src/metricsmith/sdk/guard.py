@@ -111,7 +111,7 @@ class Guard:
         return (OVERFLOW,) * len(key)
 
     def tell(self, key: LabelValues) -> None:
-        """Tell of a label set that was folded. Called without the lock: a handler of the log may count, too."""
+        """Tell of a label set that was folded. Called without the lock: a log handler may count, too."""
         if any(len(value) > MAX_VALUE for value in key):
             self._findings.note("long_label_value", self._name, lambda: self._too_long(key))
         else:

@@ -84,19 +84,25 @@ class Histogram(Instrument):
         """Observe the seconds of a block (`with`) or of a function (decorator, also of async functions)."""
         return Timer(self, "observe")
 
+    def _snapshot(self) -> tuple[list[int], float]:
+        """Return counts of the buckets, and the sum."""
+        return self._counts, self._sum
+
     def _updates(self) -> float:
-        return sum(self._counts)
+        return sum(self._snapshot()[0])
 
     def _shape(self) -> Sequence[tuple[str, Extra]]:
         return self._lines
 
     def _values(self) -> Sequence[float]:
-        counts = list(accumulate(self._counts))
-        return [*counts, counts[-1], self._sum][: len(self._lines)]
+        counts, total = self._snapshot()
+        counts = list(accumulate(counts))
+        return [*counts, counts[-1], total][: len(self._lines)]
 
     def _texts(self) -> tuple[object, ...]:
-        counts = list(accumulate(self._counts))
-        return (*counts, counts[-1], number(self._sum))[: len(self._lines)]
+        counts, total = self._snapshot()
+        counts = list(accumulate(counts))
+        return (*counts, counts[-1], number(total))[: len(self._lines)]
 
     def _line_exemplars(self) -> Sequence[Exemplar | None] | None:
         return self._exemplars and [*self._exemplars, None, None][: len(self._lines)]

@@ -13,7 +13,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 class Wrapper:
     """A context manager that is a decorator, too, also of async functions until they are done."""
 
-    def _fresh(self) -> Self:
+    def _fresh(self) -> Wrapper:
         """Return what one call of a decorated function enters."""
         return self
 
@@ -95,7 +95,7 @@ class Timer(Wrapper):
         self._metric, self._callback_name = metric, callback_name
         self._now = metric._family.clock.monotonic
 
-    def _fresh(self) -> Self:
+    def _fresh(self) -> Wrapper:
         return type(self)(self._metric, self._callback_name)
 
     def __enter__(self) -> Self:
