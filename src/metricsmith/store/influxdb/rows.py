@@ -44,6 +44,8 @@ def rows_in(body: bytes, fields: int) -> list[Rows]:
         counts = [text.count(b",") + 1 for _, text in found]
         if sum(counts) != len(numbers) or any(count % (fields + 1) for count in counts):
             raise ValueError("rows are not as wide as they were asked for")
+        if np.isnan(numbers[:: fields + 1]).any():
+            raise ValueError("a row has no time")
         return list(_rows(found, numbers, counts, fields))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise malformed(error) from None
@@ -60,7 +62,7 @@ def _rows(
 
 
 def _text(values: Any, texts: list[bytes]) -> bytes:
-    if not isinstance(values, int):
+    if type(values) is not int or not 0 <= values < len(texts):
         raise malformed("a series without rows")
     return texts[values]
 

@@ -20,7 +20,14 @@ from metricsmith.model.selection import SampleLimit, Selection
 from metricsmith.store.influxdb.lists import names_statement, tags_of, told_by_fields, values_statement
 from metricsmith.store.influxdb.rows import Rows, rows_in
 from metricsmith.store.influxdb.schema import Wanted, fields_statement, wanted_fields
-from metricsmith.store.influxdb.server import MAX_ANSWER_BYTES, NoDatabase, Server, rows_of, series_of
+from metricsmith.store.influxdb.server import (
+    MAX_ANSWER_BYTES,
+    NoDatabase,
+    Server,
+    malformed,
+    rows_of,
+    series_of,
+)
 from metricsmith.store.influxdb.settings import InfluxdbConfig
 from metricsmith.wire.influxql import condition, identifier
 from metricsmith.wire.line_protocol_places import ENDED_FIELD, Places
@@ -186,9 +193,11 @@ class Reader:
         for series in answer:
             tags = tuple((n.encode(), v.encode()) for n, v in (series.get("tags") or {}).items() if v)
             for row in rows_of(series):
+                if not isinstance(row.get("time"), int):
+                    raise malformed("a row has no time")
                 for name in fields.intersection(ended_names(row.get(ENDED_FIELD.decode()))):
                     for key in self._key(str(series.get("name")).encode(), tags, name, matchers):
-                        yield key, int(row["time"])
+                        yield key, row["time"]
 
     def _key(
         self,

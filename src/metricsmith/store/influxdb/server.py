@@ -117,12 +117,21 @@ def series_of(body: bytes) -> list[dict[str, Any]]:
             for result in document.get("results", ()):
                 if "error" in result:
                     raise _statement_error(str(result["error"]))
-                found += result.get("series", ())
+                found += map(_checked, result.get("series", ()))
             if "error" in document:
                 raise _statement_error(str(document["error"]))
     except (ValueError, TypeError, AttributeError) as error:
         raise malformed(error) from None
     return found
+
+
+def _checked(series: Any) -> dict[str, Any]:
+    """Return a series of an answer; a ValueError where its name or tags are no texts."""
+    tags = series.get("tags") or {}
+    if not all(isinstance(text, str) for text in (series.get("name", ""), *tags, *tags.values())):
+        raise ValueError("a name or tag is no text")
+    checked: dict[str, Any] = series
+    return checked
 
 
 def rows_of(series: dict[str, Any]) -> list[dict[str, Any]]:
