@@ -53,6 +53,8 @@ class ExportSettings:
     tick_interval_s: float = 10.0
     push_url: str = ""
     bus_endpoint: str = ""
+    bus_secret_key_file: str = ""
+    bus_server_key: str = ""
     runtime_metrics: tuple[str, ...] = DEFAULT_MODULES
     problems: tuple[str, ...] = ()
 
@@ -86,6 +88,8 @@ def settings_from_environment(
         tick_interval_s=reader.get("TICK_INTERVAL", _interval, defaults.tick_interval_s),
         push_url=reader.get("PUSH_URL", write_url, ""),
         bus_endpoint=reader.get("BUS_ENDPOINT", _name, ""),
+        bus_secret_key_file=reader.get("BUS_CURVE_SECRET_KEY_FILE", _name, ""),
+        bus_server_key=reader.get("BUS_CURVE_SERVER_KEY", _name, ""),
         runtime_metrics=reader.get("RUNTIME_METRICS", _modules, modules),
         problems=tuple(reader.problems),
     )

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import zmq
 
+from metricsmith.net.bus_keys import write_keys
+from metricsmith.net.bus_settings import Curve, SocketSettings
+from metricsmith.net.zmq_sockets import Opened
+from metricsmith.sdk import Counter, Registry
+from metricsmith.sdk.export import Export, ExportSettings
 from metricsmith.sdk.export.bus import BusTarget
 from metricsmith.sdk.export.targets import Outbox, SendLater
 from metricsmith.sdk.problems import Problems
 from metricsmith.sdk.reading import Reading, Sample
 from metricsmith.testing.clock import FakeClock
+from metricsmith.testing.services import free_port
 from metricsmith.wire.messages import TimeRange, parse_message
 
 NOW = 1_700_000_000_000
@@ -72,3 +79,33 @@ def test_series_that_come_and_go_leave_nothing_behind() -> None:
 def test_an_address_of_another_kind_is_refused() -> None:
     with pytest.raises(ValueError, match="tcp://"):
         BusTarget("http://127.0.0.1", "shop", {})
+
+
+def test_an_export_with_keys_gets_through(tmp_path: Path) -> None:
+    ours, theirs = (write_keys(tmp_path / name) for name in ("producer", "consumer"))
+    curve = Curve(secret_key_file=str(tmp_path / "consumer"), authorized_keys=(ours,))
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    opened = Opened(zmq.SUB, SocketSettings(endpoint=endpoint, bind=True, curve=curve))
+    opened.socket.subscribe(b"metrics.")
+    settings = ExportSettings(
+        service_name="shop",
+        prometheus_enabled=False,
+        status_page_enabled=False,
+        runtime_metrics=(),
+        tick_interval_s=0.1,
+        bus_endpoint=endpoint,
+        bus_secret_key_file=str(tmp_path / "producer"),
+        bus_server_key=theirs,
+    )
+    registry = Registry()
+    Counter("orders", "Orders.", registry=registry).inc(3)
+    export = Export(settings, registry)
+    export.start()
+    try:
+        assert opened.socket.poll(10_000)
+        topic, body = opened.socket.recv_multipart()
+    finally:
+        export.stop(0.1)
+        opened.close()
+    assert topic == b"metrics.shop"
+    assert b'"orders_total":3.0' in body

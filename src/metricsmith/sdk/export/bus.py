@@ -10,7 +10,7 @@ import zmq
 
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.series import SeriesTable
-from metricsmith.net.bus_settings import SocketSettings
+from metricsmith.net.bus_settings import Curve, SocketSettings
 from metricsmith.net.zmq_sockets import BusUnusable, Opened
 from metricsmith.sdk.export.keys import Name, names_and_values, series_keys
 from metricsmith.sdk.export.targets import Payload, SendLater
@@ -26,14 +26,16 @@ class BusTarget:
 
     name = "bus"
 
-    def __init__(self, endpoint: str, service: str, tags: Mapping[str, str]) -> None:
+    def __init__(
+        self, endpoint: str, service: str, tags: Mapping[str, str], curve: Curve | None = None
+    ) -> None:
         """`tags` are put on all series that have none of that name.
 
         Raises:
-            ValueError: not an address of ZeroMQ.
+            ValueError: not an address of ZeroMQ, or keys that are missing.
         """
         self.address = endpoint
-        self._settings = SocketSettings(endpoint=endpoint, high_water_mark=HIGH_WATER_MARK)
+        self._settings = SocketSettings(endpoint=endpoint, high_water_mark=HIGH_WATER_MARK, curve=curve)
         self._service, self._tags = service, dict(tags)
         self._opened: Opened | None = None
         self._prefixes: dict[bytes, int] = {}

@@ -185,10 +185,15 @@ class Export:
     def _bus(self) -> Target | None:
         if not self.settings.bus_endpoint:
             return None
+        from metricsmith.net.bus_settings import Curve
         from metricsmith.sdk.export.bus import BusTarget
 
-        tags = {"instance": instance_name(self.settings)}
-        return BusTarget(self.settings.bus_endpoint, self.settings.service_name, tags)
+        settings, tags = self.settings, {"instance": instance_name(self.settings)}
+        curve = None
+        if settings.bus_secret_key_file:
+            server_key = settings.bus_server_key or None
+            curve = Curve(secret_key_file=settings.bus_secret_key_file, server_key=server_key)
+        return BusTarget(settings.bus_endpoint, settings.service_name, tags, curve)
 
     def _watch_running_loop(self) -> None:
         import sys
