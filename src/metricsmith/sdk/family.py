@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,7 @@ class Family:
             raise ValueError(
                 f"{self.name}: got {len(labelvalues)} label values, wanted {len(names)}: {names}"
             )
-        return tuple([_text(value) for value in labelvalues])
+        return as_text(labelvalues)
 
     def child(self, key: LabelValues, make: Callable[[LabelValues], Any] | None = None) -> Any:
         """Return the child of these label values, or the one that stands for it; made if there is none."""
@@ -100,7 +100,7 @@ class Family:
         own = child._labelvalues
         return self.child(own, lambda key: restore(child) if key == own else self.make(key))
 
-    def key_of(self, labelkwargs: Mapping[str, object]) -> tuple[object, ...]:
+    def in_order(self, labelkwargs: Mapping[str, object]) -> tuple[object, ...]:
         """Return label values given by name in the order of the names, as they are.
 
         Raises:
@@ -126,7 +126,7 @@ class Family:
         """
         if not labels or any(name not in self.labelnames for name in labels):
             raise ValueError(f"{self.name}: got the labels {labels}, wanted some of {self.labelnames}")
-        places = {self.labelnames.index(name): _text(value) for name, value in labels.items()}
+        places = dict(zip(map(self.labelnames.index, labels), as_text(labels.values()), strict=True))
         self._forget(lambda key: all(key[at] == value for at, value in places.items()))
 
     def refilter(self) -> None:
@@ -161,8 +161,11 @@ class Family:
         return "".join([line.replace("%", "%%") + " %s\n" for line in lines])
 
 
-def _text(value: object) -> str:
-    if type(value) is str:
-        return value
-    # That of the text itself for an Enum which is a str: it is equal to its text, and found under it.
-    return str.__str__(value) if isinstance(value, str) else str(value)
+def as_text(labelvalues: Iterable[object]) -> LabelValues:
+    """Return label values as text.
+
+    That of the text itself for an Enum which is a str: it is equal to its text, and found under it.
+    """
+    return tuple(
+        [v if type(v) is str else str.__str__(v) if isinstance(v, str) else str(v) for v in labelvalues]
+    )

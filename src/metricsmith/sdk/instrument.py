@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, Unpack
 
 from metricsmith.sdk.atomic import new_lock
 from metricsmith.sdk.exemplars import Exemplars, from_trace, make_exemplar
-from metricsmith.sdk.family import Extra, Family, LabelValues
+from metricsmith.sdk.family import Extra, Family, LabelValues, as_text
 from metricsmith.sdk.guard import DEFAULT_POLICY, Limits
 from metricsmith.sdk.names import check_labels, full_name, number
 from metricsmith.sdk.reading import Exemplar, Reading, Sample
@@ -90,19 +90,25 @@ class Instrument:
     def labels(self: Own, *labelvalues: object, **labelkwargs: object) -> Own:
         """Return the child of these label values, by position or by name."""
         try:
+            if labelkwargs and not labelvalues and len(labelkwargs) == len(self._family.labelnames):
+                labelvalues, labelkwargs = self._family.in_order(labelkwargs), {}
             if not labelkwargs:
-                return self._children[labelvalues]  # type: ignore[index,no-any-return]
-            if not labelvalues and len(labelkwargs) == len(self._family.labelnames):
-                return self._children[self._family.key_of(labelkwargs)]  # type: ignore[index,no-any-return]
-        except (KeyError, TypeError):
-            pass
+                child = self._children.get(labelvalues)  # type: ignore[union-attr, arg-type]
+                if child is not None:
+                    return child  # type: ignore[no-any-return]
+        except (AttributeError, KeyError, TypeError):
+            pass  # told by what follows
         return self._find(labelvalues, labelkwargs)
 
-    def _find(self: Own, labelvalues: Sequence[object], labelkwargs: dict[str, object]) -> Own:
+    def _find(self: Own, labelvalues: tuple[object, ...], labelkwargs: dict[str, object]) -> Own:
+        """Return the child of values that are not text yet, that there is none of, or that are wrong."""
         if self._labelvalues:
             raise ValueError(f"{self}: got label values for what is already one label set")
-        key = self._family.values_of(labelvalues, labelkwargs)
-        child: Own = self._family.child(key)
+        if self._children is not None and not labelkwargs:
+            known = self._children.get(as_text(labelvalues))
+            if known is not None:
+                return known  # type: ignore[no-any-return]
+        child: Own = self._family.child(self._family.values_of(labelvalues, labelkwargs))
         return child
 
     def remove(self, *labelvalues: object) -> None:
