@@ -8,7 +8,7 @@ from metricsmith.model.matchers import Matcher, MatchOp
 
 _ESCAPES = {"\\": "\\\\", "\n": "\\n"}
 _NUL = "\x00"
-_HARD_IN_PATTERNS = re.compile(r"\\[QC]|\x00|\(\?")
+_HARD_IN_PATTERNS = re.compile(r"\\[QC]|\x00")
 _PATTERN_PART = re.compile(r"\\.|/|\n", re.DOTALL)
 _OPERATORS = {MatchOp.EQ: "=", MatchOp.NE: "!=", MatchOp.RE: "=~", MatchOp.NRE: "!~"}
 

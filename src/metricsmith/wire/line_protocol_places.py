@@ -50,7 +50,8 @@ class Places:
     def __init__(self, template: str = DEFAULT_TEMPLATE) -> None:
         check_template(template)
         parts = _REFERENCE.split(template)
-        self._texts, self._labels = [text.encode() for text in parts[0::2]], parts[1::2]
+        self._texts = [text.encode() for text in parts[0::2]]
+        self._labels = [NAME if label == NAME_LABEL else label for label in parts[1::2]]
         self._named = self._labels == [NAME]
         self._label = self._labels[0] if len(self._labels) == 1 and not self._named else ""
         self._label_bytes = self._label.encode()

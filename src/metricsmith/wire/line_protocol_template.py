@@ -38,19 +38,24 @@ class LineTemplate:
     """The lines of a layout: fields of one measurement and tag set, at one time, share one."""
 
     def __init__(self, series: Sequence[Written]) -> None:
-        """Keep what is written of each series, in the layout's order."""
+        """Keep what is written of each series, in the layout's order; what is the same is kept once."""
         numbers: dict[bytes, int] = {}
         line = [numbers.setdefault(each.head, len(numbers)) for each in series]
+        same: dict[bytes, bytes] = {}
         self._line: I64 = np.array(line, dtype=np.int64)
-        self._heads, self._names = list(numbers), [each.name for each in series]
-        self._begins = [each.head + b" " + each.field + b"=" for each in series]
-        self._goes_on = [b"," + each.field + b"=" for each in series]
+        self._heads = list(numbers)
+        self._names = [same.setdefault(each.name, each.name) for each in series]
+        self._fields = [same.setdefault(text := b",%b=" % each.field, text) for each in series]
         self._order: I64 = np.argsort(self._line, kind="stable")
-        first = _changes(self._line[self._order])
+        begins = _changes(self._line[self._order]).tolist()
         self._pieces = [
-            (b"\n" + self._begins[at] if at_number else self._begins[at]) if begins else self._goes_on[at]
-            for at_number, (at, begins) in enumerate(zip(self._order.tolist(), first.tolist(), strict=True))
+            self._begin(at) if begin else self._fields[at]
+            for at, begin in zip(self._order.tolist(), begins, strict=True)
         ]
+
+    def _begin(self, at: int) -> bytes:
+        """Return how the line begins that a series is the first of."""
+        return b"\n%b %b" % (self._heads[self._line[at]], self._fields[at][1:])
 
     def fill(self, values: F64, time: int) -> bytes:
         """Return the lines of all series at one time; each series is in the layout once.
@@ -63,6 +68,7 @@ class LineTemplate:
         pieces: list[bytes] = [b""] * (2 * len(values))
         pieces[0::2] = self._pieces
         pieces[1::2] = _texts(values[self._order])
+        pieces[0] = pieces[0][1:]
         # No name or value has a newline: they are where lines end, and times belong.
         return (b"".join(pieces) + b"\n").replace(b"\n", b" %d\n" % time)
 
@@ -83,14 +89,14 @@ class LineTemplate:
         last = np.flatnonzero(np.append(begins[1:], True))
         texts = _texts(values[order])
         for at, time in zip(last.tolist(), times[order][last].tolist(), strict=True):
-            texts[at] += b" %d\n" % time
+            texts[at] += b" %d" % time
         pieces: list[bytes] = [b""] * (2 * len(order))
         pieces[0::2] = [
-            self._begins[at] if begin else self._goes_on[at]
+            self._begin(at) if begin else self._fields[at]
             for at, begin in zip(places[order].tolist(), begins.tolist(), strict=True)
         ]
         pieces[1::2] = texts
-        return b"".join(pieces)
+        return b"".join(pieces)[1:] + b"\n"
 
     def marks(self, field: bytes, places: I64, times: I64) -> bytes:
         """Return lines that tell, in a text field, which fields of a line ended: a JSON list of their names.

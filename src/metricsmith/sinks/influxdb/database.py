@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 from urllib.parse import urlencode
@@ -32,7 +33,7 @@ class Database:
     def __init__(self, config: InfluxdbSinkConfig, context: Context, poster: Poster) -> None:
         self._config, self._context, self._poster = config, context, poster
         self._url = f"{config.address()}/query"
-        self._ready = not config.create and not config.alter
+        self._ready, self._lock = not config.create and not config.alter, asyncio.Lock()
         self.remark = ""
         """What people should know, empty for nothing."""
 
@@ -48,14 +49,15 @@ class Database:
         Raises:
             RetryLater: the server is away.
         """
-        if self._ready:
-            return
-        self.remark = ""
-        try:
-            await self._prepare()
-        except StatementRefused as error:
-            self._tell(f"the server refused to create or change the database: {error}")
-        self._ready = True
+        async with self._lock:  # sends are side by side
+            if self._ready:
+                return
+            self.remark = ""
+            try:
+                await self._prepare()
+            except StatementRefused as error:
+                self._tell(f"the server refused to create or change the database: {error}")
+            self._ready = True
 
     async def retention_ms(self) -> int | None:
         """Return how long the policy keeps points, 0 for ever; None when that is not to be learnt.
