@@ -124,3 +124,49 @@ def test_server_that_scrapes_instead(agent_program: Make) -> None:
     assert (status["status"], "writing" in status) == ("error", False)
     assert agent.get("/status")["sinks"] == []
     assert agent.stop() == 0
+
+
+PUSHED = 'storage: {{type: prometheus, url: "%s", path: "{data}", scrape_interval: 100ms}}\n'
+
+
+def test_what_the_embedded_store_had_not_on_disk_goes_to_the_next_one(
+    agent_program: Make, prometheus: services.Server
+) -> None:
+    agent = agent_program()
+    agent.start()
+    now_ms = time.time_ns() // 1_000_000
+    assert agent.push({"stores_moved": 1.0}, now_ms - 5000).status == 201
+    agent.kill()
+    agent.config = BASE + PUSHED % prometheus.url
+    agent.start()
+    assert agent.push({"stores_moved": 2.0}, now_ms).status == 201
+    wanted = [(now_ms - 5000, 1.0), (now_ms, 2.0)]
+    eventually(lambda: agent.samples("stores_moved") == wanted)
+    assert agent.stop() == 0
+
+
+BACKFILLED = """
+groups:
+- name: back
+  rules:
+  - {record: "stores_back:double", expr: 2 * stores_back}
+  - {record: "stores_back:sum", expr: "sum(stores_back)"}
+"""
+
+
+def test_history_of_rules_is_readable_when_it_is_told_to_be(
+    agent_program: Make, prometheus: services.Server
+) -> None:
+    agent = agent_program(PUSHED % prometheus.url, base=BASE)
+    agent.start()
+    now_ms = time.time_ns() // 60_000_000_000 * 60_000
+    for i in range(6):
+        agent.push({"stores_back": float(i)}, now_ms - 60_000 * (5 - i))
+    eventually(lambda: len(agent.samples("stores_back")) == 6)
+    request = {"file": "back.yml", "rules": BACKFILLED, "group": "back", "interval_ms": 60_000}
+    span = {"start_ms": now_ms - 300_000, "end_ms": now_ms}
+    answer = agent.post("/api/v1/rules/backfill", request | span)
+    assert answer.status == 200, answer.text
+    found = agent.query('{__name__=~"stores_back:.+"}[4h]')
+    assert sorted(len(series["values"]) for series in found) == [5, 5], answer.text
+    assert agent.stop() == 0

@@ -148,8 +148,8 @@ class Journal:
         finally:
             tail.close()
 
-    def reader(self, name: str) -> JournalReader:
-        """Return a reader with a durable cursor of its own; a new one begins at the journal's end.
+    def reader(self, name: str, begin: int | None = None) -> JournalReader:
+        """Return a reader with a durable cursor of its own; a new one begins at `begin`, by default the end.
 
         Raises:
             ValueError: the name is not usable as a file name, or already open.
@@ -157,7 +157,7 @@ class Journal:
         if not _READER_NAME.fullmatch(name) or name in self._readers:
             raise ValueError(f"got reader name {name!r}, wanted one not open, of letters, digits, _ . and -")
         path = self._closed_cursors.path(name)
-        cursor = self._stored_cursor(name, path)
+        cursor = self._stored_cursor(name, path, begin)
         self._reach(name, cursor)
         reader = JournalReader(
             name, path, cursor, self._tail(cursor), lambda: self._next_sequence, self._reader_closed
@@ -321,7 +321,7 @@ class Journal:
             self._thread.submit(self._segments.skip_to, sequence).result()
             self._next_sequence = sequence
 
-    def _stored_cursor(self, name: str, path: Path) -> int:
+    def _stored_cursor(self, name: str, path: Path, begin: int | None = None) -> int:
         try:
             stored = read_cursor(path)
             cursor = None if stored is None else stored.sequence
@@ -333,7 +333,9 @@ class Journal:
             self._damaged(path, 0, "trimmed", f"{name} misses {missed} batches", missed)
             cursor = self.first_sequence
         if cursor is None or (stored is not None and stored.left_ms is not None):  # new, or come back
-            cursor = self._next_sequence if cursor is None else cursor
+            if cursor is None:
+                end = self._next_sequence
+                cursor = end if begin is None else min(max(begin, self.first_sequence), end)
             try:
                 write_cursor(path, cursor)
             except JournalError as error:  # a full disk must not keep the agent from starting

@@ -82,7 +82,7 @@ class Backfill:
         self._schedule = Schedule(group.interval_ms, offset_ms(group))
         self._clock = clock
         read = [engine.reads(rule.expr) for rule in recording]
-        self._reads_itself = any("" in names or not names.isdisjoint(self._past.names) for names in read)
+        self.reads_itself = any("" in names or not names.isdisjoint(self._past.names) for names in read)
 
     def first(self, start_ms: int) -> int:
         """Return the time of the first round from `start_ms` on."""
@@ -113,7 +113,7 @@ class Backfill:
                 batches.append(batch)
                 samples += len(batch)
             late = self._clock.monotonic() - began >= seconds
-            if self._reads_itself or samples >= MAX_SAMPLES or late:
+            if self.reads_itself or samples >= MAX_SAMPLES or late:
                 break
         return Piece(_joined(batches), rounds, time_ms, tuple(failures))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -44,9 +44,16 @@ class RuleOptions:
     external_url: str = ""
 
 
+async def _at_once() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Equipment:
-    """What the groups of an agent share. `accept` keeps samples: durable and readable when it returns."""
+    """What the groups of an agent share.
+
+    `accept` keeps samples: durable when it returns, and readable once `readable` has returned.
+    """
 
     engine: Engine
     store: Selectable
@@ -56,6 +63,7 @@ class Equipment:
     state: State
     accept: Emit
     outbox: Outbox = field(default_factory=NoOutbox)
+    readable: Callable[[], Awaitable[None]] = _at_once
 
 
 class RuleManager:

@@ -36,7 +36,7 @@ from metricsmith.runtime.rules import AgentRules, external_url
 from metricsmith.runtime.sinks import SinkRunner
 from metricsmith.runtime.sources import SourceRunner, build
 from metricsmith.runtime.state import StateFile
-from metricsmith.runtime.storage import open_store, writing_part
+from metricsmith.runtime.storage import DeliveredKeeper, open_store, writing_part
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,8 @@ class Agent:
         self.pipeline = Pipeline(self.journal, self.keeper, self.telemetry)
         self.sources = SourceRunner(self.pipeline, self.context)
         quarantine = Path(configuration.settings.storage.path) / "quarantine"
-        self.sinks = SinkRunner(self.journal, quarantine, self.context, writing_part(self.store))
+        begins = self.keeper.begins if isinstance(self.keeper, DeliveredKeeper) else None
+        self.sinks = SinkRunner(self.journal, quarantine, self.context, writing_part(self.store), begins)
         self.rule_engine = RuleEngine(self.store, engine_config(configuration.settings.query), self.clock)
         self.notifier = self._make_notifier()
         self.rules = AgentRules(self._rule_equipment(), self.sinks.stored_after_ms)
@@ -208,6 +209,7 @@ class Agent:
             self.state.of("rules"),
             accept,
             self.notifier,
+            self.sinks.stored,
         )
 
     def _make_notifier(self) -> Notifier:

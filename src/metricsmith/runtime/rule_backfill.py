@@ -40,6 +40,7 @@ class RuleBackfill:
             ConfigError: the rules have mistakes, or there is no such group.
             ExecutionError: another backfill runs.
             JournalError: samples cannot be accepted now.
+            StoreUnavailable: samples are accepted, and wait to be written.
         """
         if self._one.locked():
             raise ExecutionError("got a second backfill at one time, wanted one after the other")
@@ -63,8 +64,12 @@ class RuleBackfill:
             if piece.batch is not None:
                 await around.accept(piece.batch)
                 samples += len(piece.batch)
+                if backfill.reads_itself:
+                    await around.readable()
             rounds, time_ms = rounds + piece.rounds, piece.next_ms
             failures |= dict.fromkeys(piece.failures)
+        if samples:
+            await around.readable()
         next_ms = time_ms if time_ms <= request.end_ms else None
         return BackfillAnswer(rounds, samples, next_ms, tuple(failures))
 

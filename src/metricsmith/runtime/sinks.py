@@ -18,6 +18,7 @@ from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.line import Limits, Line
 from metricsmith.delivery.quarantine import Quarantine
 from metricsmith.delivery.status import SinkStatus
+from metricsmith.errors import StoreUnavailable
 from metricsmith.journal import Journal
 from metricsmith.runtime.cursor_names import reader_name
 from metricsmith.runtime.removed_sinks import RemovedSinks
@@ -29,6 +30,10 @@ DEFAULT_BATCH = 5000
 STORAGE_FLUSH_MS = 1000
 STORAGE_SEND_MS = 4000
 """Rules over a store that a sink writes give its destination that long to take samples, and to show them."""
+STORED_LIMIT_S = 30.0
+STORED_LOOK_S = 0.05
+SHOWN_S = 1.0
+"""VictoriaMetrics shows what it has taken after that long."""
 PRIMED = 5000
 """So many batches before its cursor a sink's processors see at its start, to go on where they stopped."""
 
@@ -43,9 +48,18 @@ class SinkRunner:
     """Keeps exactly the given sinks served."""
 
     def __init__(
-        self, journal: Journal, folder: Path, context: Callable[[str], Context], storage: Part | None = None
+        self,
+        journal: Journal,
+        folder: Path,
+        context: Callable[[str], Context],
+        storage: Part | None = None,
+        storage_begins: int | None = None,
     ) -> None:
-        """`folder` is for what destinations refuse, `storage` the sink that writes the store."""
+        """`folder` is for what destinations refuse.
+
+        `storage` is the sink that writes the store; when it is new it begins at `storage_begins`.
+        """
+        self._storage_begins = storage_begins
         whole = context("sinks")
         self._journal, self._context = journal, context
         self._quarantine = Quarantine(folder, whole.series, whole.clock)
@@ -75,6 +89,22 @@ class SinkRunner:
         limits = _storage_limits(self._storage, configuration.settings.performance)
         return round(limits.flush_s * 1000) + STORAGE_SEND_MS
 
+    async def stored(self) -> None:
+        """Return when what is accepted by now can be read, also where a sink writes the store.
+
+        Raises:
+            StoreUnavailable: it has not been written within STORED_LIMIT_S.
+        """
+        if self._storage is None:
+            return
+        end, until_s = self._journal.next_sequence, self._clock.monotonic() + STORED_LIMIT_S
+        while self._journal.next_sequence - (status := self._lines[self._storage.name].status()).behind < end:
+            if self._clock.monotonic() > until_s:
+                why = status.last_error or f"it is {status.behind} batches behind"
+                raise StoreUnavailable("behind", f"samples wait until the store takes them: {why}")
+            await self._clock.sleep(STORED_LOOK_S)
+        await self._clock.sleep(SHOWN_S)
+
     async def update(self, configuration: Configuration) -> None:
         """Start what is new, stop what has gone, restart what changed, leave the rest alone.
 
@@ -103,7 +133,8 @@ class SinkRunner:
             context = self._context(part.name)
             processors = [build(own, self._context(f"{part.name}/{own.name}")) for own in part.processors]
             journal = self._journal
-            reader = journal.reader(reader_name(part.name))
+            begin = self._storage_begins if part is self._storage else None
+            reader = journal.reader(reader_name(part.name), begin)
             line = Line(
                 part.type,
                 sink,

@@ -12,6 +12,7 @@ from metricsmith.model.batch import Batch
 from metricsmith.runtime.last_values import LastValues
 from metricsmith.store.admission import Admission
 from metricsmith.store.datadir import DataDir
+from metricsmith.store.manifest import Manifest
 from metricsmith.store.steady_time import SteadyTime
 
 
@@ -27,6 +28,8 @@ class DeliveredKeeper:
         self._folder.open()
         steady = SteadyTime(context.clock, None)
         self._admission = Admission(context.clock, steady, config.retention, context.telemetry)
+        self.begins = _unwritten(self._folder.manifest)
+        """Where a new sink begins: at what the embedded store, if it was used here, has not on disk."""
         self._next: int | None = None
         self.last = LastValues(context.series)
 
@@ -52,6 +55,16 @@ class DeliveredKeeper:
     def close(self) -> None:
         """Release the data folder."""
         self._folder.close()
+
+
+def _unwritten(manifest: Path) -> int | None:
+    if not manifest.exists():
+        return None
+    embedded = Manifest(manifest)
+    try:
+        return embedded.cursor
+    finally:
+        embedded.close()
 
 
 def open_store(part: Part, context: Context) -> tuple[Readable, Keeper]:
