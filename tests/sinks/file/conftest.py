@@ -63,7 +63,8 @@ class Folder:
         """What other programs read in all files but frames, finished or not: name, time, value."""
         samples: list[Sample] = []
         for name in self.names():
-            samples += _read(self.path / name)
+            if not name.endswith(".damaged"):
+                samples += _read(self.path / name)
         return samples
 
     def repaired(self, reason: str) -> float:

@@ -319,6 +319,29 @@ async def test_without_a_position_what_can_be_read_is_kept(
     await sink.close()
 
 
+@pytest.mark.parametrize("each", ALL)
+async def test_a_file_that_lost_its_end_keeps_the_rest_and_is_told(
+    folder: Any, numbered: Any, each: tuple[str, Any, str]
+) -> None:
+    folder.settings = _settings(each)
+    sink = folder.begin()
+    for n in range(3):
+        await sink.send(numbered(n, folder.batch(NOON + n, [n])))
+    await sink.close()
+    (current,) = folder.path.glob("*.current.*")
+    current.write_bytes(current.read_bytes()[:-5])
+    sink = folder.begin()
+    await sink.send(numbered(3, folder.batch(NOON + 3, [3])))
+    assert folder.repaired("short") == 1
+    folder.clock.advance(2 * 86_400)
+    await sink.send(numbered(4, folder.batch(NOON + 4, [4])))
+    await sink.close()
+    assert folder.names(f"*[0-9].{each[0]}*") == [
+        f"metrics-20251121-00000{i}.{each[0]}{each[2]}" for i in (1, 2)
+    ]
+    assert [value for *_, value in folder.found()] == [0, 1, 3, 4]
+
+
 async def test_impossible_times_are_counted(folder: Any, numbered: Any) -> None:
     sink = folder.begin()
     await sink.send(numbered(0, folder.batch([-1, NOON, 1 << 60], [1, 2, 3]), folder.batch(1 << 60, [4])))

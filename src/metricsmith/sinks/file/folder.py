@@ -62,8 +62,9 @@ class SampleFolder:
             position_log = PositionLog(self._folder)
             try:
                 recovery = Recovery(self._folder, position_log.position, self._context)
-                for name, state in recovery.current().items():
-                    self._found(CurrentFile(self._folder, name, self._encoder(), 0, state))
+                for found in recovery.current():
+                    file = CurrentFile(self._folder, found.name, self._encoder(), 0, found.state)
+                    self._found(file, found.whole)
                 self._log = position_log
             except BaseException:
                 self._close_files()
@@ -112,13 +113,8 @@ class SampleFolder:
         while len(self._current) > MOST_CURRENT:
             longest_unused = next(iter(self._current))
             self._full.append(self._current.pop(longest_unused))
-        if not self._full:
-            return
-        while self._full:
-            self._finish(self._full[0])
-            del self._full[0]
-        if self._log is not None and self._log.position is not None:
-            self._log.note(self._position(self._log.position))
+        if self._full:
+            self._finish_full()
 
     def delete_older(self, oldest_ms: int) -> int:
         """Delete finished files whose samples are all older; return how many.
@@ -145,10 +141,23 @@ class SampleFolder:
             self._log.close()
             self._log = None
 
-    def _found(self, file: CurrentFile) -> None:
-        # Files of other settings are finished; so are all but the newest of a period.
+    def _finish_full(self) -> None:
+        failures = []
+        for file in list(self._full):
+            try:
+                self._finish(file)
+                self._full.remove(file)
+            except OSError as error:
+                failures.append(error)
+        if self._log is not None and self._log.position is not None:
+            self._log.note(self._position(self._log.position))
+        if failures:
+            raise failures[0]
+
+    def _found(self, file: CurrentFile, whole: bool) -> None:
+        # Files of other settings are finished; so are all but the newest of a period, and torn ones.
         like_ours = file.name.form is self._config.form and file.name.suffix == self._config.suffix
-        if like_ours:
+        if like_ours and whole:
             before = self._current.pop(file.name.period, None)
             self._current[file.name.period] = file
             if before is not None:

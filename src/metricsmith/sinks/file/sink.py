@@ -50,7 +50,7 @@ class FileSink:
         self._position: Position | None = None
         self._metadata: dict[str, Metadata] = {}
         self._delete_at_s = 0.0
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), False
 
     async def send(self, delivery: Delivery) -> None:
         """Append samples; they are on the disk when this returns."""
@@ -64,11 +64,13 @@ class FileSink:
 
     def _close(self) -> None:
         with self._lock:
+            self._closed = True
             self._folder.close()
-            self._position = None
 
     def _send(self, delivery: Delivery) -> None:
         with self._lock:
+            if self._closed:  # given up meanwhile; a successor may have the folder
+                raise RetryLater("the sink is closed", reason="closed")
             try:
                 self._deliver(delivery)
             except OSError as error:

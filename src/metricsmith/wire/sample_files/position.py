@@ -16,6 +16,7 @@ import orjson
 POSITION_FILE = "metrics.position"
 MAX_BYTES = 1 << 20
 """A longer file is begun anew with its last line."""
+_TAIL_BYTES = 1 << 16
 _READ_BYTES = 8 << 20
 
 
@@ -58,9 +59,17 @@ def read_position(folder: Path) -> Position | None:
     """
     try:
         with (folder / POSITION_FILE).open("rb") as file:
-            data = file.read(_READ_BYTES)
+            file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
+            found = _last(file.read(_READ_BYTES))
+            if found is None:
+                file.seek(0)
+                found = _last(file.read(_READ_BYTES))
+            return found
     except FileNotFoundError:
         return None
+
+
+def _last(data: bytes) -> Position | None:
     for line in reversed(data.split(b"\n")[:-1]):  # a last line without its end was being written
         found = _unpack(line)
         if found is not None:
