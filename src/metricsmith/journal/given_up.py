@@ -29,10 +29,12 @@ class GivenUp:
 
 
 def count_batches(segment: Segment, begin: int, end: int) -> tuple[int, int]:
-    """Return the samples and the events of a segment's batches from `begin` up to but without `end`.
+    """Return the samples and the events of a segment's batches from `begin` on; `end` is where it ends.
 
     What cannot be read is not counted: a reader would not have got it either.
     """
+    if segment.amounts is not None and begin <= segment.first_sequence:
+        return segment.amounts
     samples = events = 0
     try:
         file = SegmentFile(segment.path)

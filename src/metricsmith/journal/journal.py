@@ -355,8 +355,9 @@ class Journal:
         end: int,
     ) -> GivenUp:
         samples = events = 0
-        for segment in segments:  # one at a time, so that a stop waits for one at most
-            more = await asyncio.to_thread(count_batches, segment, begin, end)
+        ends = [*(each.first_sequence for each in segments[1:]), end]
+        for segment, until in zip(segments, ends, strict=False):  # a stop waits for one at most
+            more = await asyncio.to_thread(count_batches, segment, begin, until)
             samples, events = samples + more[0], events + more[1]
         return GivenUp(name, reason, begin, end, samples, events)
 

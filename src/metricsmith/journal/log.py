@@ -98,6 +98,9 @@ class SegmentLog:
             self._abandon()  # the encoder may have counted definitions that were not written
             raise
         writer.keep()
+        samples, events = writer.segment.amounts or (0, 0)
+        more = sum(map(len, batches)), sum(len(batch.events) for batch in batches)
+        writer.segment.amounts = samples + more[0], events + more[1]
         self.origins.keep(batches)
         self._works_again()
         self.next_sequence = first + len(batches)

@@ -33,11 +33,12 @@ Damage = Callable[[Path, int, str], None]
 
 @dataclass(slots=True)
 class Segment:
-    """A segment file and how much of it is committed."""
+    """A segment file and how much of it is committed; its samples and events, where this run wrote it."""
 
     path: Path
     first_sequence: int
     size_bytes: int
+    amounts: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

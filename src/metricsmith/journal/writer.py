@@ -35,7 +35,7 @@ class SegmentWriter:
         path = folder / segment_name(first_sequence)
         beside = path.with_name(f"{path.name}.tmp")
         header = pack_segment_header(first_sequence)
-        self.segment = Segment(path, first_sequence, 0)
+        self.segment = Segment(path, first_sequence, 0, (0, 0))
         self._fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o640)
         try:
             self.write([header, *head])
