@@ -8,9 +8,18 @@ import socket
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metricsmith.sdk.export import http_server
-from metricsmith.sdk.export.http_server import Handler, HttpServer, Request, Response
+from metricsmith.sdk.export.http_server import (
+    BadRequest,
+    Handler,
+    HttpServer,
+    Request,
+    Response,
+    read_request,
+)
 
 Serve = Callable[[Handler], tuple[HttpServer, int]]
 
@@ -51,6 +60,8 @@ REFUSED = [
     (b"GET /\r\n\r\n", 400),
     (b"\x16\x03\x01\x02\x00\x01\r\n\r\n", 400),
     (b"GET / HTTP/2.0\r\n\r\n", 400),
+    (b"GET /\n HTTP/1.1\r\n\r\n", 400),
+    (b"GET /\xe9 HTTP/1.1\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nno colon\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\nA : 1\r\n\r\n", 400),
     (b"GET / HTTP/1.1\r\n" + b"A: 1\r\n" * 101 + b"\r\n", 431),
@@ -154,3 +165,16 @@ def test_an_address_in_use_is_an_error(serve: Serve) -> None:
     with pytest.raises(OSError, match="in use"):
         other.listen("127.0.0.1", port, page)
     other.stop()
+
+
+WORDS = [b"GET", b"HEAD", b" ", b"/", b"HTTP/1.1", b"\r\n", b":", b"a", b"Connection", b"close", b"\n"]
+
+
+@given(st.lists(st.one_of(st.sampled_from(WORDS), st.binary(max_size=5)), max_size=30).map(b"".join))
+def test_any_bytes_are_a_request_or_refused(head: bytes) -> None:
+    try:
+        request, _ = read_request(head)
+    except BadRequest as error:
+        assert error.status in (400, 405, 431)
+    else:
+        assert head.startswith((b"GET ", b"HEAD ")) and request.path.isprintable()

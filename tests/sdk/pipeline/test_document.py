@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from metricsmith.model.labels import decode_labels, encode_labels
@@ -16,11 +18,11 @@ from metricsmith.promql.memory import GrowingSeries
 from metricsmith.rules.files import read_rule_file
 from metricsmith.rules.model import AlertingRule, RecordingRule
 from metricsmith.runtime.rule_engine import RuleEngine
-from metricsmith.sdk import Registry, expose
+from metricsmith.sdk import Registry, expose, generate_latest
 from metricsmith.sdk.pipeline import MetricsReporter
 from metricsmith.sdk.pipeline.reporter import RUNTIME_MODULES
 from metricsmith.sdk.runtime_metrics import memory
-from metricsmith.sdk.settings import ExportSettings
+from metricsmith.sdk.settings import MODULES, ExportSettings
 from metricsmith.testing.clock import FakeClock
 
 STEP_S = 15
@@ -141,3 +143,25 @@ def test_names_of_the_document_are_those_of_the_reporter(document: str, registry
     assert len(listed) == 14
     wanted = {name.replace(".", "_") for name in listed}
     assert {name.removesuffix("_total") for name in names} == wanted
+
+
+LINTS = {
+    "dataflow_batch_processing_time_ms metric names should not contain abbreviated units",
+    'jvm_threads_total non-counter metrics should not have "_total" suffix',
+}
+"""What promtool would have otherwise, and the document has so."""
+
+
+def test_other_tools_read_all_that_a_pipeline_tells(registry: Registry, promtool: Path) -> None:
+    settings = ExportSettings(prometheus_port=0, status_page_enabled=False, runtime_metrics=MODULES)
+    reporter = MetricsReporter(settings, registry)
+    reporter.initialise()
+    reporter.record_state_transition("p", "configured", "running")
+    reporter.record_batch_failed("p", "E")
+    reporter.record_retry_scheduled("p", "E", 1)
+    reporter.record_batch_processed("p", 10, 1, 5)
+    text, openmetrics = generate_latest(registry), generate_latest(registry, openmetrics=True)
+    reporter.shut_down()
+    said = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, check=False)
+    assert set(said.stderr.decode().splitlines()) - {""} == LINTS
+    assert len(list(read_openmetrics(openmetrics.decode()))) == text.count(b"# TYPE ")

@@ -263,7 +263,7 @@ def read_request(head: bytes) -> tuple[Request, bool]:
     words = line.split(" ")
     if len(head) > MAX_REQUEST_BYTES or len(rest) > MAX_HEADERS:
         raise BadRequest(431, f"got a larger request, wanted at most {MAX_REQUEST_BYTES} bytes")
-    if len(words) != 3 or not words[2].startswith("HTTP/1."):
+    if len(words) != 3 or not words[2].startswith("HTTP/1.") or not (line.isascii() and line.isprintable()):
         raise BadRequest(400, "got something else, wanted an HTTP/1.1 request")
     if words[0] not in ("GET", "HEAD"):
         raise BadRequest(405, f"got {words[0][:20]}, wanted GET or HEAD")

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from threading import Lock
+from threading import RLock
 
 from metricsmith.sdk.buckets import MILLISECOND_BUCKETS
 from metricsmith.sdk.clock import Clock
 from metricsmith.sdk.counter import Counter
+from metricsmith.sdk.forks import renew_lock_after_fork
 from metricsmith.sdk.histogram import Histogram
 from metricsmith.sdk.pipeline.ledger import Ledger
 from metricsmith.sdk.problems import Problems
@@ -83,7 +84,8 @@ class PipelineGauges:
 
     def __init__(self, ledger: Ledger, clock: Clock, problems: Problems) -> None:
         self._ledger, self._clock, self._problems = ledger, clock, problems
-        self._lock = Lock()  # of readers: nothing that records waits for it
+        self.lock = RLock()  # of readers: nothing that records waits for it
+        renew_lock_after_fork(self)
 
     def read(self) -> Iterator[Reading]:
         """Yield the four state gauges, and the throughput of each pipeline."""
@@ -95,7 +97,7 @@ class PipelineGauges:
             name = f"dataflow_pipelines_{state}"
             yield Reading(name, "gauge", f"Pipelines that are {state}.", "", [Sample(name, {}, float(count))])
         name = "dataflow_records_throughput_per_second"
-        with self._lock:
+        with self.lock:
             samples = [
                 Sample(name, {PIPELINE: pipeline_id}, pipeline.throughput.per_second(now_s))
                 for pipeline_id, pipeline in self._ledger.pipelines()
