@@ -342,6 +342,31 @@ async def test_what_is_sent_twice_is_there_once(
     assert sum(len(rows) for rows in _points(influxdb, "twice").values()) == 5 * 20 + 5 * 3
 
 
+async def test_answers_of_influxdb_2(here: Any, peer: Any, closing: Close) -> None:
+    texts = [
+        'partial write: field type conflict: input field "b" on measurement "metrics" is type float,'
+        " already exists as type integer dropped=1",
+        "partial write: dropped 1 points outside retention policy of duration 24h0m0s due to time range",
+    ]
+    codes = {"code": "unprocessable entity"}
+    answers = [
+        web.json_response({**codes, "message": f"failure writing points to database: {text}"}, status=422)
+        for text in texts
+    ]
+    peer.answer = lambda: answers.pop(0) if answers else web.Response(status=204)
+    sink = closing(_sink(here, peer.url, database=None, bucket="b", org="o", compression=False))
+    layout = here.layout([{"__name__": name} for name in "abc"])
+    delivery = here.delivery(here.batch(layout, NOW_MS, [1, 2, 3]))
+    with pytest.raises(RetryLater, match="shorter"):
+        await sink.send(delivery)
+    assert sink.traits.max_age_ms == 86_400_000
+    assert [body.partition(b" ")[2].partition(b" ")[0] for body in peer.bodies] == [
+        b"a=1.0,b=2.0,c=3.0",
+        b"a=1.0,c=3.0",
+    ]
+    await sink.send(delivery)
+
+
 async def test_what_the_policy_does_not_keep_is_learnt(here: Any, closing: Close, influxdb: Server) -> None:
     _ask(influxdb, 'CREATE DATABASE "old" WITH DURATION 24h')
     sink = closing(_sink(here, influxdb.url, database="old"))

@@ -45,6 +45,7 @@ def test_a_user_of_one_database(kept: Make, guarded: Server, now_ms: int) -> Non
     assert (status.status, status.detail, status.series) == ("connected", "", 1)
     assert status.retention_ms == 100 * 86_400_000
     assert status.disk_usage_bytes is None  # administrators only
+    assert made.telemetry.value("metricsmith_store_server_failures_total", reason="access") == 0
 
 
 def test_a_policy_that_may_not_be_changed(kept: Make, guarded: Server, now_ms: int) -> None:

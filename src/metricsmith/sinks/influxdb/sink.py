@@ -12,7 +12,7 @@ from metricsmith.errors import Rejected, RetryLater
 from metricsmith.model.batch import Batch
 from metricsmith.net.post import HttpRefused, Poster
 from metricsmith.sinks.http import deliver
-from metricsmith.sinks.influxdb.answers import BEYOND_RETENTION, refused_places
+from metricsmith.sinks.influxdb.answers import beyond_retention, refused_places, retention_told
 from metricsmith.sinks.influxdb.database import Database
 from metricsmith.sinks.influxdb.encode import Encoder
 from metricsmith.sinks.influxdb.points import Points
@@ -100,8 +100,8 @@ class InfluxdbSink:
             RetryLater: they are too old; those that are will not be sent again.
         """
         text = error_text(error.body)
-        if BEYOND_RETENTION in text:
-            await self._learn_age()
+        if beyond_retention(text):
+            await self._learn_age(retention_told(text))
         is_refused = refused_places(text)
         if is_refused is None:
             raise error
@@ -112,13 +112,13 @@ class InfluxdbSink:
             raise error
         return found
 
-    async def _learn_age(self) -> None:
+    async def _learn_age(self, told_ms: int | None) -> None:
         """Return if nothing new is to be learnt of how long the server keeps points.
 
         Raises:
             RetryLater: now it is known; the engine counts and leaves out what is older.
         """
-        keeps_ms = await self._database.retention_ms()
+        keeps_ms = told_ms if told_ms is not None else await self._database.retention_ms()
         known_ms = self.traits.max_age_ms
         if keeps_ms and (known_ms is None or keeps_ms < known_ms):
             self.traits = SinkTraits(max_age_ms=keeps_ms)

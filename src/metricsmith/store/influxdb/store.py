@@ -74,8 +74,9 @@ class InfluxdbStore:
         series, size = 0, None
         try:
             retention_ms = self._retention_ms()
-            series = self._short(f"SHOW SERIES CARDINALITY ON {self._database()}", series_count)
-            size = self._size()
+            statement = f"SHOW SERIES CARDINALITY ON {self._database()}"
+            series = self._short(statement, series_count, may_lack=True)
+            size = self._short("SHOW STATS", lambda b: disk_bytes(b, self._config.database), may_lack=True)
         except NoDatabase:
             detail = f"the database {self._config.database} is not there yet; the first samples create it"
         except MetricsmithError as failure:
@@ -115,15 +116,8 @@ class InfluxdbStore:
         ours = [policy for policy in found if (policy.name == wanted if wanted else policy.default)]
         return (ours[0].duration_ms or None) if ours else None
 
-    def _size(self) -> int | None:
-        """Return the bytes on the server's disk; None where only administrators are told."""
-        try:
-            return self._short("SHOW STATS", lambda body: disk_bytes(body, self._config.database))
-        except MetricsmithError:
-            return None
-
     def _database(self) -> str:
         return identifier(self._config.database)
 
-    def _short(self, statement: str, decode: Callable[[bytes], T]) -> T:
-        return self._server.ask(statement, decode, timeout_s=SHORT_S)
+    def _short(self, statement: str, decode: Callable[[bytes], T], may_lack: bool = False) -> T:
+        return self._server.ask(statement, decode, timeout_s=SHORT_S, may_lack=may_lack)
