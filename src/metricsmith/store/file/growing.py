@@ -66,8 +66,12 @@ class GrowingFile:
                     raise
                 self._end = end
 
-    def series(self) -> U32:
-        """Return the ids of the series in the file, sorted."""
+    def series(self, name: str | None = None) -> U32:
+        """Return the ids of the series in the file, sorted, those of other metrics too."""
+        return self._series
+
+    def known_series(self) -> U32:
+        """Return the ids of the series that somebody has asked for: all."""
         return self._series
 
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
@@ -75,7 +79,9 @@ class GrowingFile:
         first_ms, last_ms = self._span
         return first_ms <= end_ms and last_ms >= start_ms
 
-    def select(self, wanted: U32, start_ms: int, end_ms: int, limit: SampleLimit) -> Iterator[RaggedPiece]:
+    def select(
+        self, wanted: U32, start_ms: int, end_ms: int, limit: SampleLimit, name: str | None = None
+    ) -> Iterator[RaggedPiece]:
         """Yield what the file has of some series, sorted ids, in the closed range; later pieces win."""
         with self._lock:
             for piece in self._all_pieces():

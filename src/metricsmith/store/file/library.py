@@ -32,12 +32,14 @@ log = logging.getLogger(__name__)
 class SampleFile(Protocol):
     """What queries ask of a file."""
 
-    def series(self) -> U32: ...
+    def series(self, name: str | None = None) -> U32: ...
+
+    def known_series(self) -> U32: ...
 
     def overlaps(self, start_ms: int, end_ms: int) -> bool: ...
 
     def select(
-        self, wanted: U32, start_ms: int, end_ms: int, limit: SampleLimit
+        self, wanted: U32, start_ms: int, end_ms: int, limit: SampleLimit, name: str | None = None
     ) -> Iterator[RaggedPiece]: ...
 
 
@@ -55,17 +57,28 @@ class Library:
         self._aside: dict[str, tuple[int, int]] = {}
         self._lock = threading.Lock()
 
-    def series(self, start_ms: int, end_ms: int) -> U32:
+    def series(self, start_ms: int, end_ms: int, name: str | None = None) -> U32:
         """Return the sorted ids of the series in files that may have samples in the closed range.
+
+        With the name of a metric, those of others may be missing.
 
         Raises:
             as `files`.
         """
-        found = [file.series() for _, file in self.files(start_ms, end_ms)]
-        return np.unique(np.concatenate([np.empty(0, np.uint32), *found]))
+        found = [np.empty(0, np.uint32)]
+        for path, file in self.files(start_ms, end_ms):
+            try:
+                found.append(file.series(name))
+            except BlockCorrupt as error:
+                self._set_aside(path, str(error))
+        return np.unique(np.concatenate(found))
 
-    def select(self, wanted: U32, start_ms: int, end_ms: int, limit: SampleLimit) -> list[RaggedPiece]:
+    def select(
+        self, wanted: U32, start_ms: int, end_ms: int, limit: SampleLimit, name: str | None = None
+    ) -> list[RaggedPiece]:
         """Return the samples of some series, sorted ids, in the closed range; later pieces win.
+
+        All are of one metric where its name is given.
 
         Raises:
             QueryLimitExceeded: they are too many.
@@ -74,7 +87,7 @@ class Library:
         pieces: list[RaggedPiece] = []
         for path, file in self.files(start_ms, end_ms):
             try:
-                pieces += file.select(wanted, start_ms, end_ms, limit)
+                pieces += file.select(wanted, start_ms, end_ms, limit, name)
             except BlockCorrupt as error:
                 self._set_aside(path, str(error))
         return pieces
@@ -113,7 +126,9 @@ class Library:
         """Return how many series there are in the files that somebody has asked for."""
         with self._lock:
             files: list[SampleFile] = [*self._growing.values(), *self._parquet.values()]
-        return len(np.unique(np.concatenate([np.empty(0, np.uint32), *(file.series() for file in files)])))
+        return len(
+            np.unique(np.concatenate([np.empty(0, np.uint32), *(file.known_series() for file in files)]))
+        )
 
     def damage(self) -> list[str]:
         """Return what could not be read, for people."""

@@ -26,9 +26,21 @@ from metricsmith.wire.sample_files.parquet import runs_of
 _DESCRIBING, _SAMPLES = ["name", "labels"], ["time", "value"]
 
 
+EVER = (-(1 << 62), 1 << 62)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """The least and the greatest name and time in a row group, as far as its statistics tell."""
+
+    names: tuple[str, str] | None
+    first_ms: int
+    last_ms: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """A row group: the runs of rows with the same series, and its times.
+    """A row group: the runs of rows with the same series.
 
     Shapes:
         series: (R,) of each run. starts: (R + 1,) rows.
@@ -37,47 +49,64 @@ class _Group:
     number: int
     series: U32
     starts: I64
-    first_ms: int
-    last_ms: int
 
 
 class ParquetFile:
-    """The samples of a Parquet file. Thread-safe."""
+    """The samples of a Parquet file. Thread-safe.
+
+    Statistics say which row groups may have a metric or a time; what series
+    the others have nobody reads.
+    """
 
     def __init__(self, path: Path, series: SeriesTable) -> None:
-        """Read what the file has.
+        """Read its footer.
 
         Raises:
             FileNotFoundError: it is gone.
             BlockCorrupt: it is damaged, or no file of samples.
         """
         self._path, self._table = path, series
-        self._known: dict[tuple[str, str], int] = {}
         with _damage(path, "its footer"), pq.ParquetFile(path) as file:
             self._metadata = file.metadata
             _check_columns(file.schema_arrow)
-        self._groups = [self._group(number) for number in range(self._metadata.num_row_groups)]
-        self._known.clear()
-        self._series = np.unique(np.concatenate([np.empty(0, np.uint32), *(g.series for g in self._groups)]))
-
-    def series(self) -> U32:
-        """Return the ids of the series in the file, sorted."""
-        return self._series
+            self._bounds = [self._bounds_of(number) for number in range(self._metadata.num_row_groups)]
+        self._groups: dict[int, _Group] = {}
+        self._found: dict[tuple[int, ...], U32] = {}
 
     def overlaps(self, start_ms: int, end_ms: int) -> bool:
         """Return whether samples may be in the closed range."""
-        return any(g.first_ms <= end_ms and g.last_ms >= start_ms for g in self._groups)
+        return any(True for _ in self._candidates(start_ms, end_ms, None))
 
-    def select(self, wanted: U32, start_ms: int, end_ms: int, limit: SampleLimit) -> Iterator[RaggedPiece]:
-        """Yield what the file has of some series, sorted ids, in the closed range.
+    def series(self, name: str | None = None) -> U32:
+        """Return the ids of the series in the file, sorted; of a metric, if it is given, and some others.
 
         Raises:
             FileNotFoundError: it is gone.
             BlockCorrupt: it is damaged.
         """
-        for group in self._groups:
-            if group.first_ms > end_ms or group.last_ms < start_ms:
-                continue
+        numbers = tuple(self._candidates(*EVER, name))
+        found = self._found.get(numbers)
+        if found is None:
+            ids = [self._group(number).series for number in numbers]
+            found = self._found[numbers] = np.unique(np.concatenate([np.empty(0, np.uint32), *ids]))
+        return found
+
+    def known_series(self) -> U32:
+        """Return the ids of the series that somebody has asked for."""
+        ids = [group.series for group in list(self._groups.values())]
+        return np.unique(np.concatenate([np.empty(0, np.uint32), *ids]))
+
+    def select(
+        self, wanted: U32, start_ms: int, end_ms: int, limit: SampleLimit, name: str | None = None
+    ) -> Iterator[RaggedPiece]:
+        """Yield what the file has of some series, sorted ids, in the closed range; of one metric if given.
+
+        Raises:
+            FileNotFoundError: it is gone.
+            BlockCorrupt: it is damaged.
+        """
+        for number in self._candidates(start_ms, end_ms, name):
+            group = self._group(number)
             runs = np.flatnonzero(np.isin(group.series, wanted, kind="sort"))
             if len(runs):
                 found = trim(self._read(group, runs), start_ms, end_ms)
@@ -85,16 +114,32 @@ class ParquetFile:
                     limit.add(len(found.times))
                     yield found
 
+    def _candidates(self, start_ms: int, end_ms: int, name: str | None) -> Iterator[int]:
+        for number, bounds in enumerate(self._bounds):
+            in_time = bounds.first_ms <= end_ms and bounds.last_ms >= start_ms
+            if in_time and (
+                name is None or bounds.names is None or bounds.names[0] <= name <= bounds.names[1]
+            ):
+                yield number
+
+    def _bounds_of(self, number: int) -> _Bounds:
+        group = self._metadata.row_group(number)
+        names, times = (
+            _least_and_greatest(group.column(self._place(c)).statistics) for c in ("name", "time")
+        )
+        is_text = names is not None and isinstance(names[0], str)
+        first_ms, last_ms = EVER if times is None else map(_millis, times)
+        return _Bounds(names if is_text else None, first_ms, last_ms)
+
     def _group(self, number: int) -> _Group:
-        with _damage(self._path, f"row group {number}"):
-            table = self._columns(number, _DESCRIBING, read_dictionary=_DESCRIBING)
-            times = self._metadata.row_group(number).column(self._place("time")).statistics
-            names, labels = (table.column(c).combine_chunks() for c in _DESCRIBING)
-            series = self._series_of(_dictionary(names), _dictionary(labels))
-        first_ms, last_ms = -(1 << 62), 1 << 62
-        if times is not None and times.has_min_max and times.min is not None:
-            first_ms, last_ms = _millis(times.min), _millis(times.max)
-        return _Group(number, *runs_of(series), first_ms, last_ms)
+        group = self._groups.get(number)
+        if group is None:
+            with _damage(self._path, f"row group {number}"):
+                table = self._columns(number, _DESCRIBING, read_dictionary=_DESCRIBING)
+                names, labels = (_dictionary(table.column(c).combine_chunks()) for c in _DESCRIBING)
+                series = self._series_of(names, labels)
+            group = self._groups[number] = _Group(number, *runs_of(series))
+        return group
 
     def _series_of(self, names: Any, labels: Any) -> U32:
         """Return the series of each row, decoded once for each pair of a name and labels."""
@@ -106,10 +151,7 @@ class ParquetFile:
         ids = np.empty(len(different), np.uint32)
         for i, pair in enumerate(different.tolist()):
             texts = name_texts[pair // (len(label_texts) + 1)], label_texts[pair % (len(label_texts) + 1)]
-            found = self._known.get(texts)
-            if found is None:
-                found = self._known[texts] = self._table.intern(key_of_texts(*texts))
-            ids[i] = found
+            ids[i] = self._table.intern(key_of_texts(*texts))
         return np.repeat(ids[place], np.diff(np.append(runs, len(pairs))))
 
     def _read(self, group: _Group, runs: I64) -> RaggedPiece:
@@ -168,6 +210,12 @@ def _samples(table: Any) -> tuple[I64, F64, Bool | None]:
     times = time.cast(pa.int64()).to_numpy()
     stale = value.is_null().to_numpy(zero_copy_only=False) if value.null_count else None
     return times, value.cast(pa.float64()).to_numpy(zero_copy_only=False), stale
+
+
+def _least_and_greatest(statistics: Any) -> tuple[Any, Any] | None:
+    if statistics is None or not statistics.has_min_max or statistics.min is None:
+        return None
+    return statistics.min, statistics.max
 
 
 def _millis(time: Any) -> int:

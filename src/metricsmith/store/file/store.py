@@ -12,7 +12,8 @@ import numpy as np
 from metricsmith.contracts import Cardinality, Context, StoreStatus
 from metricsmith.errors import StoreError, StoreUnavailable
 from metricsmith.model.arrays import U32
-from metricsmith.model.matchers import Matcher
+from metricsmith.model.labels import NAME_LABEL
+from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import SampleLimit, Selection
 from metricsmith.store.file.library import Library
@@ -54,7 +55,7 @@ class FileStore:
             wanted = self._matching(matchers, start_ms, end_ms)
             if not len(wanted):
                 return Selection([], [])
-            pieces = self._library.select(wanted, start_ms, end_ms, SampleLimit(limit))
+            pieces = self._library.select(wanted, start_ms, end_ms, SampleLimit(limit), _metric(matchers))
             return merge(pieces, start_ms, end_ms, self._lists)
 
         return _while_files_change(read)
@@ -126,8 +127,18 @@ class FileStore:
         """Nothing is held open."""
 
     def _matching(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> U32:
-        present = self._library.series(start_ms, end_ms)  # first: the index learns of new series
+        present = self._library.series(
+            start_ms, end_ms, _metric(matchers)
+        )  # first: the index learns of new series
         return np.intersect1d(self._index.match(matchers), present, assume_unique=True)
+
+
+def _metric(matchers: Sequence[Matcher]) -> str | None:
+    """Return the only metric that can match, None where several can."""
+    for matcher in matchers:
+        if matcher.name == NAME_LABEL and matcher.op is MatchOp.EQ:
+            return matcher.value
+    return None
 
 
 def _while_files_change(read: Callable[[], T]) -> T:
