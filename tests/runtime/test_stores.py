@@ -170,3 +170,23 @@ def test_history_of_rules_is_readable_when_it_is_told_to_be(
     found = agent.query('{__name__=~"stores_back:.+"}[4h]')
     assert sorted(len(series["values"]) for series in found) == [5, 5], answer.text
     assert agent.stop() == 0
+
+
+RECORDING = """
+storage: {{type: file, path: "{data}"}}
+rules: {{files: ['{data}/../rules.yml'], interval: 100ms%s}}
+"""
+
+
+@pytest.mark.parametrize(("chosen", "least_s"), [("", 4.0), (", query_offset: 500ms", 0.5)])
+def test_rules_look_back_until_samples_are_written(chosen: str, least_s: float, agent_program: Make) -> None:
+    agent = agent_program(RECORDING % chosen + FAST, base=BASE)
+    (agent.folder / "rules.yml").write_text(
+        "groups: [{name: a, rules: [{record: stores_one, expr: vector(1)}]}]"
+    )
+    started_s = time.time()
+    agent.start()
+    newest = eventually(lambda: max((time_ms for time_ms, _ in agent.samples("stores_one")), default=0))
+    assert newest / 1000 <= time.time() - least_s
+    assert newest / 1000 >= started_s - least_s - 0.1
+    assert agent.stop() == 0

@@ -121,7 +121,8 @@ class SinkRunner:
             for part in configuration.of("sinks")
         }
         if self._storage is not None:
-            wanted[self._storage.name] = _Wanted(self._storage, _storage_limits(self._storage, performance))
+            limits = _storage_limits(self._storage, performance)
+            wanted[self._storage.name] = _Wanted(_compressing(self._storage, performance), limits)
         changed = [each for name, each in wanted.items() if self._running.get(name) != each]
         built = [(each, build(each.part, self._context(each.part.name))) for each in changed]
         ending = [name for name, old in self._running.items() if wanted.get(name) != old]
@@ -133,8 +134,8 @@ class SinkRunner:
             context = self._context(part.name)
             processors = [build(own, self._context(f"{part.name}/{own.name}")) for own in part.processors]
             journal = self._journal
-            begin = self._storage_begins if part is self._storage else None
-            reader = journal.reader(reader_name(part.name), begin)
+            is_storage = self._storage is not None and part.name == self._storage.name
+            reader = journal.reader(reader_name(part.name), self._storage_begins if is_storage else None)
             line = Line(
                 part.type,
                 sink,

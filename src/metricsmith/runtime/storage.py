@@ -26,8 +26,8 @@ class DeliveredKeeper:
         """Raises as `DataDir.open`."""
         self._folder = DataDir(Path(config.path))
         self._folder.open()
-        steady = SteadyTime(context.clock, None)
-        self._admission = Admission(context.clock, steady, config.retention, context.telemetry)
+        self._steady = SteadyTime(context.clock, None)
+        self._admission = Admission(context.clock, self._steady, config.retention, context.telemetry)
         self.begins = _unwritten(self._folder.manifest)
         """Where a new sink begins: at what the embedded store, if it was used here, has not on disk."""
         self._next: int | None = None
@@ -50,7 +50,8 @@ class DeliveredKeeper:
         self.last.apply(batch)
 
     def tick(self, now_ms: int) -> None:
-        """Do nothing: there is no housekeeping."""
+        """Have time go on: it must be asked every few seconds."""
+        self._steady.now_ms()
 
     def close(self) -> None:
         """Release the data folder."""
