@@ -65,6 +65,7 @@ def test_json_says_what_there_is(export: Export) -> None:
     assert found["service"] == "shop"
     metrics = {metric["name"]: metric for metric in found["metrics"]}
     assert metrics["orders"]["label_sets"] == 6
+    assert metrics["orders"]["max_label_sets"] == 5000
     assert metrics["orders"]["values_by_label"] == {"payment": 2, "shop": 3}
     assert metrics["took_seconds"]["label_sets"] == 1
     assert metrics["took_seconds"]["values_by_label"] == {"shop": 1}
@@ -79,7 +80,7 @@ def test_html_says_the_same_to_people(export: Export) -> None:
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     page = Tags(answer.body.decode())
     text = " ".join(page.text)
-    for word in ("shop", "orders", "Orders taken.", "payment (2), shop (3)", "None.", "running"):
+    for word in ("shop", "orders", "Orders taken.", "6 of 5000", "payment (2), shop (3)", "None.", "running"):
         assert word in text
     assert "script" not in page.tags
     assert all(link.startswith("/") for link in page.links)

@@ -61,9 +61,16 @@ class StatusPage:
             "pages": dict(export.addresses),
             "ways": _ways(export),
             "warnings": _warnings(export),
-            "metrics": [_summary(reading) for reading in export.registry.read()],
+            "metrics": self._summaries(),
             "pipelines": export.details() if export.details is not None else [],
         }
+
+    def _summaries(self) -> list[dict[str, Any]]:
+        registry = self._export.registry
+        limits = {each._family.name: each._family.guard.limit for each in registry.instruments()}
+        return [
+            {**_summary(reading), "max_label_sets": limits.get(reading.name)} for reading in registry.read()
+        ]
 
     def metric(self, name: str) -> dict[str, Any] | None:
         """Return what is known of one metric, with its label sets; None if there is none of that name."""

@@ -103,9 +103,9 @@ def _metrics(metrics: Iterable[Mapping[str, Any]]) -> str:
     for each in metrics:
         labels = ", ".join(f"{name} ({count})" for name, count in each["values_by_label"].items())
         link = f'<a href="/metric?name={_t(quote(each["name"], safe=""))}">{_t(each["name"])}</a>'
-        rows.append(
-            (link, _t(each["type"]), _t(each["label_sets"]), _t(each["series"]), _t(labels), _t(each["help"]))
-        )
+        limit = f" of {each['max_label_sets']}" if each["max_label_sets"] and labels else ""
+        numbers = (f"{each['label_sets']}{limit}", _t(each["series"]))
+        rows.append((link, _t(each["type"]), *numbers, _t(labels), _t(each["help"])))
     return _table(("metric", "type", "label sets", "series", "labels (values)", "help"), rows)
 
 
@@ -114,10 +114,10 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], row_class: str =
     classes = [' class="n"' if head in _RIGHT else "" for head in heads]
     head = "".join(f"<th{c}>{_t(h)}</th>" for c, h in zip(classes, heads, strict=True))
     mark = f' class="{row_class}"' if row_class else ""
-    lines = [
-        f"<tr{mark}>{''.join(f'<td{c}>{cell}</td>' for c, cell in zip(classes, row, strict=True))}</tr>"
-        for row in rows
-    ]
+    lines = []
+    for row in rows:
+        cells = "".join(f"<td{c}>{cell}</td>" for c, cell in zip(classes, row, strict=True))
+        lines.append(f"<tr{mark}>{cells}</tr>")
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
@@ -139,7 +139,9 @@ def _series(sample: Mapping[str, Any]) -> str:
 
 
 def _value(value: object) -> object:
-    return ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, Mapping) else value
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {_value(each)}" for name, each in value.items())
+    return f"{value:,.1f}" if isinstance(value, float) else value
 
 
 def _duration(seconds: float) -> str:
