@@ -75,6 +75,26 @@ def test_series_come_with_their_metadata(here: Any) -> None:
     assert said == [(1, "Jobs.", ""), (3, "Jobs.", "s"), (0, "", "")]
 
 
+def test_samples_say_when_their_series_began(here: Any) -> None:
+    names = ["jobs_total", "jobs_created", "took_bucket", "took_created", "depth", "other_total"]
+    series = [{"__name__": name, "n": "1"} | ({"le": "1"} if "bucket" in name else {}) for name in names]
+    layout = here.layout([*series, {"__name__": "jobs_total", "n": "2"}])
+    born, never = [1_600_000_000.5, 1_600_000_001], float("nan")
+    rounds = [
+        here.batch(layout, NOW_MS + step, [1, born[step], 2, never if step else 1_650_000_000.001, 3, 4, 5])
+        for step in range(2)
+    ]
+    body = _sink(here).body("2.0", here.delivery(*rounds))
+    found = {}
+    for each in (message := _as_google_reads(body)).timeseries:
+        labels = _labels(message, each)
+        found[labels["__name__"] + labels["n"]] = [s.start_timestamp for s in each.samples]
+        assert [s.timestamp for s in each.samples] == [NOW_MS, NOW_MS + 1]
+    began = {"jobs_total1": [1_600_000_000_500, 1_600_000_001_000], "took_bucket1": [1_650_000_000_001, 0]}
+    assert found == {key: began.get(key, [0, 0]) for key in found}
+    assert {x for x in _as_we_read(body) if x[0] == "jobs_total"} >= {("jobs_total", NOW_MS, "1.0")}
+
+
 batches = st.lists(  # of three layouts; at one time, or pushed with times of their own
     st.tuples(st.integers(0, 2), st.booleans(), st.integers(0, 20)), min_size=1, max_size=12
 )

@@ -15,6 +15,7 @@ from metricsmith.model.metadata import Metadata
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.series_types import family_of
 from metricsmith.sinks.runs import runs
+from metricsmith.sinks.starts import start_places
 from metricsmith.wire.remote_write_encode import (
     SERIES_TAG,
     encode_metadata,
@@ -86,18 +87,25 @@ class Bodies2:
     def _begin(self) -> None:
         words = self._words = Vocabulary()
         tail = words.tail if self._metadata else None
-        self._series = _Series(self, SERIES_TAG_2, self._keys, words.head, tail)
+        self._series = _Series(self, SERIES_TAG_2, self._keys, words.head, tail, starts=True)
 
 
 class _Series:
     """The series of requests, as long as what they refer to stays as it is."""
 
     def __init__(
-        self, owner: object, tag: bytes, keys: Keys, head: Callable[[bytes], bytes], tail: Tail | None
+        self,
+        owner: object,
+        tag: bytes,
+        keys: Keys,
+        head: Callable[[bytes], bytes],
+        tail: Tail | None,
+        starts: bool = False,
     ) -> None:
         self.head_bytes = 0
         """Those of all series in the last request."""
         self._owner, self._tag, self._keys, self._head, self._tail = owner, tag, keys, head, tail
+        self._starts = starts
         self._heads: dict[int, bytes] = {}
 
     def parts(self, batches: Sequence[Batch]) -> Iterator[bytes | memoryview]:
@@ -119,8 +127,10 @@ class _Series:
         template = made.templates.get(count)
         if template is None:
             ids = layout.ids.tolist()
-            heads = [self._head(self._keys(series)) for series in ids]
-            template = WriteTemplate(self._tag, heads, self._tails(layout, ids), count)
+            keys = [self._keys(series) for series in ids]
+            heads = [self._head(key) for key in keys]
+            starts = start_places(keys) if self._starts else ()
+            template = WriteTemplate(self._tag, heads, self._tails(layout, ids), count, starts)
             if len(made.templates) == _TEMPLATES:
                 del made.templates[next(each for each in made.templates if each != 1)]
             made.templates[count] = template

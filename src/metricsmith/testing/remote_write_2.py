@@ -26,7 +26,11 @@ _SCHEMA: dict[str, list[tuple[str, int, str, bool]]] = {
         ("metadata", 5, "Metadata", False),
         ("created_timestamp", 6, "int64", False),
     ],
-    "Sample": [("value", 1, "double", False), ("timestamp", 2, "int64", False)],
+    "Sample": [
+        ("value", 1, "double", False),
+        ("timestamp", 2, "int64", False),
+        ("start_timestamp", 3, "int64", False),
+    ],
     "Histogram": [("count_int", 1, "uint64", False), ("sum", 3, "double", False)],
     "Exemplar": [
         ("labels_refs", 1, "uint32", True),

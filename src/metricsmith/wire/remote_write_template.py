@@ -3,38 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 
 import numpy as np
 
-from metricsmith.model.arrays import I64, U8
+from metricsmith.model.arrays import F64, I64, U8
 from metricsmith.wire.protobuf import varint
 from metricsmith.wire.remote_write_encode import U64
 
 _TIME_BYTES = 6
 """Times in milliseconds from 1971 to 2109 have so many bytes as varints."""
 FIRST_MS, LAST_MS = 1 << 35, (1 << 42) - 1
-_SAMPLE = b"\x12" + bytes([9 + 1 + _TIME_BYTES]) + b"\x09" + bytes(8) + b"\x10" + bytes(_TIME_BYTES)
-_VALUE_AT, _TIME_WORD_AT = 3, 10
+_ROOM = b"\x09" + bytes(8) + b"\x10" + bytes(_TIME_BYTES)
+_SAMPLE = b"\x12" + bytes([len(_ROOM)]) + _ROOM
+_STARTED = b"\x12" + bytes([len(_ROOM) + 1 + _TIME_BYTES]) + _ROOM + b"\x18" + bytes(_TIME_BYTES)
+_VALUE_AT, _TIME_WORD_AT, _START_WORD_AT = 3, 10, 17
 _WORD = 8
 
 
 class WriteTemplate:
     """The TimeSeries of a layout, some samples each, with room for values and times."""
 
-    def __init__(self, tag: bytes, heads: Sequence[bytes], tails: Sequence[bytes], count: int) -> None:
+    def __init__(
+        self,
+        tag: bytes,
+        heads: Sequence[bytes],
+        tails: Sequence[bytes],
+        count: int,
+        starts: Sequence[int] = (),
+    ) -> None:
         """`heads` and `tails` are what series have before and after their `count` samples.
 
-        `tag` is that of a series in a request. Order is the layout's.
+        `tag` is that of a series in a request. Order is the layout's. `starts`, of version 2.0, are
+        the places of series whose values say in seconds when others began, -1 where none does.
         """
-        room, pieces = _SAMPLE * count, []
-        starts, at = [], 0
-        for head, tail in zip(heads, tails, strict=True):
-            length = varint(len(head) + len(room) + len(tail))
-            pieces += (tag, length, head, room, tail)
-            starts.append(at + len(tag) + len(length) + len(head))
-            at = starts[-1] + len(room) + len(tail)
+        pieces: list[bytes] = []
+        at, samples, strides = 0, [], []
+        for head, tail, start in zip(heads, tails, starts or repeat(-1), strict=False):
+            sample = _SAMPLE if start < 0 else _STARTED
+            length = varint(len(head) + len(sample) * count + len(tail))
+            pieces += (tag, length, head, sample * count, tail)
+            samples.append(at + len(tag) + len(length) + len(head))
+            strides.append(len(sample))
+            at = samples[-1] + len(sample) * count + len(tail)
         self._bytes: U8 = np.frombuffer(b"".join(pieces), dtype=np.uint8)
-        self._samples: I64 = np.array(starts, dtype=np.int64)
+        self._samples: I64 = np.array(samples, dtype=np.int64)
+        self._strides: I64 = np.array(strides, dtype=np.int64)
+        begun = np.array(starts, dtype=np.int64)
+        self._started = np.flatnonzero(begun >= 0)
+        self._starts = begun[self._started]
         self.head_bytes = sum(map(len, heads))
 
     def fill(self, times: Sequence[int], bits: Sequence[U64]) -> memoryview:
@@ -47,8 +64,26 @@ class WriteTemplate:
         words = np.ndarray((max(len(out) - _WORD + 1, 0),), dtype="<u8", buffer=out.data, strides=(1,))
         at = self._samples
         for time_ms, values in zip(times, bits, strict=True):
-            # The word of the time begins in the last byte of the value, which is written after it.
-            words[at + _TIME_WORD_AT] = int.from_bytes(b"\0\x10" + varint(time_ms), "little")
+            # Words are written back to front where they overlap: that of a start begins in the last
+            # byte of the time, that of the time in the last byte of the value.
+            time = varint(time_ms)
+            if len(self._started):
+                starts = _varints(values[self._starts].view(np.float64))
+                head = int.from_bytes(time[-1:] + b"\x18", "little")
+                words[at[self._started] + _START_WORD_AT] = starts << np.uint64(16) | np.uint64(head)
+            words[at + _TIME_WORD_AT] = int.from_bytes(b"\0\x10" + time, "little")
             words[at + _VALUE_AT] = values
-            at = at + len(_SAMPLE)
+            at = at + self._strides
         return out.data
+
+
+def _varints(seconds: F64) -> U64:
+    """Return times as varints of _TIME_BYTES bytes in milliseconds; 0, which is unknown, for what is none."""
+    known = (seconds >= FIRST_MS / 1000) & (seconds <= LAST_MS / 1000)
+    rest = (np.where(known, seconds, 0.0) * 1000).round().astype(np.uint64)
+    found = np.zeros(len(seconds), dtype=np.uint64)
+    for place in range(_TIME_BYTES):
+        more = 0x80 if place < _TIME_BYTES - 1 else 0
+        found |= ((rest & np.uint64(0x7F)) | np.uint64(more)) << np.uint64(8 * place)
+        rest >>= np.uint64(7)
+    return found
