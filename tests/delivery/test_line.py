@@ -246,6 +246,24 @@ async def test_what_a_processor_gives_with_time_is_sent(bench: Any) -> None:
     await _until(bench, lambda: _series(bench) == [1])
 
 
+async def test_a_line_that_ends_by_a_defect_says_so(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken:
+        Config = None
+
+        def process(self, batch: Batch) -> Batch:
+            return batch
+
+        def tick(self, now_ms: int) -> Batch | None:
+            raise ZeroDivisionError("by nothing")
+
+    line = bench.line(processors=[Broken()])
+    await bench.put([1])
+    await _until(bench, lambda: line.status().state == "stopped")
+    assert line.status().last_error == "defect: ZeroDivisionError: by nothing"
+    assert "far: nothing is delivered any more" in caplog.text
+    assert (line.status().behind, bench.far.taken) == (1, [])
+
+
 async def test_a_processor_that_fails_sets_aside_what_it_failed_on(bench: Any) -> None:
     class Fussy:
         def process(self, batch: Batch) -> Batch | None:

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Protocol
 
 from metricsmith.contracts import (
     Context,
     Delivery,
     Grouping,
-    PartConfig,
     Preparing,
     Processor,
     Remarking,
     Sink,
 )
+from metricsmith.delivery.backoff import FIRST_WAIT_S, Ending, next_wait_s
 from metricsmith.delivery.pieces import Cutter, apart, newer, of_series
-from metricsmith.delivery.processing import Processing
+from metricsmith.delivery.processing import Prepared, Processing
 from metricsmith.delivery.reading import Intake, Reader
 from metricsmith.delivery.refused import Outcome, RefusedSeries
 from metricsmith.delivery.status import Circuit, SinkStatus, Tally
@@ -30,9 +29,7 @@ from metricsmith.model.batch import Batch
 from metricsmith.model.duration import format_duration
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 60.0
 CLOSE_LIMIT_S = 2.0
 SEND_NOW_LIMIT_S = 60.0
 DEFECTS = 3
@@ -91,12 +88,12 @@ class Line:
         """
         self._kind, self._sink, self._end = kind, sink, end
         self._context, self._limits, self._quarantine = context, limits, quarantine
-        steps = [*processors, *([_Prepared(sink)] if isinstance(sink, Preparing) else ())]
+        steps = [*processors, *([Prepared(sink)] if isinstance(sink, Preparing) else ())]
         self._processing, self._before = Processing(steps, self._set_aside, sink.traits.whole), before
         self._age_s = age_s
         self._intake = Intake(reader, context.clock)
         self._cutter = Cutter(sink.groups if isinstance(sink, Grouping) else None)
-        self._stopping = asyncio.Event()
+        self._ending = Ending()
         self._task: asyncio.Task[None] | None = None
         self._retrying = self._resting = 0
         self._refusing = False
@@ -114,6 +111,7 @@ class Line:
     def start(self) -> None:
         """Begin to serve. Called in the event loop."""
         self._task = asyncio.create_task(self._run(), name=f"sink {self._context.name}")
+        self._task.add_done_callback(self._ended)
 
     def status(self) -> SinkStatus:
         """Return how it is. Called from any thread."""
@@ -167,7 +165,7 @@ class Line:
 
     async def stop(self) -> None:
         """Deliver what waits if that is soon done, and end; the rest is delivered after the next start."""
-        self._stopping.set()
+        self._ending.come()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=CLOSE_LIMIT_S)
             self._task.cancel()
@@ -179,6 +177,11 @@ class Line:
         await self._sink.close()
         for name in self._gauges:
             self._context.telemetry.forget(name, sink=self._context.name)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._tally.last_error = f"defect: {type(error).__name__}: {error}"
+            log.error("%s: nothing is delivered any more", self._context.name, exc_info=error)
 
     def _remark(self) -> str:
         return self._sink.remark() if isinstance(self._sink, Remarking) else ""
@@ -205,7 +208,7 @@ class Line:
         with suppress(JournalError):  # logged by the journal; differences begin anew
             await asyncio.to_thread(lambda: self._processing.prime(self._before()))
         with suppress(_Stopped):
-            while (taken := await self._unless_stopping(self._take(most))) is not None:
+            while (taken := await self._ending.unless(self._take(most))) is not None:
                 await self._serve(taken)
             while self._behind():  # what is committed and waits for a full batch
                 await self._serve(await self._intake.take(most, 1, 0))
@@ -360,12 +363,11 @@ class Line:
         Raises:
             _Stopped: the end came first.
         """
-        longest_s = min(FIRST_WAIT_S * 2.0 ** min(failures - 1, 20), LONGEST_WAIT_S)
-        wait_s = max(random.uniform(longest_s / 2, longest_s), error.after_s or 0.0)
+        wait_s = next_wait_s(failures, error.after_s)
         self._tally.retried(error, error.reason, wait_s)
         self._resting += 1
         try:
-            if await self._unless_stopping(self._slept(wait_s)) is None:
+            if await self._ending.unless(self._slept(wait_s)) is None:
                 raise _Stopped
         finally:
             self._resting -= 1
@@ -373,17 +375,6 @@ class Line:
     async def _slept(self, wait_s: float) -> bool:
         await self._context.clock.sleep(wait_s)
         return True
-
-    async def _unless_stopping(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Return what comes of some work, or None once the end has come; then the work is cancelled."""
-        task, stopping = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
-        try:
-            await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            return task.result() if task.done() else None
-        finally:
-            for each in (task, stopping):
-                each.cancel()
-            await asyncio.gather(task, stopping, return_exceptions=True)
 
     def _count_delivered(self, delivery: Delivery) -> None:
         self._tally.delivered(len(delivery) - delivery.events, delivery.events)
@@ -400,15 +391,6 @@ class Line:
         else:
             why = f"refused for good, and no room to keep them: {reason}"
             self._tally.dropped(samples, delivery.events, "quarantine_full", why)
-
-
-class _Prepared:
-    """What a sink itself makes of samples, as the last of its processors."""
-
-    Config = PartConfig
-
-    def __init__(self, sink: Preparing) -> None:
-        self.process = sink.prepare
 
 
 class _Stopped(Exception):

@@ -6,11 +6,20 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from itertools import takewhile
 
-from metricsmith.contracts import Delivery, Processor, Ticking
+from metricsmith.contracts import Delivery, PartConfig, Preparing, Processor, Ticking
 from metricsmith.delivery.refused import Refusals
 from metricsmith.model.batch import Batch, empty_batch
 
 log = logging.getLogger(__name__)
+
+
+class Prepared:
+    """What a sink itself makes of samples, as the last of its processors."""
+
+    Config = PartConfig
+
+    def __init__(self, sink: Preparing) -> None:
+        self.process = sink.prepare
 
 
 class Processing:
