@@ -47,6 +47,18 @@ def test_file_with_a_bus_and_no_mode_is_a_consumer() -> None:
     assert load_text(text, "", {}).settings.service.type is Mode.PRODUCER
 
 
+def test_store_has_what_variables_say() -> None:
+    environment = {
+        "METRICSMITH_STORAGE_TYPE": "prometheus",
+        "METRICSMITH_STORAGE_URL": "http://metrics:9090",
+        "METRICSMITH_STORAGE_TLS_CA_FILE": "/ca.pem",
+        "METRICSMITH_RETENTION": "2d",
+    }
+    store = load_text("", "", environment).store
+    assert (store.type, store.name, store.config.url) == ("prometheus", "storage", "http://metrics:9090")
+    assert (store.config.tls.ca_file, store.config.retention) == ("/ca.pem", 2 * 86_400_000)
+
+
 def test_seed_file_loads_unchanged(seed_002: str) -> None:
     start = seed_002.index("# config/metric.yaml")
     settings = load_text(seed_002[start : seed_002.index("```", start)], "metric.yaml", {}).settings

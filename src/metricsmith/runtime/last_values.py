@@ -34,12 +34,14 @@ class LastValues:
             return
         ids, times = batch.layout.ids, batch.times()
         self._make_room(int(ids.max()) + 1)
-        # In time order: of several samples of a series the last stays.
-        order = np.argsort(times, kind="stable")
-        later = order[times[order] >= self._times[ids[order]]]
-        self._times[ids[later]] = times[later]
-        self._values[ids[later]] = batch.value[later]
-        self._ended[ids[later]] = batch.stales()[later]
+        values, ended = batch.value, batch.stales()
+        if not isinstance(batch.time_ms, int):  # in time order, of several samples of a series the last stays
+            order = np.argsort(times, kind="stable")
+            ids, times, values, ended = ids[order], times[order], values[order], ended[order]
+        later = times >= self._times[ids]
+        if not later.all():
+            ids, times, values, ended = ids[later], times[later], values[later], ended[later]
+        self._times[ids], self._values[ids], self._ended[ids] = times, values, ended
 
     def since(self, start_ms: int) -> tuple[list[bytes], F64]:
         """Return keys and values of the series that have not ended, and have a sample since a time."""
