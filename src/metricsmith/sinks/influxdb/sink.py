@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import ClassVar
 
 import cramjam
@@ -63,9 +64,9 @@ class InfluxdbSink:
             except HttpRefused as error:
                 refused |= await self._named(error, delivery)
         else:
-            raise Rejected("; ".join(sorted(set(refused.values()))[:SHOWN_REASONS]))
+            raise Rejected(_shown(refused))
         if refused:
-            raise Rejected("; ".join(sorted(set(refused.values()))[:SHOWN_REASONS]), list(refused))
+            raise Rejected(_shown(refused), list(refused))
 
     def remark(self) -> str:
         """Return what the server did not let us do to the database, empty for nothing."""
@@ -123,3 +124,7 @@ class InfluxdbSink:
         if keeps_ms and (known_ms is None or keeps_ms < known_ms):
             self.traits = SinkTraits(max_age_ms=keeps_ms)
             raise RetryLater("the server keeps points for a shorter time", 0.0, reason="retention")
+
+
+def _shown(refused: Mapping[int, str]) -> str:
+    return "; ".join(sorted(set(refused.values()))[:SHOWN_REASONS])

@@ -13,7 +13,7 @@ from metricsmith.wire.influxql import identifier
 from metricsmith.wire.line_protocol_places import ENDED_FIELD, Places
 
 _NUMBERS = frozenset({"float", "integer", "unsigned", "boolean"})
-_MAX_FIELDS = 100
+_MAX_FIELDS = 32
 _MAX_MEASUREMENTS = 200
 
 
