@@ -83,6 +83,23 @@ def test_the_default_registry_has_what_prometheus_client_has() -> None:
         peer.REGISTRY.unregister(theirs)
 
 
+def test_their_default_registry_takes_ours_and_each_name_stays_there_once() -> None:
+    theirs = peer.CollectorRegistry(auto_describe=True)
+    peer.ProcessCollector(registry=theirs)
+    peer.Counter("theirs", "Theirs.", registry=theirs)
+    ours = Registry()
+    ours.register(peer.ProcessCollector(registry=None))
+    ours.register(theirs)
+    Counter("ours", "Ours.", registry=ours)
+    theirs.register(ours)
+    with pytest.raises(ValueError, match="Duplicated"):
+        peer.Counter("ours", "Again.", registry=theirs)
+    for text in (generate_latest(ours), peer.generate_latest(theirs)):
+        names = [line.split()[2] for line in text.decode().splitlines() if line.startswith("# TYPE")]
+        assert len(names) == len(set(names))
+        assert {"ours_total", "theirs_total", "process_cpu_seconds_total"} <= set(names)
+
+
 def test_a_name_is_there_once() -> None:
     registry = Registry(auto_describe=True)
     counter = Counter("c_total", "C.", registry=registry)

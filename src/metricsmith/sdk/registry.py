@@ -133,25 +133,26 @@ class Registry:
         module = sys.modules.get("prometheus_client") if self.joins_prometheus_client else None
         return [] if module is None else [module.REGISTRY]
 
-    def _sources(self, collectors: Iterable[Any]) -> Iterator[Instrument | Reading]:
+    def _sources(self, collectors: Iterable[Any], told: Iterable[str] = ()) -> Iterator[Instrument | Reading]:
+        """Yield what collectors tell, without families that are told already: a document has each once."""
         if self in getattr(_reading, "registries", ()):
             return  # registered in one that is registered in this
-        told: set[str] = set()
-        if self._target_info:
+        told = set(told)
+        if self._target_info and "target" not in told:
             told.add("target")
             yield Reading(
                 "target", "info", "Target metadata", "", [Sample("target_info", self._target_info, 1.0)]
             )
         for collector in collectors:
             if isinstance(collector, Instrument):
-                told.add(collector._family.name)
-                yield collector
+                if collector._family.name not in told:
+                    told.add(collector._family.name)
+                    yield collector
             else:
                 yield from self._once(self._read(collector), told)
         yield from self._once(own_readings(self.policy.findings, self.instruments()), told)
 
     def _once(self, readings: Iterable[Reading], told: set[str]) -> Iterator[Reading]:
-        """Yield those whose name was not told before: a document must have each once."""
         for reading in readings:
             if reading.name not in told:
                 told.add(reading.name)
@@ -177,15 +178,25 @@ class Registry:
         """Yield what all metrics and collectors tell now."""
         return _read(self.sources())
 
+    def describe(self) -> list[Metric]:
+        """Return the families of our metrics, without samples.
+
+        A registry of prometheus_client asks this with its lock held when it takes this one; it must not ask
+        `collect`, which may ask it in turn.
+        """
+        return [metric for instrument in self.instruments() for metric in instrument.describe()]
+
     def collect(self) -> Iterator[Metric]:
         """Yield the same as families of prometheus_client.
 
         Without what a registry tells that this one is registered in: it is that which asks.
         """
         collectors = [*self.collectors(), *self._joined()]
-        return _collect(
-            self._sources([c for c in collectors if self not in getattr(c, "_collector_to_names", ())])
-        )
+        around = [c for c in collectors if self in getattr(c, "_collector_to_names", ())]
+        theirs = {
+            name for c in around for name, teller in c._names_to_collectors.items() if teller is not self
+        }
+        return _collect(self._sources([c for c in collectors if c not in around], theirs))
 
     def restricted_registry(self, names: Iterable[str]) -> Part:
         """Return what has only samples of these names; collectors without them are not asked."""
