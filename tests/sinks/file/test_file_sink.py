@@ -80,10 +80,14 @@ async def test_samples_go_to_the_file_of_their_hour_also_when_they_are_late(
 
 async def test_few_files_are_open_at_once(folder: Any, numbered: Any) -> None:
     sink = folder.begin(rotation="hourly")
-    for n in range(40):
+    for n in range(20):
         await sink.send(numbered(n, folder.batch(NOON + n * HOUR, [n])))
+    far_back = [NOON + n * HOUR for n in range(20, 60)]
+    await sink.send(
+        numbered(20, folder.batch(far_back, [1] * 40, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRST"))
+    )
     assert len(folder.names("*.current.*")) == folder_module.MOST_CURRENT
-    assert [value for *_, value in folder.found()] == list(range(40))
+    assert [time for _, time, _ in folder.found()] == [NOON + n * HOUR for n in range(60)]
     await sink.close()
 
 
@@ -295,6 +299,10 @@ async def test_a_current_file_that_somebody_removes_is_begun_anew(folder: Any, n
     await sink.send(numbered(1, folder.batch(NOON + 1, [2])))
     assert folder.found() == [("a", NOON + 1, 2.0)]
     assert folder.repaired("missing") == 1
+    os.truncate(folder.path / folder.names()[0], 0)  # as log rotation with copytruncate does
+    await sink.send(numbered(2, folder.batch(NOON + 2, [3])))
+    assert folder.found() == [("a", NOON + 2, 3.0)]
+    assert folder.repaired("missing") == 2
     await sink.close()
 
 

@@ -69,33 +69,35 @@ class FramesEncoder:
 
 
 class CurrentFile:
-    """Appends to a file. `state` is what is durable and acknowledged; the rest is taken back or settled."""
+    """Appends to a file. `state` is what is durable and acknowledged; the rest is taken back or settled.
+
+    It is open only while it is appended to: a delivery may reach far back, into many files.
+    """
 
     def __init__(
         self, folder: Path, name: FileName, encoder: Encoder, begun_ms: int, state: OpenFile | None = None
     ) -> None:
-        """Open the file, at the end of what is acknowledged; `begun_ms` is 0 for one of an earlier life.
-
-        Raises:
-            OSError: it cannot be opened.
-        """
+        """`begun_ms` is 0 for a file of an earlier life."""
         self.name, self.path, self.begun_ms = name, folder / str(name), begun_ms
         self.state = self._next = state or OpenFile()
         self._encoder = encoder
-        self._file: int | None = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
 
     @property
     def is_new(self) -> bool:
         """Whether nothing in it is acknowledged yet."""
         return self.state.bytes == 0
 
+    @property
+    def next_state(self) -> OpenFile:
+        """What is acknowledged once it is settled."""
+        return self._next
+
     def is_there(self) -> bool:
-        """Return whether the file is still that of its name."""
-        assert self._file is not None
+        """Return whether what is acknowledged still stands in the file, as far as its size tells."""
         try:
-            return os.path.samestat(os.fstat(self._file), self.path.stat())
+            return self.path.stat().st_size >= self.state.bytes
         except FileNotFoundError:
-            return False
+            return self.is_new
 
     def append(self, batches: Sequence[Numbered]) -> None:
         """Write samples and wait for the disk.
@@ -103,50 +105,38 @@ class CurrentFile:
         Raises:
             OSError: call `take_back`.
         """
-        assert self._file is not None
         data = memoryview(self._encoder.encode(batches, self.is_new))
         self._next = _grown(self.state, len(data), [batch for _, batch in batches])
         at = self.state.bytes
-        while data:
-            written = os.pwrite(self._file, data, at)
-            data, at = data[written:], at + written
-        os.fsync(self._file)
+        file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            while data:
+                written = os.pwrite(file, data, at)
+                data, at = data[written:], at + written
+            os.fsync(file)
+        finally:
+            os.close(file)
 
     def settle(self) -> None:
         """Note that what was appended is acknowledged."""
         self.state = self._next
 
-    @property
-    def next_state(self) -> OpenFile:
-        """What is acknowledged once it is settled."""
-        return self._next
-
     def take_back(self) -> None:
         """Remove what is not acknowledged."""
         self._next = self.state
         self._encoder.begin_anew()
-        assert self._file is not None
         with suppress(OSError):  # what is left is written over, or cut at the next start
-            os.ftruncate(self._file, self.state.bytes)
-
-    def close(self) -> None:
-        """Release the file; it stays current."""
-        file, self._file = self._file, None
-        if file is not None:
-            os.close(file)
-
-    def remove(self) -> None:
-        """Close and delete it."""
-        self.close()
-        self.path.unlink(missing_ok=True)
+            if self.is_new:
+                self.path.unlink(missing_ok=True)
+            else:
+                os.truncate(self.path, self.state.bytes)
 
     def rename(self) -> None:
-        """Close it and give it its final name; nothing is appended any more.
+        """Give it its final name; nothing is appended any more.
 
         Raises:
             OSError: call it again.
         """
-        self.close()
         self.path.rename(self.path.with_name(str(self.name.finished())))
         sync_folder(self.path.parent)
 

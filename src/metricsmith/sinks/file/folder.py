@@ -25,6 +25,8 @@ MOST_CURRENT = 16
 """So many periods have a current file at once: samples that come late go to theirs."""
 LATE_MS = 10 * 60_000
 """A period's file is finished so long after the period."""
+AGAIN_MS = 60_000
+"""What could not be finished is tried again after so long: sorting costs time."""
 OPEN_MS = 3_600_000
 """A file is current for so long at least: what comes late must not make a file each time."""
 MOST_FRAMES_SAMPLES = 4_000_000
@@ -40,6 +42,7 @@ class SampleFolder:
         self._log: PositionLog | None = None
         self._current: dict[Period, CurrentFile] = {}
         self._full: list[CurrentFile] = []  # nothing is appended; to be finished
+        self._finish_at_ms = 0
         dialect = DIALECTS.get(config.form)
         self._encoder: Callable[[], Encoder] = lambda: FramesEncoder(context.series)
         if dialect is not None:
@@ -67,7 +70,7 @@ class SampleFolder:
                     self._found(file, found.whole)
                 self._log = position_log
             except BaseException:
-                self._close_files()
+                self._forget_files()
                 position_log.close()
                 raise
         return self._log.position or Position()
@@ -92,7 +95,7 @@ class SampleFolder:
         except BaseException:
             for file in touched:
                 file.take_back()
-            self._remove_new()
+            self._current = {period: file for period, file in self._current.items() if not file.is_new}
             raise
         for file in touched:
             file.settle()
@@ -101,7 +104,7 @@ class SampleFolder:
         """Finish files that are full or whose period has passed.
 
         Raises:
-            OSError: some are not finished; what is in them stays readable and is tried again.
+            Exception: some are not finished; what is in them stays readable and is tried again.
         """
         for period, file in list(self._current.items()):
             large = file.state.bytes >= self._config.max_file_size
@@ -113,8 +116,10 @@ class SampleFolder:
         while len(self._current) > MOST_CURRENT:
             longest_unused = next(iter(self._current))
             self._full.append(self._current.pop(longest_unused))
-        if self._full:
+        if self._full and now_ms >= self._finish_at_ms:
+            self._finish_at_ms = now_ms + AGAIN_MS
             self._finish_full()
+            self._finish_at_ms = 0
 
     def delete_older(self, oldest_ms: int) -> int:
         """Delete finished files whose samples are all older; return how many.
@@ -135,19 +140,19 @@ class SampleFolder:
         return deleted
 
     def close(self) -> None:
-        """Release the files; they stay current."""
-        self._close_files()
+        """Release the folder; current files stay current."""
+        self._forget_files()
         if self._log is not None:
             self._log.close()
             self._log = None
 
     def _finish_full(self) -> None:
-        failures = []
+        failures: list[Exception] = []
         for file in list(self._full):
             try:
                 self._finish(file)
                 self._full.remove(file)
-            except OSError as error:
+            except Exception as error:  # one that fails must not keep the others
                 failures.append(error)
         if self._log is not None and self._log.position is not None:
             self._log.note(self._position(self._log.position))
@@ -169,25 +174,12 @@ class SampleFolder:
         file = self._current[period] = self._current.pop(period)  # the last is the one used last
         return file
 
-    def _remove_new(self) -> None:
-        for period, file in list(self._current.items()):
-            if file.is_new:
-                file.remove()
-                del self._current[period]
-
     def _has_lost(self, period: Period) -> bool:
         """Whether somebody took a current file away: what is written to it nobody would see."""
         file = self._current[period]
         if file.is_there():
             return False
-        file.close()
-        self._context.telemetry.problem(
-            log,
-            "metricsmith_sink_files_repaired_total",
-            f"{self._context.name}: {file.path}: somebody has removed it; another is begun",
-            sink=self._context.name,
-            reason="missing",
-        )
+        self._tell("missing", f"{file.path}: somebody has removed it or cut it; another is begun")
         return True
 
     def _begin(self, period: Period) -> None:
@@ -202,28 +194,29 @@ class SampleFolder:
         return replace(position, files={str(f.name): f.next_state for f in files if f.next_state.bytes})
 
     def _finish(self, file: CurrentFile) -> None:
-        if file.is_new:
-            file.remove()
+        if not file.path.exists():
+            self._tell("missing", f"{file.path}: somebody has removed it")
             return
         if file.name.form is Form.FRAMES:
-            file.close()
             damage = frames_to_parquet(
                 self._folder, file.name, file.state.bytes, self._context.series, self._config.codec
             )
             if damage:
-                self._context.telemetry.problem(
-                    log,
-                    "metricsmith_sink_files_repaired_total",
-                    f"{self._context.name}: {file.path}: {damage}; what was readable before is in its"
-                    " Parquet file, the rest is set aside",
-                    sink=self._context.name,
-                    reason="damaged",
-                )
+                kept = "what was readable before is in its Parquet file, the rest is set aside"
+                self._tell("damaged", f"{file.path}: {damage}; {kept}")
         else:
             file.rename()
         self._context.telemetry.count("metricsmith_sink_files_finished_total", sink=self._context.name)
 
-    def _close_files(self) -> None:
-        for file in (*self._full, *self._current.values()):
-            file.close()
+    def _tell(self, reason: str, message: str) -> None:
+        self._context.telemetry.problem(
+            log,
+            "metricsmith_sink_files_repaired_total",
+            f"{self._context.name}: {message}",
+            subject=message,
+            sink=self._context.name,
+            reason=reason,
+        )
+
+    def _forget_files(self) -> None:
         self._full, self._current = [], {}
