@@ -19,6 +19,7 @@ FAULTS: dict[str, Fault | None] = {
     "remote_write 1": answers_500,
     "remote_write 2": dies_before_answering,
     "influxdb": None,
+    "otlp": dies_before_answering,
     "newrelic": answers_500,
     "oci": None,
 }

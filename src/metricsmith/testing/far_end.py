@@ -18,6 +18,8 @@ from metricsmith.testing.newrelic_limits import Point, read_metrics
 from metricsmith.testing.oci_rules import points_of, read_call
 from metricsmith.testing.oci_signature import ApiKey
 from metricsmith.wire.line_protocol import LineDecoder
+from metricsmith.wire.otlp.decode import OtlpDecoder
+from metricsmith.wire.otlp.settings import OtlpSettings
 from metricsmith.wire.remote_write import RemoteWriteDecoder
 from metricsmith.wire.remote_write_2 import RemoteWrite2Decoder
 
@@ -49,6 +51,7 @@ TONGUES = {
     "remote_write 1": Tongue("remote_write", {"url": "{url}/write1", "version": "1.0"}),
     "remote_write 2": Tongue("remote_write", {"url": "{url}/write2", "version": "2.0"}),
     "influxdb": Tongue("influxdb", {"url": "{url}", "database": "d", "precision": "ms"}),
+    "otlp": Tongue("otlp", {"url": "{url}/v1/metrics"}),
     "newrelic": Tongue("newrelic", {"api_key": "k", "endpoint": "{url}/metric/v1"}),
     "oci": Tongue(
         "oci", {"endpoint": "{url}", "namespace": "n", "compartment_id": "ocid1.compartment.oc1..x"}
@@ -67,6 +70,7 @@ class FarEnd:
         self._now_ms = now_ms
         self._series = SeriesTable()
         self._decode_1, self._decode_2 = RemoteWriteDecoder(self._series), RemoteWrite2Decoder(self._series)
+        self._decode_otlp = OtlpDecoder(self._series, OtlpSettings())
         self._decode_lines = LineDecoder(self._series)
         self._runner: web.AppRunner | None = None
 
@@ -99,6 +103,9 @@ class FarEnd:
                 lines = self._decode_lines.decode(zlib.decompress(body, 31), now_ms=0, precision="ms")
                 self._count(lines.batch)
                 return web.Response(status=204)
+            case "/v1/metrics":
+                self._count(self._decode_otlp.decode(zlib.decompress(body, 31), self._now_ms()).batch)
+                return web.Response(content_type="application/x-protobuf")
             case "/metric/v1":
                 self.taken += _newrelic(json.loads(zlib.decompress(body, 31)), self._now_ms())
                 return web.json_response({"requestId": "0"}, status=202)
@@ -109,7 +116,8 @@ class FarEnd:
 
     def _count(self, batch: Batch) -> None:
         ids, times = batch.layout.ids.tolist(), batch.times().tolist()
-        self.taken += [(self._series.labels(i)["n"], t) for i, t in zip(ids, times, strict=True)]
+        found = [(self._series.labels(i).get("n"), t) for i, t in zip(ids, times, strict=True)]
+        self.taken += [(name, t) for name, t in found if name is not None]  # else it tells of the sender
 
     async def _handle(self, request: web.Request) -> web.Response:
         if self.fault is not None and await self.fault(self, request):
