@@ -217,6 +217,25 @@ async def test_files_of_others_are_read(new_agent: Any, lab: Any, tmp_path: Path
     assert agent.telemetry.value("metricsmith_store_files_damaged_total", reason="file") == 2
 
 
+def test_a_damaged_row_group_is_left_out(new_agent: Any, lab: Any, tmp_path: Path) -> None:
+    agent, path = new_agent(tmp_path, {}), tmp_path / "metrics-20251121-000001.parquet"
+    names = [name for name in "abc" for _ in range(1000)]
+    times = pa.array([NOON + i for i in range(1000)] * 3, pa.timestamp("ms"))
+    values = [float(i) for i in range(3000)]
+    table = pa.table({"time": times, "name": names, "labels": ["{}"] * 3000, "value": values})
+    pq.write_table(table, path, row_group_size=1000, compression="zstd")
+    data = bytearray(path.read_bytes())
+    for column in range(4):  # which of its columns does not matter
+        at = pq.ParquetFile(path).metadata.row_group(1).column(column).data_page_offset + 30
+        data[at : at + 9] = b"\xff" * 9
+    path.write_bytes(data)
+    for _ in range(2):
+        found = _all(agent, lab)
+        assert {key: len(row) for key, row in found.items()} == {b"a": 1000, b"c": 1000}
+    assert agent.telemetry.value("metricsmith_store_files_damaged_total", reason="part") == 1
+    assert f"{path}: row group 1" in agent.store.status().detail
+
+
 async def test_what_is_not_acknowledged_is_not_shown(agent: Any, lab: Any) -> None:
     """A delivery that fails is taken back: nobody may have seen it."""
     await agent.send(((0,), 0, (1,)))

@@ -66,11 +66,7 @@ class Library:
             as `files`.
         """
         found = [np.empty(0, np.uint32)]
-        for path, file in self.files(start_ms, end_ms):
-            try:
-                found.append(file.series(name))
-            except BlockCorrupt as error:
-                self._set_aside(path, str(error))
+        found += [file.series(name) for file in self.files(start_ms, end_ms)]
         return np.unique(np.concatenate(found))
 
     def select(
@@ -84,15 +80,10 @@ class Library:
             QueryLimitExceeded: they are too many.
             as `files`.
         """
-        pieces: list[RaggedPiece] = []
-        for path, file in self.files(start_ms, end_ms):
-            try:
-                pieces += file.select(wanted, start_ms, end_ms, limit, name)
-            except BlockCorrupt as error:
-                self._set_aside(path, str(error))
-        return pieces
+        files = self.files(start_ms, end_ms)
+        return [piece for file in files for piece in file.select(wanted, start_ms, end_ms, limit, name)]
 
-    def files(self, start_ms: int, end_ms: int) -> list[tuple[Path, SampleFile]]:
+    def files(self, start_ms: int, end_ms: int) -> list[SampleFile]:
         """Return the files that may have samples in the closed range, read up to date, oldest first.
 
         Raises:
@@ -100,12 +91,12 @@ class Library:
             StoreUnavailable: the folder cannot be read.
         """
         position, names = self.listing()
-        found: list[tuple[Path, SampleFile]] = []
+        found: list[SampleFile] = []
         for name in names:
             if name.period.start_ms <= end_ms and name.period.end_ms > start_ms:
                 file = self._file(name, position)
                 if file is not None and file.overlaps(start_ms, end_ms):
-                    found.append((self.folder / str(name), file))
+                    found.append(file)
         self._forget_but(names)
         return found
 
@@ -172,7 +163,7 @@ class Library:
             return None
         if file is None:
             try:
-                file = ParquetFile(path, self._series)
+                file = ParquetFile(path, self._series, self._tell)
             except BlockCorrupt as error:
                 self._set_aside(path, str(error))
                 return None

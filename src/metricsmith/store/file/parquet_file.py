@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,11 +18,15 @@ from metricsmith.errors import BlockCorrupt
 from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.selection import SampleLimit
 from metricsmith.model.series import SeriesTable
+from metricsmith.store.file.decoders import Tell
 from metricsmith.store.pieces import RaggedPiece
-from metricsmith.store.ragged import flat_positions, offsets_of, sort_samples, trim
+from metricsmith.store.ragged import EMPTY, flat_positions, offsets_of, sort_samples, trim
+from metricsmith.wire.sample_files.columns import Damage
 from metricsmith.wire.sample_files.dialects import key_of_texts
 from metricsmith.wire.sample_files.parquet import runs_of
 
+T = TypeVar("T")
+_NONE = np.empty(0, np.int64)
 _DESCRIBING, _SAMPLES = ["name", "labels"], ["time", "value"]
 
 
@@ -55,17 +59,18 @@ class ParquetFile:
     """The samples of a Parquet file. Thread-safe.
 
     Statistics say which row groups may have a metric or a time; what series
-    the others have nobody reads.
+    the others have nobody reads. A damaged row group is told and left out.
     """
 
-    def __init__(self, path: Path, series: SeriesTable) -> None:
+    def __init__(self, path: Path, series: SeriesTable, tell: Tell) -> None:
         """Read its footer.
 
         Raises:
             FileNotFoundError: it is gone.
             BlockCorrupt: it is damaged, or no file of samples.
         """
-        self._path, self._table = path, series
+        self._path, self._table, self._tell = path, series, tell
+        self._damaged: set[int] = set()
         with _damage(path, "its footer"), pq.ParquetFile(path) as file:
             self._metadata = file.metadata
             _check_columns(file.schema_arrow)
@@ -82,12 +87,11 @@ class ParquetFile:
 
         Raises:
             FileNotFoundError: it is gone.
-            BlockCorrupt: it is damaged.
         """
         numbers = tuple(self._candidates(*EVER, name))
         found = self._found.get(numbers)
         if found is None:
-            ids = [self._group(number).series for number in numbers]
+            ids = [group.series for number in numbers if (group := self._group(number)) is not None]
             found = self._found[numbers] = np.unique(np.concatenate([np.empty(0, np.uint32), *ids]))
         return found
 
@@ -103,19 +107,22 @@ class ParquetFile:
 
         Raises:
             FileNotFoundError: it is gone.
-            BlockCorrupt: it is damaged.
         """
         for number in self._candidates(start_ms, end_ms, name):
             group = self._group(number)
-            runs = np.flatnonzero(np.isin(group.series, wanted, kind="sort"))
-            if len(runs):
-                found = trim(self._read(group, runs), start_ms, end_ms)
-                if len(found.times):
-                    limit.add(len(found.times))
-                    yield found
+            runs = _NONE if group is None else np.flatnonzero(np.isin(group.series, wanted, kind="sort"))
+            if group is None or not len(runs):
+                continue
+            piece = self._unless_damaged(number, lambda: self._read(group, runs))  # noqa: B023 - called at once
+            found = EMPTY if piece is None else trim(piece, start_ms, end_ms)
+            if len(found.times):
+                limit.add(len(found.times))
+                yield found
 
     def _candidates(self, start_ms: int, end_ms: int, name: str | None) -> Iterator[int]:
         for number, bounds in enumerate(self._bounds):
+            if number in self._damaged:
+                continue
             in_time = bounds.first_ms <= end_ms and bounds.last_ms >= start_ms
             if in_time and (
                 name is None or bounds.names is None or bounds.names[0] <= name <= bounds.names[1]
@@ -131,15 +138,29 @@ class ParquetFile:
         first_ms, last_ms = EVER if times is None else map(_millis, times)
         return _Bounds(names if is_text else None, first_ms, last_ms)
 
-    def _group(self, number: int) -> _Group:
+    def _group(self, number: int) -> _Group | None:
+        """Return what series a row group has, None of a damaged one."""
         group = self._groups.get(number)
         if group is None:
-            with _damage(self._path, f"row group {number}"):
-                table = self._columns(number, _DESCRIBING, read_dictionary=_DESCRIBING)
-                names, labels = (_dictionary(table.column(c).combine_chunks()) for c in _DESCRIBING)
-                series = self._series_of(names, labels)
-            group = self._groups[number] = _Group(number, *runs_of(series))
+            group = self._unless_damaged(number, lambda: self._described(number))
+            if group is not None:
+                self._groups[number] = group
         return group
+
+    def _described(self, number: int) -> _Group:
+        table = self._columns(number, _DESCRIBING, read_dictionary=_DESCRIBING)
+        names, labels = (_dictionary(table.column(c).combine_chunks()) for c in _DESCRIBING)
+        return _Group(number, *runs_of(self._series_of(names, labels)))
+
+    def _unless_damaged(self, number: int, read: Callable[[], T]) -> T | None:
+        try:
+            with _damage(self._path, f"row group {number}"):
+                return read()
+        except BlockCorrupt as error:
+            self._damaged.add(number)
+            self._found.clear()
+            self._tell(self._path, Damage(f"row group {number}", str(error.__cause__)))
+            return None
 
     def _series_of(self, names: Any, labels: Any) -> U32:
         """Return the series of each row, decoded once for each pair of a name and labels."""
@@ -155,9 +176,7 @@ class ParquetFile:
         return np.repeat(ids[place], np.diff(np.append(runs, len(pairs))))
 
     def _read(self, group: _Group, runs: I64) -> RaggedPiece:
-        with _damage(self._path, f"row group {group.number}"):
-            table = self._columns(group.number, _SAMPLES)
-            times, values, stale = _samples(table)
+        times, values, stale = _samples(self._columns(group.number, _SAMPLES))
         starts = group.starts[runs]
         lengths = group.starts[runs + 1] - starts
         rows = flat_positions(starts, lengths)
