@@ -240,9 +240,10 @@ class Line:
             await self._deliver(delivery)
             return
         samples, events = apart(delivery)
-        # All workers or one: what sinks keep of layouts is kept for each way to cut them.
+        # All workers or one: to cut layouts costs, and what sinks keep of them is kept for each way to cut.
+        more_waits = self._behind() > len(set(delivery.sequences))
         full = min(limits.workers, -(-self._most() // limits.batch_size))
-        workers = full if len(samples) > limits.batch_size else 1
+        workers = full if more_waits and len(samples) > limits.batch_size else 1
         sending = [self._in_order(shard) for shard in self._cutter.shards(samples, workers)]
         if traits.events:
             sending.append(self._in_order(events))
