@@ -176,6 +176,7 @@ class End:
         self.folder, self.name, self.settings = folder, name, settings
         self.store = StoreStub()
         self.processors: list[Any] = []
+        self.journal_settings = JournalConfig(sync="never")
         self.telemetry = Telemetry()
         self.running: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
         self.sending: list[TransferSink | Line] = []
@@ -186,7 +187,7 @@ class End:
         self.series.intern(b"ids differ %d" % id(self.series))
         self.state = StateFile(self.folder / "state.sqlite")
         self.journal = Journal(
-            self.folder / "journal", self.series, self.telemetry, SystemClock(), JournalConfig(sync="never")
+            self.folder / "journal", self.series, self.telemetry, SystemClock(), self.journal_settings
         )
         self.pipeline = Pipeline(self.journal, self.store, self.telemetry)  # type: ignore[arg-type]
         self.pipeline.processors = self.processors

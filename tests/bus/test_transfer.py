@@ -13,6 +13,7 @@ import zmq
 
 from metricsmith.contracts import Delivery
 from metricsmith.errors import RetryLater
+from metricsmith.journal import JournalConfig
 from metricsmith.model.batch import Batch, empty_batch, event_batch
 from metricsmith.model.events import Event
 from metricsmith.sources.transfer.sessions import Sessions
@@ -23,7 +24,7 @@ Ends = tuple[Any, Any]
 async def test_all_arrives_once_over_restarts_of_either_side(
     ends: Ends, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metricsmith.delivery.line.FIRST_WAIT_S", 0.05)
+    monkeypatch.setattr("metricsmith.delivery.backoff.FIRST_WAIT_S", 0.05)
     edge, centre = ends
     edge.line()
     centre.receive()
@@ -165,6 +166,32 @@ async def test_numbers_that_are_missing_are_counted(ends: Ends) -> None:
     assert centre.gaps("missing") == 0
     await sink.send(Delivery([6, 10], [edge.batch(1), edge.batch(2)]))
     assert centre.gaps("missing") == 3
+
+
+async def test_what_the_producers_journal_had_no_room_for_is_a_gap(
+    ends: Ends, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("metricsmith.delivery.backoff.FIRST_WAIT_S", 0.05)
+    edge, centre = ends
+    edge.journal_settings = JournalConfig(sync="never", segment_size=4096, max_size=16384)
+    line = edge.line()
+    centre.receive()
+    await edge.put(["first"], 0)
+    await centre.until(lambda: len(centre.samples()) == 1)
+    await centre.close()
+    lost = 0
+    for number in range(300):
+        sequence = await edge.put(["a", "b"], float(number))
+        edge.journal.set_cursor("store", sequence + 1)
+        for each in await edge.journal.make_room():
+            line.expired(each.begin, each.end, each.samples, each.events)
+            lost += each.end - each.begin
+    assert lost > 100 and line.status().dropped_samples == 2 * lost
+    centre.receive()
+    await centre.until(lambda: ("b", 299.0) in centre.samples())
+    values = [value for name, value in centre.samples() if name == "a"]
+    assert len(values) == 300 - lost and values == sorted(set(values))
+    assert centre.gaps("missing") == lost
 
 
 async def test_a_lost_data_directory_is_a_new_identity_and_a_gap(ends: Ends, tmp_path: Path) -> None:
