@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dis
 import gc
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from metricsmith.sdk import Counter, Gauge, Histogram, Registry, SampledHistogram, Summary
+from metricsmith.sdk import Counter, Gauge, Histogram, Policy, Registry, SampledHistogram, Summary
 from metricsmith.sdk.atomic import GIL, METHODS, locked
 from metricsmith.sdk.sketch import Sketch
+from metricsmith.testing.clock import FakeClock
 
 THREADS, CALLS = 8, 20_000
 HARMLESS = {
@@ -155,6 +157,64 @@ def test_the_lock_of_interpreters_without_a_gil_keeps_updates_that_can_be_split(
     assert split.value == THREADS * 2000
 
 
+@pytest.mark.usefixtures("eager_switching")
+def test_children_that_expire_while_they_are_used_lose_nothing() -> None:
+    clock = FakeClock()
+    registry = Registry(policy=Policy(clock=clock, label_set_ttl_s=1e-6))
+    counter = Counter("c", "C.", ["n"], registry=registry)
+    held = [counter.labels(number) for number in range(4)]
+    done = threading.Event()
+
+    def sweep() -> None:
+        while not done.is_set():
+            clock.advance(1)
+            counter.read()
+
+    sweeper = threading.Thread(target=sweep)
+    sweeper.start()
+    in_threads(lambda: [child.inc() for _ in range(2000) for child in held] and None)
+    done.set()
+    sweeper.join()
+    for child in held:
+        child.inc(0)
+    assert [s.value for s in counter.read().samples] == [THREADS * 2000] * 4
+    assert counter._family.expiry is not None
+    assert counter._family.expiry.expired > 0
+
+
+WITHOUT_GIL = """
+import signal, sys, threading
+sys._is_gil_enabled = lambda: False
+from metricsmith.sdk import *
+from metricsmith.sdk.atomic import GIL
+assert not GIL
+kinds = Counter("c", "C.", ["a"]), Gauge("g", "G.", ["a"])
+seen = Histogram("h", "H.", ["a"]), Summary("s", "S.", ["a"]), SampledHistogram("p", "P.", ["a"])
+def work():
+    for _ in range(2000):
+        for metric in kinds: metric.labels("x").inc()
+        for metric in seen: metric.labels("x").observe(1.0)
+signal.signal(signal.SIGALRM, lambda *a: [m.labels("x").inc() for m in kinds])
+signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=work) for _ in range(4)]
+for t in threads: t.start()
+work()
+for t in threads: t.join()
+signal.setitimer(signal.ITIMER_REAL, 0)
+counts = [REGISTRY.get_sample_value(n, {"a": "x"}) for n in ("h_count", "s_count", "p_count")]
+assert counts == [10_000] * 3, counts
+assert REGISTRY.get_sample_value("c_total", {"a": "x"}) == REGISTRY.get_sample_value("g", {"a": "x"}) > 10_000
+"""
+
+
+def test_with_locks_threads_and_signal_handlers_count_right_and_do_not_hang() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_GIL], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_an_update_within_the_garbage_collector_neither_hangs_nor_is_lost() -> None:
     counter = Counter("c", "C.", ["n"], registry=None)
     seen = 0
@@ -165,6 +225,7 @@ def test_an_update_within_the_garbage_collector_neither_hangs_nor_is_lost() -> N
         counter.labels(f"gc{seen % 7}").inc()
 
     threshold = gc.get_threshold()
+    gc.freeze()  # what the test run has loaded need not be looked at each time
     gc.callbacks.append(collected)
     gc.set_threshold(5)
     try:
@@ -174,6 +235,7 @@ def test_an_update_within_the_garbage_collector_neither_hangs_nor_is_lost() -> N
     finally:
         gc.callbacks.remove(collected)
         gc.set_threshold(*threshold)
+        gc.unfreeze()
     assert seen > 100
     values = {s.labels["n"]: s.value for s in counter.read().samples}
     assert sum(v for n, v in values.items() if n.startswith("n")) == 2000

@@ -203,3 +203,5 @@ def test_a_filter_holds_for_what_is_there_already() -> None:
         counter.labels(path).inc()
     registry.drop("c", path="/health")
     assert totals(counter) == {("/",): 1}
+    registry.drop("c_total")
+    assert totals(counter) == {}

@@ -2,7 +2,8 @@
 
 Nothing is noted when a metric is updated. A sweep, at each reading, compares how often each child was
 updated with what it saw before. A child that goes is turned into one of a class whose updates first put it
-back, so that the application may hold children for ever: nothing that they count is lost.
+back, so that the application may hold children for ever and loses nothing. (What another thread counts in the
+very moment of the change is seen with the next update.)
 """
 
 from __future__ import annotations

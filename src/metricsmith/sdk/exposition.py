@@ -41,7 +41,7 @@ def _of_instrument(instrument: Instrument, openmetrics: bool) -> Iterator[str]:
     """Yield what a metric of ours tells. The text around the values is made once for each label set."""
     family = instrument._family
     children = family.live(instrument)
-    if children or family.policy.keeps(family.name, {}):
+    if children or family.keeps(()):
         yield _header(family, openmetrics)
     traces = openmetrics and tracing_loaded()
     for child in children:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from metricsmith.sdk.instrument import Instrument
 
 LabelValues = tuple[str, ...]
+NAME_SUFFIXES = {"counter": ("_total",), "info": ("_info",)}
+"""What series have after the name of their family, where all have the same."""
 Extra = tuple[tuple[str, str], ...]
 
 
@@ -89,7 +91,7 @@ class Family:
 
     def _admitted(self, key: LabelValues) -> LabelValues | None:
         """Return the label values under which these are kept; None where filters leave them out."""
-        if self.policy.rules and not self.policy.keeps(self.name, self.labels_of(key)):
+        if self.policy.rules and not self.keeps(key):
             return None
         if self.expiry and len(self.children) >= self.guard.limit:
             self.expiry.sweep(self.children, self.clock.monotonic())
@@ -129,9 +131,14 @@ class Family:
         places = dict(zip(map(self.labelnames.index, labels), as_text(labels.values()), strict=True))
         self._forget(lambda key: all(key[at] == value for at, value in places.items()))
 
+    def keeps(self, key: LabelValues) -> bool:
+        """Return whether filters let a label set in. A counter is known with and without `_total`."""
+        names = [self.name, *map(self.name.__add__, NAME_SUFFIXES.get(self.type, ()))]
+        return self.policy.keeps(names, self.labels_of(key))
+
     def refilter(self) -> None:
         """Forget the children that filters leave out."""
-        self._forget(lambda key: not self.policy.keeps(self.name, self.labels_of(key)))
+        self._forget(lambda key: not self.keeps(key))
 
     def _forget(self, unwanted: Callable[[LabelValues], bool]) -> None:
         with self.lock:
@@ -141,7 +148,7 @@ class Family:
     def live(self, instrument: Instrument) -> list[Any]:
         """Return the instruments that are to be read: the children, or the one without labels."""
         if not self.labelnames:
-            return [instrument] if self.policy.keeps(self.name, {}) else []
+            return [instrument] if self.keeps(()) else []
         if self.expiry:
             with self.lock:
                 self.expiry.sweep(self.children, self.clock.monotonic())

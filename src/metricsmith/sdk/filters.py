@@ -14,21 +14,21 @@ class Rule:
     def __init__(self, name: str, labels: Mapping[str, str], keep: bool) -> None:
         self.name, self.labels, self.keep = name, dict(labels), keep
 
-    def fits(self, name: str, labels: Mapping[str, str]) -> bool:
-        """Return whether it speaks of this label set. A label that is not there is empty."""
-        return fnmatchcase(name, self.name) and all(
+    def fits(self, names: Sequence[str], labels: Mapping[str, str]) -> bool:
+        """Return whether it speaks of this label set of a metric of these names. A missing label is empty."""
+        return any(fnmatchcase(name, self.name) for name in names) and all(
             fnmatchcase(labels.get(label, ""), pattern) for label, pattern in self.labels.items()
         )
 
 
-def kept(rules: Sequence[Rule], name: str, labels: Mapping[str, str]) -> bool:
+def kept(rules: Sequence[Rule], names: Sequence[str], labels: Mapping[str, str]) -> bool:
     """Return what the last rule that fits says; what no rule speaks of is kept.
 
     >>> rules = [Rule("debug_*", {}, False), Rule("debug_errors", {}, True)]
-    >>> [kept(rules, name, {}) for name in ("debug_queue", "debug_errors", "orders")]
+    >>> [kept(rules, [name], {}) for name in ("debug_queue", "debug_errors", "orders")]
     [False, True, True]
     """
     for rule in reversed(rules):
-        if rule.fits(name, labels):
+        if rule.fits(names, labels):
             return rule.keep
     return True

@@ -27,4 +27,5 @@ def _after_fork() -> None:
         holder.lock = RLock()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+if hasattr(os, "register_at_fork"):  # where processes can fork
+    os.register_at_fork(after_in_child=_after_fork)

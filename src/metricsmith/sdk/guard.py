@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from metricsmith.sdk.clock import SYSTEM_CLOCK, Clock
@@ -61,9 +61,9 @@ class Policy:
         self.rules: list[Rule] = []
         self.findings = Findings()
 
-    def keeps(self, name: str, labels: Mapping[str, str]) -> bool:
+    def keeps(self, names: Sequence[str], labels: Mapping[str, str]) -> bool:
         """Return whether a label set of a metric is wanted; one without labels is an empty one."""
-        return not self.rules or kept(self.rules, name, labels)
+        return not self.rules or kept(self.rules, names, labels)
 
 
 DEFAULT_POLICY = Policy()
