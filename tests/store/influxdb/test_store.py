@@ -273,6 +273,24 @@ def test_a_policy_that_was_there_is_changed_only_on_purpose(kept: Make, influxdb
         assert made.store.status().retention_ms == days * 86_400_000
 
 
+def test_a_policy_of_its_own(kept: Make) -> None:
+    """Two stores in one database, each in its policy: what one keeps the other does not show."""
+    sample = ({"__name__": "a"}, NOW_MS, 1.0)
+    default = kept(retention="10d")
+    default.write([sample])
+    short = kept(database=default.database, retention_policy='sho"rt', retention="2h")
+    short.write(
+        [({"__name__": "a"}, NOW_MS + 1000, 2.0), ({"__name__": "b"}, NOW_MS, 3.0)],
+        [(sample[0], NOW_MS + 2000)],
+    )
+    assert rows(default.store.select([], *EVERY)) == {_key(name="a"): [(NOW_MS, 1.0)]}
+    assert rows(short.store.select([], *EVERY)) == {
+        _key(name="a"): [(NOW_MS + 1000, 2.0), (NOW_MS + 2000, "end")],
+        _key(name="b"): [(NOW_MS, 3.0)],
+    }
+    assert [each.store.status().retention_ms for each in (default, short)] == [864_000_000, 7_200_000]
+
+
 def test_a_server_that_is_away(kept: Make) -> None:
     made = kept(url=f"http://127.0.0.1:{free_port()}")
     with pytest.raises(StoreUnavailable, match=r"cannot connect: Connection refused") as caught:

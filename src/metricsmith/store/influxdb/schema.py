@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from metricsmith.model.labels import NAME_LABEL
 from metricsmith.model.matchers import Matcher
 from metricsmith.store.influxdb.server import rows_of, series_of
+from metricsmith.store.influxdb.settings import InfluxdbConfig
 from metricsmith.wire.influxql import identifier
 from metricsmith.wire.line_protocol_places import ENDED_FIELD, Places
 
@@ -31,14 +32,22 @@ class Wanted:
     ends: bool
 
 
-def fields_statement(database: str, places: Places, matchers: Sequence[Matcher]) -> str | None:
+def source(config: InfluxdbConfig, measurement: bytes | None) -> str:
+    """Return a measurement, or all of them, in the retention policy that is read."""
+    policy = "" if config.retention_policy is None else identifier(config.retention_policy)
+    name = "/.*/" if measurement is None else identifier(measurement.decode())
+    return f"{identifier(config.database)}.{policy}.{name}"
+
+
+def fields_statement(config: InfluxdbConfig, places: Places, matchers: Sequence[Matcher]) -> str | None:
     """Return the question which fields there are, where they matter; None when none can."""
-    statement = f"SHOW FIELD KEYS ON {identifier(database)}"
     only = places.measurements(matchers)
     if only is None:
-        return statement
-    names = [identifier(name.decode()) for name in only if b"\x00" not in name]
-    return f"{statement} FROM {', '.join(names)}" if names else None
+        sources = [source(config, None)]
+    else:
+        sources = [source(config, name) for name in only if b"\x00" not in name]
+    statement = f"SHOW FIELD KEYS ON {identifier(config.database)} FROM "
+    return statement + ", ".join(sources) if sources else None
 
 
 def wanted_fields(body: bytes, places: Places, matchers: Sequence[Matcher]) -> list[Wanted]:

@@ -19,7 +19,7 @@ from metricsmith.model.sample_groups import selection_of
 from metricsmith.model.selection import SampleLimit, Selection
 from metricsmith.store.influxdb.lists import names_statement, tags_of, told_by_fields, values_statement
 from metricsmith.store.influxdb.rows import Rows, rows_in
-from metricsmith.store.influxdb.schema import Wanted, fields_statement, wanted_fields
+from metricsmith.store.influxdb.schema import Wanted, fields_statement, source, wanted_fields
 from metricsmith.store.influxdb.server import (
     MAX_ANSWER_BYTES,
     NoDatabase,
@@ -121,7 +121,7 @@ class Reader:
         return sorted(told | self._list(statement, lambda body: tags_of(body, self._places, "value")))
 
     def _told(self) -> set[tuple[str, str]]:
-        statement = fields_statement(self._config.database, self._places, [])
+        statement = fields_statement(self._config, self._places, [])
         assert statement is not None  # without conditions nothing is impossible
         return self._list(statement, lambda body: set(told_by_fields(body, self._places)))
 
@@ -134,7 +134,7 @@ class Reader:
             raise _too_many(error) from None
 
     def _wanted(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[Wanted]:
-        statement = fields_statement(self._config.database, self._places, matchers)
+        statement = fields_statement(self._config, self._places, matchers)
         if statement is None or start_ms > end_ms:
             return []
         try:
@@ -220,10 +220,7 @@ class Reader:
     def _statement(
         self, columns: list[str], wanted: Wanted, matchers: Sequence[Matcher], start_ms: int, end_ms: int
     ) -> str:
-        config = self._config
-        policy = "" if config.retention_policy is None else identifier(config.retention_policy)
-        before = f"{identifier(config.database)}.{policy}."
-        sources = ", ".join(before + identifier(name.decode()) for name in wanted.measurements)
+        sources = ", ".join(source(self._config, name) for name in wanted.measurements)
         conditions = [f"time >= {start_ms}ms", f"time < {end_ms + 1}ms"]
         for matcher in matchers:
             if matcher.name not in (NAME_LABEL, wanted.told):
