@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from metricsmith.config.load import load_text
-from metricsmith.testing.oci_server import Fault, OciServer
-from metricsmith.testing.programs import AgentProgram, eventually
+from metricsmith.testing.oci_server import OciServer
+from metricsmith.testing.programs import AgentProgram
 from metricsmith.testing.targets import Target, running_target
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "oci.yaml"
@@ -137,31 +137,6 @@ def test_averages_of_all_time_are_those_of_each_label_set_and_counters_go_as_gro
     assert got["http_request_duration_seconds_p50", "route=/"] == {0.25}
     assert got["orders_created_delta", ""] <= {0.0, 5.0}
     assert ("orders_created_total", "") not in got
-
-
-def test_all_that_was_kept_is_there_after_failures_and_a_kill(
-    oci: OciServer, shop: Target, agent: AgentProgram
-) -> None:
-    oci.fault = lambda number: {1: Fault(500), 4: Fault(0, taken=True)}.get(number)
-    agent.config = agent.config.replace("average: delta", "worker_count: 1")
-    agent.start()
-    for orders in range(8, 12):
-        shop.text = _page(orders=orders, **THEN)
-        shop.wait_for_scrapes(1)
-    agent.kill()
-    oci.fault = lambda number: None
-    agent.start()
-    shop.text = _page(orders=50, **THEN)
-    _until(oci, "orders_created_total", "", 50)
-
-    def same() -> bool:
-        kept = agent.samples("orders_created_total")
-        (stream,) = [found for found in oci.streams() if found[0] == "orders_created_total"]
-        sent = oci.streams()[stream]
-        return len(kept) > 3 and [(t, v) for t, v in kept if t <= max(sent)] == sorted(sent.items())
-
-    eventually(same)
-    assert agent.own("metricsmith_sink_dropped_samples_total") == 0
 
 
 @pytest.mark.parametrize("line", ["quantiles: [0.5, 0.9]", "counters: rate", "auth: instance_principal"])

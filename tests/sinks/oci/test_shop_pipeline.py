@@ -6,6 +6,7 @@ What is right is computed here, from the pages that the shop gave, as another pa
 from __future__ import annotations
 
 import math
+import random
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from metricsmith.demo.load import TRAFFIC
-from metricsmith.testing.oci_server import OciServer
+from metricsmith.testing.oci_server import Fault, OciServer
 from metricsmith.testing.programs import AgentProgram, eventually
 from metricsmith.testing.targets import running_target
 
@@ -98,12 +99,12 @@ class Run:
 
 
 @pytest.fixture
-def run(oci: OciServer, shop: str, tmp_path: Path) -> Iterator[Callable[[str], Run]]:
-    """Run the example under load, with more lines in its sink; it stays until the test ends."""
+def run(oci: OciServer, shop: str, tmp_path: Path) -> Iterator[Callable[..., Run]]:
+    """Run the example under load, with more lines in its sink, and kills of the agent meanwhile."""
     agents: list[AgentProgram] = []
     window = Window(shop)
 
-    def go(settings: str) -> Run:
+    def go(settings: str, kills: int = 0) -> Run:
         text = FAST + EXAMPLE.read_text()
         for documented, here in (
             ("http://localhost:3000/metrics", target.url),
@@ -118,13 +119,17 @@ def run(oci: OciServer, shop: str, tmp_path: Path) -> Iterator[Callable[[str], R
         agent = AgentProgram(tmp_path, braces.replace("@port", "{port}").replace("@data", "{data}"))
         agents.append(agent)
         agent.start()
-        with _program("loadgen", shop, "--rate", "150", "--for", "2s") as load:
+        with _program("loadgen", shop, "--rate", "150", "--for", f"{2 + 2 * kills}s") as load:
+            for _ in range(kills):
+                target.wait_for_scrapes(3)
+                agent.kill()
+                agent.start()
             assert load.wait() == 0
         target.wait_for_scrapes(2)
         window.shut.set()
         eventually(lambda: any(p.name == "up" and p.value == 0 for p in oci.points))
         eventually(lambda: agent.get("/api/v1/sinks")["data"][0]["behind_batches"] == 0)
-        return Run(window.pages, _by_time(oci), agent)
+        return Run(list(window.pages), _by_time(oci), agent)
 
     with running_target(behave=window.serve) as target:
         yield go
@@ -137,7 +142,8 @@ def _by_time(oci: OciServer) -> dict[int, Values]:
     found: dict[int, Values] = {}
     for point in oci.points:
         assert point.namespace == "bharatmart" and point.compartment == "ocid1.compartment.oc1..example"
-        found.setdefault(point.time_ms, {})[point.name, point.dimensions] = point.value
+        known = found.setdefault(point.time_ms, {}).setdefault((point.name, point.dimensions), point.value)
+        assert known == point.value, "what comes again is the same"
     return {time_ms: values for time_ms, values in sorted(found.items()) if _ups(values) == (1.0,)}
 
 
@@ -224,14 +230,7 @@ def test_every_value_of_every_page_arrives_and_nothing_else(
 ) -> None:
     ran = run(settings)
     assert len(ran.got) == len(ran.pages) > 4
-    of_target = _of_target(ran)
-    pages = [Page.read(text, of_target) for _, text in ran.pages]
-    spans = [None, *(now.since(then) for then, now in pairwise(pages))] if not quantiles else pages
-    up = {("up", tuple(sorted(of_target.items()))): 1.0}
-    for got, page, span in zip(ran.got.values(), pages, spans, strict=True):
-        wanted = page.sent() | up | (span.averages(quantiles) if span else {})
-        assert got.keys() == wanted.keys()
-        assert got == {stream: pytest.approx(value, rel=1e-12) for stream, value in wanted.items()}
+    pages = _check_values(ran, quantiles)
     all_names = {name for values in ran.got.values() for name, _ in values}
     assert all_names - {f"{f}_p{q}" for f, _ in pages[0].counts | pages[-1].counts for q in quantiles} == (
         METRICS | {"up", "queue_sum"}
@@ -240,6 +239,43 @@ def test_every_value_of_every_page_arrives_and_nothing_else(
     assert oci.problems == [] and oci.largest_call == 50, "in whole calls"
     _check_times(ran)
     _check_counts(ran)
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(8, marks=pytest.mark.soak)])
+def test_faults_and_kills_lose_and_change_nothing_that_was_kept(
+    oci: OciServer, run: Callable[..., Run], kills: int
+) -> None:
+    faults = (Fault(500), Fault(), Fault(0, taken=True), Fault(429, "TooManyRequests"), Fault(200, cut=True))
+    chance = random.Random(5)
+    oci.fault = lambda number: (
+        chance.choice(faults) if number < 25 * kills and chance.random() < 0.4 else None
+    )
+    ran = run("average: delta", kills=kills)
+    assert oci.calls > 10 and oci.problems == []
+    kept = {round(float(time_s) * 1000) for time_s, _ in _kept(ran.agent)}
+    assert set(ran.got) == kept, "every scrape that the agent kept is there"
+    served = [min(page for page in ran.pages if page[0] >= time_ms) for time_ms in ran.got]
+    assert len(set(served)) == len(served) >= len(ran.pages) - kills
+    ran.pages[:] = served
+    _check_values(ran, ())
+
+
+def _kept(agent: AgentProgram) -> list[tuple[float, str]]:
+    (series,) = agent.query('up{job="bharatmart"}[1h]')
+    return [(time_s, value) for time_s, value in series["values"] if value == "1"]
+
+
+def _check_values(ran: Run, quantiles: tuple[int, ...]) -> list[Page]:
+    """Each page's values are there, and no others; averages are of all time where there are quantiles."""
+    of_target = _of_target(ran)
+    pages = [Page.read(text, of_target) for _, text in ran.pages]
+    spans = [None, *(now.since(then) for then, now in pairwise(pages))] if not quantiles else pages
+    up = {("up", tuple(sorted(of_target.items()))): 1.0}
+    for got, page, span in zip(ran.got.values(), pages, spans, strict=True):
+        wanted = page.sent() | up | (span.averages(quantiles) if span else {})
+        assert got.keys() == wanted.keys()
+        assert got == {stream: pytest.approx(value, rel=1e-12) for stream, value in wanted.items()}
+    return pages
 
 
 def _check_times(ran: Run) -> None:
