@@ -318,6 +318,19 @@ async def test_too_many_values_of_a_tag_are_isolated(
         assert sorted(len(rows) for rows in _points(server, "tags").values()) == [2, 2]
 
 
+async def test_a_body_over_the_servers_bound(
+    here: Any, closing: Close, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFLUXDB_HTTP_MAX_BODY_SIZE", "2000")
+    with services.influxdb(tmp_path) as server:
+        for compression in (True, False):
+            sink = closing(_sink(here, server.url, create=True, compression=compression))
+            small, large = (here.layout([{"__name__": f"m{i}"} for i in range(n)]) for n in (50, 2000))
+            await sink.send(here.delivery(here.batch(small, NOW_MS, range(50))))
+            with pytest.raises(TooLarge, match="413"):
+                await sink.send(here.delivery(here.batch(large, NOW_MS, range(2000))))
+
+
 async def test_what_is_sent_twice_is_there_once(
     here: Any, closing: Close, peer: Any, influxdb: Server
 ) -> None:
