@@ -24,16 +24,12 @@ class Window:
     A slice ends at a reading: where nobody reads, time does not pass.
     """
 
-    __slots__ = ("_began_s", "_ended", "_max_age_s", "add", "current")
+    __slots__ = ("_began_s", "_ended", "_max_age_s", "current")
 
     def __init__(self, error: float, max_age_s: float, now_s: float) -> None:
-        self._max_age_s = max_age_s
+        self.current = Sketch(error)
+        self._began_s, self._max_age_s = now_s, max_age_s
         self._ended: list[tuple[float, Sketch]] = []
-        self._begin_slice(error, now_s)
-
-    def _begin_slice(self, error: float, now_s: float) -> None:
-        self.current, self._began_s = Sketch(error), now_s
-        self.add = self.current.add
 
     def quantiles(self, wanted: Sequence[float], now_s: float) -> list[float]:
         """Return quantiles of what lies in the window, and let go what does not. One reader at a time."""
@@ -44,7 +40,7 @@ class Window:
         if now_s - self._began_s >= self._max_age_s / SLICES:
             # An observation under way still goes into the slice that ends, and is not lost.
             self._ended.append((now_s, self.current))
-            self._begin_slice(merged.error, now_s)
+            self.current, self._began_s = Sketch(merged.error), now_s
         return merged.quantiles(wanted)
 
 
@@ -112,7 +108,7 @@ class Summary(Instrument):
             raise self._no_value() from None
         self._sum += amount
         if self._quantiles:
-            self._window.add(amount)
+            self._window.current.add(amount)
 
     def time(self) -> Timer:
         """Observe the seconds of a block (`with`) or of a function (decorator, also of async functions)."""
