@@ -41,8 +41,7 @@ class Points:
             kept |= stale
         else:
             self._unsent(stale, "ended")
-        times = batch.time_ms if isinstance(batch.time_ms, int) else batch.time_ms[: len(kept)]
-        possible = (np.int64(FIRST_MS) <= times) & (times <= np.int64(LAST_MS))
+        possible = (np.int64(FIRST_MS) <= batch.time_ms) & (batch.time_ms <= np.int64(LAST_MS))
         self._unsent(kept & ~possible, "time_range")
         return kept & possible
 
