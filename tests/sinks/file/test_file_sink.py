@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -348,6 +349,18 @@ async def test_a_file_that_lost_its_end_keeps_the_rest_and_is_told(
         f"metrics-20251121-00000{i}.{each[0]}{each[2]}" for i in (1, 2)
     ]
     assert [value for *_, value in folder.found()] == [0, 1, 3, 4]
+
+
+async def test_a_folder_that_somebody_removes_is_made_anew(folder: Any, numbered: Any) -> None:
+    sink = folder.begin()
+    await sink.send(numbered(0, folder.batch(NOON, [1])))
+    shutil.rmtree(folder.path)
+    second = numbered(1, folder.batch(NOON + 1, [2]))
+    with pytest.raises(RetryLater, match="No such file or directory"):
+        await sink.send(second)
+    await sink.send(second)
+    assert folder.found() == [("a", NOON + 1, 2.0)]
+    await sink.close()
 
 
 async def test_impossible_times_are_counted(folder: Any, numbered: Any) -> None:

@@ -74,6 +74,9 @@ class FileSink:
             try:
                 self._deliver(delivery)
             except OSError as error:
+                if isinstance(error, FileNotFoundError):  # somebody has removed the folder: begin anew
+                    self._folder.close()
+                    self._position = None
                 reason = _REASONS.get(error.errno or 0, "io")
                 raise RetryLater(f"{self._folder.path}: {_said(error)}", reason=reason) from None
             except (StoreError, DiskFull) as error:

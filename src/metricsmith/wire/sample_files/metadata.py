@@ -9,7 +9,8 @@ import orjson
 
 from metricsmith.model.metadata import Metadata, MetricType
 
-METADATA_FILE = "metrics.metadata.json"
+METADATA_FILE = "metrics.metadata"
+"""Without `.json`: who reads `*.json` wants samples."""
 MAX_BYTES = 64 << 20
 
 
