@@ -7,6 +7,7 @@ import logging
 import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 
@@ -33,6 +34,22 @@ def export(registry: Registry) -> Iterator[Export]:
     found.stop()
 
 
+@pytest.fixture
+def receiver() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(20)
+        yield listening
+
+
+def read_post(client: socket.socket) -> bytes:
+    """Return the body of a request."""
+    with client.makefile("rb") as stream:
+        length = 0
+        while (line := stream.readline().strip().lower()) != b"":
+            length = int(line.partition(b":")[2]) if line.startswith(b"content-length") else length
+        return stream.read(length)
+
+
 def fetch(url: str) -> str:
     with urllib.request.urlopen(url, timeout=10) as answer:
         return str(answer.read().decode())
@@ -54,6 +71,31 @@ def test_it_can_start_again(export: Export) -> None:
     export.start()
     export.start()
     assert "orders_total" in fetch(f"{export.addresses['metrics']}/metrics")
+
+
+def test_what_fails_is_tried_again_before_the_next_tick(registry: Registry, receiver: socket.socket) -> None:
+    settings = ExportSettings(
+        prometheus_enabled=False,
+        status_page_enabled=False,
+        runtime_metrics=(),
+        tick_interval_s=1.5,
+        push_url=f"http://127.0.0.1:{receiver.getsockname()[1]}",
+    )
+    export = Export(settings, registry)
+    export.start()
+    arrived = []
+    for answer in (b"503 Busy", b"204 No Content", b"204 No Content"):
+        client, _ = receiver.accept()
+        arrived.append(time.monotonic())
+        with client:
+            body = read_post(client)
+            client.sendall(b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" % answer)
+    export.stop(0.1)
+    assert 0.7 < arrived[1] - arrived[0] < 1.45  # a second, give or take a fifth
+    assert b"orders_total" in body
+    (outbox,) = export.outboxes
+    assert outbox.failures["http_503"] == 1
+    assert outbox.sent >= 2
 
 
 def test_each_page_is_off_by_one_setting(registry: Registry) -> None:
@@ -139,13 +181,6 @@ def run(code: str, **environment: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def receiver() -> Iterator[socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(20)
-        yield listening
-
-
 def test_what_was_counted_last_is_sent_at_the_end(receiver: socket.socket) -> None:
     url = f"http://127.0.0.1:{receiver.getsockname()[1]}"
     program = subprocess.Popen(
@@ -158,11 +193,8 @@ def test_what_was_counted_last_is_sent_at_the_end(receiver: socket.socket) -> No
         stderr=subprocess.PIPE,
     )
     client, _ = receiver.accept()
-    with client, client.makefile("rb") as stream:
-        length = 0
-        while (line := stream.readline().strip().lower()) != b"":
-            length = int(line.partition(b":")[2]) if line.startswith(b"content-length") else length
-        body = stream.read(length)
+    with client:
+        body = read_post(client)
         client.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
     with program:
         assert program.wait(20) == 0

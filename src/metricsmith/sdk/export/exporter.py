@@ -69,11 +69,9 @@ class Export:
         self._guarded("runtime_metrics", lambda: self.runtime.start(self.registry))
         self._guarded("own_metrics", lambda: self.registry.register(self))
         self._watch_running_loop()
-        self._serve()
+        self._guarded("serve", self._serve)
         if self.settings.push_url or self.settings.bus_endpoint:
-            self._stop.clear()
-            self._thread = threading.Thread(target=self._run, name="metricsmith-export", daemon=True)
-            self._thread.start()
+            self._guarded("thread", self._start_pushing)
         _LIVE.add(self)
         atexit.register(self.stop)
 
@@ -84,7 +82,7 @@ class Export:
         self._started = False
         atexit.unregister(self.stop)
         _LIVE.discard(self)
-        self._until_s = time.monotonic() + timeout_s
+        self._until_s = self.clock.monotonic() + timeout_s
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout_s + 1.0)
@@ -152,12 +150,37 @@ class Export:
             chosen = server.listen(host, port, handler)
         except OSError as error:
             text = f"the page for {name} cannot be served at {host}:{port}: {error.strerror or error}"
-            hint = f"METRICSMITH_{_VARIABLES[name]} sets another port"
+            hint = f"METRICSMITH_{_PORT_VARIABLES[name]} sets another port"
             self.problems.note(f"listen_{name}", f"{text}; {hint}")
         else:
             self.addresses[name] = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
 
-    def _run(self) -> None:
+    def _start_pushing(self) -> None:
+        # An event for each thread: one that did not end in time must not go on when another starts.
+        self._stop, self.outboxes = threading.Event(), []
+        self._thread = threading.Thread(
+            target=self._run, args=(self._stop,), name="metricsmith-export", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, stop: threading.Event) -> None:
+        self.outboxes = [Outbox(target, self.clock, self.problems) for target in self._targets()]
+        interval_s, monotonic = self.settings.tick_interval_s, self.clock.monotonic
+        tick_s = monotonic() + interval_s
+        while not stop.wait(max(0.0, min([tick_s, *(box.due_s for box in self.outboxes)]) - monotonic())):
+            if monotonic() < tick_s:
+                for outbox in self.outboxes:
+                    outbox.send()
+            else:
+                self._guarded("tick", self.tick)
+                tick_s = max(tick_s + interval_s, monotonic())
+        self._guarded("tick", self.tick)
+        for outbox in self.outboxes:
+            outbox.send(time.sleep, self._until_s)
+            outbox.give_up()
+            self._guarded("close", outbox.target.close)
+
+    def _targets(self) -> Iterator[Target]:
         for make in (self._remote_write, self._bus):
             try:
                 target = make()
@@ -165,14 +188,7 @@ class Export:
                 self.problems.note("target", f"a destination cannot be used: {error}", trace=True)
             else:
                 if target is not None:
-                    self.outboxes.append(Outbox(target, self.clock, self.problems))
-        while not self._stop.wait(self.settings.tick_interval_s):
-            self._guarded("tick", self.tick)
-        self._guarded("tick", self.tick)
-        for outbox in self.outboxes:
-            outbox.send(time.sleep, self._until_s)
-            outbox.give_up()
-            self._guarded("close", outbox.target.close)
+                    yield target
 
     def _remote_write(self) -> Target | None:
         if not self.settings.push_url:
@@ -235,7 +251,7 @@ def _counter(name: str, help: str, values: list[tuple[dict[str, str], float]]) -
     )
 
 
-_VARIABLES = {"metrics": "PROMETHEUS_PORT", "status": "STATUS_PAGE_PORT"}
+_PORT_VARIABLES = {"metrics": "PROMETHEUS_PORT", "status": "STATUS_PAGE_PORT"}
 _LIVE: weakref.WeakSet[Export] = weakref.WeakSet()
 
 

@@ -87,6 +87,11 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    @property
+    def due_s(self) -> float:
+        """When to send, on the clock that never runs backwards; never, while nothing waits."""
+        return self._not_before_s if self._waiting else float("inf")
+
     def put(self, readings: Sequence[Reading], time_ms: int) -> None:
         """Encode a reading and let it wait."""
         try:

@@ -135,9 +135,12 @@ class MetricsReporter:
     @_recorded
     def restore_state(self, pipeline_id: str, state: PipelineState | str) -> None:
         """Note the state of a pipeline that was read back; nothing is counted."""
-        now = state_of(state)
-        self._ledger.hear(_id(pipeline_id), self._clock.monotonic()).state = now
-        if now is PipelineState.RUNNING:
+        restored = state_of(state)
+        if restored is PipelineState.EMPTY:
+            self._ledger.forget(_id(pipeline_id))
+            return
+        self._ledger.hear(_id(pipeline_id), self._clock.monotonic()).state = restored
+        if restored is PipelineState.RUNNING:
             self._instruments.begin(pipeline_id)
 
     @_recorded
