@@ -434,8 +434,8 @@ class StoreConfig(PartConfig):
     retention: DurationMs = Field(
         30 * 86_400_000,
         ge=60_000,
-        description="Samples older than this are refused, and deleted; a server with Prometheus' API deletes by"
-        " its own retention.",
+        description="Samples older than this are refused, and deleted; a server with Prometheus' API deletes"
+        " by its own retention.",
     )
 
 

@@ -140,7 +140,8 @@ sources:
 def test_name_of_the_sink_that_writes_the_store_is_taken(problems: Problems) -> None:
     sinks = "sinks: [{type: remote_write, name: storage, url: 'http://b'}]"
     assert problems(f"storage: {{type: prometheus, url: 'http://a'}}\n{sinks}") == [
-        "m.yaml:2: sinks[0].name: got the name of the sink that writes the store (storage.type), wanted another"
+        "m.yaml:2: sinks[0].name: got the name of the sink that writes the store (storage.type),"
+        " wanted another"
     ]
 
 

@@ -97,8 +97,8 @@ def test_data_directory_that_cannot_be_used_is_named(agent_program: Make, part: 
     ("base", "wanted"),
     [
         (
-            "storage: {{type: influxdb}}\n",
-            ("metricsmith.yaml:1: storage.type", "influxdb", "embedded"),
+            "storage: {{type: influx}}\n",
+            ("metricsmith.yaml:1: storage.type", "influx", "embedded", "influxdb"),
         ),
         ('server: {{listen: "127.0.0.1"}}\n', ("metricsmith.yaml:1", "server.listen", "HOST:PORT")),
         ("server: [\n", ("metricsmith.yaml:",)),
