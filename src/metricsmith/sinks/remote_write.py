@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import ClassVar
 
 from metricsmith import __version__
 from metricsmith.contracts import Context, Delivery, SinkTraits
 from metricsmith.errors import Rejected, RetryLater
+from metricsmith.model.batch import Layout
 from metricsmith.model.metadata import Metadata
 from metricsmith.net.post import Answer, HttpRefused, Poster
 from metricsmith.sinks.http import MENDED_BY_PEOPLE, deliver, revealed
@@ -82,6 +84,8 @@ class RemoteWriteSink:
         news = self._news(delivery)
         await self._post("1.0", self.body("1.0", delivery, news))
         self._told |= news
+        for batch in delivery.batches:
+            batch.layout.derive(self, _Told).since_s = self._told_since_s
 
     async def _try_1(self, delivery: Delivery, refusal: HttpRefused) -> None:
         """Send as 1.0 what may have been refused for its version, as servers from before 2.0 do."""
@@ -139,9 +143,18 @@ class RemoteWriteSink:
         now_s = self._context.clock.monotonic()
         if now_s - self._told_since_s > HOUR_S:
             self._told, self._told_since_s = {}, now_s
-        known = [batch.layout.metadata for batch in delivery.batches]
-        distinct = {id(each): each for each in known}.values()
-        return {n: m for each in distinct for n, m in each.items() if self._told.get(n) != m}
+        news: dict[str, Metadata] = {}
+        for batch in delivery.batches:
+            if batch.layout.derive(self, _Told).since_s != self._told_since_s:
+                news |= {n: m for n, m in batch.layout.metadata.items() if self._told.get(n) != m}
+        return news
+
+
+class _Told:
+    """Whether the metadata of a layout was told within the hour: to compare it each time costs much."""
+
+    def __init__(self, _: Layout) -> None:
+        self.since_s = -math.inf
 
 
 _WHY = {
