@@ -22,10 +22,12 @@ from metricsmith.model.labels import decode_labels, encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.promql import evaluate
 from metricsmith.runtime.service import Service
+from metricsmith.testing.gate import Gate
 from metricsmith.testing.programs import eventually
 from metricsmith.testing.services import free_port
 
 MINUTE = 60_000
+DAY = 86_400_000
 Samples = Mapping[bytes, Mapping[int, float | None]]
 """Values by time by series; None is a staleness marker."""
 
@@ -57,44 +59,6 @@ KINDS = {
 }
 
 
-class Door:
-    """The way to a server, which can be shut: whoever is on it is thrown out, nobody else gets in."""
-
-    def __init__(self, url: str) -> None:
-        self._to = int(url.rpartition(":")[2])
-        self.port = free_port()
-        self._server: asyncio.Server | None = None
-        self._open: set[asyncio.StreamWriter] = set()
-
-    async def open(self) -> None:
-        """Let connections through."""
-        self._server = await asyncio.start_server(self._pass, "127.0.0.1", self.port)
-
-    async def shut(self) -> None:
-        """Refuse connections, and end those that there are."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for writer in list(self._open):
-            writer.transport.abort()
-
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, to = await asyncio.open_connection("127.0.0.1", self._to)
-        self._open |= {writer, to}
-        await asyncio.gather(_copy(reader, to), _copy(there, writer))
-        self._open -= {writer, to}
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    except OSError:
-        pass
-    writer.close()
-
-
 @dataclass
 class Stored:
     """An agent over a store."""
@@ -102,7 +66,7 @@ class Stored:
     kind: Kind
     service: Service
     url: str
-    door: Door | None
+    gate: Gate | None
     server: str
     http: aiohttp.ClientSession
     _streams: dict[frozenset[bytes], Layout] = field(default_factory=dict)
@@ -164,11 +128,11 @@ def start(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Callable
 
     @asynccontextmanager
     async def started(more: str = "") -> AsyncIterator[Stored]:
-        door = Door(url) if url else None
+        gate = Gate(url) if url else None
         settings = [f"type: {kind.type}", f"path: '{tmp_path}'", kind.settings]
-        if door is not None:
-            await door.open()
-            settings.append(f"url: 'http://127.0.0.1:{door.port}'")
+        if gate is not None:
+            await gate.open()
+            settings.append(f"url: 'http://127.0.0.1:{gate.port}'")
         settings += [f"database: {database}"] if kind.type == "influxdb" else []
         text = (
             f"server: {{listen: '127.0.0.1:{free_port()}'}}\n"
@@ -180,12 +144,12 @@ def start(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Callable
         await asyncio.wait_for(service.agent.started.wait(), 20)
         try:
             async with aiohttp.ClientSession() as http:
-                yield Stored(kind, service, url, door, kind.server, http)
+                yield Stored(kind, service, url, gate, kind.server, http)
         finally:
             service.request_stop()
             await running
-            if door is not None:
-                await door.shut()
+            if gate is not None:
+                await gate.shut()
 
     return started
 
@@ -319,6 +283,17 @@ async def test_ranges_are_closed(stored: Stored, base_ms: int, lab: SimpleNamesp
         assert got == [float(i) for i in range(20) if first <= i <= last], (first, last)
 
 
+async def test_times_that_are_accepted(stored: Stored, lab: SimpleNamespace) -> None:
+    now_ms = stored.service.agent.clock.now_ms()
+    await stored.keep({key("as_times"): {now_ms - 31 * DAY: 1.0, now_ms: 2.0, now_ms + 11 * MINUTE: 3.0}})
+    found = lab.as_dict(await stored.select(named("as_times"), 0, now_ms + DAY))
+    assert live(found) == {key("as_times"): {now_ms: 2.0}}
+    _, page = await stored.ask("/metrics")
+    for reason in ("too_old", "too_far_in_future"):
+        counted = f'metricsmith_samples_dropped_total{{component="store",reason="{reason}"}} 1'
+        assert counted in page.splitlines()
+
+
 QUERIES = [
     "as_gauge",
     "as_gauge > 30",
@@ -404,18 +379,20 @@ async def test_status(stored: Stored, base_ms: int, tmp_path: Path) -> None:
 
 
 async def test_server_away_and_back(stored: Stored, base_ms: int, lab: SimpleNamespace) -> None:
-    if stored.door is None:
+    if stored.gate is None:
         pytest.skip("it is on this machine")
     sent: dict[bytes, dict[int, float | None]] = {key("as_away"): {base_ms: 0.0}}
     await stored.keep(sent)
-    await stored.door.shut()
+    await stored.gate.shut()
     later = {key("as_away"): {base_ms + 1000 * i: float(i) for i in range(1, 50)}}
     await stored.send(later)  # returns: the journal has them
     query = {"query": "as_away", "time": base_ms / 1000}
     for path, parameters in (
         ("/api/v1/query", query),
         ("/api/v1/series", {"match[]": "as_away"}),
+        ("/api/v1/label/job/values", {}),
         ("/api/v1/metrics", {"metric": "as_away"}),
+        ("/api/v1/metrics/aggregate", {"metric": "as_away"}),
     ):
         status, body = await stored.ask(path, **parameters)
         assert (status, "Connection refused" in str(body)) == (503, True), (path, body)
@@ -423,7 +400,7 @@ async def test_server_away_and_back(stored: Stored, base_ms: int, lab: SimpleNam
     assert (body["status"], "Connection refused" in body["detail"]) == ("error", True), body
     assert body["writing"]["behind_batches"] == 49
     assert (await stored.ask("/metrics"))[0] == (await stored.ask("/health"))[0] == 200
-    await stored.door.open()
+    await stored.gate.open()
     await stored.written()
     found = await stored.select(named("as_away"), base_ms, base_ms + MINUTE)
     assert live(lab.as_dict(found)) == {key("as_away"): sent[key("as_away")] | later[key("as_away")]}

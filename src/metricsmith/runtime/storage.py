@@ -28,8 +28,12 @@ class DeliveredKeeper:
         self._folder.open()
         self._steady = SteadyTime(context.clock, None)
         self._admission = Admission(context.clock, self._steady, config.retention, context.telemetry)
-        self.begins = _unwritten(self._folder.manifest)
-        """Where a new sink begins: at what the embedded store, if it was used here, has not on disk."""
+        try:
+            self.begins = _unwritten(self._folder.manifest)
+            """Where a new sink begins: at what the embedded store, if it was used here, has not on disk."""
+        except BaseException:
+            self._folder.close()
+            raise
         self._next: int | None = None
         self.last = LastValues(context.series)
 
