@@ -166,7 +166,7 @@ class Export:
     def _run(self, stop: threading.Event) -> None:
         self.outboxes = [Outbox(target, self.clock, self.problems) for target in self._targets()]
         interval_s, monotonic = self.settings.tick_interval_s, self.clock.monotonic
-        tick_s = monotonic() + interval_s
+        tick_s = monotonic()  # at once: a rate needs a sample from before the first event
         while not stop.wait(max(0.0, min([tick_s, *(box.due_s for box in self.outboxes)]) - monotonic())):
             if monotonic() < tick_s:
                 for outbox in self.outboxes:
