@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import opentelemetry.trace
+import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -65,3 +67,23 @@ def test_the_text_format_has_no_exemplars() -> None:
     registry = Registry()
     Counter("c", "C.", registry=registry).inc(1, {"trace_id": "t"})
     assert generate_latest(registry).decode().splitlines()[-1] == "c_total 1.0"
+
+
+def test_where_there_are_no_spans_tracing_is_not_asked_for_each_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    registry = Registry()
+    counter = Counter("c", "C.", registry=registry)
+    asked = 0
+
+    def ask() -> object:
+        nonlocal asked
+        asked += 1
+        return opentelemetry.trace.INVALID_SPAN
+
+    monkeypatch.setattr(opentelemetry.trace, "get_current_span", ask)
+    for _ in range(2):
+        exemplars(registry)
+        for _ in range(10_000):
+            counter.inc()
+    assert 0 < asked < 200

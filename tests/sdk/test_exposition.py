@@ -150,3 +150,11 @@ def test_metrics_of_prometheus_client_stand_as_it_would_write_them() -> None:
             assert generate_latest(registry, openmetrics=openmetrics) == write(theirs)
     finally:
         peer.enable_created_metrics()
+
+
+def test_facts_that_change_are_told_anew() -> None:
+    registry = Registry()
+    info = Info("build", "Build.", registry=registry)
+    for version in ("1", "2"):
+        info.info({"version": version})
+        assert generate_latest(registry).endswith(b'build_info{version="%s"} 1.0\n' % version.encode())

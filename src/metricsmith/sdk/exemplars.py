@@ -17,6 +17,7 @@ from metricsmith.sdk.reading import Exemplar
 MAX_CHARACTERS = 128
 """Of names and values together, as OpenMetrics has it."""
 TRACING = "opentelemetry.trace"
+LOOKS = 64
 
 
 class Shown(Exemplar):
@@ -25,7 +26,35 @@ class Shown(Exemplar):
     __slots__ = ()
 
 
-Exemplars = list[Exemplar | None]
+class Exemplars(list[Exemplar | None]):
+    """The exemplars of one label set, and how many more events may look for a span before the next document.
+
+    Without that limit, counting where there are no spans would cost a look for each event.
+    """
+
+    __slots__ = ("looks",)
+
+    def __init__(self, places: int) -> None:
+        super().__init__([None] * places)
+        self.looks = LOOKS
+
+    def note_trace(self, at: int, value: float, clock: Clock) -> None:
+        """Take the active span, unless one was taken that no document has shown yet."""
+        before = self[at]
+        if self.looks <= 0 or (before is not None and type(before) is not Shown):
+            return
+        labels = _active_span()
+        if labels is None:
+            self.looks -= 1
+        else:
+            self[at] = Exemplar(labels, value, clock.now_ms() / 1000)
+
+    def mark_shown(self) -> None:
+        """Let those that were written give way to new ones."""
+        self.looks = LOOKS
+        for at, exemplar in enumerate(self):
+            if exemplar is not None:
+                self[at] = Shown(*exemplar)
 
 
 def make_exemplar(labels: Mapping[str, str], value: float, clock: Clock) -> Exemplar:
@@ -42,28 +71,18 @@ def make_exemplar(labels: Mapping[str, str], value: float, clock: Clock) -> Exem
     return Exemplar(dict(labels), value, clock.now_ms() / 1000)
 
 
-def from_trace(before: Exemplar | None, value: float, clock: Clock) -> Exemplar | None:
-    """Return an exemplar of the active span; the one before if it was not shown yet, or there is no span."""
-    if before is not None and type(before) is not Shown:
-        return before
+def _active_span() -> dict[str, str] | None:
+    """Return the ids of the span that is active, if it is sampled."""
     module = sys.modules.get(TRACING)
     span = module.get_current_span().get_span_context() if module else None
     if span is None or not span.is_valid or not span.trace_flags.sampled:
-        return before
-    labels = {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
-    return Exemplar(labels, value, clock.now_ms() / 1000)
+        return None
+    return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
 
 
 def tracing_loaded() -> bool:
     """Return whether spans can be asked for. Only looks: never imports OpenTelemetry."""
     return TRACING in sys.modules
-
-
-def mark_shown(exemplars: Exemplars) -> None:
-    """Let those that were written give way."""
-    for at, exemplar in enumerate(exemplars):
-        if exemplar is not None:
-            exemplars[at] = Shown(*exemplar)
 
 
 def exemplar_text(exemplar: Exemplar) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from metricsmith.sdk.exemplars import exemplar_text, mark_shown, tracing_loaded
+from metricsmith.sdk.exemplars import exemplar_text, tracing_loaded
 from metricsmith.sdk.instrument import Instrument
 from metricsmith.sdk.names import escape, legacy_name, number, series
 from metricsmith.sdk.reading import Reading
@@ -45,18 +45,15 @@ def _of_instrument(instrument: Instrument, openmetrics: bool) -> Iterator[str]:
         yield _header(family, openmetrics)
     traces = openmetrics and tracing_loaded()
     for child in children:
-        template = child._template
-        if template is None:
-            template = child._template = family.template(child._labelvalues, child._shape())
         try:
-            text = template % child._texts()
+            text = (child._template or child._make_template()) % child._texts()
         except Exception as error:
             child._failed(error)
             continue
         if openmetrics and (exemplars := child._line_exemplars()):
             lines = zip(text.split("\n"), exemplars, strict=False)
             text = "".join([f"{line}{exemplar_text(e) if e else ''}\n" for line, e in lines])
-            mark_shown(child._exemplars)
+            child._exemplars.mark_shown()
         if traces:
             child._watch_traces()
         yield text

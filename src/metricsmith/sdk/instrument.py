@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, Unpack
 
 from metricsmith.sdk.atomic import new_lock
-from metricsmith.sdk.exemplars import Exemplars, from_trace, make_exemplar
+from metricsmith.sdk.exemplars import Exemplars, make_exemplar
 from metricsmith.sdk.family import Extra, Family, LabelValues, as_text
 from metricsmith.sdk.guard import DEFAULT_POLICY, Limits
 from metricsmith.sdk.names import check_labels, full_name, number
@@ -135,6 +135,11 @@ class Instrument:
         """Return the values, in the order of `_shape`."""
         raise NotImplementedError
 
+    def _make_template(self) -> str:
+        """Return the lines with `%s` where a value goes, made for this and later documents."""
+        self._template = self._family.template(self._labelvalues, self._shape())
+        return self._template
+
     def _texts(self) -> tuple[object, ...]:
         return tuple([number(value) for value in self._values()])
 
@@ -145,17 +150,17 @@ class Instrument:
     def _watch_traces(self) -> None:
         """Take exemplars from the traces that are active from now on."""
         if self._exemplars is None and (places := self._exemplar_places()):
-            self._exemplars = [None] * places
+            self._exemplars = Exemplars(places)
 
     def _note(self, labels: Mapping[str, str] | None, amount: float, at: int) -> None:
         """Remember an event: what the application says of it, else its trace."""
         exemplars, clock = self._exemplars, self._family.clock
         if exemplars is None:
-            exemplars = self._exemplars = [None] * self._exemplar_places()
+            exemplars = self._exemplars = Exemplars(self._exemplar_places())
         if labels is not None:
             exemplars[at] = make_exemplar(labels, amount, clock)
         else:
-            exemplars[at] = from_trace(exemplars[at], amount, clock)
+            exemplars.note_trace(at, amount, clock)
 
     def _line_exemplars(self) -> Sequence[Exemplar | None] | None:
         """Return the exemplars, in the order of `_shape`, if there are any."""

@@ -50,7 +50,6 @@ class Info(Instrument):
         if missing := [name for name in names if val[name] is None]:
             raise ValueError(f"{family.name}: got None for {missing}, wanted text")
         self._facts = {name: str(val[name]) for name in names}
-        self._template = None
         self._changes += 1
 
     def _updates(self) -> float:
@@ -58,6 +57,10 @@ class Info(Instrument):
 
     def _shape(self) -> Sequence[tuple[str, Extra]]:
         return (("_info", tuple(self._facts.items())),)
+
+    def _make_template(self) -> str:
+        # Made anew each time: facts may change while a document is written.
+        return self._family.template(self._labelvalues, self._shape())
 
     def _values(self) -> Sequence[float]:
         return (1.0,)
