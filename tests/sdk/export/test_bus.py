@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,8 +47,11 @@ def test_a_subscriber_gets_messages_by_tags(listener: zmq.Socket[bytes]) -> None
     outbox = Outbox(target, FakeClock(), Problems())
     outbox.put(READINGS, NOW)
     assert len(outbox) == 2
-    outbox.send(lambda seconds: listener.poll(int(seconds * 1000)))  # until the subscription has come
+    sending = threading.Thread(target=outbox.send)
+    sending.start()
     received = [listener.recv_multipart() for _ in range(2)]
+    sending.join()
+    assert (outbox.sent, outbox.failures) == (2, {})
     target.close()
     assert {topic for topic, _ in received} == {b"metrics.shop"}
     messages = [parse_message(body, TIMES) for _, body in received]

@@ -18,6 +18,7 @@ from metricsmith.sdk.reading import Reading
 from metricsmith.wire.bus import MessageEncoder
 
 CLOSE_MS = 500
+FIRST_WORD_MS = 500
 HIGH_WATER_MARK = 1000
 
 
@@ -56,6 +57,7 @@ class BusTarget:
             if self._opened is None:
                 # With NODROP a full queue is an error here; without it messages would go in silence.
                 self._opened = Opened(zmq.XPUB, self._settings, [(zmq.XPUB_NODROP, 1)])
+                self._opened.socket.poll(FIRST_WORD_MS)  # subscriptions come once it is connected
             self._note_subscriptions(self._opened)
             if not any(payload[0].startswith(prefix) for prefix in self._prefixes):
                 raise SendLater("unheard", "nobody subscribes")
