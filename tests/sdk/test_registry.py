@@ -120,6 +120,30 @@ def test_two_collectors_that_tell_the_same_give_a_document_that_can_be_read() ->
     assert generate_latest(registry).decode().count("# TYPE queue_depth gauge") == 1
 
 
+def test_collectors_that_tell_parts_of_one_family_are_merged() -> None:
+    class Database:
+        def __init__(self, name: str, *more: str) -> None:
+            self.names = [name, *more]
+
+        def collect(self) -> Iterator[Any]:
+            for name in self.names:
+                family = GaugeMetricFamily("up", "Up.", labels=["db"])
+                family.add_metric([name], len(name))
+                yield family
+
+    registry = Registry()
+    for database in (Database("a"), Database("bb", "ccc"), Database("a")):
+        registry.register(database)
+    Gauge("depth", "Depth.", registry=registry)
+    lines = [
+        line
+        for line in generate_latest(registry).decode().splitlines()
+        if line.startswith(("up", "# TYPE up"))
+    ]
+    assert [(f.kind, f.metric) for f in registry.findings()] == [("name_taken", "queue_depth")]
+    assert lines == ["# TYPE up gauge", 'up{db="a"} 1.0', 'up{db="bb"} 2.0', 'up{db="ccc"} 3.0']
+
+
 def test_what_fails_is_left_out_and_told() -> None:
     class Broken:
         def collect(self) -> Iterator[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -35,3 +35,23 @@ class Reading(NamedTuple):
     documentation: str
     unit: str
     samples: Sequence[Sample]
+
+
+def merged(readings: Iterable[Reading]) -> Iterator[Reading]:
+    """Yield each family once, with the samples of all of its name; of the same series the first.
+
+    Collectors that were registered twice, for two databases, tell parts of one family. The type is that of
+    the first.
+    """
+    by_name: dict[str, list[Reading]] = {}
+    for reading in readings:
+        by_name.setdefault(reading.name, []).append(reading)
+    for first, *others in by_name.values():
+        if not others:
+            yield first
+            continue
+        samples: dict[object, Sample] = {}
+        for reading in (first, *others):
+            for sample in reading.samples:
+                samples.setdefault((sample.name, frozenset(sample.labels.items())), sample)
+        yield first._replace(samples=list(samples.values()))

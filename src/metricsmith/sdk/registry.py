@@ -14,7 +14,7 @@ from metricsmith.sdk.forks import renew_lock_after_fork
 from metricsmith.sdk.guard import DEFAULT_POLICY, Policy
 from metricsmith.sdk.instrument import Instrument
 from metricsmith.sdk.own import own_readings
-from metricsmith.sdk.reading import Reading, Sample
+from metricsmith.sdk.reading import Reading, Sample, merged
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -134,28 +134,26 @@ class Registry:
         return [] if module is None else [module.REGISTRY]
 
     def _sources(self, collectors: Iterable[Any], told: Iterable[str] = ()) -> Iterator[Instrument | Reading]:
-        """Yield what collectors tell, without families that are told already: a document has each once."""
+        """Yield what collectors tell, each family once; metrics of ours go before others of the same name."""
         if self in getattr(_reading, "registries", ()):
             return  # registered in one that is registered in this
-        told = set(told)
-        if self._target_info and "target" not in told:
-            told.add("target")
-            yield Reading(
-                "target", "info", "Target metadata", "", [Sample("target_info", self._target_info, 1.0)]
-            )
+        told, own = frozenset(told), set[str]()
+        readings: list[Reading] = []
+        if self._target_info:
+            target = Sample("target_info", self._target_info, 1.0)
+            readings.append(Reading("target", "info", "Target metadata", "", [target]))
         for collector in collectors:
-            if isinstance(collector, Instrument):
-                if collector._family.name not in told:
-                    told.add(collector._family.name)
-                    yield collector
-            else:
-                yield from self._once(self._read(collector), told)
-        yield from self._once(own_readings(self.policy.findings, self.instruments()), told)
-
-    def _once(self, readings: Iterable[Reading], told: set[str]) -> Iterator[Reading]:
-        for reading in readings:
-            if reading.name not in told:
-                told.add(reading.name)
+            if not isinstance(collector, Instrument):
+                readings += self._read(collector)
+            elif collector._family.name not in told:
+                own.add(collector._family.name)
+                yield collector
+        readings += own_readings(self.policy.findings, self.instruments())
+        for reading in merged(readings):
+            if reading.name in own:
+                text = "a collector tells a family of this name, which is left out: there is a metric of it"
+                self.policy.findings.note("name_taken", reading.name, lambda text=text: text)  # type: ignore[misc]
+            elif reading.name not in told:
                 yield reading
 
     def _read(self, collector: Any) -> list[Reading]:
