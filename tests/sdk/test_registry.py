@@ -134,7 +134,8 @@ def test_collectors_that_tell_parts_of_one_family_are_merged() -> None:
     registry = Registry()
     for database in (Database("a"), Database("bb", "ccc"), Database("a")):
         registry.register(database)
-    Gauge("depth", "Depth.", registry=registry)
+    registry.register(Queue())
+    Gauge("queue_depth", "Ours.", registry=registry)
     lines = [
         line
         for line in generate_latest(registry).decode().splitlines()
