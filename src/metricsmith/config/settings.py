@@ -24,6 +24,7 @@ from metricsmith.rules.thresholds import ThresholdRule
 from metricsmith.sources.bus.collection import CollectionSettings
 from metricsmith.store.settings import EmbeddedConfig
 from metricsmith.wire.otlp.settings import OtlpSettings
+from metricsmith.wire.sample_files.settings import Compression
 
 MINUTE_MS = 60_000
 DAY_MS = 86_400_000
@@ -138,7 +139,7 @@ class StorageSettings(EmbeddedConfig, Access):
     rotation: Literal["hourly", "daily", "none"] = Field(
         "daily", description="When a new file is begun (file)."
     )
-    compression: bool | Literal["gzip", "zstd"] = Field(
+    compression: Compression = Field(
         False, description="true is gzip for JSON and CSV, zstd for Parquet (file)."
     )
 

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from metricsmith.contracts import PartConfig
 from metricsmith.model.settings_types import SizeBytes
 from metricsmith.wire.sample_files.names import Form, Rotation
 
+_WORDS = {"true": True, "false": False, "gzip": "gzip", "zstd": "zstd"}
+
+
+def _compression(value: Any) -> Any:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or value not in _WORDS:
+        raise ValueError("true, false, gzip or zstd")
+    return _WORDS[value]
+
+
+Compression = Annotated[bool | Literal["gzip", "zstd"], BeforeValidator(_compression)]
+"""How files are compressed; true is the usual way of their format."""
 _SUFFIXES = {"": "", "gzip": ".gz", "zstd": ".zst"}
 
 
@@ -25,9 +38,7 @@ class FileSettings(PartConfig):
     max_file_size: SizeBytes = Field(
         256 << 20, ge=4096, le=1 << 40, description="A file that is larger is finished, and another begun."
     )
-    compression: bool | Literal["gzip", "zstd"] = Field(
-        False, description="true is gzip for JSON and CSV, zstd for Parquet."
-    )
+    compression: Compression = Field(False, description="true is gzip for JSON and CSV, zstd for Parquet.")
 
     @property
     def codec(self) -> str:
