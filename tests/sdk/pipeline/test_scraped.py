@@ -1,4 +1,4 @@
-"""The example as a program, scraped by an agent as a program, with the pack's rules."""
+"""The example as a program, and an agent as a program that hears of it each way, with the pack's rules."""
 
 from __future__ import annotations
 
@@ -15,34 +15,33 @@ import pytest
 from metricsmith.testing.programs import AgentProgram
 from metricsmith.testing.services import free_port
 
-AGENT = """
-server: {{listen: "127.0.0.1:{port}"}}
-storage: {{path: "{data}"}}
-sources:
-  - {{type: scrape, name: flow, interval: 250ms, targets: ["127.0.0.1:TARGET"]}}
-rules: {{packs: [pipeline], interval: 500ms}}
-"""
-PUSHED = """
+BASE = """
 server: {{listen: "127.0.0.1:{port}"}}
 storage: {{path: "{data}"}}
 rules: {{packs: [pipeline], interval: 500ms}}
 """
+WAYS = {
+    "scraped": 'sources: [{{type: scrape, name: flow, interval: 250ms, targets: ["127.0.0.1:PORT"]}}]',
+    "pushed": "",
+    "published": 'service: {{type: consumer}}\nbus: {{endpoint: "tcp://127.0.0.1:PORT"}}',
+}
 
 
-@pytest.fixture(params=["scraped", "pushed"])
+@pytest.fixture(params=WAYS)
 def agent(request: pytest.FixtureRequest, example: Path, tmp_path: Path) -> Iterator[AgentProgram]:
-    """An agent that hears of the example, either way."""
-    port, pushed = free_port(), request.param == "pushed"
-    agent = AgentProgram(tmp_path, PUSHED if pushed else AGENT.replace("TARGET", str(port)))
+    """An agent that hears of the example, each way."""
+    way, port = request.param, free_port()
+    agent = AgentProgram(tmp_path, BASE + WAYS[way].replace("PORT", str(port)))
     agent.start()
     environment = os.environ | {
+        "METRICSMITH_PROMETHEUS_ENABLED": "yes" if way == "scraped" else "no",
         "METRICSMITH_PROMETHEUS_PORT": str(port),
         "METRICSMITH_STATUS_PAGE_ENABLED": "no",
         "METRICSMITH_SERVICE_NAME": "flow",
         "METRICSMITH_TICK_INTERVAL": "250ms",
+        "METRICSMITH_PUSH_URL": agent.url if way == "pushed" else "",
+        "METRICSMITH_BUS_ENDPOINT": f"tcp://127.0.0.1:{port}" if way == "published" else "",
     }
-    if pushed:
-        environment |= {"METRICSMITH_PUSH_URL": agent.url, "METRICSMITH_PROMETHEUS_ENABLED": "no"}
     command = [sys.executable, str(example / "run.py"), "--journal", str(tmp_path / "events")]
     program = subprocess.Popen([*command, "--rate", "400", "--trouble", "0.5"], env=environment)
     yield agent
@@ -61,5 +60,6 @@ def test_queries_answer_in_an_agent(document: str, agent: AgentProgram) -> None:
         waiting = [query for query in waiting if not agent.query(query)]
         time.sleep(0.2)
     assert waiting == []
-    assert agent.value('sum(dataflow_pipelines_running{job="flow"})') == 3
-    assert agent.query("dataflow_batches_processed_total")[0]["metric"]["job"] == "flow"
+    (found,) = agent.query("dataflow_pipelines_running")
+    assert found["value"][1] == "3"
+    assert "flow" in (found["metric"].get("job"), found["metric"].get("service"))
