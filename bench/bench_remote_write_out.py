@@ -1,9 +1,9 @@
 """Claim: what is scraped is shipped by remote write for less CPU per sample than by vmagent.
 
-The same targets for every contender, one after the other in one run, each with a VictoriaMetrics of its own
-to ship to. What shipping costs is what a contender needs more than when it drops or only keeps what it
-scrapes. Ours keeps the samples besides, vmagent only while they are on their way. Then our delivery alone: a
-full journal is read, encoded and posted.
+All contenders scrape the same targets at the same time, each with a VictoriaMetrics of its own to ship to, so
+that what else the machine does is the same for all. What shipping costs is what a contender needs more than
+when it drops or only keeps what it scrapes. Ours keeps the samples besides, vmagent only while they are on
+their way. Then our delivery alone: a full journal is read, encoded and posted.
 `bench_remote_write_out.py [SECONDS]` scrapes for that long at an interval of one second.
 """
 
@@ -13,7 +13,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from metricsmith.model.telemetry import Telemetry
 from metricsmith.sinks.remote_write import RemoteWriteSink
 from metricsmith.testing.services import Server, victoria_metrics, vmagent
 
-TARGETS, SERIES, WARM_UP_S = 40, 1000, 4
+TARGETS, SERIES, WARM_UP_S = 20, 1000, 8
 ROWS, BYTES = "vm_rows_inserted_total", "vm_tcplistener_read_bytes_total"
 PEER, PEER_IDLE = "vmagent", "vmagent that drops all"
 OURS, OURS_IDLE = "metricsmith", "metricsmith without a sink"
@@ -42,7 +42,7 @@ COUNTERS = {
     OURS_IDLE: "metricsmith_samples_accepted_total",
 }
 """Of those who ship nothing, which a destination could count."""
-ROUNDS = 100
+ROUNDS = 150
 PUSH = """
 sinks:
 - {{{{type: remote_write, name: far, url: "{url}"}}}}
@@ -61,19 +61,24 @@ def scraped(folder: Path, port: int, seconds: float) -> dict[str, tuple[float, f
         OURS: lambda own, url: agent(own, config + PUSH.format(url=url)),
         OURS_IDLE: lambda own, url: agent(own, config),
     }
+    with ExitStack() as all_run:
+        running: dict[str, tuple[Server, Server]] = {}
+        for number, (name, start) in enumerate(starts.items()):
+            own = folder / str(number)
+            far = all_run.enter_context(victoria_metrics(own / "far"))
+            running[name] = all_run.enter_context(start(own, f"{far.url}/api/v1/write")), far
+        time.sleep(WARM_UP_S)
+        before = {name: _look(name, *pair) for name, pair in running.items()}
+        time.sleep(seconds)
+        spent = {name: _look(name, *pair) - before[name] for name, pair in running.items()}
     wanted = 0.8 * seconds * TARGETS * SERIES / 1e6
-    found = {}
-    for number, (name, start) in enumerate(starts.items()):
-        own = folder / str(number)
-        with victoria_metrics(own / "far") as far, start(own, f"{far.url}/api/v1/write") as server:
-            time.sleep(WARM_UP_S)
-            before = _look(name, server, far)
-            time.sleep(seconds)
-            cpu, far_cpu, millions, read = _look(name, server, far) - before
-            if millions < wanted:
-                raise RuntimeError(f"{name} took only {millions:.2f} million samples, not {wanted:.2f}")
-            found[name] = (cpu / millions, far_cpu / millions, read / millions / 1e6)
-    return found
+    for name, (_, _, millions, _) in spent.items():
+        if millions < wanted:
+            raise RuntimeError(f"{name} took only {millions:.2f} million samples, not {wanted:.2f}")
+    return {
+        name: (cpu / millions, far_cpu / millions, read / millions / 1e6)
+        for name, (cpu, far_cpu, millions, read) in spent.items()
+    }
 
 
 def _look(name: str, server: Server, far: Server) -> NDArray[np.float64]:
@@ -162,4 +167,4 @@ def main(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    main(float(sys.argv[1]) if len(sys.argv) > 1 else 8)
+    main(float(sys.argv[1]) if len(sys.argv) > 1 else 25)

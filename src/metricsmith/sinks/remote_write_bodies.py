@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import cramjam
 import numpy as np
 
 from metricsmith.model.batch import Batch, Layout
@@ -25,6 +24,7 @@ from metricsmith.wire.remote_write_encode import (
 )
 from metricsmith.wire.remote_write_encode_2 import SERIES_TAG_2, Vocabulary
 from metricsmith.wire.remote_write_template import FIRST_MS, LAST_MS, WriteTemplate
+from metricsmith.wire.snappy import Packer, block
 
 MOST_HEADS = 100_000
 """Series of pushed batches of which the labels are kept as they are sent."""
@@ -64,9 +64,8 @@ class Bodies1:
 
     def body(self, batches: Sequence[Batch], metadata: Mapping[str, Metadata]) -> bytes:
         """Return a request body, with what is told of families."""
-        parts = [*self._series.parts(batches)]
-        parts += (encode_metadata(name, known) for name, known in metadata.items())
-        return _packed(parts)
+        told = b"".join(encode_metadata(name, known) for name, known in metadata.items())
+        return block([*self._series.pieces(batches), self._series.packer.pack(told)])
 
 
 class Bodies2:
@@ -78,14 +77,21 @@ class Bodies2:
 
     def body(self, batches: Sequence[Batch], metadata: Mapping[str, Metadata]) -> bytes:
         """Return a request body; of families nothing is told apart from their series."""
-        parts = [*self._series.parts(batches)]
+        pieces = [*self._series.pieces(batches)]
         if self._words.outgrown(self._series.head_bytes):
             self._begin()
-            parts = [*self._series.parts(batches)]
-        return _packed([self._words.symbols(), *parts])
+            pieces = [*self._series.pieces(batches)]
+        return block([self._symbols(), *pieces])
+
+    def _symbols(self) -> tuple[int, bytes]:
+        symbols = self._words.symbols()
+        if len(symbols) != self._packed[0]:  # they only grow
+            self._packed = self._series.packer.pack(symbols)
+        return self._packed
 
     def _begin(self) -> None:
         words = self._words = Vocabulary()
+        self._packed = (0, b"")
         tail = words.tail if self._metadata else None
         self._series = _Series(self, SERIES_TAG_2, self._keys, words.head, tail, starts=True)
 
@@ -106,19 +112,19 @@ class _Series:
         """Those of all series in the last request."""
         self._owner, self._tag, self._keys, self._head, self._tail = owner, tag, keys, head, tail
         self._starts = starts
+        self.packer = Packer()
         self._heads: dict[int, bytes] = {}
 
-    def parts(self, batches: Sequence[Batch]) -> Iterator[bytes | memoryview]:
+    def pieces(self, batches: Sequence[Batch]) -> Iterator[tuple[int, bytes]]:
+        """Yield length and compressed bytes of all series."""
         self.head_bytes = 0
         for run in runs(batches):
             times = [batch.time_ms for batch in run if isinstance(batch.time_ms, int)]
             if len(times) == len(run) and times[0] >= FIRST_MS and times[-1] <= LAST_MS:
-                yield self._template(run[0].layout, len(run)).fill(
-                    times, [value_bits(batch.value, batch.stale) for batch in run]
-                )
+                bits = [value_bits(batch.value, batch.stale) for batch in run]
+                yield self.packer.pack(self._template(run[0].layout, len(run)).fill(times, bits))
             else:
-                for batch in run:
-                    yield from self._sorted(batch)
+                yield self.packer.pack(b"".join(part for batch in run for part in self._sorted(batch)))
 
     def _template(self, layout: Layout, count: int) -> WriteTemplate:
         made = layout.derive(self._owner, lambda _: _Made())
@@ -178,7 +184,3 @@ class _Made:
 
     of: _Series | None = None
     templates: dict[int, WriteTemplate] = field(default_factory=dict)
-
-
-def _packed(parts: Iterable[bytes | memoryview]) -> bytes:
-    return bytes(cramjam.snappy.compress_raw(b"".join(parts)))

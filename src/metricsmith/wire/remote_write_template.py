@@ -7,7 +7,7 @@ from itertools import repeat
 
 import numpy as np
 
-from metricsmith.model.arrays import F64, I64, U8
+from metricsmith.model.arrays import F64, I64
 from metricsmith.wire.protobuf import varint
 from metricsmith.wire.remote_write_encode import U64
 
@@ -46,7 +46,8 @@ class WriteTemplate:
             samples.append(at + len(tag) + len(length) + len(head))
             strides.append(len(sample))
             at = samples[-1] + len(sample) * count + len(tail)
-        self._bytes: U8 = np.frombuffer(b"".join(pieces), dtype=np.uint8)
+        self._bytes = bytearray(b"".join(pieces))
+        self._words = _words(self._bytes)
         self._samples: I64 = np.array(samples, dtype=np.int64)
         self._strides: I64 = np.array(strides, dtype=np.int64)
         begun = np.array(starts, dtype=np.int64)
@@ -55,14 +56,12 @@ class WriteTemplate:
         self.head_bytes = sum(map(len, heads))
 
     def fill(self, times: Sequence[int], bits: Sequence[U64]) -> memoryview:
-        """Return the fields of all series at some times, the oldest first.
+        """Return the fields of all series at some times, the oldest first; good until the next call.
 
         Shapes:
             times: `count`, of FIRST_MS to LAST_MS. bits: `count` of (S,), from `value_bits`.
         """
-        out = self._bytes.copy()
-        words = np.ndarray((max(len(out) - _WORD + 1, 0),), dtype="<u8", buffer=out.data, strides=(1,))
-        at = self._samples
+        words, at = self._words, self._samples
         for time_ms, values in zip(times, bits, strict=True):
             # Words are written back to front where they overlap: that of a start begins in the last
             # byte of the time, that of the time in the last byte of the value.
@@ -74,7 +73,12 @@ class WriteTemplate:
             words[at + _TIME_WORD_AT] = int.from_bytes(b"\0\x10" + time, "little")
             words[at + _VALUE_AT] = values
             at = at + self._strides
-        return out.data
+        return memoryview(self._bytes)
+
+
+def _words(data: bytearray) -> U64:
+    """Return a view of the words that begin at each byte."""
+    return np.ndarray((max(len(data) - _WORD + 1, 0),), dtype="<u8", buffer=data, strides=(1,))
 
 
 def _varints(seconds: F64) -> U64:
