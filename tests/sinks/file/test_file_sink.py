@@ -14,6 +14,7 @@ from metricsmith.errors import RetryLater
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.sinks.file import folder as folder_module
 from metricsmith.wire.sample_files.metadata import read_metadata
+from metricsmith.wire.sample_files.position import read_position
 
 NOON = 1_763_726_400_000
 HOUR, DAY = 3_600_000, 86_400_000
@@ -365,10 +366,14 @@ async def test_a_folder_that_somebody_removes_is_made_anew(folder: Any, numbered
 
 async def test_impossible_times_are_counted(folder: Any, numbered: Any) -> None:
     sink = folder.begin()
-    await sink.send(numbered(0, folder.batch([-1, NOON, 1 << 60], [1, 2, 3]), folder.batch(1 << 60, [4])))
+    await sink.send(numbered(0, folder.batch(-5, [1])))
+    await sink.send(numbered(1, folder.batch([-1, NOON, 1 << 60], [1, 2, 3]), folder.batch(1 << 60, [4])))
     assert folder.found() == [("b", NOON, 2.0)]
     dropped = "metricsmith_sink_dropped_samples_total"
-    assert folder.telemetry.value(dropped, sink="out", reason="time_out_of_range") == 3
+    assert folder.telemetry.value(dropped, sink="out", reason="time_out_of_range") == 4
+    position = read_position(folder.path)
+    assert position is not None
+    assert (position.sequence, position.newest_ms) == (2, NOON)
     await sink.close()
 
 

@@ -112,12 +112,14 @@ class FileSink:
 
     def _append(self, new: list[Numbered], position: Position) -> None:
         batches = by_period(new, self._config.rotation)
-        newest = [int(batch.times().max()) for _, batch in new]
+        newest = [int(batch.times().max()) for part in batches.values() for _, batch in part]
+        if position.newest_ms is not None:
+            newest.append(position.newest_ms)
         after = Position(
             self._identity.producer.hex(),
             self._identity.life,
             new[-1][0],
-            max([*newest, *([] if position.newest_ms is None else [position.newest_ms])]),
+            max(newest, default=None),
         )
         self._tell_metadata([batch for _, batch in new])
         self._folder.append(batches, after)
