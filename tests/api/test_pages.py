@@ -144,7 +144,8 @@ async def test_starting_agent_says_how_it_is_and_refuses_incomplete_answers(api:
                 assert "retry-after" in answer.headers
             else:
                 served.add(path)
-    assert {"/", "/health", "/ready", "/status", "/storage/status", "/-/healthy", "/-/ready", "/metrics"} <= served
+    pages = {"/", "/health", "/ready", "/status", "/storage/status", "/-/healthy", "/-/ready", "/metrics"}
+    assert pages <= served
     assert not {"/api/v1/query", "/api/v1/series", "/api/v1/write", "/api/v1/metrics", "/-/reload"} & served
 
 
