@@ -132,15 +132,16 @@ def test_eight_threads_count_right() -> None:
 
 @pytest.mark.usefixtures("eager_switching")
 def test_threads_that_meet_new_label_sets_share_them() -> None:
-    counter = Counter("c", "C.", ["n"], registry=None)
+    for _ in range(300):
+        counter = Counter("c", "C.", ["n"], registry=None, max_label_sets=1)
+        start = threading.Barrier(THREADS)
 
-    def work() -> None:
-        for number in range(1000):
-            counter.labels(number).inc()
+        def work(counter: Counter = counter, start: threading.Barrier = start) -> None:
+            start.wait()
+            counter.labels("the only one").inc()
 
-    in_threads(work)
-    assert {s.value for s in counter.read().samples} == {THREADS}
-    assert len(counter.read().samples) == 1000
+        in_threads(work)
+        assert [(s.labels["n"], s.value) for s in counter.read().samples] == [("the only one", THREADS)]
 
 
 @pytest.mark.usefixtures("eager_switching")

@@ -8,7 +8,9 @@ import threading
 import tracemalloc
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given
 
 from metricsmith.sdk import Counter, Gauge, Histogram, Policy, Registry, generate_latest
 from metricsmith.sdk.findings import MAX_FINDINGS
@@ -40,6 +42,25 @@ def test_beyond_the_limit_the_label_with_most_values_is_folded() -> None:
     counter.labels("GET", "u1").inc()
     assert totals(counter)[("GET", "u1")] == 2
     assert registry.get_sample_value("metricsmith_sdk_label_sets_folded_total", {"metric": "c"}) == 90
+
+
+@given(
+    st.integers(1, 20),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 40), st.booleans()), max_size=150),
+)
+def test_nothing_is_lost_and_the_bound_holds_whatever_comes(
+    limit: int, events: list[tuple[int, int, bool]]
+) -> None:
+    counter = Counter("c", "C.", ["few", "many"], registry=None, max_label_sets=limit)
+    held: dict[tuple[int, int], Counter] = {}
+    for few, many, hold in events:
+        child = held.get((few, many)) or counter.labels(few, many)
+        if hold:
+            held[(few, many)] = child
+        child.inc()
+    got = totals(counter)
+    assert sum(got.values()) == len(events)
+    assert len(got) <= limit + max(limit // 10, 10) + 1
 
 
 def test_several_labels_with_many_values_are_all_folded() -> None:

@@ -78,7 +78,8 @@ class Family:
             return child
         make = make or self.make
         with self.lock:
-            admitted = self._admitted(key)
+            # Another thread may have made it meanwhile, and so have taken the last place.
+            admitted = key if key in self.children else self._admitted(key)
             if admitted is None:
                 self._unwanted = self._unwanted or make(key)
                 return self._unwanted
