@@ -163,7 +163,8 @@ class OciServer:
             self._tokens -= 1
 
     def _take(self, metrics: list[dict[str, Any]]) -> dict[str, Any]:
-        failed, taken = [], []
+        failed: list[dict[str, Any]] = []
+        taken: list[Point] = []
         for metric in metrics:
             found = self.refuse(metric) or points_of(metric, self.now_ms())
             if isinstance(found, str):
@@ -175,7 +176,7 @@ class OciServer:
             self.largest_call = max(self.largest_call, len(metrics))
             self.problems += (f"failed: {each['message']}" for each in failed)
         if not taken:  # without batchAtomicity, one at least must pass
-            raise Refused(400, "InvalidParameter", failed[0]["message"])
+            raise Refused(400, "InvalidParameter", str(failed[0]["message"]))
         return {"failedMetricsCount": len(failed), "failedMetrics": failed}
 
 
