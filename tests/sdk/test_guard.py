@@ -85,6 +85,16 @@ def test_when_folded_ones_are_too_many_all_labels_are_folded() -> None:
     assert sum(got.values()) == 120
 
 
+def test_folded_ones_go_on_when_there_is_no_room_for_more() -> None:
+    counter = Counter("c", "C.", ["many", "some"], registry=None, max_label_sets=20)
+    for number in range(20):
+        counter.labels(number, 0).inc()
+    for number in range(100):
+        counter.labels("more", number).inc()
+        counter.labels(f"again {number}", 3).inc()
+    assert totals(counter)[("__overflow__", "3")] == 101
+
+
 def test_a_million_values_leave_memory_flat_and_say_where_they_came_from(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

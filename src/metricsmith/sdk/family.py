@@ -95,8 +95,14 @@ class Family:
         if self.policy.rules and not self.keeps(key):
             return None
         if self.expiry and len(self.children) >= self.guard.limit:
-            self.expiry.sweep(self.children, self.clock.monotonic())
-        return self.guard.admit(key, self.children, len(self.children))
+            self._sweep(self.expiry)
+        return self.guard.admit(key, self.children)
+
+    def _sweep(self, expiry: Expiry) -> None:
+        before = expiry.expired
+        expiry.sweep(self.children, self.clock.monotonic())
+        if expiry.expired > before:
+            self.guard.room_was_made()
 
     def revived(self, child: Any) -> Any:
         """Return what takes the updates of an expired child: itself again, or the one in its place."""
@@ -120,6 +126,7 @@ class Family:
         """Forget all children."""
         with self.lock:
             self.children.clear()
+            self.guard.room_was_made()
 
     def remove_where(self, labels: Mapping[str, str]) -> None:
         """Forget the children that have these values.
@@ -152,7 +159,7 @@ class Family:
             return [instrument] if self.keeps(()) else []
         if self.expiry:
             with self.lock:
-                self.expiry.sweep(self.children, self.clock.monotonic())
+                self._sweep(self.expiry)
         return list(self.children.values())
 
     def labels_of(self, key: LabelValues) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, TypedDict
 
 from metricsmith.sdk.clock import SYSTEM_CLOCK, Clock
@@ -91,7 +91,7 @@ class Guard:
                 )
                 self._findings.note("unbounded_label", self._name, lambda text=text: text)  # type: ignore[misc]
 
-    def admit(self, key: LabelValues, taken: Iterable[LabelValues], count: int) -> LabelValues:
+    def admit(self, key: LabelValues, taken: Collection[LabelValues]) -> LabelValues:
         """Return the label values under which a new label set is kept: its own, or folded ones.
 
         Labels with many values are folded first, so that sums over the others stay right. A tenth of the
@@ -99,16 +99,20 @@ class Guard:
         is too long is folded by itself.
         """
         short = tuple([value if len(value) <= MAX_VALUE else OVERFLOW for value in key])
-        if count < self.limit:
-            self._foldable = ()
+        if len(taken) < self.limit or short in taken:
             self.folded += short != key
             return short
         if not self._foldable:
             self._foldable = self._with_many_values(list(taken))
         self.folded += 1
-        if count < self.limit + self._spare:
-            return tuple([OVERFLOW if at in self._foldable else value for at, value in enumerate(short)])
+        partly = tuple([OVERFLOW if at in self._foldable else value for at, value in enumerate(short)])
+        if partly in taken or len(taken) < self.limit + self._spare:
+            return partly
         return (OVERFLOW,) * len(key)
+
+    def room_was_made(self) -> None:
+        """Choose the labels to fold anew when there is no room next time."""
+        self._foldable = ()
 
     def tell(self, key: LabelValues) -> None:
         """Tell of a label set that was folded. Called without the lock: a log handler may count, too."""
