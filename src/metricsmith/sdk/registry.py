@@ -131,7 +131,8 @@ class Registry:
 
     def _joined(self) -> list[Any]:
         module = sys.modules.get("prometheus_client") if self.joins_prometheus_client else None
-        return [] if module is None else [module.REGISTRY]
+        theirs = getattr(module, "REGISTRY", None)  # not there yet while another thread imports it
+        return [] if theirs is None else [theirs]
 
     def _sources(self, collectors: Iterable[Any], told: Iterable[str] = ()) -> Iterator[Instrument | Reading]:
         """Yield what collectors tell, each family once; metrics of ours go before others of the same name."""
