@@ -80,6 +80,17 @@ async def test_a_store_that_hangs_holds_nobody_up(monkeypatch: pytest.MonkeyPatc
         pytest.fail("its answer was not heard")
 
 
+async def test_all_who_ask_at_once_get_the_answer() -> None:
+    store = Store()
+    store.let.clear()
+    probe = StoreProbe(store.status, FakeClock())
+    asked = [asyncio.create_task(probe.check()) for _ in range(5)]
+    await asyncio.sleep(0)  # all wait for the one answer
+    store.let.set()
+    assert [check.ok for check in await asyncio.gather(*asked)] == [True] * 5
+    assert store.asked == 1
+
+
 async def test_a_store_that_breaks_is_told_of() -> None:
     def broken() -> StoreStatus:
         raise RuntimeError("boom")

@@ -35,11 +35,12 @@ class StoreProbe:
         if self._asking is None and (self._answer is None or now_s - self._asked_s >= FRESH_S):
             self._asked_s = now_s
             self._asking = asyncio.create_task(self._ask(), name="store probe")
-        if self._asking is not None:
-            await asyncio.wait({self._asking}, timeout=PATIENCE_S)
-            if not self._asking.done():
+        if (asking := self._asking) is not None:
+            await asyncio.wait({asking}, timeout=PATIENCE_S)
+            if not asking.done():
                 return Check("storage", False, "the store has not answered yet")
-            self._answer, self._asking = self._asking.result(), None
+            if self._asking is asking:  # nobody else who waited has taken the answer
+                self._answer, self._asking = asking.result(), None
         assert self._answer is not None
         return self._answer
 
