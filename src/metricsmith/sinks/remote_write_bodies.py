@@ -73,13 +73,16 @@ class Bodies2:
 
     def __init__(self, keys: Keys, metadata: bool) -> None:
         self._keys, self._metadata = keys, metadata
-        self._begin()
+        self._words = Vocabulary()
+        self._series = self._made()
+        self._packed: tuple[int, bytes] = (0, b"")
 
     def body(self, batches: Sequence[Batch], metadata: Mapping[str, Metadata]) -> bytes:
         """Return a request body; of families nothing is told apart from their series."""
         pieces = [*self._series.pieces(batches)]
         if self._words.outgrown(self._series.head_bytes):
-            self._begin()
+            self._words, self._packed = Vocabulary(), (0, b"")
+            self._series = self._made()
             pieces = [*self._series.pieces(batches)]
         return block([self._symbols(), *pieces])
 
@@ -89,11 +92,10 @@ class Bodies2:
             self._packed = self._series.packer.pack(symbols)
         return self._packed
 
-    def _begin(self) -> None:
-        words = self._words = Vocabulary()
-        self._packed = (0, b"")
+    def _made(self) -> _Series:
+        words = self._words
         tail = words.tail if self._metadata else None
-        self._series = _Series(self, SERIES_TAG_2, self._keys, words.head, tail, starts=True)
+        return _Series(self, SERIES_TAG_2, self._keys, words.head, tail, starts=True)
 
 
 class _Series:

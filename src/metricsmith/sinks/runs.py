@@ -32,8 +32,9 @@ def runs(batches: Sequence[Batch]) -> list[list[Batch]]:
 
 
 def _follows(batch: Batch, before: Batch) -> bool:
-    ints = isinstance(batch.time_ms, int) and isinstance(before.time_ms, int)
-    return ints and batch.time_ms > before.time_ms
+    if isinstance(batch.time_ms, int) and isinstance(before.time_ms, int):
+        return batch.time_ms > before.time_ms
+    return False
 
 
 def _alone(layouts: dict[int, Layout]) -> set[int]:
