@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -84,3 +85,21 @@ async def test_what_came_before_is_remembered_up_to_one_that_gives_samples_with_
     await _until(bench, lambda: bool(bench.far.taken))
     assert _values(bench) == wanted
     assert bench.dropped("quarantined") == 0
+
+
+async def test_what_was_left_out_before_is_not_counted_again_at_a_start(bench: Any) -> None:
+    counter = "metricsmith_sink_unsent_samples_total"
+
+    class LeavesOut:
+        def process(self, batch: Batch) -> Batch | None:
+            about = {"sink": "far", "reason": "skipped"}
+            bench.telemetry.problem(logging.getLogger(__name__), counter, "left out", **about)
+            bench.telemetry.count(counter, **about)
+            return batch
+
+    await bench.put([1])
+    await bench.put([2])
+    bench.line(processors=[LeavesOut()], before=lambda: [b for _, b in bench.journal.replay(0)][:2])
+    await bench.put([3])
+    await _until(bench, lambda: _values(bench) == [3])
+    assert bench.telemetry.value(counter, sink="far", reason="skipped") == 2

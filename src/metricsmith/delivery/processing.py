@@ -9,6 +9,7 @@ from itertools import takewhile
 from metricsmith.contracts import Delivery, PartConfig, Preparing, Processor, Ticking
 from metricsmith.delivery.refused import Refusals
 from metricsmith.model.batch import Batch, empty_batch
+from metricsmith.model.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
@@ -61,19 +62,20 @@ class Processing:
     def prime(self, before: Iterable[Batch]) -> None:
         """Have processors remember what came before: differences go on where they stopped.
 
-        One that gives samples with time would give them again, so it and those
-        after it begin anew.
+        What they count was counted then. One that gives samples with time would
+        give them again, so it and those after it begin anew.
         """
         primed = list(takewhile(lambda processor: not isinstance(processor, Ticking), self._processors))
         if not primed:
             return
-        for batch in before:
-            if batch.events:
-                continue
-            try:
-                _through(primed, batch)
-            except Exception:  # it was set aside when it was to be sent
-                log.debug("defect in a processor", exc_info=True)
+        with Telemetry.silence():
+            for batch in before:
+                if batch.events:
+                    continue
+                try:
+                    _through(primed, batch)
+                except Exception:  # it was set aside when it was to be sent
+                    log.debug("defect in a processor", exc_info=True)
 
     def _ticked(self, now_ms: int) -> Iterator[Batch]:
         for place, processor in enumerate(self._processors):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -18,6 +20,7 @@ MAX_SUBJECTS = 1000
 """Subjects told apart at a time; what more there are share a line."""
 
 _Key: TypeAlias = tuple[str, ...]
+_silent: ContextVar[bool] = ContextVar("_silent", default=False)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # start times are a gauge of ours
 
@@ -36,8 +39,23 @@ class Telemetry:
         self._logged: dict[_Key, tuple[float, int]] = {}
         self._logged_subjects: dict[_Key, tuple[float, int]] = {}
 
+    @staticmethod
+    @contextmanager
+    def silence() -> Iterator[None]:
+        """Count nothing and log no problem within: what is done again was told when it was done first.
+
+        Others, in other threads and tasks, are heard meanwhile.
+        """
+        token = _silent.set(True)
+        try:
+            yield
+        finally:
+            _silent.reset(token)
+
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Add to a counter."""
+        if _silent.get():
+            return
         self._child(name, labels).inc(amount)
 
     def set(self, name: str, value: float, **labels: str) -> None:
@@ -76,6 +94,8 @@ class Telemetry:
         A `subject` is what must not hide another in the log though both are
         counted together, such as one target of many.
         """
+        if _silent.get():
+            return
         self.count(name, amount, **labels)
         now = self._clock.monotonic()
         logged, key = self._logged, (name, *labels.values())
