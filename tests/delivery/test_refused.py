@@ -86,14 +86,36 @@ async def test_good_series_do_not_rest_when_the_search_for_bad_ones_is_given_up(
             raise Rejected("bad")
 
     bench.far.answer = every_fourth
-    bench.line(batch_size=400)
-    await _put(bench, range(400), 40)
+    bench.line(batch_size=800)
+    await _put(bench, range(800), 40)
     assert bench.dropped("refused_before") > 0
     last = bench.clock.now_ms()
-    await _put(bench, range(400))
-    assert len({s for s, time_ms, _ in bench.far.taken if time_ms >= last}) == 300
+    await _put(bench, range(800))
+    assert len({s for s, time_ms, _ in bench.far.taken if time_ms >= last}) == 600
     assert all(series % 4 != 3 for series, _, _ in bench.far.taken)
-    assert SEARCHES < 100  # it was given up, for there are as many bad ones
+    assert SEARCHES < 200  # it was given up, for there are as many bad ones
+
+
+@pytest.mark.parametrize(("series", "rounds", "old"), [(40, 10, 9), (1000, 5, 3), (100, 50, 25)])
+async def test_what_is_new_arrives_where_all_before_it_is_refused_as_known(
+    bench: Any, series: int, rounds: int, old: int
+) -> None:
+    """So does a Prometheus with what is sent again: times before the last that it has are out of order."""
+    first_new = bench.clock.now_ms() + old
+
+    def in_order(delivery: Delivery) -> None:
+        if any(batch.time_ms < first_new for batch in delivery.batches):
+            raise Rejected("out of order")
+
+    bench.far.answer = in_order
+    await bench.line().stop()
+    begin_ms = bench.clock.now_ms()
+    for number in range(rounds):
+        await bench.put(range(series), begin_ms + number)
+    line = bench.line(batch_size=5000)
+    await _until(bench, lambda: line.status().behind == 0)
+    assert len(bench.far.taken) == series * (rounds - old)
+    assert bench.dropped("quarantined") == series * old
 
 
 async def test_one_bad_sample_costs_no_other_of_its_series(bench: Any) -> None:

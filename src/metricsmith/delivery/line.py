@@ -35,8 +35,8 @@ SEND_NOW_LIMIT_S = 60.0
 DEFECTS = 3
 """So many times in a row a sink may fail in a way nobody thought of, before the samples are set aside."""
 EXPIRED = "the journal has reached its size limit (journal.max_size), and waits longest for this sink"
-SEARCHES = 64
-"""So many sends may go into finding the bad part of a delivery that was refused whole."""
+SEARCHES = 128
+"""So many times parts of a delivery may be refused whole while the bad ones are looked for."""
 
 
 class Quarantine(Protocol):
@@ -287,9 +287,14 @@ class Line:
                 outcome.refuse(delivery, refusal.reason, proven=undivided)
                 return searches
             searches -= 1
-        for half in self._cutter.halves(delivery) or ():
-            searches = await self._search(half, searches, outcome)
-        return searches
+        halves = self._cutter.halves(delivery)
+        assert halves is not None, "what is divided"
+        first, second = halves
+        # Enough is left to find two bad samples in the second half, should all in the first be bad: as when a
+        # server refuses what it has already, and what is new comes last.
+        reserve = min(searches // 2, 2 * len(second).bit_length())
+        left = await self._search(first, searches - reserve, outcome)
+        return await self._search(second, left + reserve, outcome)
 
     def _name_refused(self, delivery: Delivery, refusal: Rejected, outcome: Outcome) -> None:
         others = of_series(delivery, refusal.series, among=False)
