@@ -25,6 +25,9 @@ CONFIGURATION = FileKind(
 )
 RULE_FILE = FileKind("rule file", frozenset(("groups",)), "metricsmith rules check")
 TEST_FILE = FileKind("file of rule tests", frozenset(("tests",)), "metricsmith rules test")
+INTEGRATION = FileKind(
+    "declaration of an integration", frozenset(("integration",)), "metricsmith integration test"
+)
 
 
 def refuse_other_kinds(document: Document, wanted: FileKind) -> None:
@@ -36,7 +39,7 @@ def refuse_other_kinds(document: Document, wanted: FileKind) -> None:
     data: Any = document.data
     if not isinstance(data, dict) or wanted.keys & data.keys():
         return
-    for kind in (CONFIGURATION, RULE_FILE, TEST_FILE):
+    for kind in (CONFIGURATION, RULE_FILE, TEST_FILE, INTEGRATION):
         for key in data:
             if key in kind.keys:
                 message = f"this looks like a {kind.name}, wanted a {wanted.name}"
