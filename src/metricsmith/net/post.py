@@ -104,7 +104,8 @@ class Poster:
                 connector=aiohttp.TCPConnector(limit=0, resolver=Resolver()),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"User-Agent": f"metricsmith/{__version__}"},
+                # Answers are short, and people read what they say.
+                headers={"User-Agent": f"metricsmith/{__version__}", "Accept-Encoding": "identity"},
                 auto_decompress=False,
             )
         return self._session

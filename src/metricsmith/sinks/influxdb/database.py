@@ -23,7 +23,7 @@ from metricsmith.wire.influxql import identifier
 
 log = logging.getLogger(__name__)
 
-_FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept-Encoding": "identity"}
+_FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _HOUR_MS, _DAY_MS = 3_600_000, 86_400_000
 
 

@@ -41,7 +41,7 @@ class InfluxdbSink:
         self._encoder = Encoder(context.series, self._places, config.precision)
         self._database = Database(config, context, self._poster)
         self._url = config.write_url()
-        self._headers = {"Content-Type": "text/plain; charset=utf-8", "Accept-Encoding": "identity"}
+        self._headers = {"Content-Type": "text/plain; charset=utf-8"}
         if config.compression:
             self._headers["Content-Encoding"] = "gzip"
 
