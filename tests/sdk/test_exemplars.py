@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import opentelemetry.trace
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -87,3 +90,12 @@ def test_where_there_are_no_spans_tracing_is_not_asked_for_each_event(
         for _ in range(10_000):
             counter.inc()
     assert 0 < asked < 200
+
+
+def test_tracing_that_fails_or_is_half_imported_hurts_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = Registry()
+    counter = Counter("c", "C.", registry=registry)
+    exemplars(registry)
+    monkeypatch.setitem(sys.modules, "opentelemetry.trace", ModuleType("opentelemetry.trace"))
+    counter.inc()
+    assert counter._value == 1 and exemplars(registry) == {}

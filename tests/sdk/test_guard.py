@@ -236,3 +236,18 @@ def test_a_filter_holds_for_what_is_there_already() -> None:
     assert totals(counter) == {("/",): 1}
     registry.drop("c_total")
     assert totals(counter) == {}
+
+
+def test_a_handler_of_the_log_that_fails_does_not_fail_the_application() -> None:
+    class Broken(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise OSError("the disk is full")
+
+    log, handler = logging.getLogger("metricsmith.sdk"), Broken()
+    log.addHandler(handler)
+    try:
+        registry = Registry()
+        Counter("seen", "Seen.", ["user_id"], registry=registry).labels("7").inc()
+    finally:
+        log.removeHandler(handler)
+    assert [finding.kind for finding in registry.findings()] == ["unbounded_label"]

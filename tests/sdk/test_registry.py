@@ -14,6 +14,7 @@ import pytest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from metricsmith.sdk import REGISTRY, Counter, Gauge, Histogram, Reading, Registry, Sample, generate_latest
+from metricsmith.sdk.foreign import to_metric
 
 
 class Queue:
@@ -221,3 +222,40 @@ def test_after_a_fork_while_another_thread_made_a_label_set_the_child_counts_on(
     done.set()
     thread.join()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+BAD: list[list[Any]] = [
+    [GaugeMetricFamily("bad", "Not a number.", value="a lot")],  # type: ignore[arg-type]
+    [Reading("bad", "unheard-of", "A type.", "", [])],
+    [Reading("bad", "gauge", "No labels.", "", [Sample("bad", None, 1.0)])],  # type: ignore[arg-type]
+    [("bad",)],
+]
+
+
+@pytest.mark.parametrize("told", BAD)
+def test_a_collector_that_tells_nonsense_is_left_out(told: list[Any]) -> None:
+    class Teller:
+        pass
+
+    setattr(Teller, "read" if isinstance(told[0], tuple) else "collect", lambda self: told)
+    registry = Registry()
+    Counter("ours", "Ours.", registry=registry).inc()
+    registry.register(Teller())
+    for openmetrics in (False, True):
+        assert b"ours_total 1.0\n" in generate_latest(registry, openmetrics=openmetrics)
+    assert [r.name for r in registry.read() if not r.name.startswith("metricsmith_")] == ["ours"]
+    assert [(f.kind, f.metric) for f in registry.findings()] == [("collector_failed", "Teller")]
+
+
+def test_label_values_and_help_that_are_no_text_are_written_as_text() -> None:
+    class Teller:
+        def read(self) -> list[Reading]:
+            samples = [Sample("n", {"code": [500]}, True)]  # type: ignore[dict-item]
+            return [Reading("n", "gauge", None, None, samples)] * 2  # type: ignore[arg-type]
+
+    registry = Registry()
+    registry.register(Teller())
+    Gauge("g", None, registry=registry)  # type: ignore[arg-type]
+    text = generate_latest(registry)
+    assert b"# HELP g None\n" in text and b'n{code="[500]"} 1.0\n' in text
+    assert [r.name for r in map(to_metric, registry.read())] == ["g", "n"]

@@ -73,11 +73,13 @@ def make_exemplar(labels: Mapping[str, str], value: float, clock: Clock) -> Exem
 
 def _active_span() -> dict[str, str] | None:
     """Return the ids of the span that is active, if it is sampled."""
-    module = sys.modules.get(TRACING)
-    span = module.get_current_span().get_span_context() if module else None
-    if span is None or not span.is_valid or not span.trace_flags.sampled:
+    try:
+        span = sys.modules[TRACING].get_current_span().get_span_context()
+        if not span.is_valid or not span.trace_flags.sampled:
+            return None
+        return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
+    except Exception:  # half imported by another thread, or a span of another kind: counting goes on
         return None
-    return {"trace_id": f"{span.trace_id:032x}", "span_id": f"{span.span_id:016x}"}
 
 
 def tracing_loaded() -> bool:

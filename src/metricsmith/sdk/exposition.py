@@ -63,8 +63,8 @@ def _of_reading(reading: Reading, openmetrics: bool) -> Iterator[str]:
     """Yield what a collector of another kind tells."""
     yield _header(reading, openmetrics)
     for sample in reading.samples:
-        labels = [(legacy_name(name), str(value)) for name, value in sample.labels.items()]
-        line = f"{series(legacy_name(sample.name), labels)} {number(float(sample.value))}"
+        labels = [(legacy_name(name), value) for name, value in sample.labels.items()]
+        line = f"{series(legacy_name(sample.name), labels)} {number(sample.value)}"
         if sample.timestamp is not None:
             line += f" {sample.timestamp if openmetrics else round(sample.timestamp * 1000)}"
         if openmetrics and sample.exemplar:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os.path
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 MAX_FINDINGS = 200
 MAX_PLACES = 8
@@ -55,7 +56,8 @@ class Findings:
         import logging
 
         where = finding.places[0] if finding.places else "unknown place"
-        logging.getLogger("metricsmith.sdk").warning("%s: %s: %s", where, finding.metric, finding.text)
+        with suppress(Exception):  # a handler of the application that fails
+            logging.getLogger("metricsmith.sdk").warning("%s: %s: %s", where, finding.metric, finding.text)
 
     def all(self) -> list[Finding]:
         """Return what was found so far, oldest first."""

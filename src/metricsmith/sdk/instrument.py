@@ -59,7 +59,7 @@ class Instrument:
         if unknown := limits.keys() - Limits.__annotations__.keys():
             raise TypeError(f"{full}: got unexpected arguments {sorted(unknown)}")
         policy = getattr(registry, "policy", DEFAULT_POLICY)
-        self._family = Family(self._type, full, documentation, labels, unit, policy, limits)
+        self._family = Family(self._type, full, str(documentation), labels, unit, policy, limits)
         self._family.make = self._make_child
         self._labelvalues = ()
         self._children = self._family.children if labels else None

@@ -27,7 +27,7 @@ class Sample(NamedTuple):
 class Reading(NamedTuple):
     """One metric family. `name` is that of OpenMetrics: a counter's has no `_total`, an info's no `_info`.
 
-    `type` is one of counter, gauge, histogram, summary, info, stateset, gaugehistogram, unknown.
+    `type` is one of TYPES.
     """
 
     name: str
@@ -35,6 +35,30 @@ class Reading(NamedTuple):
     documentation: str
     unit: str
     samples: Sequence[Sample]
+
+
+TYPES = frozenset(
+    ("counter", "gauge", "histogram", "summary", "info", "stateset", "gaugehistogram", "unknown")
+)
+
+
+def checked(reading: Reading) -> Reading:
+    """Return a reading that everything behind can take: label values and help are text, values are numbers.
+
+    Raises:
+        AttributeError, TypeError, ValueError: it is none.
+    """
+    if reading.type not in TYPES:
+        raise ValueError(f"{reading.name}: got the type {reading.type!r}, wanted one of {sorted(TYPES)}")
+    samples = [
+        sample
+        if type(sample.value) is float and all(type(text) is str for text in sample.labels.values())
+        else sample._replace(value=float(sample.value), labels={k: str(v) for k, v in sample.labels.items()})
+        for sample in reading.samples
+    ]
+    return reading._replace(
+        documentation=str(reading.documentation), unit=reading.unit or "", samples=samples
+    )
 
 
 def merged(readings: Iterable[Reading]) -> Iterator[Reading]:

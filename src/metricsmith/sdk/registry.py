@@ -14,7 +14,7 @@ from metricsmith.sdk.forks import renew_lock_after_fork
 from metricsmith.sdk.guard import DEFAULT_POLICY, Policy
 from metricsmith.sdk.instrument import Instrument
 from metricsmith.sdk.own import own_readings
-from metricsmith.sdk.reading import Reading, Sample, merged
+from metricsmith.sdk.reading import Reading, Sample, checked, merged
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -162,10 +162,10 @@ class Registry:
         _reading.registries = (*around, self)
         try:
             if hasattr(collector, "read"):
-                return list(collector.read())
+                return list(map(checked, collector.read()))
             from metricsmith.sdk.foreign import from_metrics
 
-            return list(from_metrics(collector.collect()))
+            return list(map(checked, from_metrics(collector.collect())))
         except Exception as error:
             text = f"the collector failed: {error!r}"
             self.policy.findings.note("collector_failed", type(collector).__name__, lambda: text)

@@ -8,7 +8,7 @@ from typing import ClassVar, Unpack
 from metricsmith.sdk.family import Extra
 from metricsmith.sdk.guard import Limits
 from metricsmith.sdk.instrument import AnyRegistry, Instrument
-from metricsmith.sdk.names import check_labels
+from metricsmith.sdk.names import check_labels, full_name
 from metricsmith.sdk.registry import REGISTRY
 
 
@@ -93,8 +93,9 @@ class Enum(Instrument):
             raise ValueError(f"{name}: got no states, wanted a list such as states=['starting', 'running']")
         if len(set(states)) < len(states):
             raise ValueError(f"{name}: got the states {list(states)}, wanted each once")
-        if name in labelnames:
-            raise ValueError(f"{name}: got it as a label name, too, but it is the label that tells the state")
+        full = full_name(self._type, name, namespace, subsystem, unit)
+        if full in labelnames:
+            raise ValueError(f"{full}: got it as a label name, too, but it is the label that tells the state")
         self._states = tuple(states)
         super().__init__(name, documentation, labelnames, namespace, subsystem, unit, registry, **limits)
 
