@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 _START = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_")
 _REST = _START | frozenset("0123456789")
@@ -38,6 +39,7 @@ def is_name(text: str, also: str = "") -> bool:
     )
 
 
+@lru_cache(4096)
 def legacy_name(name: str) -> str:
     """Return a name that every reader understands, `_` in place of what is not allowed.
 

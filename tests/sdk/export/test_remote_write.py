@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from metricsmith.model.series import SeriesTable
 from metricsmith.sdk import Counter, Gauge, Histogram, Registry
 from metricsmith.sdk.export import Export, ExportSettings
-from metricsmith.sdk.export.remote_write import METADATA_EVERY, RemoteWriteTarget
+from metricsmith.sdk.export.remote_write import MAX_SERIES, METADATA_EVERY, RemoteWriteTarget
 from metricsmith.sdk.export.targets import SendLater, SendRefused
 from metricsmith.sdk.reading import Reading, Sample
 from metricsmith.testing.programs import AgentProgram
@@ -268,3 +268,26 @@ def test_an_agent_that_is_away_gets_what_it_missed(tmp_path: Path) -> None:
     finally:
         export.stop()
         agent.kill()
+
+
+def test_names_are_those_of_the_page() -> None:
+    samples = [Sample("http.requests", {"name": "a", "http.route": "/"}, 1.0)]
+    target = RemoteWriteTarget("http://h/", IDENTITY)
+    ((body,),) = target.encode([Reading("http.requests", "gauge", "", "", samples)], NOW)
+    series = SeriesTable()
+    request = RemoteWriteDecoder(series).decode(body, max_decompressed=1 << 20)
+    labels = series.labels(0)
+    assert (labels["__name__"], labels["http_route"]) == ("http_requests", "/")
+    assert list(request.batch.layout.metadata) == ["http_requests"]
+
+
+def test_many_series_go_in_requests_that_a_server_takes() -> None:
+    samples = [Sample("q", {"name": str(n)}, float(n)) for n in range(MAX_SERIES + 5)]
+    target = RemoteWriteTarget("http://h/", IDENTITY)
+    parts = [decoded(body) for (body,) in target.encode([Reading("q", "gauge", "Q.", "", samples)], NOW)]
+    assert [len(values) for _, values in parts] == [MAX_SERIES, 5]
+    assert parts[1][1]["10004"] == 10004
+    assert [bool(request.batch.layout.metadata) for request, _ in parts] == [True, False]
+    last = [decoded(body)[1] for (body,) in target.encode([Reading("q", "gauge", "", "", samples[:1])], NOW)]
+    assert [len(values) for values in last] == [MAX_SERIES, 5]
+    assert last[0].pop("0") == 0 and {*last[0].values(), *last[1].values()} == {math.inf}

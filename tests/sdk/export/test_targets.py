@@ -114,9 +114,13 @@ def test_the_oldest_gives_way(outbox: Outbox, far: Far, clock: FakeClock) -> Non
     assert far.taken == [(b"%039d" % 3,), (b"%039d" % 4,)]
 
 
-def test_one_that_is_larger_than_all_room_is_dropped(outbox: Outbox) -> None:
-    put(outbox, b"x" * 101)
-    assert (len(outbox), outbox.waiting_bytes, outbox.dropped) == (0, 0, 1)
+def test_a_reading_that_is_larger_than_all_room_has_it_alone(outbox: Outbox) -> None:
+    put(outbox, b"1")
+    outbox.target.encode = lambda readings, time_ms: [(each,) for each in readings]  # type: ignore[method-assign, misc]
+    outbox.put([b"x" * 60, b"y" * 60], 0)  # type: ignore[list-item]
+    assert (len(outbox), outbox.waiting_bytes, outbox.dropped) == (2, 120, 1)
+    put(outbox, b"2")
+    assert (len(outbox), outbox.waiting_bytes, outbox.dropped) == (2, 61, 2)
 
 
 def test_defects_are_counted_and_do_not_come_out(outbox: Outbox, far: Far) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from metricsmith.model.labels import encode_pairs
+from metricsmith.sdk.names import legacy_name
 from metricsmith.sdk.reading import Reading
 
 Name: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
@@ -22,6 +23,7 @@ def names_and_values(readings: Sequence[Reading]) -> tuple[list[Name], list[floa
 def series_keys(names: Sequence[Name], added: Mapping[str, str]) -> list[bytes]:
     """Return canonical keys; `added` are labels of all series that have none of that name.
 
+    Names are those of the page for scrapers: a server refuses a request for one dot.
     What is no Unicode text, such as a lone surrogate, is a question mark, as on
     the page for scrapers: one label value must not hold up all others.
     """
@@ -29,8 +31,8 @@ def series_keys(names: Sequence[Name], added: Mapping[str, str]) -> list[bytes]:
 
 
 def _key(name: str, labels: Mapping[str, str]) -> bytes:
-    pairs = [(_bytes(label), _bytes(str(value))) for label, value in labels.items() if value]
-    return encode_pairs(_bytes(name), pairs)
+    pairs = [(_bytes(legacy_name(label)), _bytes(value)) for label, value in labels.items() if value]
+    return encode_pairs(_bytes(legacy_name(name)), pairs)
 
 
 def _bytes(text: str) -> bytes:

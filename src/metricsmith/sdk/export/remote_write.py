@@ -16,13 +16,17 @@ from metricsmith import __version__
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.sdk.export.keys import Name, names_and_values, series_keys
 from metricsmith.sdk.export.targets import Payload, SendLater, SendRefused
+from metricsmith.sdk.names import legacy_name
 from metricsmith.sdk.reading import Reading
+from metricsmith.sdk.settings import write_url
 from metricsmith.wire.remote_write_encode import encode_series_labels, encode_write_request
 
 TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 65_536
+MAX_SERIES = 10_000
+"""In one request: about 2 MB before compression, of the 32 MB that an agent takes."""
 METADATA_EVERY = 360
-"""Requests between tellings of types and units: an hour at the usual interval."""
+"""Readings between tellings of types and units: an hour at the usual interval."""
 _TRIED_AGAIN = frozenset({408, 425, 429})
 
 
@@ -32,8 +36,12 @@ class RemoteWriteTarget:
     name = "remote_write"
 
     def __init__(self, url: str, identity: Mapping[str, str]) -> None:
-        """`identity` are labels of all series that have none of that name: `job` and `instance`."""
-        parts = urlsplit(url)
+        """`identity` are labels of all series that have none of that name: `job` and `instance`.
+
+        Raises:
+            ValueError: not an http address.
+        """
+        parts = urlsplit(write_url(url))
         self._identity = dict(identity)
         self._secure, self._host, self._port = parts.scheme == "https", parts.hostname or "", parts.port
         self._path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
@@ -55,7 +63,7 @@ class RemoteWriteTarget:
         self._untold = 0
 
     def encode(self, readings: Sequence[Reading], time_ms: int) -> list[Payload]:
-        """Return one request. Series that are no longer there get a staleness marker."""
+        """Return requests of MAX_SERIES. Series that are no longer there get a staleness marker."""
         names, values = names_and_values(readings)
         if names == self._names:
             gone: list[Name] = []
@@ -63,16 +71,23 @@ class RemoteWriteTarget:
             gone = list(set(self._names).difference(names))
             self._names, self._labels, self._untold = names, self._encoded(names), 0
         labels = self._labels + self._encoded(gone)
-        body = encode_write_request(
-            labels,
-            [1] * len(labels),
-            np.full(len(labels), time_ms, dtype=np.int64),
-            np.array(values + [math.nan] * len(gone), dtype=np.float64),
-            np.arange(len(labels)) >= len(names) if gone else None,
-            {} if self._untold else dict(map(_metadata, readings)),
-        )
+        numbers = np.array(values + [math.nan] * len(gone), dtype=np.float64)
+        ended = np.arange(len(labels)) >= len(names)
+        metadata = {} if self._untold else dict(map(_metadata, readings))
         self._untold = (self._untold + 1) % METADATA_EVERY
-        return [(body,)]
+        requests: list[Payload] = []
+        for first in range(0, max(1, len(labels)), MAX_SERIES):
+            part = slice(first, first + MAX_SERIES)
+            body = encode_write_request(
+                labels[part],
+                [1] * len(labels[part]),
+                np.full(len(labels[part]), time_ms, dtype=np.int64),
+                numbers[part],
+                ended[part] if ended[part].any() else None,
+                {} if requests else metadata,
+            )
+            requests.append((body,))
+        return requests
 
     def send(self, payload: Payload) -> None:
         """Post a request."""
@@ -123,4 +138,4 @@ class RemoteWriteTarget:
 def _metadata(reading: Reading) -> tuple[str, Metadata]:
     suffix = {"counter": "_total", "info": "_info"}.get(reading.type, "")
     known = Metadata(MetricType(reading.type), reading.unit, reading.documentation)
-    return f"{reading.name}{suffix}", known
+    return f"{legacy_name(reading.name)}{suffix}", known

@@ -93,7 +93,7 @@ class Outbox:
         return self._not_before_s if self._waiting else float("inf")
 
     def put(self, readings: Sequence[Reading], time_ms: int) -> None:
-        """Encode a reading and let it wait."""
+        """Encode a reading and let it wait. The latest one has room, whatever its size."""
         try:
             payloads = self.target.encode(readings, time_ms)
         except Exception as error:
@@ -101,7 +101,7 @@ class Outbox:
             return
         self._waiting.extend(payloads)
         self.waiting_bytes += sum(map(_size, payloads))
-        while self.waiting_bytes > self._most_bytes and self._waiting:
+        while self.waiting_bytes > self._most_bytes and len(self._waiting) > len(payloads):
             self._drop("full", f"more than {self._most_bytes} bytes wait; the oldest are given up")
 
     def send(self, sleep: Callable[[float], None] | None = None, until_s: float = float("inf")) -> None:
