@@ -58,6 +58,9 @@ WRONG = [
     ("TICK_INTERVAL", "1ms", "a duration"),
     ("TICK_INTERVAL", "1d", "a duration"),
     ("SERVICE_NAME", "a\nb", "a text of at most 200 characters"),
+    ("PUSH_URL", "http://me:pa/ss@host:9480", "an address such as"),
+    ("PUSH_URL", "http://host/a b", "an address such as"),
+    ("PUSH_URL", "http://host:0/", "an address such as"),
     ("RUNTIME_METRICS", "jvm,heap", "none, all, or some of process, memory"),
 ]
 
@@ -73,8 +76,9 @@ def test_a_mistake_leaves_the_default_and_is_told(name: str, text: str, wanted: 
 def test_passwords_are_in_no_text() -> None:
     settings = settings_from_environment({"METRICSMITH_PUSH_URL": "http://me:secret@host:9480/x"})
     assert settings.push_url and "secret" not in repr(settings)
-    refused = settings_from_environment({"METRICSMITH_PUSH_URL": "ftp://me:secret@host"})
-    assert "secret" not in refused.problems[0]
+    for text in ("ftp://me:secret@host", "http://me:secret/more@host:9480", "http://me:12/secret@host"):
+        refused = settings_from_environment({"METRICSMITH_PUSH_URL": text})
+        assert "secret" not in "".join(refused.problems)
 
 
 @pytest.mark.parametrize("text", ["127.0.0.1:9480", "http://", "", "http://[::1", "file:///etc"])
@@ -85,3 +89,14 @@ def test_what_is_no_address_is_refused(text: str) -> None:
 
 def _fields(settings: ExportSettings) -> dict[str, object]:
     return {name: getattr(settings, name) for name in ExportSettings.__slots__}
+
+
+@pytest.mark.parametrize(
+    ("started_with", "name"),
+    [("/srv/shop/app.py", "app"), ("/srv/shop/__main__.py", "shop"), ("-c", "python"), ("", "python")],
+)
+def test_a_service_without_a_name_has_that_of_its_program(
+    started_with: str, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [started_with])
+    assert settings_from_environment({}).service_name == name

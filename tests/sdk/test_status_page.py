@@ -132,3 +132,7 @@ def test_warnings_of_metrics_and_of_exports_stand_together() -> None:
     assert kinds["setting"]["count"] == 1
     assert any("test_status_page.py:" in place for place in kinds["too_many_label_sets"]["places"])
     assert "test_status_page.py:" in get(export, "/").body.decode()
+
+
+def test_a_query_with_too_many_fields_is_no_defect(export: Export) -> None:
+    assert get(export, "/metric", "a&" * 50).status == 404

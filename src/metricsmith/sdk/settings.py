@@ -97,8 +97,10 @@ def settings_from_environment(
 
 def program_name() -> str:
     """Return the running program's name: what to call a service that has not been named."""
-    name = os.path.basename(sys.argv[0]) if sys.argv else ""  # noqa: PTH119  (pathlib costs an import)
-    return name.removesuffix(".py") or "python"
+    folder, name = os.path.split(sys.argv[0] if sys.argv else "")  # pathlib costs an import
+    if name == "__main__.py":  # python -m package
+        name = os.path.basename(folder)  # noqa: PTH119
+    return "python" if name in ("", "-c", "-m", "-") else name.removesuffix(".py")
 
 
 def write_url(text: str) -> str:
@@ -110,9 +112,15 @@ def write_url(text: str) -> str:
     Raises:
         ValueError: not an http address.
     """
-    parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("an address such as http://127.0.0.1:9480")
+    wanted = "an address such as http://127.0.0.1:9480, with %2F for / in a password"
+    try:
+        parts = urlsplit(text.strip())
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        usable = usable and "@" not in parts.path + parts.fragment  # the end of a password with a / or #
+    except ValueError:  # which may tell what stands where a port should, such as half a password
+        raise ValueError(wanted) from None
+    if not usable or not text.strip().isprintable() or " " in text.strip():
+        raise ValueError(wanted)
     return parts.geturl() if parts.path.strip("/") else parts._replace(path=WRITE_PATH).geturl()
 
 

@@ -43,8 +43,7 @@ class StatusPage:
         if request.path == "/status.json":
             return _json(self.status())
         if request.path in ("/metric", "/metric.json"):
-            name = parse_qs(request.query, max_num_fields=10).get("name", [""])[0]
-            found = self.metric(name)
+            found = self.metric(_name_in(request.query))
             if found is not None:
                 return _html(metric_html(found)) if request.path == "/metric" else _json(found)
         return Response(b"nothing here; the status is at / and /status.json\n", status=404)
@@ -83,6 +82,13 @@ class StatusPage:
                 left_out = max(0, len(reading.samples) - MAX_SERIES)
                 return {**_summary(reading), "samples": shown, "left_out": left_out}
         return None
+
+
+def _name_in(query: str) -> str:
+    try:
+        return parse_qs(query, max_num_fields=10).get("name", [""])[0]
+    except ValueError:  # too many fields
+        return ""
 
 
 def _ways(export: Export) -> list[dict[str, Any]]:

@@ -7,13 +7,14 @@ import logging
 import socket
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
 import pytest
 
 from metricsmith.model.series import SeriesTable
-from metricsmith.sdk import Counter, Registry
+from metricsmith.sdk import Counter, Reading, Registry
 from metricsmith.sdk.export import Export, ExportSettings
 from metricsmith.wire.remote_write import RemoteWriteDecoder
 
@@ -274,3 +275,46 @@ print(sorted(heavy & set(sys.modules)))
 """
     )
     assert out == "[]\n"
+
+
+@pytest.mark.parametrize("host", ["nowhere..invalid", "x" * 100])
+def test_a_host_that_is_none_costs_its_page_only(registry: Registry, host: str) -> None:
+    export = Export(ExportSettings(prometheus_host=host, status_page_port=0, runtime_metrics=()), registry)
+    export.start()
+    assert list(export.addresses) == ["status"]
+    assert list(export.problems.last()) == ["listen_metrics"]
+    export.stop()
+
+
+class Leaver:
+    """A collector that ends its thread, unless somebody minds."""
+
+    leave = True
+
+    def read(self) -> list[Reading]:
+        if self.leave:
+            raise SystemExit
+        return []
+
+
+def test_a_collector_that_exits_ends_no_thread_of_ours(registry: Registry, receiver: socket.socket) -> None:
+    leaver = Leaver()
+    registry.register(leaver)
+    settings = ExportSettings(
+        prometheus_port=0,
+        status_page_enabled=False,
+        runtime_metrics=(),
+        tick_interval_s=0.1,
+        push_url=f"http://127.0.0.1:{receiver.getsockname()[1]}",
+    )
+    export = Export(settings, registry)
+    export.start()
+    page = f"{export.addresses['metrics']}/metrics"
+    with pytest.raises(urllib.error.HTTPError, match="500"):
+        fetch(page)
+    leaver.leave = False
+    assert "orders_total 3.0" in fetch(page)
+    client, _ = receiver.accept()
+    with client:
+        assert orders_of(read_post(client)) == 3
+    export.stop(0.1)

@@ -98,7 +98,7 @@ class Export:
         """Read all metrics once and let them go to each destination, as far as these take them."""
         try:
             readings = list(self.registry.read())
-        except Exception as error:
+        except BaseException as error:  # else a collector that exits would end this thread without a word
             self.problems.note("read", f"metrics cannot be read: {type(error).__name__}: {error}", trace=True)
             return
         now_ms = self.clock.now_ms()
@@ -148,8 +148,9 @@ class Export:
     def _listen(self, server: HttpServer, name: str, host: str, port: int, handler: Handler) -> None:
         try:
             chosen = server.listen(host, port, handler)
-        except OSError as error:
-            text = f"the page for {name} cannot be served at {host}:{port}: {error.strerror or error}"
+        except (OSError, UnicodeError, OverflowError) as error:
+            why = getattr(error, "strerror", None) or error
+            text = f"the page for {name} cannot be served at {host}:{port}: {why}"
             hint = f"METRICSMITH_{_PORT_VARIABLES[name]} sets another port"
             self.problems.note(f"listen_{name}", f"{text}; {hint}")
         else:

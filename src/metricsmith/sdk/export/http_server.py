@@ -126,7 +126,7 @@ class HttpServer:
         while not self._stopping:
             try:
                 self._turn()
-            except Exception:
+            except BaseException:  # this thread is ours, and its end would be an end without a word
                 self.refused["defect"] += 1
                 if self.refused["defect"] == 1:
                     log.exception("defect in the HTTP server of the exporter; further ones are only counted")
@@ -243,7 +243,7 @@ class _Connection:
         except BadRequest as error:
             refused["request"] += 1
             response, keep = Response(f"{error.why}\n".encode(), status=error.status), False
-        except Exception:
+        except BaseException:  # what a collector raises, time-outs of some libraries among it
             refused["page"] += 1
             if refused["page"] == 1:
                 log.exception("a page of the exporter cannot be made; further times are only counted")
