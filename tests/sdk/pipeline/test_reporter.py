@@ -183,7 +183,8 @@ BAD = [
     ("record_batch_processed", ("p", -1, 0, 1)),
     ("record_batch_processed", ("p", 1, 0, float("nan"))),
     ("record_batch_processed", (None, 1, 0, 1)),
-    ("record_batch_failed", ("p", "x" * 1000)),
+    ("record_batch_processed", ("p", float("inf"), 0, 1)),
+    ("record_batch_failed", (None, "E")),
     ("record_retry_scheduled", ("", "E", 1)),
     ("record_batch_timeout", (17, "b")),
     ("record_checkpoint_update", (b"p", 1)),
@@ -203,6 +204,24 @@ def test_what_cannot_be_recorded_is_counted_and_never_raised(
     assert kind.startswith("pipeline_") and text.startswith(call)
     if call != "update_pipeline_metrics":  # the pipeline itself was heard of
         assert generate_latest(registry) == before
+
+
+@pytest.mark.parametrize("code", ["x" * 1000, "", None, 500])
+def test_a_failure_counts_however_its_code_is_wrong(
+    reporter: MetricsReporter, registry: Registry, code: object
+) -> None:
+    reporter.record_batch_failed("p", code)  # type: ignore[arg-type]
+    reporter.record_retry_scheduled("p", code, 1)  # type: ignore[arg-type]
+    labels = {"pipeline_id": "p", "error_code": "unknown"}
+    assert registry.get_sample_value("dataflow_batches_failed_total", labels) == 1
+    assert registry.get_sample_value("dataflow_retries_scheduled_total", labels) == 1
+    assert reporter.problems.read().samples[0] == (
+        "metricsmith_sdk_problems_total",
+        {"kind": "pipeline_error_code"},
+        2,
+        None,
+        None,
+    )
 
 
 def test_a_problem_is_logged_once(reporter: MetricsReporter, caplog: pytest.LogCaptureFixture) -> None:

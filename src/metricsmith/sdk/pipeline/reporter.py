@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 STATE_EXPIRY_S = 86_400.0
 MAX_ID = 200
+NO_CODE = "unknown"
+INF = float("inf")
 RUNTIME_MODULES = (*DEFAULT_MODULES, "jvm")
 """The queries and alerts for pipelines ask for heap and pauses under the names that a JVM has."""
 
@@ -168,7 +170,7 @@ class MetricsReporter:
         self, pipeline_id: str, success_count: int, failure_count: int, processing_time_ms: float
     ) -> None:
         """Count a batch, its records, and how long it took."""
-        if not (success_count >= 0 and failure_count >= 0 and processing_time_ms >= 0):
+        if not (0 <= success_count < INF and 0 <= failure_count < INF and 0 <= processing_time_ms < INF):
             got = f"{success_count}, {failure_count}, {processing_time_ms}"
             raise ValueError(f"got counts and milliseconds {got}, wanted 0 or more")
         on = self._instruments
@@ -181,13 +183,13 @@ class MetricsReporter:
     @_recorded
     def record_batch_failed(self, pipeline_id: str, error_code: str) -> None:
         """Count a batch that failed as a whole."""
-        self._instruments.batches_failed.labels(_id(pipeline_id), _id(error_code)).inc()
+        self._instruments.batches_failed.labels(_id(pipeline_id), self._code(error_code)).inc()
         self._hear(pipeline_id)
 
     @_recorded
     def record_retry_scheduled(self, pipeline_id: str, error_code: str, retry_count: int) -> None:
         """Count a retry; the how-manyth it is stands on the status page."""
-        self._instruments.retries_scheduled.labels(_id(pipeline_id), _id(error_code)).inc()
+        self._instruments.retries_scheduled.labels(_id(pipeline_id), self._code(error_code)).inc()
         self._hear(pipeline_id, retry_count=retry_count)
 
     @_recorded
@@ -223,6 +225,14 @@ class MetricsReporter:
             }
             for pipeline_id, pipeline in self._ledger.pipelines()
         ]
+
+    def _code(self, error_code: object) -> str:
+        """Return what stands as error code: a failure counts, however its code is wrong."""
+        try:
+            return _id(error_code)
+        except ValueError as error:
+            self.problems.note("pipeline_error_code", f"error_code: {error}; {NO_CODE!r} is used")
+            return NO_CODE
 
     def _hear(self, pipeline_id: str, **details: object) -> None:
         self._ledger.hear(pipeline_id, self._clock.monotonic()).details.update(details)
