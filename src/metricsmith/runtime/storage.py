@@ -13,7 +13,7 @@ from metricsmith.runtime.last_values import LastValues
 from metricsmith.store.admission import Admission
 from metricsmith.store.datadir import DataDir
 from metricsmith.store.manifest import Manifest
-from metricsmith.store.steady_time import SteadyTime
+from metricsmith.model.steady_time import SteadyTime
 
 
 class DeliveredKeeper:

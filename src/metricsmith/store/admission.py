@@ -10,7 +10,7 @@ from metricsmith.model.arrays import Bool
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
 from metricsmith.model.telemetry import Telemetry
-from metricsmith.store.steady_time import SteadyTime
+from metricsmith.model.steady_time import SteadyTime
 
 log = logging.getLogger(__name__)
 

@@ -36,7 +36,7 @@ from metricsmith.store.memory import give_back
 from metricsmith.store.merge import merge
 from metricsmith.store.pieces import samples_in
 from metricsmith.store.settings import EmbeddedConfig
-from metricsmith.store.steady_time import SteadyTime
+from metricsmith.model.steady_time import SteadyTime
 
 log = logging.getLogger(__name__)
 

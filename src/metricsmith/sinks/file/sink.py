@@ -12,6 +12,7 @@ from metricsmith.errors import DiskFull, RetryLater, StoreError
 from metricsmith.model.batch import Batch
 from metricsmith.model.durable_files import replace_file
 from metricsmith.model.metadata import Metadata
+from metricsmith.model.steady_time import SteadyTime
 from metricsmith.net.threads import in_thread
 from metricsmith.sinks.file.current import Numbered
 from metricsmith.sinks.file.folder import SampleFolder
@@ -49,6 +50,7 @@ class FileSink:
         self._identity = Identity(context)
         self._position: Position | None = None
         self._metadata: dict[str, Metadata] = {}
+        self._steady: SteadyTime | None = None
         self._delete_at_s = 0.0
         self._lock, self._closed = threading.Lock(), False
 
@@ -107,6 +109,7 @@ class FileSink:
             self._metadata = read_metadata(self._folder.path)
         except ValueError as error:
             log.warning("%s: %s; it is written anew", self._context.name, error)
+        self._steady = self._steady or SteadyTime(self._context.clock, position.newest_ms)
         self._position = Position(identity.producer.hex(), identity.life, sequence, position.newest_ms)
         return self._position
 
@@ -148,10 +151,12 @@ class FileSink:
     def _keep_house(self) -> None:
         """Rotate and delete; what fails is tried again, as nothing of what is delivered depends on it."""
         clock, name = self._context.clock, self._context.name
+        assert self._steady is not None
+        steady_ms = self._steady.now_ms()
         try:
             self._folder.rotate(clock.now_ms())
             if self._config.retention is not None and clock.monotonic() >= self._delete_at_s:
-                deleted = self._folder.delete_older(clock.now_ms() - self._config.retention)
+                deleted = self._folder.delete_older(steady_ms - self._config.retention)
                 self._delete_at_s = clock.monotonic() + DELETE_EVERY_S
                 if deleted:
                     self._context.telemetry.count("metricsmith_sink_files_deleted_total", deleted, sink=name)

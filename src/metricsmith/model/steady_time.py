@@ -47,11 +47,11 @@ class SteadyTime:
             log.log(
                 logging.WARNING if ahead_ms > BELIEVED_AFTER_MS else logging.INFO,
                 "the clock is %d s ahead of the newest samples and the time passed since: "
-                "old blocks are deleted by it only if it stays so for 24 h (check the clock)",
+                "what is old is deleted by it only if it stays so for 24 h (check the clock)",
                 ahead_ms // 1000,
             )
         elif self._steady_ms - self._doubted_ms >= BELIEVED_AFTER_MS:
-            log.info("the clock has been ahead for 24 h and is believed: blocks are deleted by it again")
+            log.info("the clock has been ahead for 24 h and is believed: what is old is deleted by it again")
             self._follow(wall_ms)
         return self._steady_ms
 
