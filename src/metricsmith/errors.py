@@ -10,7 +10,8 @@
     │   ├── OutOfOrder           a batch of another journal does not follow the one before it
     │   └── LimitExceeded        well-formed, but above a configured limit
     ├── SourceError              a source could not collect
-    │   └── ScrapeError
+    │   ├── ScrapeError
+    │   └── DiscoveryError       who tells of targets is away, refuses, or makes no sense
     ├── JournalError
     │   ├── JournalCorrupt       a checksum or length is wrong where it must not be
     │   └── DiskFull             no space left; the sender is told 503 and asked to retry
@@ -141,6 +142,17 @@ class ScrapeError(SourceError):
 
     def __init__(self, reason: str, message: str) -> None:
         self.reason = reason
+        super().__init__(message)
+
+
+class DiscoveryError(SourceError):
+    """Targets cannot be found out; `reason` is a short constant for counters, the message is for people.
+
+    `after_s` is how long the server asks to be left alone.
+    """
+
+    def __init__(self, reason: str, message: str, after_s: float | None = None) -> None:
+        self.reason, self.after_s = reason, after_s
         super().__init__(message)
 
 

@@ -55,7 +55,10 @@ Problems = Callable[..., list[str]]
         (SCRAPE + "  name: 5", "sources[0].name: got 5, wanted text of 1 to 200 characters"),
         (SCRAPE + "  name: self", "sources[0].name: got the name of the agent's own metrics"),
         (SCRAPE + "  labels: {a-b: c}", 'sources[0].labels.a-b: got "a-b", wanted a label name'),
-        ("sources: [{type: scrape}]", "sources[0]: got no targets, wanted targets, file_sd or http_sd"),
+        (
+            "sources: [{type: scrape}]",
+            "sources[0]: got no targets, wanted targets, file_sd, http_sd or kubernetes_sd",
+        ),
         ("sources: [{type: scrape, targets: []}]", "sources[0]: got no targets"),
     ],
 )

@@ -89,6 +89,17 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "kind",
     ),
     _gauge("metricsmith_scrape_targets", "Targets that are scraped.", "source"),
+    _counter(
+        "metricsmith_kubernetes_failures_total",
+        "Lists and watches of a Kubernetes API that ended before their time, by reason.",
+        "source",
+        "reason",
+    ),
+    _gauge(
+        "metricsmith_kubernetes_age_seconds",
+        "Age of what is known of a cluster: 0 while its API tells of changes.",
+        "source",
+    ),
     # kafka
     _counter(
         "metricsmith_kafka_failures_total",

@@ -56,10 +56,14 @@ class FileDiscovery(PartConfig):
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A target as it is listed; one mapping of labels serves its whole group."""
+    """A target as it is listed; one mapping of labels serves its whole group.
+
+    One that is not `wanted` is there to be shown: who lists it says that it is not to be scraped.
+    """
 
     target: str
     labels: Mapping[str, str]
+    wanted: bool = True
 
 
 Found = list[Listed]

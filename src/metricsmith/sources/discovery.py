@@ -1,4 +1,4 @@
-"""Where target lists come from: the configuration, files, a URL. The last good list stays."""
+"""Where target lists come from: the configuration, files, a URL, a cluster. The last good list stays."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from metricsmith.net.target_files import (
 )
 from metricsmith.sources.client import HttpClient, gunzip
 from metricsmith.sources.endpoint import without_secrets
+from metricsmith.sources.kubernetes.provider import KubernetesProvider
 from metricsmith.sources.settings import HttpDiscovery, ScrapeConfig
 
 HTTP_TIMEOUT_S = 30.0
@@ -44,6 +45,8 @@ def providers(config: ScrapeConfig, context: Context) -> list[Provider]:
         found.append(FileProvider(config.file_sd, context))
     if config.http_sd is not None:
         found.append(HttpProvider(config.http_sd, context))
+    if config.kubernetes_sd is not None:
+        found.append(KubernetesProvider(config.kubernetes_sd, context))
     return found
 
 

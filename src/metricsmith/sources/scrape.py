@@ -103,6 +103,9 @@ class ScrapeSource:
         """The distinct endpoints of all providers that can be scraped, those that run already first."""
         choice = _Choice()
         for one in (one for number in sorted(self._found) for one in self._found[number]):
+            if not one.wanted:
+                choice.drop(one)
+                continue
             labels = discovered(one.target, one.labels)
             try:
                 named = endpoint(labels, self._context.name, self._config)

@@ -13,6 +13,7 @@ from metricsmith.model.settings_types import DurationMs, SizeBytes
 from metricsmith.net.addresses import HttpUrl, Target
 from metricsmith.net.settings import HttpSettings
 from metricsmith.net.target_files import FileDiscovery
+from metricsmith.sources.kubernetes.settings import KubernetesDiscovery
 
 DAY_MS = 86_400_000
 MIN_INTERVAL_MS = 10
@@ -77,7 +78,10 @@ class ScrapeConfig(HttpSettings):
         (), max_length=1000, description="Rules on each scraped series."
     )
     file_sd: FileDiscovery | None = Field(None, description="Targets from files.")
-    http_sd: HttpDiscovery | None = Field(None, validate_default=True, description="Targets from a URL.")
+    http_sd: HttpDiscovery | None = Field(None, description="Targets from a URL.")
+    kubernetes_sd: KubernetesDiscovery | None = Field(
+        None, validate_default=True, description="Targets from a Kubernetes cluster."
+    )
 
     # These look at one field each, so that they are heard beside mistakes elsewhere.
     @field_validator("timeout")
@@ -88,12 +92,17 @@ class ScrapeConfig(HttpSettings):
             raise ValueError(f"at most the interval, {format_duration(interval)}")
         return timeout
 
-    @field_validator("http_sd")
+    @field_validator("kubernetes_sd")
     @classmethod
-    def _some_targets(cls, http_sd: HttpDiscovery | None, info: ValidationInfo) -> HttpDiscovery | None:
-        if http_sd is None and info.data.get("targets") == () and info.data.get("file_sd", ...) is None:
-            raise PydanticCustomError("absent", "got no targets, wanted targets, file_sd or http_sd")
-        return http_sd
+    def _some_targets(
+        cls, kubernetes_sd: KubernetesDiscovery | None, info: ValidationInfo
+    ) -> KubernetesDiscovery | None:
+        others = [info.data.get(name, ...) for name in ("file_sd", "http_sd")]
+        if kubernetes_sd is None and info.data.get("targets") == () and others == [None, None]:
+            raise PydanticCustomError(
+                "absent", "got no targets, wanted targets, file_sd, http_sd or kubernetes_sd"
+            )
+        return kubernetes_sd
 
     def timeout_ms(self) -> int:
         """Return the timeout, its default filled in."""

@@ -1,0 +1,1 @@
+"""Targets that a Kubernetes cluster tells of, listed and watched through its API."""
