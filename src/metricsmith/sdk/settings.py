@@ -43,7 +43,7 @@ class ExportSettings:
     enabled: bool = True
     service_name: str = "python"
     instance: str = ""
-    """Tells this process from others of the service, where it pushes; host and process id unless set."""
+    """Tells this process from others of the service, where it pushes; `export.instance` unless set."""
     prometheus_enabled: bool = True
     prometheus_host: str = "127.0.0.1"
     prometheus_port: int = 9095

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 import threading
 import time
 import weakref
@@ -14,6 +13,7 @@ from typing import Any
 from metricsmith.sdk.clock import SYSTEM_CLOCK, Clock
 from metricsmith.sdk.export.endpoint import MetricsPage
 from metricsmith.sdk.export.http_server import Handler, HttpServer
+from metricsmith.sdk.export.instance import Instance
 from metricsmith.sdk.export.targets import Outbox, Target
 from metricsmith.sdk.problems import Problems
 from metricsmith.sdk.reading import Reading, Sample
@@ -55,6 +55,7 @@ class Export:
         """Pages that are served: `metrics` and `status`."""
         self.server: HttpServer | None = None
         self._thread: threading.Thread | None = None
+        self._instance: Instance | None = None
         self._stop = threading.Event()
         self._until_s = 0.0
         self._started = False
@@ -159,13 +160,15 @@ class Export:
     def _start_pushing(self) -> None:
         # An event for each thread: one that did not end in time must not go on when another starts.
         self._stop, self.outboxes = threading.Event(), []
+        self._instance = Instance(self.settings.service_name, self.settings.instance)
         self._thread = threading.Thread(
-            target=self._run, args=(self._stop,), name="metricsmith-export", daemon=True
+            target=self._run, args=(self._stop, self._instance), name="metricsmith-export", daemon=True
         )
         self._thread.start()
 
-    def _run(self, stop: threading.Event) -> None:
-        self.outboxes = [Outbox(target, self.clock, self.problems) for target in self._targets()]
+    def _run(self, stop: threading.Event, instance: Instance) -> None:
+        targets = self._targets(instance.name)
+        self.outboxes = [Outbox(target, self.clock, self.problems) for target in targets]
         interval_s, monotonic = self.settings.tick_interval_s, self.clock.monotonic
         tick_s = monotonic()  # at once: a rate needs a sample from before the first event
         while not stop.wait(max(0.0, min([tick_s, *(box.due_s for box in self.outboxes)]) - monotonic())):
@@ -180,32 +183,33 @@ class Export:
             outbox.send(time.sleep, self._until_s)
             outbox.give_up()
             self._guarded("close", outbox.target.close)
+        instance.release()
 
-    def _targets(self) -> Iterator[Target]:
+    def _targets(self, instance: str) -> Iterator[Target]:
         for make in (self._remote_write, self._bus):
             try:
-                target = make()
+                target = make(instance)
             except Exception as error:
                 self.problems.note("target", f"a destination cannot be used: {error}", trace=True)
             else:
                 if target is not None:
                     yield target
 
-    def _remote_write(self) -> Target | None:
+    def _remote_write(self, instance: str) -> Target | None:
         if not self.settings.push_url:
             return None
         from metricsmith.sdk.export.remote_write import RemoteWriteTarget
 
-        identity = {"job": self.settings.service_name, "instance": instance_name(self.settings)}
+        identity = {"job": self.settings.service_name, "instance": instance}
         return RemoteWriteTarget(self.settings.push_url, identity)
 
-    def _bus(self) -> Target | None:
+    def _bus(self, instance: str) -> Target | None:
         if not self.settings.bus_endpoint:
             return None
         from metricsmith.net.bus_settings import Curve
         from metricsmith.sdk.export.bus import BusTarget
 
-        settings, tags = self.settings, {"instance": instance_name(self.settings)}
+        settings, tags = self.settings, {"instance": instance}
         curve = None
         if settings.bus_secret_key_file:
             server_key = settings.bus_server_key or None
@@ -237,12 +241,9 @@ class Export:
         for outbox in self.outboxes:
             outbox.target.abandon()
         self.outboxes = []
+        if self._instance is not None:
+            self._instance.release()
         self.addresses.clear()
-
-
-def instance_name(settings: ExportSettings) -> str:
-    """Return what tells this process from others of its service."""
-    return settings.instance or f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _counter(name: str, help: str, values: list[tuple[dict[str, str], float]]) -> Reading:
