@@ -185,6 +185,15 @@ def test_a_variable_does_not_hide_that_the_file_is_wrong() -> None:
         assert "wanted a mapping" in found
 
 
+def test_variables_of_applications_that_share_the_environment_are_not_noted() -> None:
+    both = {
+        "METRICSMITH_ENABLED": "no",
+        "METRICSMITH_PROMETHEUS_PORT": "9100",
+        "METRICSMITH_PUSH_URL": "http://a",
+    }
+    assert load_text("", "", {**both, "METRICSMITH_SERVICE_NAME": "shop"}).notes == ()
+
+
 def test_unknown_variable_is_noted_with_the_nearest_name() -> None:
     environment = {
         "METRICSMITH_SERVER_LISTN": "x",

@@ -14,12 +14,13 @@ from pydantic.fields import FieldInfo
 from metricsmith.config.settings import Settings
 from metricsmith.errors import Problem
 from metricsmith.model.settings_types import DurationMs, SizeBytes, has_type, nested_model
+from metricsmith.sdk.settings import VARIABLES
 
 PREFIX = "METRICSMITH_"
 OLD_PREFIX = "PLANTD_MODULE_METRIC_"
 CONFIG = "CONFIG"
-_OF_COMMANDS = frozenset({CONFIG, "URL"})
-"""Options of commands, not settings: the configuration file, and the agent that is asked."""
+_OF_OTHERS = frozenset({CONFIG, "URL"}) | VARIABLES
+"""No settings: the configuration file, the agent that commands ask, and what the SDK reads in applications."""
 
 SHORT_NAMES: dict[str, tuple[str, ...]] = {
     "TYPE": ("service", "type"),
@@ -73,7 +74,7 @@ def unknown(environment: Mapping[str, str]) -> list[Problem]:
     for variable in sorted(environment):
         prefix = next((p for p in (PREFIX, OLD_PREFIX) if variable.startswith(p)), None)
         name = variable.removeprefix(prefix or "")
-        if prefix is None or name in known or name in _OF_COMMANDS or _FROM_KUBERNETES.fullmatch(name):
+        if prefix is None or name in known or name in _OF_OTHERS or _FROM_KUBERNETES.fullmatch(name):
             continue
         near = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {prefix}{near[0]}?" if near else ""

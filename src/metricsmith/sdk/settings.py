@@ -6,8 +6,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import urlsplit
 
 from metricsmith.model.duration import parse_duration
@@ -28,8 +28,6 @@ _BOOLEANS = {
 }
 _UNIT_WORDS = re.compile(r"\s*(milliseconds?|millis|seconds?|minutes?|hours?)\s*$")
 _SHORT = {"mi": "ms", "se": "s", "ho": "h"}
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,25 +72,11 @@ def settings_from_environment(
     9100
     """
     reader = _Reader(os.environ if environment is None else environment)
-    defaults = ExportSettings()
-    return ExportSettings(
-        enabled=reader.get("ENABLED", _boolean, True),
-        service_name=reader.get("SERVICE_NAME", _name, program_name()),
-        instance=reader.get("INSTANCE", _name, ""),
-        prometheus_enabled=reader.get("PROMETHEUS_ENABLED", _boolean, True),
-        prometheus_host=reader.get("PROMETHEUS_HOST", _name, defaults.prometheus_host),
-        prometheus_port=reader.get("PROMETHEUS_PORT", _port, defaults.prometheus_port),
-        status_page_enabled=reader.get("STATUS_PAGE_ENABLED", _boolean, True),
-        status_page_host=reader.get("STATUS_PAGE_HOST", _name, defaults.status_page_host),
-        status_page_port=reader.get("STATUS_PAGE_PORT", _port, defaults.status_page_port),
-        tick_interval_s=reader.get("TICK_INTERVAL", _interval, defaults.tick_interval_s),
-        push_url=reader.get("PUSH_URL", write_url, ""),
-        bus_endpoint=reader.get("BUS_ENDPOINT", _name, ""),
-        bus_secret_key_file=reader.get("BUS_CURVE_SECRET_KEY_FILE", _name, ""),
-        bus_server_key=reader.get("BUS_CURVE_SERVER_KEY", _name, ""),
-        runtime_metrics=reader.get("RUNTIME_METRICS", _modules, modules),
-        problems=tuple(reader.problems),
-    )
+    defaults = ExportSettings(service_name=program_name(), runtime_metrics=modules)
+    found = {
+        field: reader.get(name, read, getattr(defaults, field)) for name, (field, read) in _SETTINGS.items()
+    }
+    return replace(defaults, **found, problems=tuple(reader.problems))
 
 
 def program_name() -> str:
@@ -129,7 +113,7 @@ class _Reader:
         self._environment = environment
         self.problems: list[str] = []
 
-    def get(self, name: str, read: Callable[[str], T], default: T) -> T:
+    def get(self, name: str, read: Callable[[str], Any], default: Any) -> Any:
         """Return what a variable says; the first that is set decides, even when it is wrong."""
         for variable in (PREFIX + name, ALIAS_PREFIX + name):
             text = self._environment.get(variable, "").strip()
@@ -189,3 +173,25 @@ def _modules(text: str) -> tuple[str, ...]:
     if not set(names) <= set(MODULES):
         raise ValueError(f"none, all, or some of {', '.join(MODULES)}")
     return names
+
+
+_SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "ENABLED": ("enabled", _boolean),
+    "SERVICE_NAME": ("service_name", _name),
+    "INSTANCE": ("instance", _name),
+    "PROMETHEUS_ENABLED": ("prometheus_enabled", _boolean),
+    "PROMETHEUS_HOST": ("prometheus_host", _name),
+    "PROMETHEUS_PORT": ("prometheus_port", _port),
+    "STATUS_PAGE_ENABLED": ("status_page_enabled", _boolean),
+    "STATUS_PAGE_HOST": ("status_page_host", _name),
+    "STATUS_PAGE_PORT": ("status_page_port", _port),
+    "TICK_INTERVAL": ("tick_interval_s", _interval),
+    "PUSH_URL": ("push_url", write_url),
+    "BUS_ENDPOINT": ("bus_endpoint", _name),
+    "BUS_CURVE_SECRET_KEY_FILE": ("bus_secret_key_file", _name),
+    "BUS_CURVE_SERVER_KEY": ("bus_server_key", _name),
+    "RUNTIME_METRICS": ("runtime_metrics", _modules),
+}
+"""Variables without their prefix: field of ExportSettings, and how the text is read."""
+VARIABLES = frozenset(_SETTINGS) | {"PROCESSES_ADDRESS"}
+"""All that applications read, without the prefix; that of `sdk.processes` among them."""
