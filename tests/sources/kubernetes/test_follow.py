@@ -155,8 +155,10 @@ async def test_targets_stay_while_the_api_is_away_and_their_age_is_told(api, fol
         assert "s old" in line
         api.refuse = lambda request: None
         api.put(scraped("b", "10.0.0.2"))
-        await pods.until_wanted("10.0.0.1:9100", "10.0.0.2:9100")
-        assert pods.age_s() == 0
+        await asyncio.to_thread(api.wait_until, lambda: api.watches == 1)
+        api.put(scraped("a", "10.0.0.3"))
+        await pods.until_wanted("10.0.0.3:9100", "10.0.0.2:9100")
+        assert pods.age_s() == 0, "a watch told of that"
 
 
 async def test_a_server_whose_history_is_shorter_than_ours_is_listed_anew(api, follow):
