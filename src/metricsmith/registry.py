@@ -24,6 +24,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "bus_kafka": "metricsmith.sources.bus.kafka:KafkaBusSource",
         "transfer": "metricsmith.sources.transfer.source:TransferSource",
         "pushgateway": "metricsmith.sources.pushgateway.source:PushgatewaySource",
+        "processes": "metricsmith.sources.processes:ProcessesSource",
         "self": "metricsmith.sources.own:OwnMetricsSource",
     },
     "processors": {

@@ -395,6 +395,13 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "route",
         "reason",
     ),
+    _gauge("metricsmith_processes_connected", "Processes of applications that push.", "source"),
+    _counter(
+        "metricsmith_processes_problems_total",
+        "Connections and label sets of processes that were not taken as they are, by reason.",
+        "source",
+        "reason",
+    ),
     _counter("metricsmith_push_samples_total", "Samples received by push.", "protocol"),
     _gauge("metricsmith_push_groups", "Groups that jobs have pushed and that are kept."),
     _counter("metricsmith_push_groups_expired_total", "Groups that ended because no push renewed them."),

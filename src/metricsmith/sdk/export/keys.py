@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from metricsmith.model.labels import encode_pairs
+from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.sdk.names import legacy_name
 from metricsmith.sdk.reading import Reading
 
@@ -18,6 +19,13 @@ def names_and_values(readings: Sequence[Reading]) -> tuple[list[Name], list[floa
     samples = [sample for reading in readings for sample in reading.samples]
     names = [(sample.name, tuple(sample.labels.items())) for sample in samples]
     return names, [float(sample.value) for sample in samples]
+
+
+def metadata_of(reading: Reading) -> tuple[str, Metadata]:
+    """Return the name of a family as the text format has it, and what is known of it."""
+    suffix = {"counter": "_total", "info": "_info"}.get(reading.type, "")
+    known = Metadata(MetricType(reading.type), reading.unit, reading.documentation)
+    return f"{legacy_name(reading.name)}{suffix}", known
 
 
 def series_keys(names: Sequence[Name], added: Mapping[str, str]) -> list[bytes]:

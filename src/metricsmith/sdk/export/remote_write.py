@@ -13,10 +13,8 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from metricsmith import __version__
-from metricsmith.model.metadata import Metadata, MetricType
-from metricsmith.sdk.export.keys import Name, names_and_values, series_keys
+from metricsmith.sdk.export.keys import Name, metadata_of, names_and_values, series_keys
 from metricsmith.sdk.export.targets import Payload, SendLater, SendRefused
-from metricsmith.sdk.names import legacy_name
 from metricsmith.sdk.reading import Reading
 from metricsmith.sdk.settings import write_url
 from metricsmith.wire.remote_write_encode import encode_series_labels, encode_write_request
@@ -73,7 +71,7 @@ class RemoteWriteTarget:
         labels = self._labels + self._encoded(gone)
         numbers = np.array(values + [math.nan] * len(gone), dtype=np.float64)
         ended = np.arange(len(labels)) >= len(names)
-        metadata = {} if self._untold else dict(map(_metadata, readings))
+        metadata = {} if self._untold else dict(map(metadata_of, readings))
         self._untold = (self._untold + 1) % METADATA_EVERY
         requests: list[Payload] = []
         for first in range(0, max(1, len(labels)), MAX_SERIES):
@@ -133,9 +131,3 @@ class RemoteWriteTarget:
 
     def _encoded(self, names: Sequence[Name]) -> list[bytes]:
         return [encode_series_labels(key) for key in series_keys(names, self._identity)]
-
-
-def _metadata(reading: Reading) -> tuple[str, Metadata]:
-    suffix = {"counter": "_total", "info": "_info"}.get(reading.type, "")
-    known = Metadata(MetricType(reading.type), reading.unit, reading.documentation)
-    return f"{legacy_name(reading.name)}{suffix}", known
