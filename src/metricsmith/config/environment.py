@@ -20,7 +20,7 @@ PREFIX = "METRICSMITH_"
 OLD_PREFIX = "PLANTD_MODULE_METRIC_"
 CONFIG = "CONFIG"
 _OF_OTHERS = frozenset({CONFIG, "URL"}) | VARIABLES
-"""No settings: the configuration file, the agent that commands ask, and what the SDK reads in applications."""
+"""No settings: the configuration file, the agent that commands ask, and what the SDK reads in apps."""
 
 SHORT_NAMES: dict[str, tuple[str, ...]] = {
     "TYPE": ("service", "type"),
