@@ -102,6 +102,7 @@ def test_other_programs_read_csv(made: list[Any]) -> None:
         (Form.JSON, '{"value": 1, "name":"a", "time":"2025-11-21T18:00:00Z"}', ({}, 1.0)),
         (Form.JSON, '{"name":"a","time":"2025-11-21T19:00:00+01:00","labels":{"b":"c"},"value":"-Inf"}',
          ({"b": "c"}, -math.inf)),
+        (Form.JSON, '{"time":"2025-11-21T18:00:00.000Z","value":1,"labels":{},"name":"a","n":7}', ({}, 1.0)),
         (Form.JSON, '{"time":"2025-11-21T18:00:00.000Z","name":"a","labels":{},"value":1e400}', None),
         (Form.JSON, '{"time":"2025-11-21T18:00:00.000Z","name":"a","labels":{"b":1},"value":1}', None),
         (Form.JSON, '{"time":"2025-13-21T18:00:00.000Z","name":"a","labels":{},"value":1}', None),
@@ -130,6 +131,15 @@ def test_lines_of_others(form: Form, line: str, wanted: tuple[dict[str, str], fl
         labels, value = wanted
         assert found[1] == ({**labels, "__name__": "a"}, 1_763_748_000_000, repr(value))
         assert not damage
+
+
+def test_a_spreadsheet_has_saved_it() -> None:
+    text = '\ufefftime,name,labels,value\r\n2025-11-21T18:00:00.000Z,a,"{""b"":""c""}",1.5\r\n'
+    table = SeriesTable()
+    columns, damage = LineReader(DIALECTS[Form.CSV], table).decode(text.encode(), 1)
+    assert (_read(columns, table), damage) == (
+        [({"__name__": "a", "b": "c"}, 1_763_748_000_000, _seen(1.5))], []
+    )  # fmt: skip
 
 
 def test_one_bad_number_among_many_costs_its_line_only() -> None:

@@ -85,8 +85,10 @@ class SampleFolder:
         touched: list[CurrentFile] = []
         try:
             for period, numbered in batches.items():
-                if period not in self._current or self._has_lost(period):
+                if period not in self._current:
                     self._begin(period)
+                elif (lost := self._lost(period)) is not None:
+                    self._begin(period, lost.name.number)
                 touched.append(self._used(period))
                 touched[-1].append(numbered)
             if any(file.is_new for file in touched):
@@ -174,19 +176,20 @@ class SampleFolder:
         file = self._current[period] = self._current.pop(period)  # the last is the one used last
         return file
 
-    def _has_lost(self, period: Period) -> bool:
-        """Whether somebody took a current file away: what is written to it nobody would see."""
+    def _lost(self, period: Period) -> CurrentFile | None:
+        """Return the current file if somebody took it away: what is written to it nobody would see."""
         file = self._current[period]
         if file.is_there():
-            return False
+            return None
         self._tell("missing", f"{file.path}: somebody has removed it or cut it; another is begun")
-        return True
+        if file.path.exists():  # what is left of it is not for us to delete
+            self._full.append(file)
+        return file
 
-    def _begin(self, period: Period) -> None:
+    def _begin(self, period: Period, after: int = 0) -> None:
         numbers = [name.number for name in list_files(self._folder) if name.period == period]
-        name = FileName(
-            period, max(numbers, default=0) + 1, self._config.form, self._config.suffix, current=True
-        )
+        number = max([after, *numbers]) + 1  # readers may know a file that is gone by its name
+        name = FileName(period, number, self._config.form, self._config.suffix, current=True)
         self._current[period] = CurrentFile(self._folder, name, self._encoder(), self._context.clock.now_ms())
 
     def _position(self, position: Position) -> Position:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,9 +53,9 @@ class Library:
         self._memory = PieceMemory(cache_bytes)
         self._lines = {form: LineReader(dialect, series) for form, dialect in DIALECTS.items()}
         self._growing: dict[str, GrowingFile] = {}
-        self._parquet: dict[str, ParquetFile] = {}
+        self._parquet: dict[str, ParquetFile | None] = {}
         self._damaged: dict[str, str] = {}
-        self._aside: dict[str, tuple[int, int]] = {}
+        self._editions: dict[str, tuple[int, ...]] = {}
         self._lock = threading.Lock()
 
     def series(self, start_ms: int, end_ms: int, name: str | None = None) -> U32:
@@ -116,7 +117,7 @@ class Library:
     def known_series(self) -> int:
         """Return how many series there are in the files that somebody has asked for."""
         with self._lock:
-            files: list[SampleFile] = [*self._growing.values(), *self._parquet.values()]
+            files: list[SampleFile] = [*self._growing.values(), *filter(None, self._parquet.values())]
         return len(
             np.unique(np.concatenate([np.empty(0, np.uint32), *(file.known_series() for file in files)]))
         )
@@ -127,10 +128,12 @@ class Library:
 
     def _file(self, name: FileName, position: Position | None) -> SampleFile | None:
         path = self.folder / str(name)
+        found = path.stat()
+        self._forget_other(name, found)
         if name.form is Form.PARQUET:
             return self._parquet_file(name, path)
         file = self._growing_file(name)
-        end = path.stat().st_size
+        end = found.st_size
         if name.current and position is not None:  # what is beyond may be taken back
             known = position.files.get(str(name))
             end = 0 if known is None else min(end, known.bytes)
@@ -142,8 +145,24 @@ class Library:
             self._tell(path, Damage("the file", str(error.strerror or error)))
         return file
 
+    def _forget_other(self, name: FileName, found: os.stat_result) -> None:
+        """Forget what is known of a file when another has its name, or somebody has changed it."""
+        edition = (found.st_ino,) if name.current else (found.st_ino, found.st_size, found.st_mtime_ns)
+        key = _key(name)
+        with self._lock:
+            before = self._editions.get(key, ())
+            self._editions[key] = edition
+            if edition[: len(before)] != before:
+                self._forget(key)
+                self._damaged.pop(str(name), None)
+
+    def _forget(self, key: str) -> None:
+        if (growing := self._growing.pop(key, None)) is not None:
+            self._memory.forget(growing)
+        self._parquet.pop(key, None)
+
     def _growing_file(self, name: FileName) -> GrowingFile:
-        key = str(name.finished()) if name.form is not Form.FRAMES else str(name)
+        key = _key(name)
         with self._lock:
             file = self._growing.get(key)
             if file is None:
@@ -158,25 +177,16 @@ class Library:
     def _parquet_file(self, name: FileName, path: Path) -> SampleFile | None:
         key = str(name)
         with self._lock:
-            file = self._parquet.get(key)
-        if key in self._aside and self._aside[key] == _signature(path):
-            return None
-        if file is None:
-            try:
-                file = ParquetFile(path, self._series, self._tell)
-            except BlockCorrupt as error:
-                self._set_aside(path, str(error))
-                return None
-            with self._lock:
-                self._parquet[key] = file
-        return file
-
-    def _set_aside(self, path: Path, text: str) -> None:
-        """Do without a file until it is another."""
-        self._aside[path.name] = _signature(path)
+            if key in self._parquet:
+                return self._parquet[key]
+        file = None
+        try:
+            file = ParquetFile(path, self._series, self._tell)
+        except BlockCorrupt as error:
+            self._tell_damage(path, f"{error}; the file is left out", "file")
         with self._lock:
-            self._parquet.pop(path.name, None)
-        self._tell_damage(path, f"{text}; the file is left out", "file")
+            self._parquet[key] = file  # None is done without, until it is another
+        return file
 
     def _tell(self, path: Path, damage: Damage) -> None:
         self._tell_damage(path, f"{path}: {damage.place}: {damage.problem}", "part")
@@ -191,15 +201,13 @@ class Library:
     def _forget_but(self, names: list[FileName]) -> None:
         there = {str(name) for name in names} | {str(name.finished()) for name in names}
         with self._lock:
-            for gone in self._growing.keys() - there:
-                self._memory.forget(self._growing.pop(gone))
-            for gone in self._parquet.keys() - there:
-                del self._parquet[gone]
+            for gone in self._editions.keys() - there:
+                del self._editions[gone]
+                self._forget(gone)
             for gone in self._damaged.keys() - there:
                 del self._damaged[gone]
-                self._aside.pop(gone, None)
 
 
-def _signature(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns
+def _key(name: FileName) -> str:
+    """Return what a file is known by, also when it gets its final name."""
+    return str(name) if name.form is Form.FRAMES else str(name.finished())

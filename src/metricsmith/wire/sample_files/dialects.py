@@ -55,8 +55,10 @@ class Json:
         """Return the series of what stands between time and value.
 
         Raises:
-            ValueError: it is none.
+            ValueError: it is none, or the value after it is that of another key.
         """
+        if not middle.endswith(b',"value":'):
+            raise ValueError('"value" is not the last key')
         return self.sample(b'{"time":"' + middle + b"null}").key
 
     def sample(self, line: bytes) -> Sample:

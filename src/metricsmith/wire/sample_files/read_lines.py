@@ -6,6 +6,7 @@ written it, is read by itself.
 
 from __future__ import annotations
 
+import codecs
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,8 +75,8 @@ class LineReader:
         series, times, values, stale = columns.series, columns.times, columns.values, columns.stale
         kept = good.copy()
         for i in np.flatnonzero(~good).tolist():
-            line = data[lines.starts[i] : lines.ends[i]]
-            if not line.strip() or line + b"\n" == self._dialect.header:
+            line = data[lines.starts[i] : lines.ends[i]].removeprefix(codecs.BOM_UTF8)
+            if not line.strip() or line.rstrip() + b"\n" == self._dialect.header:
                 continue
             try:
                 sample = self._dialect.sample(line)
