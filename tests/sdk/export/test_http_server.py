@@ -6,6 +6,7 @@ import http.client
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 from hypothesis import given
@@ -145,17 +146,18 @@ def test_an_idle_connection_makes_room(serve: Serve, monkeypatch: pytest.MonkeyP
     assert not server.refused
 
 
-def test_beyond_a_number_of_busy_connections_new_ones_are_closed(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 1)
+def test_those_who_never_end_a_request_keep_nobody_out(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 3)
     server, port = serve(page)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as busy:
-        busy.sendall(b"GET ")
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as refused:
-            assert refused.recv(4096) == b""
-        busy.sendall(b"/x HTTP/1.0\r\n\r\n")
-        assert b"200" in busy.recv(4096)
+    with ExitStack() as slow:
+        asking = []
+        for _ in range(3):
+            asking.append(slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)))
+            asking[-1].sendall(b"GET ")
+        assert talk(port, b"GET /x HTTP/1.0\r\n\r\n").endswith(b"/x ")
+        assert asking[0].recv(4096) == b""  # the slowest of them
+        asking[2].sendall(b"/y HTTP/1.0\r\n\r\n")
+        assert b"200" in asking[2].recv(4096)
     assert server.refused == {"connections": 1}
 
 

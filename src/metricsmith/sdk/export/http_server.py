@@ -158,21 +158,22 @@ class HttpServer:
         except OSError:  # it was closed again; or there are no file descriptors left, which must not spin
             time.sleep(0.01)
             return
-        if len(self._connections) >= MAX_CONNECTIONS and not self._make_room():
-            self.refused["connections"] += 1
-            accepted.close()
-            return
+        if len(self._connections) >= MAX_CONNECTIONS:
+            self._make_room()
         accepted.setblocking(False)
         connection = _Connection(accepted, handler)
         self._connections.add(connection)
         self._selector.register(accepted, selectors.EVENT_READ, connection)
 
-    def _make_room(self) -> bool:
-        """Close the connection that has been idle for longest, if there is one."""
-        idle = [c for c in self._connections if c.served and not c.received and not c.answer]
-        if idle:
-            self._close(min(idle, key=lambda c: c.deadline))
-        return bool(idle)
+    def _make_room(self) -> None:
+        """Close the connection that is missed least: an idle one, else who asks or else takes slowest.
+
+        Turning the new one away would let those who never finish a request keep all others out.
+        """
+        least = min(self._connections, key=lambda c: (bool(c.answer), not c.idle, c.deadline))
+        if not least.idle:
+            self.refused["connections"] += 1
+        self._close(least)
 
     def _advance(self, connection: _Connection) -> None:
         try:
@@ -220,6 +221,11 @@ class _Connection:
         if self.served and not self.received:
             self.deadline = time.monotonic() + REQUEST_S
         self.received += piece
+
+    @property
+    def idle(self) -> bool:
+        """Whether it was answered and has asked nothing since."""
+        return self.served and not self.received and not self.answer
 
     @property
     def asked(self) -> bool:
