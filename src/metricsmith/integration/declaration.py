@@ -103,7 +103,9 @@ class AlertHint(PartConfig):
     )
     expr: str = Field("", max_length=10_000, description="PromQL; what it returns is wrong.")
     for_: DurationMs = Field(0, alias="for", ge=0, description="How long it must hold.")
-    severity: str = Field("warning", min_length=1, max_length=100, description="Value of the label `severity`.")
+    severity: str = Field(
+        "warning", min_length=1, max_length=100, description="Value of the label `severity`."
+    )
     summary: Text = Field("", description="One line for people; a template.")
     runbook: Text = Field("", description="Where it stands what to do.")
 
@@ -112,7 +114,9 @@ class AlertHint(PartConfig):
         if bool(self.when) == bool(self.expr):
             raise ValueError("either `when`, a comparison such as > 100, or `expr`, PromQL")
         if self.when and not _COMPARISON.fullmatch(self.when.strip()):
-            raise ValueError(f'got when: "{self.when[:40]}", wanted a comparison with a number, such as > 100')
+            raise ValueError(
+                f'got when: "{self.when[:40]}", wanted a comparison with a number, such as > 100'
+            )
         return self
 
 
@@ -132,7 +136,9 @@ class Metric(PartConfig):
     )
     alerts: tuple[AlertHint, ...] = Field((), max_length=50, description="When it is worth waking somebody.")
     optional: bool = Field(False, description="Whether a collection may lack it.")
-    volatile: bool = Field(False, description="Whether its value differs each time; golden files then have *.")
+    volatile: bool = Field(
+        False, description="Whether its value differs each time; golden files then have *."
+    )
 
     @property
     def metric_type(self) -> MetricType:

@@ -1,0 +1,219 @@
+"""The contract harness: runs an integration and looks at all that it promises."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+
+import yaml
+
+from metricsmith.errors import SourceError
+from metricsmith.integration import contract, golden, leaks
+from metricsmith.integration.alerts import rule_file
+from metricsmith.integration.declaration import Kind
+from metricsmith.integration.inputs import reads
+from metricsmith.integration.observe_exec import ExecObserved
+from metricsmith.integration.observe_python import open_python
+from metricsmith.integration.observing import Observation, Observed, Series, shown
+from metricsmith.integration.project import DECLARATION, GOLDEN, RECORDINGS, Project
+from metricsmith.integration.report import Check, Verdict, check
+from metricsmith.model.metadata import Metadata
+from metricsmith.rules.files import read_rule_text
+from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
+from metricsmith.runtime.rule_engine import RuleEngine
+from metricsmith.sources.python.advice import advice
+
+PYTHON_COLLECTIONS = 1000
+EXEC_COLLECTIONS = 20
+"""An executable begins anew each time: what can stay is what it leaves behind."""
+LEAK_SECONDS = 60.0
+MAX_FINDINGS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to test. `mode` is that of the inputs, empty for the real ones; `collections` None is the usual."""
+
+    mode: str = "replay"
+    update_golden: bool = False
+    collections: int | None = None
+
+    @property
+    def replayed(self) -> bool:
+        """Whether the same inputs come each time."""
+        return self.mode == "replay"
+
+
+@dataclass(slots=True)
+class Examination:
+    """Looks at one project, check by check; `stage` is told what is being done."""
+
+    project: Project
+    options: Options
+    stage: Callable[[str], None]
+    checks: list[Check] = field(default_factory=list)
+
+    async def run(self) -> list[Check]:
+        """Return all checks."""
+        self.checks.append(check("declaration", self._declaration(), self._declared()))
+        self.stage("load")
+        try:
+            observed = await self._open()
+        except SourceError as error:
+            self.checks.append(check("load", [str(error)]))
+            return self.checks
+        try:
+            await self._examine(observed)
+        finally:
+            observed.close()
+        return self.checks
+
+    async def _open(self) -> Observed:
+        self._set_environment()
+        if self.project.kind is Kind.PYTHON:
+            return await open_python(self.project)
+        return ExecObserved(self.project)
+
+    async def _examine(self, observed: Observed) -> None:
+        self.stage("collect")
+        mode = self.options.mode
+        seen = [await observed.collect(mode)]
+        self.checks.append(check("collect", seen[0].failures, f"in {seen[0].duration_s * 1000:.0f} ms"))
+        if not seen[0].samples:
+            if not seen[0].failures:
+                self.checks.append(check("metrics", ["a collection gives no sample at all"]))
+            return
+        self.stage("collect again")
+        replayed = "replay" if mode == "record" else mode
+        seen.append(await observed.collect(replayed))
+        self._look_at(seen)
+        again = self._series_of_each(observed, replayed, seen[0].series)
+        if seen[0].failures:
+            return
+        await self._failing_inputs(observed, replayed, seen[0])
+        await self._leaks(observed, again)
+        self._golden(seen[0])
+
+    def _look_at(self, seen: list[Observation]) -> None:
+        project = self.project
+        refused = [line for each in seen[:1] for line in each.refused]
+        declared = [*contract.undeclared(project, seen), *contract.missing(project, seen)]
+        count = f"{len(project.declaration.metrics)} metrics, {len(seen[0].series)} series"
+        names = list(dict.fromkeys(series for each in seen for series in each.series))
+        own = {m.name: Metadata(m.metric_type, m.unit, m.help) for m in project.declaration.metrics}
+        remarks = [*advice(sorted(names), own), *contract.helps(project, seen)]
+        self.checks += [
+            check("metrics", _few(declared), count),
+            check("types", _few([*contract.types(project, seen), *contract.values(project, seen)])),
+            check("labels", _few(contract.labels(project, seen)), self._limits()),
+            check("samples", _few(refused), "an agent takes all of them" if not refused else ""),
+            check("advice", _few(remarks), warn=True),
+        ]
+
+    def _limits(self) -> str:
+        limits = self.project.declaration.limits
+        return f"at most {limits.max_series:,} series, {limits.max_samples:,} samples"
+
+    def _series_of_each(
+        self, observed: Observed, mode: str, first: frozenset[Series]
+    ) -> Callable[[], Awaitable[None]]:
+        """Return what collects once more and notes which series came or went."""
+
+        async def again() -> None:
+            observation = await observed.collect(mode)
+            if observation.failures:
+                self._unstable.setdefault(f"a later collection failed: {observation.failures[0]}")
+            elif observation.series != first:
+                for series in sorted(observation.series ^ first)[:3]:
+                    come = "comes" if series in observation.series else "is missing"
+                    self._unstable.setdefault(
+                        f"{shown(series)} {come} in a later collection of the same inputs"
+                    )
+
+        return again
+
+    async def _failing_inputs(self, observed: Observed, mode: str, first: Observation) -> None:
+        """Let all inputs fail once: that must be told, and be over with the next collection."""
+        self.stage("collect with failing inputs")
+        failing = await observed.collect("fail")
+        after = await observed.collect(mode)
+        findings = [f"does not recover: {line}" for line in after.failures]
+        if not findings and after.series != first.series and self.options.replayed:
+            findings = ["gives other series after a failure than before"]
+        if self.project.kind is Kind.PYTHON and not reads():
+            self.checks.append(Check("errors", Verdict.SKIPPED, "reads nothing through metricsmith's inputs"))
+            return
+        if failing.failures:
+            detail = f"failing inputs are told: {failing.failures[0]}"
+        else:
+            detail = f"with failing inputs it gives {len(failing.samples)} of {len(first.samples)} samples"
+        same = {s.series: s.value for s in failing.samples} == {s.series: s.value for s in first.samples}
+        if same and not failing.failures and not findings:
+            told = "gives the same values although every input failed: does it hide errors?"
+            self.checks.append(check("errors", [told], detail, warn=True))
+            return
+        self.checks.append(check("errors", findings, detail))
+
+    async def _leaks(self, observed: Observed, again: Callable[[], Awaitable[None]]) -> None:
+        python = self.project.kind is Kind.PYTHON
+        wanted = self.options.collections
+        if wanted is None:
+            wanted = (PYTHON_COLLECTIONS if python else EXEC_COLLECTIONS) if self.options.replayed else 0
+        if not wanted:
+            self.checks.append(Check("leaks", Verdict.SKIPPED, "looked for in replay, or with --collections"))
+            return
+        self.stage(f"collect {wanted} times")
+        growth = await leaks.watch(again, observed.processes, self.project.folder, wanted, LEAK_SECONDS)
+        if self.options.replayed:
+            self.checks.append(check("names", _few(self._unstable), "the same series each time"))
+        findings = list(growth.findings())
+        short = growth.done < wanted and not findings
+        if short:
+            findings = [f"there was time for {growth.done} of {wanted} collections only"]
+        self.checks.append(check("leaks", findings, growth.detail, warn=short))
+
+    def _golden(self, observation: Observation) -> None:
+        path = self.project.golden
+        if not (self.options.replayed or self.options.update_golden):
+            self.checks.append(Check("golden", Verdict.SKIPPED, "compared in replay"))
+            return
+        text = golden.render(self.project.declaration, observation)
+        if self.options.update_golden:
+            changed = golden.write(path, text)
+            self.checks.append(check("golden", (), f"{GOLDEN} {'written' if changed else 'is as it was'}"))
+        elif not path.exists():
+            self.checks.append(Check("golden", Verdict.SKIPPED, f"no {GOLDEN}; --update-golden writes it"))
+        else:
+            self.checks.append(check("golden", golden.differences(path, text), GOLDEN))
+
+    def _declared(self) -> str:
+        hints = sum(len(metric.alerts) for metric in self.project.declaration.metrics)
+        return f"{DECLARATION}: {len(self.project.declaration.metrics)} metrics, {hints} alerts"
+
+    def _declaration(self) -> Iterator[str]:
+        """Yield what is wrong with alerts, and settings that nobody can know."""
+        text = yaml.safe_dump(rule_file(self.project.declaration))
+        for problem in read_rule_text(text, "", RuleEngine(), DEFAULT_INTERVAL_MS).problems:
+            yield f"alert: {problem.message}{f' ({problem.hint})' if problem.hint else ''}"
+        for index, setting in enumerate(self.project.declaration.settings):
+            unknown = setting.default is None and not setting.example
+            if unknown and (self.options.replayed or setting.name not in os.environ):
+                where = self.project.line("settings", index)
+                yield f"{setting.name} has no default; an `example` is what tests use ({where})"
+
+    def _set_environment(self) -> None:
+        """Set the declared variables; in replay also those that are set, for the same result everywhere."""
+        for setting in self.project.declaration.settings:
+            if self.options.replayed or setting.name not in os.environ:
+                text = setting.default if setting.default is not None else setting.example
+                os.environ[setting.name] = text
+        os.environ.setdefault(f"METRICSMITH_{RECORDINGS.upper()}", str(self.project.recordings))
+
+    _unstable: dict[str, None] = field(default_factory=dict)
+
+
+def _few(findings: Iterator[str] | list[str] | dict[str, None]) -> list[str]:
+    told = list(findings)
+    more = len(told) - MAX_FINDINGS
+    return [*told[:MAX_FINDINGS], *([f"… and {more} more"] if more > 0 else [])]
