@@ -40,7 +40,7 @@ def new(
     kind: Annotated[
         Kind,
         typer.Option(
-            help="python: collectors; exec: any program that prints JSON; ohi: one for New Relic's agent, too."
+            help="python: collectors; exec: any program that prints JSON; ohi: one for New Relic, too."
         ),
     ] = Kind.PYTHON,
     out: Annotated[
