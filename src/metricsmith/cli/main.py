@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from metricsmith import __version__
-from metricsmith.cli import bus, check, collect, demo, kafka, oci, ohi, query, rules, run, sinks, topics
+from metricsmith.cli import (
+    bus,
+    check,
+    collect,
+    demo,
+    integration,
+    kafka,
+    oci,
+    ohi,
+    query,
+    rules,
+    run,
+    sinks,
+    topics,
+)
 from metricsmith.cli.client import Unreachable
 from metricsmith.cli.exits import Exit
 from metricsmith.errors import ConfigError, MetricsmithError, QueryError
@@ -36,6 +50,7 @@ app.command("topics", epilog=topics.TOPICS_EXAMPLES)(topics.topics)
 app.command("tail", epilog=topics.TAIL_EXAMPLES)(topics.tail)
 app.add_typer(bus.app, name="bus")
 app.add_typer(rules.app, name="rules")
+app.add_typer(integration.app, name="integration")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(oci.app, name="oci")
 app.add_typer(sinks.sink, name="sink")
