@@ -18,6 +18,7 @@ How it is built:
 
 from __future__ import annotations
 
+import atexit
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -104,4 +105,5 @@ def collect(address: str | None = None, settings: ExportSettings | None = None) 
     # Runtime metrics of this process would be taken for those of the workers.
     _export = Export(settings or settings_from_environment(modules=()), registry)
     _export.start()
+    atexit.register(collector.stop)
     return collector

@@ -93,6 +93,7 @@ class Collector:
             with suppress(OSError):
                 if os.stat(self.address).st_ino == self._inode:  # noqa: PTH116
                     os.unlink(self.address)  # noqa: PTH108
+                    os.rmdir(os.path.dirname(self.address))  # noqa: PTH106, PTH120  if nothing else is there
         self.abandon()
 
     def abandon(self) -> None:
