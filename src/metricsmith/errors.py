@@ -280,9 +280,14 @@ class TooLarge(DeliveryError):
 
 
 class Rejected(DeliveryError):
-    """The destination refuses these series for good; they go to quarantine with `reason`."""
+    """The destination refuses these series for good; they go to quarantine with `reason`.
 
-    def __init__(self, reason: str, series: Sequence[int] = ()) -> None:
+    `late`: for their times, as it has newer samples, or these already: that
+    says nothing of samples to come.
+    """
+
+    def __init__(self, reason: str, series: Sequence[int] = (), late: bool = False) -> None:
         self.reason = reason
         self.series = tuple(series)
+        self.late = late
         super().__init__(reason)

@@ -118,6 +118,23 @@ async def test_what_is_new_arrives_where_all_before_it_is_refused_as_known(
     assert bench.dropped("quarantined") == series * old
 
 
+async def test_what_is_refused_as_known_costs_nothing_that_comes_after_it(bench: Any) -> None:
+    known = bench.clock.now_ms() + 60_000
+
+    def in_order(delivery: Delivery) -> None:
+        if any(batch.time_ms < known for batch in delivery.batches):
+            raise Rejected("out of order", late=True)
+
+    bench.far.answer = in_order
+    bench.line()
+    await _put(bench, range(30), 10)
+    assert bench.dropped("quarantined") == 300
+    bench.clock.advance(60)
+    await _put(bench, range(30))
+    assert len(bench.far.taken) == 30
+    assert bench.dropped("refused_before") == 0
+
+
 async def test_one_bad_sample_costs_no_other_of_its_series(bench: Any) -> None:
     def no_infinity(delivery: Delivery) -> None:
         if any(np.isinf(batch.value).any() for batch in delivery.batches):

@@ -14,7 +14,7 @@ import pytest
 
 from metricsmith.delivery.line import Limits, Line
 from metricsmith.delivery.quarantine import Quarantine
-from metricsmith.errors import DeliveryError
+from metricsmith.errors import DeliveryError, Rejected
 from metricsmith.journal import Journal, JournalConfig
 from metricsmith.model.batch import Batch
 from metricsmith.sinks.remote_write import RemoteWriteSink
@@ -89,6 +89,21 @@ async def test_the_same_again_is_no_error(here: Any, tmp_path: Path, prometheus:
     for turn in ("1", "2"):
         assert not (await _ship(here, tmp_path / turn, prometheus.url, [batch])).refusals()
     assert _values(prometheus, "ms_again") == {"0": [3]}
+
+
+@pytest.mark.parametrize("version", ["1.0", "auto"])
+async def test_what_is_refused_for_its_time_says_nothing_of_what_comes(
+    here: Any, prometheus: Server, closing: Any, version: str
+) -> None:
+    """As when the agent was killed, and sends several samples of a series again."""
+    config = RemoteWriteSink.Config(url=f"{prometheus.url}/api/v1/write", version=version)
+    sink = closing(RemoteWriteSink(config, here.context))
+    now_ms = here.context.clock.now_ms()
+    layout = here.layout([{"__name__": f"ms_late_{version}", "n": "0"}])
+    await sink.send(here.delivery(here.batch(layout, now_ms, [1])))
+    with pytest.raises(Rejected) as refused:
+        await sink.send(here.delivery(here.batch(layout, now_ms - 1, [2])))
+    assert refused.value.late
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ class Line:
                 return searches
             undivided = self._undivided(delivery)
             if undivided or not searches:
-                outcome.refuse(delivery, refusal.reason, proven=undivided)
+                outcome.refuse(delivery, refusal.reason, proven=undivided, late=refusal.late)
                 return searches
             searches -= 1
         halves = self._cutter.halves(delivery)
@@ -301,7 +301,8 @@ class Line:
         if others.batches:
             self._count_delivered(others)
         outcome.taken.append(others)
-        outcome.refuse(of_series(delivery, refusal.series, among=True), refusal.reason)
+        refused = of_series(delivery, refusal.series, among=True)
+        outcome.refuse(refused, refusal.reason, late=refusal.late)
 
     def _undivided(self, delivery: Delivery) -> bool:
         if self._sink.traits.whole:

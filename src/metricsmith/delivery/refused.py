@@ -56,10 +56,11 @@ class Outcome:
         self._proven: list[Delivery] = []
         self._given_up: list[Delivery] = []
 
-    def refuse(self, delivery: Delivery, reason: str, proven: bool = True) -> None:
-        """Note what was refused; `proven` if each of its samples was."""
+    def refuse(self, delivery: Delivery, reason: str, proven: bool = True, late: bool = False) -> None:
+        """Note what was refused; `proven` if each of its samples was, `late` as in `Rejected`."""
         self.refusals.add(delivery, reason)
-        (self._proven if proven else self._given_up).append(delivery)
+        if not late:
+            (self._proven if proven else self._given_up).append(delivery)
 
     @property
     def nothing_taken(self) -> bool:
@@ -67,7 +68,7 @@ class Outcome:
         return not any(delivery.batches for delivery in self.taken)
 
     def bad_series(self) -> U32:
-        """Return the series that only refusals came of."""
+        """Return the series that only refusals came of, and not for the times of their samples."""
         refused = [*self._proven, *(self._given_up if self.nothing_taken else ())]
         return np.setdiff1d(_series(refused), _series(self.taken))
 

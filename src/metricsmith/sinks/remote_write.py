@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -27,6 +28,8 @@ _HINTS = MENDED_BY_PEOPLE | {
     404: "check the address; a Prometheus takes samples when started with --web.enable-remote-write-receiver"
 }
 _BAD_REQUEST, _UNSUPPORTED = 400, 415
+_LATE = re.compile(r"out.of.order|out of bounds|too.old|duplicate|already been ingested", re.IGNORECASE)
+"""How servers say that they have newer samples of a series, or this one: sent again after a kill, perhaps."""
 
 
 class RemoteWriteSink:
@@ -134,7 +137,11 @@ class RemoteWriteSink:
             "X-Prometheus-Remote-Write-Version": number,
             "User-Agent": f"metricsmith/{__version__}",
         }
-        return await deliver(self._poster, self._config.url, body, headers, _HINTS)
+        try:
+            return await deliver(self._poster, self._config.url, body, headers, _HINTS)
+        except HttpRefused as error:
+            error.late = _LATE.search(error.reason) is not None
+            raise
 
     def _news(self, delivery: Delivery) -> dict[str, Metadata]:
         """Return what is known of families that was not told within the last hour."""
