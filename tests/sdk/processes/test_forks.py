@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -168,4 +168,4 @@ print(processes.flush(), time.monotonic() - began < 1)
 """
     )
     assert out == "False True\n"
-    assert not os.path.exists(os.path.dirname(address))
+    assert not Path(address).parent.exists()

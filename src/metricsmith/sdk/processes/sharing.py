@@ -87,6 +87,7 @@ class Sharing:
         self._thread.start()
         for name in _FORKING:
             stop_at_exit_of_children(self, name)
+        stop_at_exit_of_celery(self)
 
     def flush(self, timeout_s: float = EXIT_S) -> bool:
         """Push all that was counted until now; return whether it is with the collecting process.
@@ -237,6 +238,17 @@ class Sharing:
         self._begin()
         self._cells.skip()
         self._begin_here()
+
+
+def stop_at_exit_of_celery(sharing: Sharing) -> None:
+    """Stop sharing where a process of Celery's pool ends: it leaves without its package's finalizers, too."""
+    if "celery" in sys.modules:
+        from celery.signals import worker_process_shutdown
+
+        # Under a name, so that a child which inherits the connection does not make another.
+        worker_process_shutdown.connect(
+            lambda **_: sharing.stop(), weak=False, dispatch_uid=f"metricsmith {id(sharing)}"
+        )
 
 
 def stop_at_exit_of_children(sharing: Sharing, package: str) -> None:
