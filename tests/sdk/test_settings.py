@@ -61,6 +61,7 @@ WRONG = [
     ("PUSH_URL", "http://me:pa/ss@host:9480", "an address such as"),
     ("PUSH_URL", "http://host/a b", "an address such as"),
     ("PUSH_URL", "http://host:0/", "an address such as"),
+    ("BUS_ENDPOINT", "localhost:11001", "an address such as tcp://localhost:11001"),
     ("RUNTIME_METRICS", "jvm,heap", "none, all, or some of process, memory"),
 ]
 

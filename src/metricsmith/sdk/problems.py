@@ -5,7 +5,7 @@ from __future__ import annotations
 from metricsmith.sdk.counter import Counter
 from metricsmith.sdk.reading import Reading
 
-MAX_TEXT = 500
+MAX_TEXT = 2000
 
 
 class Problems:

@@ -149,6 +149,13 @@ def _name(text: str) -> str:
     return text
 
 
+def _endpoint(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    if scheme not in ("tcp", "ipc") or not rest:
+        raise ValueError("an address such as tcp://localhost:11001")
+    return _name(text)
+
+
 def _interval(text: str) -> float:
     try:
         milliseconds = parse_duration(_UNIT_WORDS.sub(_short_unit, text))
@@ -187,7 +194,7 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "STATUS_PAGE_PORT": ("status_page_port", _port),
     "TICK_INTERVAL": ("tick_interval_s", _interval),
     "PUSH_URL": ("push_url", write_url),
-    "BUS_ENDPOINT": ("bus_endpoint", _name),
+    "BUS_ENDPOINT": ("bus_endpoint", _endpoint),
     "BUS_CURVE_SECRET_KEY_FILE": ("bus_secret_key_file", _name),
     "BUS_CURVE_SERVER_KEY": ("bus_server_key", _name),
     "RUNTIME_METRICS": ("runtime_metrics", _modules),

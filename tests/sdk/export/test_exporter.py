@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -134,15 +135,17 @@ def test_a_port_in_use_is_a_warning(registry: Registry, caplog: pytest.LogCaptur
     export.stop()
 
 
-def test_wrong_settings_are_told_where_metrics_are_read(registry: Registry) -> None:
-    export = Export(
-        ExportSettings(prometheus_port=0, status_page_enabled=False, problems=("A: got b",)), registry
-    )
-    export.start()
-    assert 'metricsmith_sdk_problems_total{kind="setting"} 1.0' in fetch(
-        f"{export.addresses['metrics']}/metrics"
-    )
+def test_all_wrong_settings_are_told(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    wrong = ("A: got b", "C: got d")
+    export = Export(replace(ANY_PORTS, problems=wrong), registry)
+    with caplog.at_level(logging.WARNING, "metricsmith.sdk"):
+        export.start()
+    page = fetch(f"{export.addresses['metrics']}/metrics")
+    assert 'metricsmith_sdk_problems_total{kind="setting"} 2.0' in page
+    status = fetch(export.addresses["status"])
     export.stop()
+    for text in wrong:
+        assert text in caplog.text and text in status
 
 
 @pytest.mark.parametrize("field", ["push_url", "bus_endpoint"])

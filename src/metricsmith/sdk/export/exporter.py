@@ -65,8 +65,8 @@ class Export:
         if self._started or not self.settings.enabled:
             return
         self._started = True
-        for text in self.settings.problems:
-            self.problems.note("setting", text)
+        if wrong := self.settings.problems:
+            self.problems.note("setting", "; ".join(wrong), len(wrong))
         self._guarded("runtime_metrics", lambda: self.runtime.start(self.registry))
         self._guarded("own_metrics", lambda: self.registry.register(self))
         self._watch_running_loop()
