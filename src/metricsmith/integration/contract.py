@@ -11,6 +11,7 @@ from metricsmith.integration.project import DECLARATION, Project
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.wording import nearest
 
+_GIVE = {"gauge": "gauge(…) of metricsmith.collector", "counter": "counter(…) of metricsmith.collector"}
 _GAUGE_LIKE = (MetricType.GAUGE, MetricType.INFO, MetricType.STATESET)
 
 
@@ -47,7 +48,9 @@ def types(project: Project, seen: Sequence[Observation]) -> Iterator[str]:
         told |= observation.metadata
     for index, metric in enumerate(project.declaration.metrics):
         known = _known(metric, told)
-        if known is None:
+        if known is None or known.type is MetricType.UNKNOWN != metric.metric_type:
+            if project.kind is Kind.PYTHON and _is_given(metric, seen):
+                yield f"{metric.name} has no type: give {_GIVE.get(metric.type, 'a metric family')}"
             continue
         where = project.line("metrics", index, "type")
         if not _same_type(metric.metric_type, known.type):
@@ -112,6 +115,10 @@ def family_of(sample: str, metadata: Iterable[str]) -> str:
         if sample not in known and base != sample and base in known:
             return base
     return sample
+
+
+def _is_given(metric: Metric, seen: Sequence[Observation]) -> bool:
+    return any(metric.owns(sample.name) for observation in seen for sample in observation.samples)
 
 
 def _known(metric: Metric, metadata: dict[str, Metadata]) -> Metadata | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import yaml
 
@@ -61,13 +61,19 @@ class Examination:
         try:
             observed = await self._open()
         except SourceError as error:
-            self.checks.append(check("load", [str(error)]))
+            self.checks.append(self._shortened(check("load", [str(error)])))
             return self.checks
         try:
             await self._examine(observed)
         finally:
             observed.close()
-        return self.checks
+        return [self._shortened(each) for each in self.checks]
+
+    def _shortened(self, told: Check) -> Check:
+        """Return a check whose paths begin in the project."""
+        folder = f"{self.project.folder}{os.sep}"
+        findings = tuple(finding.replace(folder, "") for finding in told.findings)
+        return replace(told, detail=told.detail.replace(folder, ""), findings=findings)
 
     async def _open(self) -> Observed:
         self._set_environment()
@@ -79,7 +85,7 @@ class Examination:
         self.stage("collect")
         mode = self.options.mode
         seen = [await observed.collect(mode)]
-        self.checks.append(check("collect", seen[0].failures, f"in {seen[0].duration_s * 1000:.0f} ms"))
+        self.checks.append(check("collect", seen[0].failures, f"in {seen[0].duration_s * 1000:.1f} ms"))
         if not seen[0].samples:
             if not seen[0].failures:
                 self.checks.append(check("metrics", ["a collection gives no sample at all"]))
@@ -102,7 +108,7 @@ class Examination:
         count = f"{len(project.declaration.metrics)} metrics, {len(seen[0].series)} series"
         names = list(dict.fromkeys(series for each in seen for series in each.series))
         own = {m.name: Metadata(m.metric_type, m.unit, m.help) for m in project.declaration.metrics}
-        remarks = [*advice(sorted(names), own), *contract.helps(project, seen)]
+        remarks = [*advice(sorted(names), own), *contract.helps(project, seen), *self._unknown_in_alerts()]
         self.checks += [
             check("metrics", _few(declared), count),
             check("types", _few([*contract.types(project, seen), *contract.values(project, seen)])),
@@ -141,9 +147,12 @@ class Examination:
         findings = [f"does not recover: {line}" for line in after.failures]
         if not findings and after.series != first.series and self.options.replayed:
             findings = ["gives other series after a failure than before"]
-        if self.project.kind is Kind.PYTHON and not reads():
-            self.checks.append(Check("errors", Verdict.SKIPPED, "reads nothing through metricsmith's inputs"))
-            return
+        if self.project.kind is Kind.PYTHON:
+            if not reads():
+                told = "it reads nothing through metricsmith.integration.inputs"
+                self.checks.append(Check("errors", Verdict.SKIPPED, told))
+                return
+            self.checks.append(self._inputs())
         if failing.failures:
             detail = f"failing inputs are told: {failing.failures[0]}"
         else:
@@ -154,6 +163,14 @@ class Examination:
             self.checks.append(check("errors", [told], detail, warn=True))
             return
         self.checks.append(check("errors", findings, detail))
+
+    def _inputs(self) -> Check:
+        names = sorted(reads())
+        kept = self.project.recordings
+        there = [p.name for p in kept.iterdir() if not p.name.startswith(".")] if kept.is_dir() else []
+        unused = [f"{RECORDINGS}/{name} is read by nothing" for name in sorted(set(there) - set(names))]
+        how = {"replay": f"from {RECORDINGS}/", "record": f"recorded in {RECORDINGS}/", "": "live"}
+        return check("inputs", _few(unused), f"{', '.join(names)[:200]} {how[self.options.mode]}", warn=True)
 
     async def _leaks(self, observed: Observed, again: Callable[[], Awaitable[None]]) -> None:
         python = self.project.kind is Kind.PYTHON
@@ -201,6 +218,15 @@ class Examination:
             if unknown and (self.options.replayed or setting.name not in os.environ):
                 where = self.project.line("settings", index)
                 yield f"{setting.name} has no default; an `example` is what tests use ({where})"
+
+    def _unknown_in_alerts(self) -> Iterator[str]:
+        """Yield what alerts read that the integration does not give; it may come from elsewhere."""
+        engine = RuleEngine()
+        for metric in self.project.declaration.metrics:
+            for hint, expr in metric.expressions():
+                for name in sorted(engine.reads(expr)):
+                    if self.project.declaration.metric_of(name) is None:
+                        yield f"alert {hint.alert} reads {name}, which is not declared"
 
     def _set_environment(self) -> None:
         """Set the declared variables; in replay also those that are set, for the same result everywhere."""

@@ -52,7 +52,7 @@ def _run(project: Project, options: Options, result: Path, said: Path) -> int | 
     environment = {name: text for name, text in os.environ.items() if name not in (MODE, FOLDER)}
     with said.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "metricsmith.integration.child", json.dumps(asked), str(result)],
+            [sys.executable, "-P", "-m", "metricsmith.integration.child", json.dumps(asked), str(result)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -72,7 +72,7 @@ def _run(project: Project, options: Options, result: Path, said: Path) -> int | 
 
 def _seconds(project: Project) -> float:
     timeout_s = project.declaration.integration.timeout / 1000
-    return START_SECONDS + LEAK_SECONDS + COLLECTIONS * timeout_s
+    return START_SECONDS + 2 * LEAK_SECONDS + COLLECTIONS * timeout_s
 
 
 def _lines(result: Path) -> list[dict[str, Any]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterator
 
 import psutil
 
 from metricsmith.errors import InputError, SourceError
+from metricsmith.integration.declaration import Kind
 from metricsmith.integration.inputs import FOLDER, MODE
 from metricsmith.integration.observing import Observation, Sample
 from metricsmith.integration.project import Project
@@ -46,6 +48,8 @@ class ExecObserved:
     async def collect(self, mode: str) -> Observation:
         """Return what one run prints."""
         run = _Lines(self._limits)
+        if mode == "record":
+            self._project.recordings.mkdir(exist_ok=True)
         began_s = self._clock.monotonic()
         try:
             with command_of(self._integration(mode), self._config, self._config.min_interval) as command:
@@ -77,12 +81,22 @@ class ExecObserved:
         metadata: dict[str, Metadata] = {}
         refused = list(run.refused) if run.answered else []
         for document in run.documents:
+            refused += self._identity(document)
             rows = self._converter.rows(document, self._clock.now_ms())
             metadata |= rows.metadata
             refused += _told(rows)
             samples |= {sample.series: sample for sample in _samples(rows)}
         kept = sorted(samples.values(), key=lambda sample: sample.series)
         return Observation(kept, metadata, failures, refused, duration_s)
+
+    def _identity(self, document: Document) -> Iterator[str]:
+        """Yield what a document says of the integration that the declaration does not."""
+        declared = self._project.declaration.integration
+        if declared.kind is Kind.OHI and document.protocol != 4:
+            yield f"protocol_version: got {document.protocol}, wanted 4 (kind: exec takes 1 to 4)"
+        if document.version != declared.version:
+            got, where = document.version or "nothing", self._project.line("integration", "version")
+            yield f'version of the document: got "{got}", wanted "{declared.version}" ({where})'
 
     def _integration(self, mode: str) -> Integration:
         identity = self._project.declaration.integration
