@@ -14,6 +14,7 @@ from metricsmith.cli import (
     check,
     collect,
     demo,
+    generate,
     integration,
     kafka,
     oci,
@@ -51,6 +52,7 @@ app.command("tail", epilog=topics.TAIL_EXAMPLES)(topics.tail)
 app.add_typer(bus.app, name="bus")
 app.add_typer(rules.app, name="rules")
 app.add_typer(integration.app, name="integration")
+app.add_typer(generate.app, name="generate")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(oci.app, name="oci")
 app.add_typer(sinks.sink, name="sink")

@@ -23,3 +23,8 @@ def rule_file(pack: str, name: str = "rules.yml") -> Path:
         return known[f"{pack}/{name}"]
     except KeyError:
         raise KeyError(f"got {pack}/{name}, wanted one of {', '.join(known)}") from None
+
+
+def dashboards(pack: str) -> list[Path]:
+    """Return the paths of a pack's dashboards for Grafana, sorted."""
+    return sorted((FOLDER / pack / "dashboards").glob("*.json"))

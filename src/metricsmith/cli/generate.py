@@ -1,0 +1,118 @@
+"""`metricsmith generate`: files for deployment and monitoring, made from the configuration."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from metricsmith.integration.generate.configured import Configured
+    from metricsmith.integration.generate.files import Generated
+    from metricsmith.integration.project import Project
+
+EXAMPLES = """Examples:
+
+metricsmith generate prometheus -c metricsmith.yaml --out prometheus
+
+metricsmith generate kubernetes -c metricsmith.yaml | kubectl apply -f -
+"""
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Make files for deployment and monitoring from the configuration.",
+    epilog=EXAMPLES,
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help="Configuration file; else METRICSMITH_CONFIG, else defaults."),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="DIR", help="Folder to write into; else standard output."),
+]
+Projects = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--project", metavar="DIR", help="Folder of an integration, for what it declares; repeatable."
+    ),
+]
+
+
+@app.command("prometheus")
+def prometheus(config: Config = None, out: Out = None, project: Projects = None) -> None:
+    """A scrape configuration for Prometheus, and all rules as plain rule files."""
+    from metricsmith.integration.generate.prometheus import prometheus
+
+    _put(prometheus(_configured(config), _projects(project)), out)
+
+
+@app.command("grafana")
+def grafana(config: Config = None, out: Out = None, project: Projects = None) -> None:
+    """Dashboards for Grafana: of what the configuration collects, of everything without one."""
+    from metricsmith.integration.generate.grafana import grafana
+
+    _put(grafana(_configured(config) if _file(config) else None, _projects(project)), out)
+
+
+@app.command("systemd")
+def systemd(
+    config: Config = None,
+    out: Out = None,
+    program: Annotated[
+        str, typer.Option(metavar="PATH", help="The metricsmith program on the machine.")
+    ] = "/usr/local/bin/metricsmith",
+    installed: Annotated[
+        str, typer.Option(metavar="PATH", help="Where the configuration is on the machine.")
+    ] = "/etc/metricsmith/metricsmith.yaml",
+) -> None:
+    """A hardened unit for systemd."""
+    from metricsmith.integration.generate.systemd import systemd
+
+    for name, path in (("--program", program), ("--installed", installed)):
+        _check_path(name, path)
+    _put(systemd(_configured(config), program, installed), out)
+
+
+def _file(config: Path | None) -> Path | None:
+    from metricsmith.config.environment import config_path
+
+    named = config or config_path(os.environ)
+    return None if named is None else Path(named)
+
+
+def _configured(config: Path | None) -> Configured:
+    from metricsmith.integration.generate.configured import read_configured
+
+    return read_configured(_file(config), os.environ)
+
+
+def _projects(folders: list[Path] | None) -> list[Project]:
+    from metricsmith.integration.project import read_project
+
+    return [read_project(folder) for folder in folders or ()]
+
+
+def _check_path(option: str, path: str) -> None:
+    if not path.startswith("/") or not path.isprintable() or any(c in path for c in " %\"'\\$"):
+        wanted = "wanted an absolute path without blanks, quotes and %"
+        raise typer.BadParameter(f'got {option} "{path}", {wanted}')
+
+
+def _put(generated: Generated, out: Path | None) -> None:
+    from metricsmith.integration.generate.files import left_over, stream, write
+
+    for note in generated.notes:
+        typer.echo(f"note: {note}", err=True)
+    if out is None:
+        typer.echo(stream(generated), nl=False)
+        return
+    try:
+        for name, outcome in write(generated, out).items():
+            typer.echo(f"{outcome:<9} {out / name}")
+        for name in left_over(generated, out):
+            typer.echo(f"note: {out / name} is of an earlier run and is generated no more", err=True)
+    except OSError as error:
+        raise typer.BadParameter(f"{error.filename or out}: {error.strerror}") from None
