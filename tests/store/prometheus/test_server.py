@@ -181,7 +181,7 @@ def test_refusals(
         b'[{"metric":{},"values":[[2,"1"],[1,"1"]]}]}}',
         b'{"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1e99,"1"]]}]}}',
         b'{"status":"success","data":{"resultType":"streams","result":[]}}',
-        gzip.compress(b"{}"),
+        gzip.compress(b"{}", mtime=0),
     ],
 )
 def test_what_no_prometheus_answers_is_an_error_that_says_so(
