@@ -90,7 +90,7 @@ class RemoteWriteTarget:
     def send(self, payload: Payload) -> None:
         """Post a request."""
         try:
-            status, after, said = self._post(payload[0])
+            status, after, said = self._posted(payload[0])
         except (OSError, http.client.HTTPException) as error:
             self.close()
             reason = "timeout" if isinstance(error, TimeoutError) else "connection"
@@ -113,6 +113,17 @@ class RemoteWriteTarget:
         connection, self._connection = self._connection, None
         if connection is not None and isinstance(connection.sock, socket.socket):
             socket.close(connection.sock.detach())
+
+    def _posted(self, body: bytes) -> tuple[int, str, str]:
+        """Post, again if the server closed the connection meanwhile: many do so sooner than the next tick."""
+        if self._connection is not None:
+            try:
+                return self._post(body)
+            except TimeoutError:
+                raise
+            except OSError:
+                self.close()
+        return self._post(body)
 
     def _post(self, body: bytes) -> tuple[int, str, str]:
         if self._connection is None:
