@@ -1,0 +1,230 @@
+"""The sockets: who may push, what is refused, and what is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from metricsmith.sdk import Counter, Registry
+from metricsmith.sdk.processes import Collector, Sharing
+from metricsmith.sdk.processes.address import Untrusted, check_address
+from metricsmith.sdk.processes.frames import MAX_FRAME_BYTES, BadFrame, FrameReader, encode_frame
+from metricsmith.sdk.processes.sessions import Sessions, Speaker
+from metricsmith.testing.clock import FakeClock
+from metricsmith.testing.programs import eventually
+from metricsmith.testing.services import free_port
+
+Value = Callable[..., float | None]
+HELLO = {"hello": 1, "session": "a", "pid": 1, "service": "", "instance": ""}
+COUNTER = ["jobs", "counter", "", "", "add", True, [["jobs_total", []]], None]
+SUMMARY = [
+    "size",
+    "summary",
+    "",
+    "",
+    "add",
+    True,
+    [["size_count", []], ["size_sum", []]],
+    [[0.5], 0.01, 600.0],
+]
+PUSH = {"push": 1, "shapes": [COUNTER], "cells": [[0, 0, []]], "changes": [[0, [1]]]}
+
+
+def said(address: str, *pieces: bytes) -> bytes:
+    """Return what a collector answers before it closes the connection, or waits for more."""
+    with socket.socket(socket.AF_UNIX) as connected:
+        connected.settimeout(0.2)
+        connected.connect(address)
+        answer = b""
+        try:
+            for piece in pieces:
+                connected.sendall(piece)
+            while piece := connected.recv(4096):
+                answer += piece
+        except (TimeoutError, ConnectionError):
+            pass
+        return answer
+
+
+def test_a_push_byte_by_byte(collector: Collector, address: str, value: Value) -> None:
+    stream = encode_frame(HELLO) + encode_frame(PUSH)
+    answer = said(address, *(stream[at : at + 1] for at in range(len(stream))))
+    assert list(FrameReader().feed(answer)) == [{"applied": 0}, {"applied": 1}]
+    assert value("jobs_total") == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "message"),
+    [
+        ("malformed", b"\0\0\0\2[]"),
+        ("malformed", b"\0\0\0\3nul"),
+        ("malformed", b"\0\1\x86\xa0" + b"[" * 100_000),
+        ("too_large", (MAX_FRAME_BYTES + 1).to_bytes(4, "big")),
+        ("version", encode_frame({"hello": 2})),
+        ("version", encode_frame(PUSH)),
+        ("malformed", encode_frame(HELLO | {"session": "x" * 65})),
+        ("malformed", encode_frame(HELLO | {"pid": "1"})),
+    ],
+)
+def test_what_is_no_message_ends_its_connection_only(
+    reason: str, message: bytes, collector: Collector, address: str, value: Value
+) -> None:
+    assert said(address, message) == b""
+    assert collector.trouble() == {reason: 1}
+    said(address, encode_frame(HELLO), encode_frame(PUSH))
+    assert value("jobs_total") == 1
+
+
+BAD: list[dict[str, Any]] = [
+    *({"push": number} for number in (0, 2**70, True, "1")),
+    *({"changes": [[0, [value]]]} for value in (float("nan"), float("inf"), 10**400, "1", True)),
+    *({"changes": changes} for changes in (None, [[0, [1], [], 0]], [[0, [1, 2]]], [[7, [1]]])),
+    *({"cells": [[0, shape, labels]]} for shape, labels in ((5, []), (-1, []), (0, {}), (0, [["a", 1]]))),
+    {"cells": [[0, 0, []], [0, 0, []]]},
+    {"cells": [[0, 0, [["a", "b"]] * 65]]},
+    *({"shapes": [shape]} for shape in (COUNTER[:-1], ["jobs", "thing", *COUNTER[2:]], ["", *COUNTER[1:]])),
+    *({"shapes": [[*COUNTER[:6], lines, None]]} for lines in ([], [["jobs_total", []]] * 2001)),
+    {"shapes": [[*COUNTER[:4], "average", *COUNTER[5:]]]},
+    *({"shapes": [[*SUMMARY[:7], sketch]]} for sketch in ([[0.5], 0.00001, 600], [[1.5], 0.01, 600])),
+    *({"shapes": [SUMMARY], "changes": [[0, [1, 1], [[b], [], 0]]]} for b in ([10**9, 1], [1, -1])),
+]
+
+
+@pytest.mark.parametrize("change", BAD, ids=lambda change: json.dumps(change)[:60])
+def test_nothing_of_a_malformed_push_is_applied(change: dict[str, Any]) -> None:
+    sessions, speaker = Sessions(FakeClock()), Speaker()
+    sessions.hear(speaker, HELLO)
+    good = [1, 0, []]
+    push = json.loads(json.dumps(PUSH | {"cells": [good, [0, 0, []]]} | change))
+    push["changes"] = push["changes"] and [*([[1, [5]]] if "cells" not in change else []), *push["changes"]]
+    with pytest.raises(BadFrame):
+        sessions.hear(speaker, push)
+    assert sum(s.value for r in sessions.read() for s in r.samples if s.value == s.value) == 0
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=3)
+    | st.sampled_from(["add", "sum"]),
+    lambda inner: st.lists(inner, max_size=8) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["push", "shapes", "cells", "changes", "bye"]), json_values))
+def test_any_json_is_applied_or_refused(message: dict[str, Any]) -> None:
+    sessions, speaker = Sessions(FakeClock()), Speaker()
+    sessions.hear(speaker, HELLO)
+    try:
+        sessions.hear(speaker, PUSH)
+        sessions.hear(speaker, message)
+    except BadFrame:
+        pass
+    list(sessions.read())
+
+
+def test_only_this_user_can_push(collector: Collector, address: str) -> None:
+    path = Path(address)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_two_collectors(collector: Collector, address: str) -> None:
+    with pytest.raises(OSError, match="another process collects"):
+        Collector(address).start()
+    assert said(address, encode_frame(HELLO)) != b""
+
+
+def test_a_socket_that_was_left_is_replaced(address: str) -> None:
+    folder = Path(address).parent
+    folder.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(address)
+    collector = Collector(address)
+    collector.start()
+    assert said(address, encode_frame(HELLO)) != b""
+    collector.stop()
+    assert not folder.exists()
+
+
+def test_what_is_no_socket_is_left_alone(address: str) -> None:
+    path = Path(address)
+    path.parent.mkdir(mode=0o700)
+    path.write_text("precious")
+    with pytest.raises(Untrusted):
+        Collector(address).start()
+    path.unlink()
+    path.parent.chmod(0o777)
+    with pytest.raises(Untrusted):
+        Collector(address).start()
+
+
+@pytest.mark.parametrize(
+    "address", ["tcp://0.0.0.0:1", "tcp://10.0.0.1:1", "tcp://127.0.0.1", "s", f"/{'x' * 100}"]
+)
+def test_addresses(address: str) -> None:
+    with pytest.raises(ValueError, match="wanted"):
+        check_address(address)
+
+
+def test_loopback() -> None:
+    address = f"tcp://127.0.0.1:{free_port()}"
+    collector, registry = Collector(address), Registry()
+    collector.start()
+    Counter("jobs_total", "Jobs.", registry=registry).inc(3)
+    sharing = Sharing(registry, address, interval_s=1, service="", instance="")
+    sharing.start()
+    sharing.stop()
+    shown = Registry()
+    shown.register(collector)
+    assert shown.get_sample_value("jobs_total") == 3
+    collector.stop()
+
+
+def test_a_frame_that_does_not_come_to_an_end(address: str) -> None:
+    clock = FakeClock()
+    collector = Collector(address, clock=clock)
+    collector.start()
+    with socket.socket(socket.AF_UNIX) as slow:
+        slow.settimeout(10)
+        slow.connect(address)
+        slow.sendall(encode_frame(HELLO)[:-1])
+        eventually(lambda: any(c.frames.waiting for c in list(collector._connections)))
+        clock.advance(31)
+        assert slow.recv(1) == b""
+    assert collector.trouble() == {"timeout": 1}
+    collector.stop()
+
+
+def test_a_fork_of_the_collecting_process(collector: Collector, address: str, value: Value) -> None:
+    """The child holds nothing open that the parent closes."""
+    ready, go = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        collector.stop()  # as `atexit` does
+        os.write(ready[1], b".")
+        os.read(go[0], 1)
+        os._exit(0)
+    os.read(ready[0], 1)
+    said(address, encode_frame(HELLO), encode_frame(PUSH))
+    assert value("jobs_total") == 1
+    with socket.socket(socket.AF_UNIX) as connected:
+        connected.settimeout(10)
+        connected.connect(address)
+        eventually(lambda: len(collector._connections) == 1)
+        collector.stop()
+        assert connected.recv(1) == b""
+    os.write(go[1], b".")
+    assert os.waitpid(child, 0)[1] == 0
