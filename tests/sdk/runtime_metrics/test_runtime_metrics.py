@@ -217,6 +217,20 @@ async def test_lag_of_a_loop_that_is_held_up(registry: Registry, started: Starte
         task.cancel()
 
 
+async def test_a_loop_is_watched_once_after_a_stop_and_a_start(registry: Registry, started: Started) -> None:
+    metrics = started("asyncio")
+    metrics._parts["asyncio"]._probe_s = 0.01  # type: ignore[attr-defined]
+    count = "python_asyncio_loop_lag_seconds_count main"
+    for _ in range(3):
+        metrics.watch_event_loop()
+        metrics.stop()
+        metrics.start(registry)
+    before = values(registry).get(count, 0)
+    metrics.watch_event_loop()
+    await asyncio.sleep(0.3)
+    assert 1 <= values(registry)[count] - before <= 35
+
+
 def test_a_loop_that_ended_is_forgotten_and_its_name_can_be_used_again(
     registry: Registry, started: Started
 ) -> None:

@@ -50,7 +50,7 @@ class Export:
         self.details = details
         self.page = MetricsPage(registry, clock)
         self.outboxes: list[Outbox] = []
-        self.runtime = RuntimeMetrics(settings.runtime_metrics)
+        self.runtime = RuntimeMetrics(settings.runtime_metrics if settings.enabled else ())
         self.addresses: dict[str, str] = {}
         """Pages that are served: `metrics` and `status`."""
         self.server: HttpServer | None = None
