@@ -190,7 +190,11 @@ def test_findings_have_a_bound_and_do_not_flood_the_log(caplog: pytest.LogCaptur
     registry = Registry()
     for number in range(2 * MAX_FINDINGS):
         Counter(f"c{number}", "C.", ["user_id"], registry=registry)
-    assert len(registry.findings()) == len(caplog.records) == MAX_FINDINGS
+    assert len(registry.findings()) == len(caplog.records) == MAX_FINDINGS + 1
+    last = registry.findings()[-1]
+    assert (last.metric, last.count) == ("__overflow__", MAX_FINDINGS)
+    Histogram("h", "H.", registry=registry).observe(float("nan"))
+    assert [(f.kind, f.metric) for f in registry.findings()[-1:]] == [("not_a_number", "__overflow__")]
 
 
 def test_limits_of_one_metric_and_wrong_ones() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 MAX_FINDINGS = 200
+FURTHER = "__overflow__"
 MAX_PLACES = 8
 _HERE = os.path.join(os.path.dirname(__file__), "")  # noqa: PTH118, PTH120 (pathlib costs 6 ms)
 
@@ -27,7 +28,7 @@ class Finding:
 
 
 class Findings:
-    """The findings of one registry, by kind and metric; beyond MAX_FINDINGS new ones are not kept."""
+    """The findings of one registry, by kind and metric; beyond MAX_FINDINGS metrics are told of as FURTHER."""
 
     def __init__(self) -> None:
         self._all: dict[tuple[str, str], Finding] = {}
@@ -38,11 +39,11 @@ class Findings:
         Takes no lock, as it may run in a signal handler that interrupted itself. Not to be called with a lock
         held that other threads want: a handler of the log may count, too.
         """
+        if len(self._all) >= MAX_FINDINGS and (kind, metric) not in self._all:
+            metric = FURTHER
         finding = self._all.get((kind, metric))
         new = finding is None
         if finding is None:
-            if len(self._all) >= MAX_FINDINGS:
-                return
             finding = self._all.setdefault((kind, metric), Finding(kind, metric, text()))
         finding.count += 1
         if not finding.count & (finding.count - 1) and len(finding.places) < MAX_PLACES:

@@ -155,7 +155,8 @@ class Export:
             hint = f"METRICSMITH_{_PORT_VARIABLES[name]} sets another port"
             self.problems.note(f"listen_{name}", f"{text}; {hint}")
         else:
-            self.addresses[name] = f"http://{f'[{host}]' if ':' in host else host}:{chosen}"
+            address = host.strip("[]")
+            self.addresses[name] = f"http://{f'[{address}]' if ':' in address else address}:{chosen}"
 
     def _start_pushing(self) -> None:
         # An event for each thread: one that did not end in time must not go on when another starts.
