@@ -81,6 +81,12 @@ class Following:
                 self.clock.waits.clear()
                 await self.clock.waits.wait()  # a wait follows each failure
 
+    async def until_watching(self) -> None:
+        """Return when a watch is open: over TLS, only such a connection can be ended at once."""
+        async with asyncio.timeout(WAIT_S):
+            while self.age_s() > 0:  # noqa: ASYNC110 - nobody tells of a gauge
+                await asyncio.sleep(0.002)
+
     def failures(self, reason: str) -> float:
         name = "metricsmith_kubernetes_failures_total"
         return self.context.telemetry.value(name, source="pods", reason=reason)

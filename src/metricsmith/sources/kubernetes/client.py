@@ -126,7 +126,13 @@ class ApiClient:
                 self._access.refused()
             if response.status != 200:
                 raise await _refusal(response, resource, verb)
-            yield response
+            try:
+                yield response
+            except BaseException:
+                # The rest is not wanted, and over TLS a farewell would wait for a peer that may be dead.
+                if response.connection is not None and response.connection.transport is not None:
+                    response.connection.transport.abort()
+                raise
 
 
 def _url(way: Way, resource: Resource) -> URL:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from base64 import b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +18,7 @@ from metricsmith.model.clock import Clock
 from metricsmith.sources.exec.lines import Line
 from metricsmith.sources.exec.masking import Masking, hidden_values
 from metricsmith.sources.exec.process import Command, End, Run
-from metricsmith.sources.kubernetes.kubeconfig import Cluster, Entry, Plugin
+from metricsmith.sources.kubernetes.kubeconfig import Entry, Plugin
 
 TIMEOUT_MS = 30_000
 MAX_OUTPUT_BYTES = 1 << 20
@@ -82,21 +83,15 @@ class PluginCredentials:
         outcome = await run.finish(asyncio.Event())
         if outcome.end is End.DONE:
             return b"\n".join(output.lines)
-        what = {
-            End.TIMEOUT: "gave nothing",
-            End.FLOOD: "gave too much",
-            End.EXIT_CODE: "ended with exit code",
-        }
-        detail = (
-            f"no end within {self._timeout_ms / 1000:g}s" if outcome.end is End.TIMEOUT else outcome.detail
-        )
+        how = {
+            End.TIMEOUT: f"did not end within {self._timeout_ms / 1000:g}s",
+            End.FLOOD: f"gave too much: {outcome.detail}",
+            End.EXIT_CODE: f"ended with exit code {outcome.detail}",
+        }.get(outcome.end, f"cannot be started: {outcome.detail}")
         said = errors.last(plugin)
-        hint = (
-            f"; {plugin.install_hint.strip()[:300]}"
-            if outcome.end is End.NOT_STARTED and plugin.install_hint
-            else ""
-        )
-        raise _failed(plugin, f"{what.get(outcome.end, 'cannot be started')} {detail}{said}{hint}")
+        if outcome.end is End.NOT_STARTED and plugin.install_hint:
+            said = f"; {plugin.install_hint.strip()[:300]}"
+        raise _failed(plugin, f"{how}{said}")
 
 
 class _Output:
@@ -146,18 +141,19 @@ def exec_info(entry: Entry, plugin: Plugin) -> dict[str, Any]:
     """Return what a program is told in KUBERNETES_EXEC_INFO."""
     spec: dict[str, Any] = {"interactive": False}
     if plugin.wants_cluster:
-        spec["cluster"] = _told_cluster(entry.cluster)
+        spec["cluster"] = _told_cluster(entry)
     return {"apiVersion": plugin.api_version, "kind": "ExecCredential", "spec": spec}
 
 
-def _told_cluster(cluster: Cluster) -> dict[str, Any]:
-    config = [e.get("extension") for e in cluster.extensions or () if e.get("name") == _CLUSTER_CONFIG]
+def _told_cluster(entry: Entry) -> dict[str, Any]:
+    cluster, authority = entry.cluster, entry.authority()
+    own = [e.get("extension") for e in cluster.extensions or () if e.get("name") == _CLUSTER_CONFIG]
     told = {
         "server": cluster.server,
         "tls-server-name": cluster.server_name,
         "insecure-skip-tls-verify": cluster.insecure or None,
-        "certificate-authority-data": cluster.ca_data,
-        "config": config[0] if config else None,
+        "certificate-authority-data": None if authority is None else b64encode(authority).decode(),
+        "config": own[0] if own else None,
     }
     return {name: value for name, value in told.items() if value is not None}
 
