@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 from dataclasses import dataclass, field
 from unittest.mock import patch
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given
 
 from metricsmith.model.state import MemoryState
@@ -115,6 +117,27 @@ class Worker:
             self.seconds.observe(1.5)
             self.sizes.observe(3)
         self.counted += amount
+
+
+@pytest.mark.parametrize("first", ["lost", "unanswered", "crash"])
+def test_one_or_two_faults_at_any_message(first: str) -> None:
+    messages = range(7)
+    second = [("", 0), *itertools.product(("lost", "unanswered", "crash"), messages)]
+    for at, (other, other_at) in itertools.product(messages, second):
+        receiver, worker = Receiver(MemoryState()), Worker()
+        receiver.faults = [""] * len(messages)
+        receiver.faults[at] = first
+        if other:
+            receiver.faults[other_at] = other
+        with patch("metricsmith.sdk.processes.sharing.connect", receiver.connect):
+            for _ in range(6):
+                worker.count(1)
+                worker.push()
+            receiver.faults.clear()
+            worker.push()
+            assert worker.sure == 6
+        assert receiver.total("jobs_total") == 6, (first, at, other, other_at)
+        assert receiver.total("seconds_sum") == 9
 
 
 steps = st.lists(

@@ -6,7 +6,6 @@ import os
 import socket
 import stat
 import struct
-import tempfile
 from contextlib import suppress
 
 VARIABLE = "METRICSMITH_PROCESSES_ADDRESS"
@@ -26,7 +25,8 @@ def default_address() -> str:
         return named
     if not HAS_UNIX:
         return f"tcp://127.0.0.1:{TCP_PORT}"
-    return os.path.join(tempfile.gettempdir(), f"metricsmith-{os.getuid()}", "processes.sock")  # noqa: PTH118
+    # Not where TMPDIR says, or a session: the agent may have been started in another one.
+    return f"/tmp/metricsmith-{os.getuid()}/processes.sock"
 
 
 def check_address(address: str) -> str:
