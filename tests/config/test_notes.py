@@ -11,7 +11,7 @@ import pytest
 from metricsmith import registry
 from metricsmith.config import load_text
 from metricsmith.config.load import Configuration
-from metricsmith.contracts import StoreConfig
+from metricsmith.store_contracts import StoreConfig
 
 
 @pytest.mark.parametrize(

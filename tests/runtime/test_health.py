@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from metricsmith.contracts import StoreStatus
 from metricsmith.delivery.status import SinkStatus
 from metricsmith.model.health import Check
 from metricsmith.runtime import health
 from metricsmith.runtime.health import FRESH_S, LONGEST_TICK_S, StoreProbe, housekeeping_check, sink_checks
+from metricsmith.store_contracts import StoreStatus
 from metricsmith.testing.clock import FakeClock
 from metricsmith.testing.programs import AgentProgram, eventually
 from metricsmith.testing.services import free_port

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.contracts import Store
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.selection import Selection
 from metricsmith.store.admission import FUTURE_MS
+from metricsmith.store_contracts import Store
 
 HOUR = 3_600_000
 NOW = 1_700_000_000_000

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from metricsmith.contracts import Emit, QueryEngine, Readable
+from metricsmith.contracts import Emit
 from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.status import SinkStatus
 from metricsmith.model.arrays import F64
@@ -25,6 +25,7 @@ from metricsmith.rules.notify.refused import Refused
 from metricsmith.sources.bus.recent import RecentMessage
 from metricsmith.sources.bus.seen import SeenTopic
 from metricsmith.sources.pushgateway.source import PushgatewaySource
+from metricsmith.store_contracts import QueryEngine, Readable
 from metricsmith.wire.otlp.settings import OtlpSettings
 
 DAY_MS = 86_400_000

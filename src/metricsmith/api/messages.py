@@ -15,10 +15,10 @@ from metricsmith.api.recent import Cursor, recent_messages
 from metricsmith.api.routes import TIME, Operation, Parameter
 from metricsmith.api.schemas import MESSAGES
 from metricsmith.api.workers import Workers
-from metricsmith.contracts import Readable
 from metricsmith.model.aliases import resolve_alias
 from metricsmith.model.labels import NAME_LABEL
 from metricsmith.model.matchers import Matcher, MatchOp
+from metricsmith.store_contracts import Readable
 from metricsmith.wire.messages import SERVICE
 
 GROUP = "Metric messages"

@@ -18,10 +18,10 @@ from metricsmith.api.params import Params, read_params
 from metricsmith.api.queries import Queries
 from metricsmith.api.routes import DURATION, NUMBER, TIME, Operation, Parameter
 from metricsmith.api.schemas import QUERY
-from metricsmith.contracts import QueryEngine
 from metricsmith.model.progress import Progress
 from metricsmith.model.query_result import Result
 from metricsmith.model.selection import RaggedGroup
+from metricsmith.store_contracts import QueryEngine
 
 GROUP = "Prometheus query API"
 ERRORS = {400: "Malformed request.", 422: "The query has no answer.", 503: "Time-out, or not ready."}

@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from metricsmith.contracts import Queryable
 from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import decode_labels, metric_name
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.selection import Selection
 from metricsmith.promql.series_labels import drop_name
+from metricsmith.store_contracts import Queryable
 from metricsmith.wire.messages import SERVICE, format_timestamp, json_value
 
 FIRST_SPAN_MS = 60_000

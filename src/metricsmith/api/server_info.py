@@ -31,8 +31,8 @@ from metricsmith.api.schemas import (
     Schema,
 )
 from metricsmith.api.workers import Workers
-from metricsmith.contracts import Cardinality
 from metricsmith.model.duration import format_duration
+from metricsmith.store_contracts import Cardinality
 
 API_VERSION = "3.5.0"
 """The Prometheus version whose API this is; Grafana decides by it which calls it may make."""

@@ -19,12 +19,12 @@ from metricsmith.api.routes import Operation
 from metricsmith.api.schemas import RELOADED, STATUS, STORAGE
 from metricsmith.api.sinks import sink_view
 from metricsmith.api.workers import Workers
-from metricsmith.contracts import StoreStatus
 from metricsmith.delivery.status import SinkStatus
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.model.settings_types import format_size
 from metricsmith.model.targets import Health, PoolStatus
+from metricsmith.store_contracts import StoreStatus
 from metricsmith.wire.messages import format_timestamp
 
 MOST_FAILING = 20

@@ -16,13 +16,14 @@ from metricsmith.config.notes import notes
 from metricsmith.config.parts import STORAGE, Part
 from metricsmith.config.presets import conversions, preset_parts
 from metricsmith.config.settings import Mode, Settings, StorageSettings
-from metricsmith.contracts import Delivered, SinkConfig
+from metricsmith.contracts import SinkConfig
 from metricsmith.errors import ConfigError, MissingExtra, Problem
 from metricsmith.model.file_kinds import CONFIGURATION, refuse_other_kinds
 from metricsmith.model.settings_types import context_of
 from metricsmith.model.wording import brief, mistakes, nearest, one_of
 from metricsmith.model.yaml_lines import Document, Origins, Path, read_yaml
 from metricsmith.net.bus_settings import SocketSettings
+from metricsmith.store_contracts import Delivered
 
 MAX_NAME = 200
 MAX_OWN_PROCESSORS = 100

@@ -25,7 +25,7 @@ from metricsmith.promql.series_labels import label_order, merge_same_labels
 from metricsmith.promql.values import Grid, QueryTimes, RangeVector, Scalar, String, Value, Vector, narrow
 
 if TYPE_CHECKING:  # the library needs none of what the contracts import
-    from metricsmith.contracts import Selectable
+    from metricsmith.store_contracts import Selectable
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ from metricsmith.promql.values import (
 )
 
 if TYPE_CHECKING:  # the library needs none of what the contracts import
-    from metricsmith.contracts import Selectable
+    from metricsmith.store_contracts import Selectable
 
 
 def execute(

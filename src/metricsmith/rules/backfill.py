@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from metricsmith.contracts import Selectable
 from metricsmith.errors import QueryCancelled
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
@@ -25,6 +24,7 @@ from metricsmith.rules.loop import offset_ms
 from metricsmith.rules.model import Answer, Engine, Group, RecordingRule
 from metricsmith.rules.round import RunningGroup
 from metricsmith.rules.templates import Expander
+from metricsmith.store_contracts import Selectable
 
 MAX_SAMPLES = 50_000
 """A piece ends when it has that many."""

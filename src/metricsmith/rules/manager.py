@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from metricsmith.contracts import Emit, Selectable, State
+from metricsmith.contracts import Emit, State
 from metricsmith.errors import JournalError, StoreError, TemplateError
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
@@ -25,6 +25,7 @@ from metricsmith.rules.model import Engine, Group, NoData, Outbox
 from metricsmith.rules.round import RunningGroup
 from metricsmith.rules.template_query import template_query
 from metricsmith.rules.templates import Expander, Surroundings
+from metricsmith.store_contracts import Selectable
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 if TYPE_CHECKING:  # the command line asks for `NoData` at its start, and numpy takes long to load
-    from metricsmith.contracts import Selectable
     from metricsmith.model.arrays import F64
+    from metricsmith.store_contracts import Selectable
 
 
 class NoData(StrEnum):

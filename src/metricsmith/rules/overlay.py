@@ -11,13 +11,13 @@ from collections.abc import Sequence, Set
 
 import numpy as np
 
-from metricsmith.contracts import Layered, Selectable
 from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.arrays import F64, I64, Bool
 from metricsmith.model.labels import NAME_LABEL, decode_labels, metric_name
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.sample_groups import gather_small, within
 from metricsmith.model.selection import MatrixGroup, RaggedGroup, Selection
+from metricsmith.store_contracts import Layered, Selectable
 
 MAX_REMEMBERED = 2_000_000
 """About so many samples of the store does one round remember."""
@@ -57,7 +57,7 @@ class Overlay:
     def select(
         self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
     ) -> Selection:
-        """Return the samples of both; see `contracts.Selectable`."""
+        """Return the samples of both; see `store_contracts.Selectable`."""
         found = self._stored(tuple(matchers), start_ms, end_ms, limit)
         if not start_ms <= self._time_ms <= end_ms:
             return found

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from metricsmith.contracts import Selectable
 from metricsmith.model.arrays import F64
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
@@ -17,6 +16,7 @@ from metricsmith.rules.model import Answer, Engine, Group, NoData, Notification,
 from metricsmith.rules.overlay import Overlay
 from metricsmith.rules.recording import Recording
 from metricsmith.rules.remembered import question, rule_identities
+from metricsmith.store_contracts import Selectable
 
 NOTHING_MATCHED_ROUNDS = 5
 """A threshold on a metric that is not there for that many rounds is most likely misspelt."""

@@ -18,7 +18,7 @@ from metricsmith import __version__, registry
 from metricsmith.api.context import Replay
 from metricsmith.config.load import Configuration
 from metricsmith.config.parts import STORAGE, Part
-from metricsmith.contracts import Context, Delivered, Keeper, Readable
+from metricsmith.contracts import Context
 from metricsmith.errors import ConfigError, DiskFull, Problem
 from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch
@@ -37,6 +37,7 @@ from metricsmith.runtime.sinks import SinkRunner
 from metricsmith.runtime.sources import SourceRunner, build
 from metricsmith.runtime.state import StateFile
 from metricsmith.runtime.storage import DeliveredKeeper, open_store, writing_part
+from metricsmith.store_contracts import Delivered, Keeper, Readable
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from metricsmith.config.settings import QuerySettings
-from metricsmith.contracts import EvaluatesQueries, QueryEngine, Selectable
 from metricsmith.promql.engine import EngineConfig
+from metricsmith.store_contracts import EvaluatesQueries, QueryEngine, Selectable
 
 
 def engine_config(query: QuerySettings) -> EngineConfig:

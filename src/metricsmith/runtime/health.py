@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Iterator
 
-from metricsmith.contracts import StoreStatus
 from metricsmith.delivery.status import SinkStatus
 from metricsmith.model.clock import Clock
 from metricsmith.model.duration import format_duration
 from metricsmith.model.health import Check
+from metricsmith.store_contracts import StoreStatus
 
 FRESH_S = 5.0
 """What a store said of itself is good for that long, however often we are asked."""

@@ -11,7 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
-from metricsmith.contracts import Selectable
 from metricsmith.errors import ConfigError
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.labels import NAME_LABEL, decode_labels
@@ -27,6 +26,7 @@ from metricsmith.rules.round import RunningGroup
 from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
 from metricsmith.rules.templates import Expander
 from metricsmith.runtime.rule_engine import RuleEngine
+from metricsmith.store_contracts import Selectable
 
 Recorded: TypeAlias = dict[str, list[tuple[Mapping[str, str], float]]]
 """By name of a recorded metric: labels without the name, and the value, of each of its series."""

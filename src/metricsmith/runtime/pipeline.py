@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
-from metricsmith.contracts import Emit, Keeper, Processor, Ticking
+from metricsmith.contracts import Emit, Processor, Ticking
 from metricsmith.errors import DiskFull, JournalError
 from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch, Layout, empty_batch
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.runtime.offered import Offered
 from metricsmith.runtime.streams import Streams, markers
+from metricsmith.store_contracts import Keeper
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from metricsmith.contracts import Layered, QueryEngine, Selectable
 from metricsmith.errors import ExecutionError
 from metricsmith.model.arrays import F64
 from metricsmith.model.clock import Clock
@@ -23,6 +22,7 @@ from metricsmith.promql.unfiltered import unfiltered
 from metricsmith.promql.walk import preorder
 from metricsmith.rules.model import Answer
 from metricsmith.runtime.engine_config import evaluating_server
+from metricsmith.store_contracts import Layered, QueryEngine, Selectable
 
 _REMEMBERED = 20_000
 

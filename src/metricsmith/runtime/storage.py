@@ -7,13 +7,14 @@ from typing import cast
 
 from metricsmith import registry
 from metricsmith.config.parts import STORAGE, Part
-from metricsmith.contracts import Context, Delivered, Keeper, Readable, SinkConfig, Store, StoreConfig
+from metricsmith.contracts import Context, SinkConfig
 from metricsmith.model.batch import Batch
+from metricsmith.model.steady_time import SteadyTime
 from metricsmith.runtime.last_values import LastValues
 from metricsmith.store.admission import Admission
 from metricsmith.store.datadir import DataDir
 from metricsmith.store.manifest import Manifest
-from metricsmith.model.steady_time import SteadyTime
+from metricsmith.store_contracts import Delivered, Keeper, Readable, Store, StoreConfig
 
 
 class DeliveredKeeper:

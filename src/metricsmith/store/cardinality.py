@@ -8,9 +8,9 @@ from typing import Protocol
 
 import numpy as np
 
-from metricsmith.contracts import Cardinality
 from metricsmith.model.arrays import I64, U32
 from metricsmith.model.labels import NAME_LABEL
+from metricsmith.store_contracts import Cardinality
 
 Counts = list[tuple[str, int]]
 

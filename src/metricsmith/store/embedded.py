@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 from pydantic import BaseModel
 
-from metricsmith.contracts import Cardinality, Context, StoreStatus
+from metricsmith.contracts import Context
 from metricsmith.errors import DiskFull
 from metricsmith.model.arrays import U32
 from metricsmith.model.batch import Batch, Layout
@@ -25,6 +25,7 @@ from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import SampleLimit, Selection
 from metricsmith.model.settings_types import format_size
+from metricsmith.model.steady_time import SteadyTime
 from metricsmith.store.admission import Admission
 from metricsmith.store.blocks import BlockConfig, BlockStore
 from metricsmith.store.flush import Heads, is_disk_full
@@ -36,7 +37,7 @@ from metricsmith.store.memory import give_back
 from metricsmith.store.merge import merge
 from metricsmith.store.pieces import samples_in
 from metricsmith.store.settings import EmbeddedConfig
-from metricsmith.model.steady_time import SteadyTime
+from metricsmith.store_contracts import Cardinality, StoreStatus
 
 log = logging.getLogger(__name__)
 

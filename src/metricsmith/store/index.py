@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from metricsmith.contracts import Cardinality
 from metricsmith.model.arrays import I64, U32, Bool
 from metricsmith.model.labels import NAME_LABEL, PAIR, VALUE
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.series import SeriesTable
 from metricsmith.store.cardinality import cardinality
 from metricsmith.store.patterns import literal_prefix, literal_values
+from metricsmith.store_contracts import Cardinality
 
 FEW_VALUES = 64
 """So many values are looked at one by one; more of them as arrays."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from metricsmith.contracts import StoreConfig
 from metricsmith.model.settings_types import DurationMs, SizeBytes
+from metricsmith.store_contracts import StoreConfig
 
 
 class EmbeddedConfig(StoreConfig):

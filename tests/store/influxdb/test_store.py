@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.contracts import Delivered
 from metricsmith.errors import QueryLimitExceeded, StoreUnavailable
 from metricsmith.model.labels import decode_labels, encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.selection import Selection
 from metricsmith.promql.engine import Engine, EngineConfig
+from metricsmith.store_contracts import Delivered
 from metricsmith.testing.services import Server, free_port
 
 Make = Callable[..., Any]

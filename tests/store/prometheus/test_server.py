@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from metricsmith.contracts import Cardinality
 from metricsmith.errors import (
     ExecutionError,
     QueryCancelled,
@@ -27,6 +26,7 @@ from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.progress import Progress
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.store.prometheus import server as server_module
+from metricsmith.store_contracts import Cardinality
 from metricsmith.testing.certificates import Certificates
 from metricsmith.testing.services import ServiceMissing
 from metricsmith.testing.targets import endless, silent, trickling

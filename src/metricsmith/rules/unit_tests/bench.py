@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
-from metricsmith.contracts import Selectable
 from metricsmith.rules.model import Engine
+from metricsmith.store_contracts import Selectable
 
 
 class Bench(Protocol):

@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import Field
 
-from metricsmith.contracts import StoreConfig
 from metricsmith.model.settings_types import SizeBytes
+from metricsmith.store_contracts import StoreConfig
 from metricsmith.wire.sample_files.settings import FileSettings
 
 

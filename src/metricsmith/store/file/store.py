@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from metricsmith.contracts import Cardinality, Context, StoreStatus
+from metricsmith.contracts import Context
 from metricsmith.errors import StoreError, StoreUnavailable
 from metricsmith.model.arrays import U32
 from metricsmith.model.labels import NAME_LABEL
@@ -21,6 +21,7 @@ from metricsmith.store.file.settings import FileStoreConfig
 from metricsmith.store.index import SeriesIndex
 from metricsmith.store.key_lists import KeyLists
 from metricsmith.store.merge import merge
+from metricsmith.store_contracts import Cardinality, StoreStatus
 from metricsmith.wire.sample_files.metadata import read_metadata
 
 T = TypeVar("T")

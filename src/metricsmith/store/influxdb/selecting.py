@@ -74,7 +74,7 @@ class Reader:
         self._matched: dict[bytes, bool] = {}
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None) -> Selection:
-        """Return the samples of the matching series in the closed range, as `contracts.Selectable`."""
+        """Return the samples of the matching series in the closed range, as `store_contracts.Selectable`."""
         start_ms, end_ms = max(start_ms, FIRST_MS), min(end_ms, LAST_MS)
         found: defaultdict[bytes, _Series] = defaultdict(_Series)
         counted = SampleLimit(limit)

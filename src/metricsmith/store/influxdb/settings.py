@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from metricsmith.contracts import StoreConfig
 from metricsmith.net.influx_settings import InfluxName, InfluxSettings
 from metricsmith.net.settings import Access
+from metricsmith.store_contracts import StoreConfig
 
 
 class InfluxdbConfig(StoreConfig, InfluxSettings):

@@ -1,4 +1,4 @@
-"""An InfluxDB as a store: what `contracts.Delivered` asks of the data."""
+"""An InfluxDB as a store: what `store_contracts.Delivered` asks of the data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
-from metricsmith.contracts import Cardinality, Context, StoreStatus
+from metricsmith.contracts import Context
 from metricsmith.errors import MetricsmithError
 from metricsmith.model.labels import decode_labels
 from metricsmith.model.matchers import Matcher
@@ -18,6 +18,7 @@ from metricsmith.store.influxdb.pages import disk_bytes, policies, series_count
 from metricsmith.store.influxdb.selecting import LAST_MS, Reader
 from metricsmith.store.influxdb.server import NoDatabase, Server
 from metricsmith.store.influxdb.settings import InfluxdbConfig
+from metricsmith.store_contracts import Cardinality, StoreStatus
 from metricsmith.wire.influxql import identifier
 from metricsmith.wire.line_protocol_places import Places
 

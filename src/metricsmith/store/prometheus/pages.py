@@ -7,12 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from metricsmith.contracts import Cardinality
 from metricsmith.model.duration import parse_duration
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.store.prometheus.answers import read
 from metricsmith.store.prometheus.server import Told
+from metricsmith.store_contracts import Cardinality
 
 END_OF_TIME_MS = 1 << 47
 MONTH_MS = 31 * 86_400_000

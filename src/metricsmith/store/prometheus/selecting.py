@@ -63,7 +63,7 @@ class Reader:
         self._deadline_s = clock.monotonic() + timeout_s
 
     def select(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> Selection:
-        """Return the samples of the matching series in the closed range, as `contracts.Selectable`.
+        """Return the samples of the matching series in the closed range, as `store_contracts.Selectable`.
 
         Prometheus leaves staleness markers out. A series that the server does
         not show at the end of the range, however far it looks back, has ended:

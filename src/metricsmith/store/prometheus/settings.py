@@ -6,10 +6,10 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
-from metricsmith.contracts import StoreConfig
 from metricsmith.model.settings_types import DurationMs, Secret
 from metricsmith.net.addresses import HttpUrl
 from metricsmith.net.settings import Access, BasicAuth, Headers
+from metricsmith.store_contracts import StoreConfig
 
 API = "/api/v1"
 

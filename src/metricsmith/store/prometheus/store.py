@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote
 
-from metricsmith.contracts import Cardinality, Context, QueryEngine, StoreStatus
+from metricsmith.contracts import Context
 from metricsmith.errors import ExecutionError, LimitExceeded, MetricsmithError, QueryLimitExceeded
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
@@ -28,6 +28,7 @@ from metricsmith.store.prometheus.pages import (
 from metricsmith.store.prometheus.selecting import Reader, bounded, selector
 from metricsmith.store.prometheus.server import SHORT_S, Server, Told, result_type
 from metricsmith.store.prometheus.settings import PrometheusConfig
+from metricsmith.store_contracts import Cardinality, QueryEngine, StoreStatus
 
 T = TypeVar("T")
 TIMEOUT_S = 120.0
