@@ -38,6 +38,11 @@ Problems = Callable[..., list[str]]
         ("alerts: {rules: [{name: a, metric: b, threshold: 1, operator: =>}]}", '(did you mean ">="?)'),
         ("alerts: {rules: [{name: a, metric: b, threshold: 1, operator: =!}]}", '(did you mean "!="?)'),
         ("server: {metrics: {prefix: a-b}}", "text that matches ^[a-zA-Z0-9_:]*$"),
+        (
+            "sinks: [{type: otlp, url: 'localhost:4318'}]",
+            'got "localhost:4318", wanted a URL that begins with http:// or https://',
+        ),
+        ("sinks: [{type: influxdb}]", "got a mapping, wanted exactly one of database"),
         ("sinks: [{type: buss}]", 'sinks[0].type: got "buss", wanted'),
         ("sinks: [7]", "sinks[0]: got 7, wanted a mapping with a `type`"),
         ("sinks: [{type: bus, processors: 7}]", "sinks[0].processors: got 7, wanted a list"),

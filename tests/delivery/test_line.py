@@ -77,6 +77,20 @@ async def test_a_destination_that_is_away_gets_all_when_it_is_back(bench: Any) -
         assert len(times) == 5 and times == sorted(times)
 
 
+@pytest.mark.parametrize(("failures", "told"), [(7, 1), (1, 0)])
+async def test_the_end_of_an_outage_is_logged_once(
+    bench: Any, caplog: pytest.LogCaptureFixture, failures: int, told: int
+) -> None:
+    caplog.set_level("INFO")
+    bench.far.answer = _raise(RetryLater("away", reason="connection"))
+    line = bench.line(batch_size=10, workers=1)
+    await bench.put(range(20))
+    await _until(bench, lambda: bench.retries("connection") >= failures)
+    bench.far.answer = lambda delivery: None
+    await _until(bench, lambda: line.status().behind == 0)
+    assert caplog.text.count("far: delivers again, after ") == told
+
+
 async def test_the_circuit_is_open_while_what_failed_waits_and_half_open_while_tried(bench: Any) -> None:
     seen = []
 

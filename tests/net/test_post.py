@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
 
+from metricsmith.errors import RetryLater
+from metricsmith.net.connect_errors import why_no_tls
 from metricsmith.net.post import HttpRefused, Poster
 from metricsmith.net.settings import Access
 from metricsmith.testing.services import free_port
@@ -42,3 +45,25 @@ async def test_answers_are_asked_for_as_they_can_be_read(compressing: str) -> No
     finally:
         await poster.close()
     assert refused.value.reason.startswith("400 the sample is out of order")
+
+
+async def test_an_https_address_of_a_plain_server_is_told_as_that(compressing: str) -> None:
+    poster = Poster(Access(), 5)
+    try:
+        with pytest.raises(RetryLater, match=r"TLS failed: the server does not speak it.*http://$"):
+            await poster.post(compressing.replace("http", "https"), b"", {})
+    finally:
+        await poster.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (20, "not trusted (unable to get local issuer certificate)"),
+        (62, "for another name"),  # OpenSSL's own words have the name
+    ],
+)
+def test_what_is_wrong_with_a_certificate(code: int, said: str) -> None:
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = code, "unable to get local issuer certificate"
+    assert why_no_tls(error) == f"its certificate is {said}"

@@ -88,6 +88,15 @@ def test_any_samples_are_read_as_they_were(
         assert [s for s in got if s[0] == series] == [s for s in wanted if s[0] == series]
 
 
+async def test_a_wrong_path_of_victoria_metrics_costs_no_samples(
+    here: Any, victoria_metrics: Server, closing: Callable[[Any], Any]
+) -> None:
+    sink = closing(_sink(here, f"{victoria_metrics.url}/api/v1/wrte"))
+    delivery = here.delivery(here.batch(here.layout([{"__name__": "a"}]), 1_700_000_000_000, [1]))
+    with pytest.raises(RetryLater, match=r"unsupported path requested.*check the address"):
+        await sink.send(delivery)
+
+
 @pytest.mark.parametrize(
     ("status", "error", "said"),
     [

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from metricsmith.contracts import Context
+from metricsmith.model.duration import format_duration
 
 log = logging.getLogger(__name__)
+
+TOLD_OUTAGE_MS = 10_000
 
 
 class Circuit(StrEnum):
@@ -67,12 +70,14 @@ class Tally:
         self.retries = 0
         self.last_success_ms: int | None = None
         self.last_error = ""
+        self._failing_since_ms: int | None = None
 
     def delivered(self, samples: int, events: int) -> None:
         """Count what the destination took."""
         events = events if self._takes_events else 0
         self.delivered_samples += samples
         self.delivered_events += events
+        self._well_again()
         self.last_success_ms, self.last_error = self._context.clock.now_ms(), ""
         telemetry, name = self._context.telemetry, self._context.name
         telemetry.count("metricsmith_sink_samples_total", samples, sink=name)
@@ -90,6 +95,8 @@ class Tally:
         """Count a send that failed and is tried again."""
         self.retries += 1
         self.last_error = str(error)
+        if self._failing_since_ms is None:
+            self._failing_since_ms = self._context.clock.now_ms()
         name = self._context.name
         self._context.telemetry.problem(
             log,
@@ -98,6 +105,14 @@ class Tally:
             sink=name,
             reason=reason,
         )
+
+    def _well_again(self) -> None:
+        """Log the end of an outage; shorter ones are too many to tell."""
+        since_ms, self._failing_since_ms = self._failing_since_ms, None
+        lasted_ms = 0 if since_ms is None else self._context.clock.now_ms() - since_ms
+        if lasted_ms >= TOLD_OUTAGE_MS:
+            after = format_duration(lasted_ms // 1000 * 1000)
+            log.info("%s: delivers again, after %s", self._context.name, after)
 
 
 def count_dropped(context: Context, sink: str, samples: int, events: int, reason: str, why: str) -> None:

@@ -165,6 +165,8 @@ def _wanted(model: type[BaseModel], detail: Any) -> str:
             return f"at least {_count(context['min_length'], 'item')}"
         case "too_long":
             return f"at most {_count(context['max_length'], 'item')}"
+        case "string_pattern_mismatch" if context["pattern"] == "^https?://":
+            return "a URL that begins with http:// or https://"
         case "string_pattern_mismatch":
             return f"text that matches {context['pattern']}"
     return str(detail["msg"]).removeprefix("Input should be ").removeprefix("a valid ")

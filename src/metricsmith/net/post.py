@@ -15,6 +15,7 @@ from yarl import URL
 from metricsmith import __version__
 from metricsmith.errors import Rejected, RetryLater
 from metricsmith.net.auth import authorization
+from metricsmith.net.connect_errors import why_no_tls
 from metricsmith.net.resolver import Resolver
 from metricsmith.net.settings import Access
 from metricsmith.net.tls import TlsContext
@@ -70,7 +71,7 @@ class Poster:
         except TimeoutError:
             raise RetryLater(f"no answer within {self._timeout_s:g}s", reason="timeout") from None
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-            raise RetryLater(f"TLS failed: {type(error).__name__}", reason="tls") from None
+            raise RetryLater(f"TLS failed: {why_no_tls(error)}", reason="tls") from None
         except aiohttp.ClientConnectorError as error:
             number = error.os_error.errno or 0
             why = os.strerror(number) if number > 0 else "the name is not known"

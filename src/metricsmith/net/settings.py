@@ -45,7 +45,7 @@ class Authorization(PartConfig):
         if self.type.lower() == "basic":
             raise ValueError("got type: Basic, wanted basic_auth for a user and password")
         if (self.credentials is None) == (self.credentials_file is None):
-            raise ValueError("wanted exactly one of credentials and credentials_file")
+            raise ValueError("exactly one of credentials and credentials_file")
         return self
 
     def secret(self) -> SecretStr:

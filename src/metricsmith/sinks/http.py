@@ -10,7 +10,9 @@ from metricsmith.errors import RetryLater, TooLarge
 from metricsmith.model.settings_types import reveal
 from metricsmith.net.post import Answer, HttpRefused, Poster
 
-_TOO_LARGE = 413
+_BAD_REQUEST, _NOT_FOUND, _TOO_LARGE = 400, 404, 413
+# How VictoriaMetrics says that it has nothing at a path.
+_NO_SUCH_PATH = b"unsupported path requested"
 MENDED_BY_PEOPLE = {
     401: "check the credentials",
     403: "check the credentials and what they allow",
@@ -40,9 +42,15 @@ async def deliver(
     except HttpRefused as error:
         if error.status == _TOO_LARGE:
             raise TooLarge(error.reason) from None
-        if hint := hints.get(error.status):
+        if hint := hints.get(_meant(error)):
             raise RetryLater(f"got {error.reason} ({hint})", reason=f"status_{error.status}") from None
         raise
+
+
+def _meant(error: HttpRefused) -> int:
+    """Return the status that fits what is said: a wrong address is no fault of the samples."""
+    no_such_path = error.status == _BAD_REQUEST and _NO_SUCH_PATH in error.body
+    return _NOT_FOUND if no_such_path else error.status
 
 
 def revealed(headers: Mapping[str, SecretStr]) -> dict[str, str]:

@@ -34,7 +34,7 @@ class InfluxdbSinkConfig(SinkConfig, Compressing, InfluxSettings):
     @model_validator(mode="after")
     def _one_target(self) -> InfluxdbSinkConfig:
         if (self.database is None) == (self.bucket is None):
-            raise ValueError("wanted exactly one of database (InfluxDB 1) and bucket (InfluxDB 2)")
+            raise ValueError("exactly one of database (InfluxDB 1) and bucket (InfluxDB 2)")
         if self.bucket is not None:
             for name in ("create", "alter", "retention_policy"):
                 if getattr(self, name):
