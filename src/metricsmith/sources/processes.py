@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from metricsmith.contracts import Context, Emit, PartConfig
-from metricsmith.errors import DiskFull, JournalError
+from metricsmith.errors import DiskFull, JournalError, StoreError
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import stopped_within
 from metricsmith.model.schedule import Schedule
@@ -58,31 +58,33 @@ class ProcessesSource:
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Collect, and emit every interval, until `stop` is set; once more then, with what came last."""
         clock, schedule = self._context.clock, Schedule(self._config.interval)
-        collector = await asyncio.to_thread(
-            Collector, self._address, kept=self._context.state, by_service=True, clock=clock
-        )
+        collector = Collector(self._address, kept=self._context.state, by_service=True, clock=clock)
         self._context.telemetry.watch(
             "metricsmith_processes_connected", lambda: collector.connected, source=self._context.name
         )
         due, listening = schedule.first(clock.now_ms() + 1), False
         try:
             while True:
-                listening = listening or self._listen(collector)
+                listening = listening or await self._listen(collector)
                 if await stopped_within(stop, clock, (due - clock.now_ms()) / 1000):
                     break
                 await self._emit(emit, collector, schedule.timestamp(due, clock.now_ms()))
                 due, _ = schedule.following(due, clock.now_ms())
         finally:
             await asyncio.to_thread(collector.stop)
+            self._context.telemetry.forget("metricsmith_processes_connected", source=self._context.name)
         await self._emit(emit, collector, clock.now_ms())
 
-    def _listen(self, collector: Collector) -> bool:
+    async def _listen(self, collector: Collector) -> bool:
         try:
-            collector.start()
+            await asyncio.to_thread(collector.start)
         except OSError as error:
             self._problem("listen", f"{self._address}: {error}")
-            return False
-        return True
+        except StoreError as error:
+            self._problem("state", f"what was kept cannot be read: {error}")
+        else:
+            return True
+        return False
 
     async def _emit(self, emit: Emit, collector: Collector, time_ms: int) -> None:
         try:

@@ -31,7 +31,7 @@ class Receiver:
     links: list[Link] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.sessions = Sessions(SYSTEM_CLOCK, self.kept)
+        self.restart()
 
     def connect(self, address: str, timeout_s: float) -> Link:
         if self.faults and self.faults[0] == "away":
@@ -43,6 +43,7 @@ class Receiver:
     def restart(self) -> None:
         self.links.clear()
         self.sessions = Sessions(SYSTEM_CLOCK, self.kept)
+        self.sessions.restore()
 
     def total(self, name: str, **labels: str) -> float | None:
         found = [

@@ -63,12 +63,17 @@ class Collector:
         self._stopping = False
 
     def start(self) -> None:
-        """Listen from now on.
+        """Listen from now on. Kept totals are taken up when no other collector listens any more.
 
         Raises:
             OSError: the address cannot be used.
         """
         self._listening = listen(self.address)
+        try:
+            self.sessions.restore()
+        except BaseException:
+            self._listening.close()
+            raise
         self._inode = None if self._is_tcp else os.stat(self.address).st_ino  # noqa: PTH116
         self._wake, self._woken = socket.socketpair()
         self._selector = selectors.DefaultSelector()

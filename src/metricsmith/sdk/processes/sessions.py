@@ -70,8 +70,6 @@ class Sessions:
         self._touched: set[str] = set()
         self._forgotten: set[str] = set()
         self.pushes = self.repeated = 0
-        if kept is not None:
-            self._restore(kept)
 
     @property
     def connected(self) -> int:
@@ -225,7 +223,11 @@ class Sessions:
             found.append((raw[0], bound, values, bins))
         return found
 
-    def _restore(self, kept: Kept) -> None:
+    def restore(self) -> None:
+        """Take up what is on disk. Before the first message, once nobody else changes it."""
+        kept = self._kept
+        if kept is None:
+            return
         values = {key.partition("/")[2]: value for key, value in kept.items("value/")}
         for key, definition in kept.items("cell/"):
             number = key.partition("/")[2]
