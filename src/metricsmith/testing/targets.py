@@ -23,10 +23,11 @@ class Target:
     served: int = 0
     closing: threading.Event = field(default_factory=threading.Event)
     changed: threading.Condition = field(default_factory=threading.Condition)
+    host: str = "127.0.0.1"
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}/metrics"
+        return f"http://{self.host}:{self.port}/metrics"
 
     def source(self, name: str = "shop", interval: str = "200ms") -> str:
         """Return the line of a source that scrapes this target, in the form that AgentProgram fills in."""
@@ -43,9 +44,11 @@ class Target:
 
 
 @contextmanager
-def running_target(text: str = "", behave: Behaviour | None = None) -> Iterator[Target]:
+def running_target(
+    text: str = "", behave: Behaviour | None = None, host: str = "127.0.0.1"
+) -> Iterator[Target]:
     """Serve a target on loopback until the block ends."""
-    found = Target(0, text, behave)
+    found = Target(0, text, behave, host=host)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -69,7 +72,7 @@ def running_target(text: str = "", behave: Behaviour | None = None) -> Iterator[
         _head(handler, ("Content-Length", str(len(body))))
         handler.wfile.write(body)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((host, 0), Handler)
     server.daemon_threads = True
     found.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

@@ -126,7 +126,7 @@ async def following(
         await asyncio.gather(task, return_exceptions=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def follow() -> Callable[..., Any]:
     return following
 
