@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from metricsmith.testing.certificates import Certificates
-from metricsmith.testing.kubernetes_objects import pod
+from metricsmith.testing.kubernetes_pods import pod
 from metricsmith.testing.kubernetes_server import KubernetesServer, Refusal, running_kubernetes
 from metricsmith.testing.programs import AgentProgram, eventually
 from metricsmith.testing.targets import Target, running_target

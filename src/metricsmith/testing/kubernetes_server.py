@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from metricsmith.testing.certificates import Certificates
-from metricsmith.testing.kubernetes_objects import selects
+from metricsmith.testing.kubernetes_pods import selects
 
 LIMIT_S = 30.0
 GZIP_FROM_BYTES = 128 << 10

@@ -17,7 +17,7 @@ from metricsmith.sources.kubernetes.kubeconfig import parse_kubeconfig
 from metricsmith.sources.kubernetes.kubeconfig_access import KubeconfigAccess
 from metricsmith.testing.certificates import Certificates
 from metricsmith.testing.clock import FakeClock
-from metricsmith.testing.kubernetes_objects import pod
+from metricsmith.testing.kubernetes_pods import pod
 from metricsmith.testing.kubernetes_server import running_kubernetes
 from metricsmith.testing.programs import eventually
 

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metricsmith.testing.kubernetes_objects import pod
+from metricsmith.testing.kubernetes_pods import pod
 from metricsmith.testing.kubernetes_server import KubernetesServer, Refusal, running_kubernetes
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])

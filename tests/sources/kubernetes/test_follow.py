@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from metricsmith.testing.kubernetes_objects import pod
+from metricsmith.testing.kubernetes_pods import pod
 from metricsmith.testing.kubernetes_server import Refusal
 
 SCRAPED = {"prometheus.io/scrape": "true", "prometheus.io/port": "9100"}

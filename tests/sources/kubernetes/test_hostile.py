@@ -17,7 +17,7 @@ from metricsmith.sources.kubernetes import client, events, known
 from metricsmith.sources.kubernetes.client import Resource
 from metricsmith.sources.kubernetes.kubeconfig import parse_kubeconfig
 from metricsmith.sources.kubernetes.plugin import read_credential
-from metricsmith.testing.kubernetes_objects import pod
+from metricsmith.testing.kubernetes_pods import pod
 
 PODS = Resource("pods", None)
 WORDS = """

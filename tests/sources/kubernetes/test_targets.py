@@ -8,7 +8,7 @@ from metricsmith.sources.endpoint import discovered, endpoint
 from metricsmith.sources.kubernetes.pods import decode_pod
 from metricsmith.sources.kubernetes.targets import of_all, targets_of
 from metricsmith.sources.settings import ScrapeConfig
-from metricsmith.testing.kubernetes_objects import pod
+from metricsmith.testing.kubernetes_pods import pod
 
 WEB = {"name": "web", "containerPort": 8080}
 ADMIN = {"name": "admin", "containerPort": 9090, "protocol": "TCP"}
