@@ -136,3 +136,21 @@ def test_warnings_of_metrics_and_of_exports_stand_together() -> None:
 
 def test_a_query_with_too_many_fields_is_no_defect(export: Export) -> None:
     assert get(export, "/metric", "a&" * 50).status == 404
+
+
+def test_the_overview_makes_no_samples_of_metrics_which_may_be_many(
+    export: Export, registry: Registry
+) -> None:
+    asked: list[str] = []
+    for name in ("depth", "width"):
+        Gauge(name, "", registry=registry).set_function(lambda name=name: asked.append(name) or 1.0)  # type: ignore[misc, func-returns-value]
+    Histogram("took", "", ["a"], registry=registry, buckets=[1, 2]).labels("x").observe(1)
+    rows = {each["name"]: each for each in document(export)["metrics"]}
+    assert asked == []
+    assert (rows["took"]["series"], rows["took"]["label_sets"], rows["took"]["max_label_sets"]) == (
+        5,
+        1,
+        5000,
+    )
+    get(export, "/metric", "name=depth")
+    assert asked == ["depth"]

@@ -28,7 +28,7 @@ class Finding:
 
 
 class Findings:
-    """The findings of one registry, by kind and metric; beyond MAX_FINDINGS metrics are told of as FURTHER."""
+    """The findings of one registry, by kind and metric; of metrics beyond MAX_FINDINGS as FURTHER."""
 
     def __init__(self) -> None:
         self._all: dict[tuple[str, str], Finding] = {}

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs
 
 from metricsmith import __version__
 from metricsmith.sdk.export.http_server import Request, Response
+from metricsmith.sdk.instrument import Instrument
 from metricsmith.sdk.names import number
 from metricsmith.sdk.reading import Reading, Sample
 from metricsmith.sdk.status_page_html import metric_html, status_html
@@ -65,22 +66,19 @@ class StatusPage:
         }
 
     def _summaries(self) -> list[dict[str, Any]]:
-        registry = self._export.registry
-        limits = {each._family.name: each._family.guard.limit for each in registry.instruments()}
-        return [
-            {**_summary(reading), "max_label_sets": limits.get(reading.name)} for reading in registry.read()
-        ]
+        return list(map(_summary, self._export.registry.sources()))
 
     def metric(self, name: str) -> dict[str, Any] | None:
         """Return what is known of one metric, with its label sets; None if there is none of that name."""
-        for reading in self._export.registry.read():
-            if reading.name == name:
+        for source in self._export.registry.sources():
+            if _name_of(source) == name:
+                reading = source.read() if isinstance(source, Instrument) else source
                 shown = [
                     {"name": sample.name, "labels": dict(sample.labels), "value": number(float(sample.value))}
                     for sample in reading.samples[:MAX_SERIES]
                 ]
                 left_out = max(0, len(reading.samples) - MAX_SERIES)
-                return {**_summary(reading), "samples": shown, "left_out": left_out}
+                return {**_summary(source), "samples": shown, "left_out": left_out}
         return None
 
 
@@ -133,21 +131,35 @@ def _warnings(export: Export) -> list[dict[str, Any]]:
     return found
 
 
-def _summary(reading: Reading) -> dict[str, Any]:
-    hidden = _PARTS_OF_A_VALUE.get(reading.type, ())
-    sets = {_label_set(sample, hidden) for sample in reading.samples}
+def _name_of(source: Instrument | Reading) -> str:
+    return source.name if isinstance(source, Reading) else source._family.name
+
+
+def _summary(source: Instrument | Reading) -> dict[str, Any]:
+    """Return what the overview tells. Of metrics of ours no sample is made for it: there may be many."""
+    told = source if isinstance(source, Reading) else source._family
+    if isinstance(source, Reading):
+        hidden = _PARTS_OF_A_VALUE.get(source.type, ())
+        sets = {_label_set(sample, hidden) for sample in source.samples}
+        series = len(source.samples)
+    else:
+        family = source._family
+        children = family.live(source)
+        sets = {tuple(family.labels_of(child._labelvalues).items()) for child in children}
+        series = sum(len(child._shape()) for child in children)
     values: dict[str, set[str]] = {}
     for each in sets:
         for label, value in each:
             values.setdefault(label, set()).add(value)
     return {
-        "name": reading.name,
-        "type": reading.type,
-        "unit": reading.unit,
-        "help": reading.documentation,
+        "name": told.name,
+        "type": told.type,
+        "unit": told.unit,
+        "help": told.documentation,
         "label_sets": len(sets),
-        "series": len(reading.samples),
+        "series": series,
         "values_by_label": {label: len(found) for label, found in values.items()},
+        "max_label_sets": None if isinstance(source, Reading) else source._family.guard.limit,
     }
 
 

@@ -10,14 +10,18 @@ from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.sdk.names import legacy_name
 from metricsmith.sdk.reading import Reading
 
-Name: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
-"""A sample's name and its labels."""
+Name: TypeAlias = tuple[str, ...]
+"""A sample's name, the names of its labels, and their values.
+
+Flat, as a push makes one for each series: garbage collection, which stops the
+application, need not look into it.
+"""
 
 
 def names_and_values(readings: Sequence[Reading]) -> tuple[list[Name], list[float]]:
     """Return the series of all samples and their values, in order."""
     samples = [sample for reading in readings for sample in reading.samples]
-    names = [(sample.name, tuple(sample.labels.items())) for sample in samples]
+    names = [(sample.name, *sample.labels, *sample.labels.values()) for sample in samples]
     return names, [float(sample.value) for sample in samples]
 
 
@@ -35,12 +39,14 @@ def series_keys(names: Sequence[Name], added: Mapping[str, str]) -> list[bytes]:
     What is no Unicode text, such as a lone surrogate, is a question mark, as on
     the page for scrapers: one label value must not hold up all others.
     """
-    return [_key(name, {**added, **dict(pairs)}) for name, pairs in names]
+    return [_key(name, added) for name in names]
 
 
-def _key(name: str, labels: Mapping[str, str]) -> bytes:
+def _key(name: Name, added: Mapping[str, str]) -> bytes:
+    middle = len(name) // 2 + 1
+    labels = {**added, **dict(zip(name[1:middle], name[middle:], strict=True))}
     pairs = [(_bytes(legacy_name(label)), _bytes(value)) for label, value in labels.items() if value]
-    return encode_pairs(_bytes(legacy_name(name)), pairs)
+    return encode_pairs(_bytes(legacy_name(name[0])), pairs)
 
 
 def _bytes(text: str) -> bytes:
