@@ -14,10 +14,11 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metricsmith.errors import DiskFull, MessageError, WireError
+from metricsmith.errors import DiskFull, MessageError, RetryLater, WireError
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.series import SeriesTable
+from metricsmith.sinks.bus import BusSink
 from metricsmith.wire.bus import MessageEncoder, TopicFilter
 from metricsmith.wire.messages import TimeRange, batch_of, parse_message
 
@@ -41,6 +42,22 @@ async def test_another_program_reads_what_is_published(
         "metrics": {"a": 1.5, "b": "+Inf"},
         "tags": {"zone": "eu"},
     }
+
+
+async def test_one_that_takes_the_place_of_another_listens_once_that_has_gone(
+    side: Callable[[], Any], publish: Callable[..., Any], bare: Callable[..., Any], endpoint: str
+) -> None:
+    """As when a setting of a sink changes while the agent runs."""
+    before = BusSink(BusSink.Config(endpoint=endpoint, bind=True), side().context)
+    known, sink = publish(endpoint=endpoint, bind=True)
+    listener = bare(zmq.SUB, endpoint)
+    listener.subscribe(b"metrics.")
+    delivery = known.delivery(0, {"a": 1.5}, NOW, service="shop")
+    with pytest.raises(RetryLater, match=r"cannot listen at .* in use"):
+        await sink.send(delivery)
+    await before.close()
+    _, heard = await asyncio.gather(sink.send(delivery), asyncio.to_thread(listener.recv))
+    assert heard == b"metrics.shop"
 
 
 async def test_what_another_program_publishes_is_taken(

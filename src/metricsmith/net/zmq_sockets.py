@@ -18,6 +18,10 @@ class BusUnusable(MetricsmithError):
     """A socket cannot be opened as configured."""
 
 
+class AddressInUse(BusUnusable):
+    """Somebody else listens there, as yet."""
+
+
 class Opened:
     """A socket and what it needs around it. Used by one thread."""
 
@@ -48,7 +52,9 @@ class Opened:
         except (zmq.ZMQError, OSError, ValueError) as error:
             self.close()
             what = "listen at" if settings.bind else "connect to"
-            raise BusUnusable(f"cannot {what} {settings.endpoint}: {error}") from None
+            in_use = isinstance(error, zmq.ZMQError) and error.errno == zmq.EADDRINUSE
+            kind_of = AddressInUse if in_use else BusUnusable
+            raise kind_of(f"cannot {what} {settings.endpoint}: {error}") from None
 
     def close(self, linger_ms: int = 0) -> None:
         """Close the socket; what waits in it is given up after a time."""

@@ -18,7 +18,7 @@ from metricsmith.model.settings_types import DurationMs
 from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.handshakes import Refused, counted
 from metricsmith.net.threads import in_thread
-from metricsmith.net.zmq_sockets import BusUnusable, Opened
+from metricsmith.net.zmq_sockets import AddressInUse, BusUnusable, Opened
 from metricsmith.wire.bus import MessageEncoder
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 FULL_WAIT_S, FULL_LIMIT_S = 0.005, 5.0
 CLOSE_MS = 1000
 AGAIN_S = 10.0
+REJOIN_S = 0.5
+"""So long peers are given to subscribe again where we listen later than they may have asked."""
 
 
 class BusSinkConfig(SinkConfig, SocketSettings):
@@ -50,12 +52,13 @@ class BusSink:
         self._unheard, self._refused = 0, ""
         self._count_refused = counted(context.telemetry, context.name)
         self._encoder = MessageEncoder(context.series, config.service or context.name)
-        self._opened = self._open()
+        self._opened: Opened | None = None
+        with suppress(AddressInUse):  # as long as the sink that this one replaces runs
+            self._opened = self._open()
         self._turned_away_at: float | None = None
         self._listened: dict[bytes, int] = {}  # subscribed prefixes, and how many peers have each
         self._of: tuple[int, ...] = ()
         self._left: deque[tuple[bytes, bytes]] = deque()
-        log.info("%s: %s %s", context.name, "publishes at" if config.bind else "sends to", config.endpoint)
 
     async def send(self, delivery: Delivery) -> None:
         """Publish; a delivery that a full queue cut short goes on where it stopped."""
@@ -74,7 +77,10 @@ class BusSink:
 
     def _open(self) -> Opened:
         # With NODROP a full queue is an error here; without it messages would go in silence.
-        return Opened(zmq.XPUB, self._config, [(zmq.XPUB_NODROP, 1)], self._tell)
+        opened = Opened(zmq.XPUB, self._config, [(zmq.XPUB_NODROP, 1)], self._tell)
+        what = "publishes at" if self._config.bind else "sends to"
+        log.info("%s: %s %s", self._context.name, what, self._config.endpoint)
+        return opened
 
     def _tell(self, refused: Refused) -> None:
         self._refused = refused.text
@@ -84,21 +90,28 @@ class BusSink:
 
     async def close(self) -> None:
         """Close the socket, once peers have what was sent or CLOSE_MS have passed."""
-        await asyncio.to_thread(self._opened.close, CLOSE_MS)
+        if self._opened is not None:
+            await asyncio.to_thread(self._opened.close, CLOSE_MS)
 
     def _come_again(self) -> None:
         """Knock anew after a time where our key was not known: ZeroMQ itself gives up then."""
         if self._turned_away_at is None or time.monotonic() - self._turned_away_at < AGAIN_S:
             return
+        before, self._opened, self._turned_away_at = self._opened, self._open_now(), None
+        self._listened.clear()
+        if before is not None:
+            before.close()
+
+    def _open_now(self) -> Opened:
         try:
-            opened = self._open()
+            return self._open()
         except BusUnusable as error:
             raise RetryLater(str(error), reason="socket") from None
-        before, self._opened, self._turned_away_at = self._opened, opened, None
-        self._listened.clear()
-        before.close()
 
     def _publish(self) -> None:
+        if self._opened is None:
+            self._opened = self._open_now()
+            time.sleep(REJOIN_S)
         if not self._config.bind:
             self._come_again()
         self._note_subscriptions()
@@ -132,6 +145,7 @@ class BusSink:
             )
 
     def _note_subscriptions(self) -> None:
+        assert self._opened is not None
         with suppress(zmq.Again):
             while True:
                 kind_and_prefix = self._opened.socket.recv(zmq.NOBLOCK)
