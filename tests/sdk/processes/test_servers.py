@@ -37,7 +37,7 @@ processes.share(interval_s=60)
 DONE = Counter("done_total", "Tasks.", ["kind"])
 app = Celery("shop", broker="filesystem://")
 app.conf.update(
-    broker_transport_options={"data_folder_in": FOLDER, "data_folder_out": FOLDER},
+    broker_transport_options={"data_folder_in": FOLDER, "data_folder_out": FOLDER, "polling_interval": 0.05},
     task_ignore_result=True,
     worker_max_tasks_per_child=3,
 )

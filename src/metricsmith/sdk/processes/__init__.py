@@ -19,15 +19,15 @@ How it is built:
 from __future__ import annotations
 
 import atexit
-import os
 import socket
 from typing import TYPE_CHECKING
 
-from metricsmith.sdk.processes.address import check_address, default_address
+from metricsmith.sdk.processes.address import VARIABLE, check_address, default_address
 from metricsmith.sdk.processes.asgi import Asgi, flushed_at_shutdown
 from metricsmith.sdk.processes.collector import Collector
 from metricsmith.sdk.processes.sharing import Sharing
 from metricsmith.sdk.registry import REGISTRY, Registry
+from metricsmith.sdk.settings import settings_from_environment
 
 if TYPE_CHECKING:
     from metricsmith.sdk.export import Export, ExportSettings
@@ -50,7 +50,7 @@ def share(
     """Push what this process and its children count to the collecting process; return what does it.
 
     A second call returns the same. Never raises for what the other side does; without a collecting process,
-    what is counted stays in the metrics until there is one.
+    what is counted stays in the metrics until there is one. With METRICSMITH_ENABLED=no nothing is done.
 
     Raises:
         ValueError: the address is none, or the interval is not from 0.05 to 3600 s.
@@ -59,21 +59,36 @@ def share(
     if not 0.05 <= interval_s <= 3600:
         raise ValueError(f"got interval_s={interval_s}, wanted seconds from 0.05 to 3600")
     if _shared is None:
-        from metricsmith.sdk.settings import program_name
-
+        settings = settings_from_environment(modules=())
         _shared = Sharing(
             registry,
-            check_address(default_address() if address is None else address),
+            _usable_address() if address is None else check_address(address),
             interval_s=interval_s,
-            service=service or os.environ.get("METRICSMITH_SERVICE_NAME", "").strip() or program_name(),
-            instance=instance or os.environ.get("METRICSMITH_INSTANCE", "").strip() or socket.gethostname(),
+            service=service or settings.service_name,
+            instance=instance or settings.instance or socket.gethostname(),
+            enabled=settings.enabled,
         )
         _shared.start()
     return _shared
 
 
+def _usable_address() -> str:
+    """Return where the environment says, if one can; a wrong variable must not keep an application down."""
+    try:
+        return check_address(default_address())
+    except ValueError as error:
+        import logging
+
+        default = default_address({})
+        logging.getLogger("metricsmith.sdk").warning("%s: %s; %s is used", VARIABLE, error, default)
+        return default
+
+
 def flush(timeout_s: float = 2.0) -> bool:
-    """Push now what this process has counted; return whether the collecting process has it."""
+    """Push now what this process has counted; return whether the collecting process has it.
+
+    False where nothing is shared yet; True with METRICSMITH_ENABLED=no, when nothing is to be counted.
+    """
     return _shared is not None and _shared.flush(timeout_s)
 
 
@@ -97,7 +112,7 @@ def collect(address: str | None = None, settings: ExportSettings | None = None) 
         OSError: another process collects at this address, or it cannot be used.
     """
     global _export
-    from metricsmith.sdk.export import Export, settings_from_environment
+    from metricsmith.sdk.export import Export
 
     collector, registry = Collector(address), Registry()
     collector.start()

@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 import struct
+from collections.abc import Mapping
 from contextlib import suppress
 
 VARIABLE = "METRICSMITH_PROCESSES_ADDRESS"
@@ -18,9 +19,9 @@ class Untrusted(OSError):
     """A socket, or its folder, that another user could have made."""
 
 
-def default_address() -> str:
+def default_address(environment: Mapping[str, str] = os.environ) -> str:
     """Return what the environment says, else the socket of this user on this machine."""
-    named = os.environ.get(VARIABLE, "").strip()
+    named = environment.get(VARIABLE, "").strip()
     if named:
         return named
     if not HAS_UNIX:

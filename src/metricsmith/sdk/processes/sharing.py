@@ -47,10 +47,12 @@ class Sharing:
         interval_s: float,
         service: str,
         instance: str,
+        enabled: bool = True,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
+        """Where it is not `enabled`, nothing is done, and there is nothing to lose."""
         self.registry, self.address = registry, check_address(address)
-        self.interval_s, self.clock = interval_s, clock
+        self.interval_s, self.enabled, self.clock = interval_s, enabled, clock
         self.problems = Problems()
         self.pushes = self.reconnects = 0
         self._identity = {"service": service, "instance": instance}
@@ -71,7 +73,7 @@ class Sharing:
 
     def start(self) -> None:
         """Push from now on, in a daemon thread, and once more at the end of the process."""
-        if self._started:
+        if self._started or not self.enabled:
             return
         self._started = True
         with suppress(ValueError):  # a name of ours is taken: by a Sharing before this one
@@ -95,6 +97,8 @@ class Sharing:
         For what must not be lost to a `kill -9`: called before a response is sent, it makes the response mean
         that it was counted. Takes some 0.2 ms, and waits for `timeout_s` at most.
         """
+        if not self.enabled:
+            return True
         until_s = self.clock.monotonic() + timeout_s
         if not self._lock.acquire(timeout=timeout_s):
             return False
