@@ -6,7 +6,7 @@ FOR ?=
 PORT ?=
 CHAOS ?=
 
-.PHONY: help setup services demo oci-demo kafka-demo test soak fuzz check format docs bench lock clean
+.PHONY: help setup services demo oci-demo kafka-demo test soak fuzz check format docs bench lock clean deploy
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -43,6 +43,7 @@ check: setup ## Lint, format, types, dependency directions, generated docs, link
 	@echo "[check] mypy strict";      $(BIN)/mypy
 	@echo "[check] import directions"; $(BIN)/lint-imports --no-cache
 	@echo "[check] generated docs";   $(BIN)/python tools/docs.py --check
+	@echo "[check] deploy/";           env -u METRICSMITH_CONFIG $(BIN)/metricsmith generate systemd | diff deploy/metricsmith.service -
 	@echo "[check] links in docs";    $(BIN)/python tools/links.py
 
 format: setup ## Format and mend what ruff can mend
@@ -51,6 +52,9 @@ format: setup ## Format and mend what ruff can mend
 
 docs: setup ## Generate docs/reference anew
 	@$(BIN)/python tools/docs.py
+
+deploy: setup ## Generate deploy/ anew
+	@env -u METRICSMITH_CONFIG $(BIN)/metricsmith generate systemd --out deploy
 
 bench: services ## Run the benchmarks, each a ratio beside a peer in one run
 	@for file in bench/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
