@@ -43,7 +43,15 @@ def pod(
             "creationTimestamp": started,
             "labels": dict(labels or {}),
             "annotations": dict(annotations or {}),
-            "ownerReferences": [{"kind": "ReplicaSet", "name": "shop-5d", "controller": True}],
+            "ownerReferences": [
+                {
+                    "apiVersion": "apps/v1",
+                    "kind": "ReplicaSet",
+                    "name": "shop-5d",
+                    "uid": "u",
+                    "controller": True,
+                }
+            ],
         },
         "spec": {
             "nodeName": node,
