@@ -283,6 +283,18 @@ class Grouping(Protocol):
 
 
 @runtime_checkable
+class TakesAside(Protocol):
+    """A sink of whole batches that also takes samples that are not the journal's next: a trial, a retry."""
+
+    async def send_aside(self, delivery: Delivery) -> str:
+        """Deliver samples beside what `send` is given, also while that runs; return where they are.
+
+        What was delivered by number stays so. Raises as `Sink.send`.
+        """
+        ...
+
+
+@runtime_checkable
 class Remarking(Protocol):
     """A sink that delivers, and knows that it may be in vain."""
 

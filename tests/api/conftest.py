@@ -272,8 +272,8 @@ def make_api(tmp_path: Path) -> Any:
 class Willing:
     """A line of delivery that takes all."""
 
-    async def send_now(self, delivery: Delivery) -> None:
-        pass
+    async def send_now(self, delivery: Delivery) -> str:
+        return ""
 
     def forget_refused(self) -> None:
         pass

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +162,14 @@ def test_a_killed_agent_goes_on_where_it_was(agent_program: Make, centre: Centre
             agent.kill()
             agent.start()
     eventually(lambda: {v for n, v in centre.taken if n == "counted"} == set(map(float, range(40))))
+
+
+def test_a_sink_of_files_can_be_tried(agent_program: Make, tmp_path: Path) -> None:
+    agent = agent_program(f'\nsinks:\n- {{{{type: file, name: archive, path: "{tmp_path}/files"}}}}\n')
+    agent.start()
+    tried = _metricsmith("sink", "test", "archive", "--url", agent.url)
+    assert (tried.returncode, tried.stderr) == (0, "")
+    assert f"it is in {tmp_path}/files, where " in tried.stdout
+    (file,) = (tmp_path / "files").glob("*.json")
+    assert '"name":"metricsmith_sink_test","labels":{"sink":"archive"},"value":1.0}' in file.read_text()
+    assert agent.stop() == 0

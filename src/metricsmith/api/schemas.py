@@ -240,7 +240,7 @@ _REFUSAL = {
 SINKS = prometheus(_SINKS)
 REFUSALS = prometheus(listing(record(**_REFUSAL)))
 REFUSAL = prometheus(record(**_REFUSAL, content=listing({"type": "object"})))
-SINK_TRIED = prometheus(record(sink=STRING, seconds={"type": "number"}))
+SINK_TRIED = prometheus(record(sink=STRING, seconds={"type": "number"}, said=STRING))
 SINK_DONE = prometheus(record(id=STRING, samples=COUNT))
 BUS_MESSAGES = prometheus(record(next=COUNT, messages=listing(record(topic=STRING, body=STRING))))
 TOPICS = prometheus(

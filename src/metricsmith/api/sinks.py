@@ -105,10 +105,10 @@ class SinksApi:
         refuse_other_origin(request)
         name = await self._given(request, "name")
         try:
-            took_s = await self._desk().test(name)
+            took_s, said = await self._desk().test(name)
         except DeliveryError as error:
             raise ApiError("unprocessable", str(error)) from None
-        return _success({"sink": name, "seconds": took_s})
+        return _success({"sink": name, "seconds": took_s, "said": said})
 
     async def _retry(self, request: Request) -> Response:
         refuse_other_origin(request)

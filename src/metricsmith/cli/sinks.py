@@ -69,7 +69,8 @@ def test(
     except ExecutionError as error:
         typer.echo(f"{name}: not taken: {error}", err=True)
         raise typer.Exit(Exit.FAILURE) from None
-    typer.echo(f"{name}: taken in {done['seconds'] * 1000:.0f} ms")
+    said = f": {done['said']}" if done["said"] else ""
+    typer.echo(f"{name}: taken in {done['seconds'] * 1000:.0f} ms{said}")
 
 
 @quarantine.command(

@@ -53,8 +53,8 @@ class Desk:
         await asyncio.to_thread(self._quarantine.drop, id)
         return len(delivery)
 
-    async def test(self, name: str) -> float:
-        """Send one sample to a sink; return the seconds that it took.
+    async def test(self, name: str) -> tuple[float, str]:
+        """Send one sample to a sink; return the seconds that it took, and what the sink says of it.
 
         Raises:
             NoSuchSink: there is none.
@@ -65,13 +65,14 @@ class Desk:
         key = encode_labels({"__name__": TEST_METRIC, "sink": name})
         layout = Layout(np.array([self._context.series.intern(key)], dtype=np.uint32))
         began = clock.monotonic()
-        await self._send_now(name, Delivery([0], [Batch(layout, clock.now_ms(), np.ones(1))]))
-        return clock.monotonic() - began
+        said = await self._send_now(name, Delivery([0], [Batch(layout, clock.now_ms(), np.ones(1))]))
+        return clock.monotonic() - began, said
 
-    async def _send_now(self, name: str, delivery: Delivery) -> None:
+    async def _send_now(self, name: str, delivery: Delivery) -> str:
         line = self._line(name)
-        await line.send_now(delivery)
+        said = await line.send_now(delivery)
         line.forget_refused()  # what it takes now may be mended for others too
+        return said
 
     def _line(self, name: str) -> Line:
         try:

@@ -17,6 +17,7 @@ from metricsmith.contracts import (
     Processor,
     Remarking,
     Sink,
+    TakesAside,
 )
 from metricsmith.delivery.backoff import FIRST_WAIT_S, Ending, next_wait_s
 from metricsmith.delivery.pieces import Cutter, apart, newer, of_series
@@ -136,19 +137,25 @@ class Line:
             retries=tally.retries,
         )
 
-    async def send_now(self, delivery: Delivery) -> None:
-        """Send what somebody asked for, once, beside what is under way.
+    async def send_now(self, delivery: Delivery) -> str:
+        """Send what somebody asked for, once, beside what is under way; return what the sink says of it.
 
         Raises:
             DeliveryError: it was not taken.
         """
-        if self._sink.traits.whole:
+        aside = self._sink if isinstance(self._sink, TakesAside) else None
+        if self._sink.traits.whole and aside is None:
             raise DeliveryError(
                 f"cannot be tried this way: a sink of type {self._kind} takes only whole batches of the "
                 "journal, in order; look at `metricsmith sink list`"
             )
         try:
-            await asyncio.wait_for(self._attempt(delivery), SEND_NOW_LIMIT_S)
+            if aside is None:
+                await asyncio.wait_for(self._attempt(delivery), SEND_NOW_LIMIT_S)
+                return ""
+            said = await asyncio.wait_for(aside.send_aside(delivery), SEND_NOW_LIMIT_S)
+            self._count_delivered(delivery)
+            return said
         except DeliveryError:
             raise
         except Exception as error:  # a defect, or no answer in time

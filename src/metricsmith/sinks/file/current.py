@@ -59,8 +59,9 @@ class FramesEncoder:
 
     def encode(self, batches: Sequence[Numbered], first: bool) -> bytes:
         """Return frames."""
+        # Before anything of the journal is in the folder its position is -1, and frames count from 0.
         return b"".join(
-            piece for sequence, batch in batches for piece in self._frames.encode(batch, sequence)
+            piece for sequence, batch in batches for piece in self._frames.encode(batch, max(0, sequence))
         )
 
     def begin_anew(self) -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import logging
+import shutil
 import threading
-from typing import ClassVar
+from collections.abc import Callable
+from typing import ClassVar, TypeVar
 
 from metricsmith.contracts import Context, Delivery, SinkTraits
 from metricsmith.errors import DiskFull, RetryLater, StoreError
 from metricsmith.model.batch import Batch
 from metricsmith.model.durable_files import replace_file
 from metricsmith.model.metadata import Metadata
+from metricsmith.model.settings_types import format_size
 from metricsmith.model.steady_time import SteadyTime
 from metricsmith.net.threads import in_thread
 from metricsmith.sinks.file.current import Numbered
@@ -23,6 +26,7 @@ from metricsmith.wire.sample_files.metadata import METADATA_FILE, pack_metadata,
 from metricsmith.wire.sample_files.position import Position
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 DELETE_EVERY_S = 60.0
 _REASONS = {
@@ -56,7 +60,11 @@ class FileSink:
 
     async def send(self, delivery: Delivery) -> None:
         """Append samples; they are on the disk when this returns."""
-        await in_thread(self._context.name, lambda: self._send(delivery))
+        await in_thread(self._context.name, lambda: self._alone(lambda: self._deliver(delivery)))
+
+    async def send_aside(self, delivery: Delivery) -> str:
+        """Append samples that are not the journal's next; return where, and how much room there is."""
+        return await in_thread(self._context.name, lambda: self._alone(lambda: self._append_aside(delivery)))
 
     async def close(self) -> None:
         """Release the files. What is current stays current and goes on after the next start."""
@@ -69,12 +77,12 @@ class FileSink:
             self._closed = True
             self._folder.close()
 
-    def _send(self, delivery: Delivery) -> None:
+    def _alone(self, write: Callable[[], T]) -> T:
         with self._lock:
             if self._closed:  # given up meanwhile; a successor may have the folder
                 raise RetryLater("the sink is closed", reason="closed")
             try:
-                self._deliver(delivery)
+                return write()
             except OSError as error:
                 if isinstance(error, FileNotFoundError):  # somebody has removed the folder: begin anew
                     self._folder.close()
@@ -92,6 +100,15 @@ class FileSink:
             self._refuse_impossible_times([batch for _, batch in new])
             self._append(new, position)
         self._keep_house()
+
+    def _append_aside(self, delivery: Delivery) -> str:
+        position = self._position or self._open()
+        batches = [batch for batch in delivery.batches if len(batch)]
+        self._refuse_impossible_times(batches)
+        if batches:
+            self._append([(position.sequence, batch) for batch in batches], position)
+        path = self._folder.path.absolute()
+        return f"it is in {path}, where {format_size(shutil.disk_usage(path).free)} are free"
 
     def _open(self) -> Position:
         """Return how far this journal is in the folder: nothing of it, where that is of another journal."""
