@@ -111,7 +111,7 @@ def test(
         raise typer.BadParameter("got --record and --live, wanted one of them")
     if live and update_golden:
         raise typer.BadParameter(
-            "got --live and --update-golden: a golden file is of recorded inputs (--record)"
+            "got --live and --update-golden, wanted --record: a golden file is of recorded inputs"
         )
     mode = "record" if record else "" if live else "replay"
     options: Options = Options(mode, update_golden, collections)

@@ -67,6 +67,12 @@ def _as_label(value: Any) -> Any:
     return {"help": value or ""} if value is None or isinstance(value, str) else value
 
 
+def _at_least_one(metrics: tuple[Metric, ...]) -> tuple[Metric, ...]:
+    if not metrics:
+        raise ValueError("got no metric, wanted at least one")
+    return metrics
+
+
 Text = Annotated[str, Field(max_length=MAX_TEXT)]
 Inside = Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_inside)]
 MetricName = Annotated[
@@ -231,7 +237,9 @@ class Declaration(PartConfig):
     integration: Identity = Field(description="What it is called, and what runs.")
     settings: tuple[Setting, ...] = Field((), max_length=200, description="Environment variables it reads.")
     limits: Limits = Field(default_factory=Limits, description="What it promises not to exceed.")
-    metrics: tuple[Metric, ...] = Field(min_length=1, max_length=5000, description="The metrics it gives.")
+    metrics: Annotated[tuple[Metric, ...], AfterValidator(_at_least_one)] = Field(
+        max_length=5000, description="The metrics it gives."
+    )
 
     def metric_of(self, sample: str) -> Metric | None:
         """Return the declared metric that a sample of that name is of."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import yaml
 
-from metricsmith.errors import SourceError
+from metricsmith.errors import QueryError, SourceError
 from metricsmith.integration import contract, golden, leaks
 from metricsmith.integration.alerts import rule_file
 from metricsmith.integration.declaration import Kind
@@ -108,7 +108,8 @@ class Examination:
         count = f"{len(project.declaration.metrics)} metrics, {len(seen[0].series)} series"
         names = list(dict.fromkeys(series for each in seen for series in each.series))
         own = {m.name: Metadata(m.metric_type, m.unit, m.help) for m in project.declaration.metrics}
-        remarks = [*advice(sorted(names), own), *contract.helps(project, seen), *self._unknown_in_alerts()]
+        known = sorted(name for name in names if project.declaration.metric_of(name[0]) is not None)
+        remarks = [*advice(known, own), *contract.helps(project, seen), *self._unknown_in_alerts()]
         self.checks += [
             check("metrics", _few(declared), count),
             check("types", _few([*contract.types(project, seen), *contract.values(project, seen)])),
@@ -148,11 +149,12 @@ class Examination:
         if not findings and after.series != first.series and self.options.replayed:
             findings = ["gives other series after a failure than before"]
         if self.project.kind is Kind.PYTHON:
-            if not reads():
+            names = self._read_inputs()
+            if not names:
                 told = "it reads nothing through metricsmith.integration.inputs"
                 self.checks.append(Check("errors", Verdict.SKIPPED, told))
                 return
-            self.checks.append(self._inputs())
+            self.checks.append(self._inputs(names))
         if failing.failures:
             detail = f"failing inputs are told: {failing.failures[0]}"
         else:
@@ -164,8 +166,10 @@ class Examination:
             return
         self.checks.append(check("errors", findings, detail))
 
-    def _inputs(self) -> Check:
-        names = sorted(reads())
+    def _read_inputs(self) -> list[str]:
+        return sorted(name for name, times in reads().items() if times > self._reads_before.get(name, 0))
+
+    def _inputs(self, names: list[str]) -> Check:
         kept = self.project.recordings
         there = [p.name for p in kept.iterdir() if not p.name.startswith(".")] if kept.is_dir() else []
         unused = [f"{RECORDINGS}/{name} is read by nothing" for name in sorted(set(there) - set(names))]
@@ -224,7 +228,11 @@ class Examination:
         engine = RuleEngine()
         for metric in self.project.declaration.metrics:
             for hint, expr in metric.expressions():
-                for name in sorted(engine.reads(expr)):
+                try:
+                    names = sorted(engine.reads(expr))
+                except QueryError:
+                    continue  # told already: the declaration's check failed
+                for name in names:
                     if self.project.declaration.metric_of(name) is None:
                         yield f"alert {hint.alert} reads {name}, which is not declared"
 
@@ -237,6 +245,7 @@ class Examination:
         os.environ.setdefault(f"METRICSMITH_{RECORDINGS.upper()}", str(self.project.recordings))
 
     _unstable: dict[str, None] = field(default_factory=dict)
+    _reads_before: dict[str, int] = field(default_factory=reads)
 
 
 def _few(findings: Iterator[str] | list[str] | dict[str, None]) -> list[str]:

@@ -171,5 +171,5 @@ def _grown_lines(first: tracemalloc.Snapshot, last: tracemalloc.Snapshot, folder
         if own and difference.size_diff > 0:
             line = f"{Path(own[-1].filename).name}:{own[-1].lineno}"
             grown[line] = grown.get(line, 0) + difference.size_diff
-    most = sorted(grown, key=lambda line: -grown[line])[:3]
-    return most
+    most = max(grown.values(), default=0)
+    return sorted((line for line in grown if grown[line] > most / 10), key=lambda line: -grown[line])[:3]

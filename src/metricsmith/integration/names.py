@@ -58,7 +58,8 @@ def check_name(name: str) -> str:
     if len(name) > MAX_NAME or not _NAME.fullmatch(name):
         near = _NOT_ALLOWED.sub("-", _HUMP.sub("-", name[: 2 * MAX_NAME]).lower()).strip("-0123456789")
         near = near[:MAX_NAME].rstrip("-")
-        usable = near and _NAME.fullmatch(near) and not _is_taken(near)
+        near = f"{near}-metrics" if near and _is_taken(near) else near
+        usable = _NAME.fullmatch(near) and len(near) <= MAX_NAME
         raise ValueError(f'got "{name[:60]}", {wanted}' + (f' (try "{near}")' if usable else ""))
     if _is_taken(name):
         raise ValueError(

@@ -1,0 +1,74 @@
+"""New projects, and the harness over them in this process: its own has it start Python first."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from metricsmith.integration import leaks
+from metricsmith.integration.declaration import Kind
+from metricsmith.integration.harness import Examination, Options
+from metricsmith.integration.project import read_project
+from metricsmith.integration.report import Report
+from metricsmith.integration.scaffold import write_project
+
+MakeProject = Callable[..., Path]
+
+
+@pytest.fixture
+def new_project(tmp_path: Path) -> MakeProject:
+    """Make projects called queue-depth."""
+
+    def make(kind: Kind = Kind.PYTHON, name: str = "queue-depth") -> Path:
+        folder = tmp_path / kind / name
+        write_project(name, kind, folder)
+        return folder
+
+    return make
+
+
+@dataclass
+class Editor:
+    """Changes files of a project; what is replaced must be there."""
+
+    folder: Path
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text, f"{old!r} is not in {file}"
+        path.write_text(text.replace(old, new))
+
+    def append(self, file: str, text: str) -> None:
+        with (self.folder / file).open("a") as opened:
+            opened.write(text)
+
+
+@pytest.fixture
+def edit() -> Callable[[Path], Editor]:
+    """Change a project's files."""
+    return Editor
+
+
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Report]]:
+    """Run the harness over a project within this process."""
+    environment, path = dict(os.environ), list(sys.path)
+    monkeypatch.setattr(leaks, "SEARCH", 20)
+
+    def run(folder: Path, mode: str = "replay", *, golden: bool = False, collections: int = 10) -> Report:
+        project = read_project(folder)
+        options = Options(mode, golden, collections)
+        checks = asyncio.run(Examination(project, options, lambda stage: None).run())
+        return Report(project.name, project.declaration.integration.version, tuple(checks))
+
+    yield run
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = path
