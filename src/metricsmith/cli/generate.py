@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,6 +58,26 @@ def grafana(config: Config = None, out: Out = None, project: Projects = None) ->
     _put(grafana(_configured(config) if _file(config) else None, _projects(project)), out)
 
 
+Image = Annotated[
+    str | None, typer.Option(metavar="NAME:TAG", help="Container image, with a version or digest.")
+]
+
+
+@app.command("kubernetes")
+def kubernetes(
+    config: Config = None,
+    out: Out = None,
+    image: Image = None,
+    namespace: Annotated[str, typer.Option(metavar="NAME", help="Namespace of everything.")] = "metricsmith",
+) -> None:
+    """Manifests for Kubernetes, and a kustomize base with --out."""
+    from metricsmith.integration.generate.kubernetes import kubernetes
+
+    if not re.fullmatch("[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", namespace):
+        raise typer.BadParameter(f'got --namespace "{namespace}", wanted a name such as metricsmith')
+    _put(kubernetes(_configured(config), _image(image), namespace), out)
+
+
 @app.command("systemd")
 def systemd(
     config: Config = None,
@@ -74,6 +95,15 @@ def systemd(
     for name, path in (("--program", program), ("--installed", installed)):
         _check_path(name, path)
     _put(systemd(_configured(config), program, installed), out)
+
+
+def _image(image: str | None) -> str:
+    from metricsmith.integration.generate.image import DEFAULT, check_image
+
+    try:
+        return check_image(DEFAULT if image is None else image)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def _file(config: Path | None) -> Path | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from metricsmith.config.load import Configuration
@@ -31,6 +31,15 @@ def shown(configuration: Configuration) -> dict[str, Any]:
             for p in configuration.of(group)
         ]
     return data
+
+
+def hides(keys: Iterable[str], text: str) -> bool:
+    """Return whether pages hide a text that stands under these keys, or a part of it.
+
+    >>> hides(["url"], "http://user:word@host/"), hides(["params", "token"], "x"), hides(["url"], "http://host/")
+    (True, True, False)
+    """
+    return bool(_masked(text, not _SECRET.isdisjoint(keys)) != text)
 
 
 def _masked(value: Any, secret: bool = False) -> Any:

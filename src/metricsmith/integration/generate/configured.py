@@ -12,8 +12,9 @@ from metricsmith.config.load import Configuration, load_text
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.yaml_lines import read_yaml
 
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-UNSET = "unset"
+REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+UNSET = "variable-not-set"
+"""Stands for the value of a variable, where any text will do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +45,15 @@ def read_configured(file: Path | None, environment: Mapping[str, str]) -> Config
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise ConfigError([Problem("", f"cannot be read: {reason}", name)]) from None
-    names = sorted(set(_REFERENCE.findall(text)))
+    names = sorted(set(REFERENCE.findall(text)))
     variables = {each: environment.get(each) for each in names}
     known = {each: value for each, value in variables.items() if value is not None}
     try:
         meaning = load_text(text, name, dict.fromkeys(names, UNSET) | known)
-    except ConfigError:
-        load_text(text, name, known)  # tells of variables that must be set here, if these are the mistake
+    except ConfigError as error:
+        if mistakes := [problem for problem in error.problems if UNSET not in problem.message]:
+            raise ConfigError(mistakes) from None
+        load_text(text, name, known)  # tells which variables must be set here
         raise
     data = read_yaml(text, name, {each: f"${{{each}}}" for each in names}).data
     return Configured(meaning, data, variables)

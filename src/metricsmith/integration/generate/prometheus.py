@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +9,17 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from metricsmith.config.settings import Settings
-from metricsmith.errors import ConfigError
 from metricsmith.integration.alerts import rule_file
 from metricsmith.integration.generate.configured import Configured
 from metricsmith.integration.generate.files import Generated, header
+from metricsmith.integration.generate.rule_files import free_name, is_pack, read_rule_files
 from metricsmith.integration.generate.yaml_text import yaml_text
 from metricsmith.integration.project import Project
 from metricsmith.model.duration import format_duration
-from metricsmith.packs import FOLDER as PACKS
 from metricsmith.rules.model import AlertingRule, Group, RecordingRule
 from metricsmith.rules.notify.settings import AlertmanagerConfig
 from metricsmith.rules.printer import format_groups
-from metricsmith.runtime.rule_engine import RuleEngine
-from metricsmith.runtime.rules import configured_files, configured_groups, external_url
+from metricsmith.runtime.rules import configured_groups, external_url
 from metricsmith.sources.own import JOB
 
 KIND = "prometheus"
@@ -38,11 +35,8 @@ def prometheus(configured: Configured, projects: Sequence[Project] = ()) -> Gene
     Raises:
         ConfigError: rule files that the configuration names have mistakes.
     """
-    found = configured_files(configured.meaning, RuleEngine())
-    if found.problems:
-        raise ConfigError(found.problems)
     by_file: dict[str, tuple[Group, ...]] = {}
-    for file in found.files:
+    for file in read_rule_files(configured).files:
         by_file[_rule_name(file.name, by_file)] = file.groups
     if thresholds := configured_groups(configured.meaning):
         by_file[_rule_name("thresholds", by_file)] = thresholds
@@ -103,9 +97,7 @@ def _alertmanager(config: AlertmanagerConfig) -> Iterator[dict[str, Any]]:
 
 def _rule_name(file: str, taken: Container[str]) -> str:
     path = Path(file)
-    stem = path.parent.name if path.parent.parent == PACKS else path.stem
-    names = (f"rules/{stem}{f'-{n}' if n > 1 else ''}.yml" for n in itertools.count(1))
-    return next(name for name in names if name not in taken)
+    return free_name(f"rules/{path.parent.name if is_pack(file) else path.stem}.yml", taken)
 
 
 def _recording(groups: Iterable[Group]) -> Iterator[Group]:
