@@ -87,6 +87,7 @@ def test_names_that_are_no_identifiers_print_as_promql(metricsmith: Any, api: Ap
         ("http_request_total", "no metric is named http_request_total; did you mean http_requests_total?"),
         ("sum(rate(requests[5m]))", "did you mean http_requests_total?"),
         ("quite_different", "no metric is named quite_different"),
+        ("ht", "no metric is named ht\n"),  # in many names by chance
         (
             "metricsmith_bus_messages_refused_total",
             "no data: metricsmith_bus_messages_refused_total is known, but it has no samples yet\n",

@@ -67,3 +67,8 @@ def test_what_is_wrong_with_a_certificate(code: int, said: str) -> None:
     error = ssl.SSLCertVerificationError()
     error.verify_code, error.verify_message = code, "unable to get local issuer certificate"
     assert why_no_tls(error) == f"its certificate is {said}"
+
+
+@pytest.mark.parametrize("body", [b"404 page not found\n", b"page not found"])
+def test_a_status_that_the_body_repeats_is_told_once(body: bytes) -> None:
+    assert HttpRefused(404, body).reason == "404 page not found"

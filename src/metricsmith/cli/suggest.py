@@ -16,6 +16,7 @@ from metricsmith.promql.parser import parse
 from metricsmith.promql.walk import preorder
 
 MAX_NEAR = 3
+MIN_PART = 3  # shorter ones are in names that have nothing to do with them
 MAX_SELECTORS = 3
 MAX_MATCHERS = 3
 """Of each selector: a hint takes at most 3 * (1 + 3) lookups."""
@@ -66,7 +67,8 @@ def _forms(metric: OwnMetric) -> list[str]:
 def _did_you_mean(word: str, known: Sequence[str]) -> str:
     near = difflib.get_close_matches(word, known, MAX_NEAR)
     # A part of a name is what people remember: `requests` for `http_requests_total`.
-    near += [other for other in known if word.lower() in other.lower() and other not in near]
+    if len(word) >= MIN_PART:
+        near += [other for other in known if word.lower() in other.lower() and other not in near]
     return f"; did you mean {' or '.join(near[:MAX_NEAR])}?" if near else ""
 
 

@@ -43,7 +43,8 @@ class HttpRefused(Rejected):
     def __init__(self, status: int, body: bytes, headers: Mapping[str, str] = NO_HEADERS) -> None:
         self.status, self.body, self.headers = status, body, headers
         text = "".join(c if c.isprintable() else " " for c in body.decode(errors="replace"))
-        super().__init__(f"{status} {text.strip()[:_SHOWN_CHARACTERS]}".strip())
+        said = text.strip().removeprefix(f"{status} ")  # Go's servers begin with it
+        super().__init__(f"{status} {said[:_SHOWN_CHARACTERS]}".strip())
 
 
 class Poster:

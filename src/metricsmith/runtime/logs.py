@@ -39,10 +39,16 @@ def _time(record: logging.LogRecord) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def _shown(message: str) -> str:
+    """Return a message whose parts from elsewhere can neither begin a record nor steer a terminal."""
+    lines = message.strip().split("\n")
+    return "\n    ".join("".join(c if c.isprintable() else " " for c in line) for line in lines)
+
+
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         name = record.name.removeprefix("metricsmith.")
-        line = f"{_time(record)} {record.levelname:<7} {name}: {record.getMessage()}"
+        line = f"{_time(record)} {record.levelname:<7} {name}: {_shown(record.getMessage())}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
