@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
 
 from metricsmith.testing.kubernetes_pods import pod
 from metricsmith.testing.kubernetes_server import Refusal
@@ -242,3 +243,24 @@ async def test_the_server_selects(api, follow):
         await pods.until_wanted("10.0.0.1:9100", "10.0.0.3:9100")
         api.put(scraped("a", "10.0.0.1", labels={"app": "shop", "test": "1"}, node="n1"))
         await pods.until_wanted("10.0.0.3:9100")
+
+
+async def test_an_api_behind_a_path_is_asked_there(serve, follow):
+    asked = asyncio.Queue()
+
+    async def answer(request):
+        await asked.put(request.path)
+        return web.json_response({"items": [], "metadata": {"resourceVersion": "1"}})
+
+    async with follow(api_server=f"{await serve(answer)}/k8s/clusters/c-1/"):
+        assert await asked.get() == "/k8s/clusters/c-1/api/v1/pods"
+
+
+async def test_a_quiet_cluster_is_one_that_is_well(api, follow, quick, monkeypatch):
+    """Watches on which nothing comes are renewed for ever, with short waits, and never become lists."""
+    api.put(scraped("a", "10.0.0.1"))
+    monkeypatch.setattr("metricsmith.sources.kubernetes.follow.MIN_WATCH_S", 0.2)
+    async with follow(api_server=api.url, timing=quick(silence_s=0.25, longest_wait_s=50.0)) as pods:
+        await pods.until_failed("silent", 5)
+        assert max(pods.clock.slept) <= 1
+    assert api.count("list") == 1

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from yarl import URL
 
 from metricsmith.sources.endpoint import discovered, endpoint
 from metricsmith.sources.kubernetes.pods import decode_pod
@@ -203,3 +206,17 @@ def test_rules_written_for_prometheus_choose_when_annotations_do_not():
     (one,) = filter(None, (endpoint(discovered(e.target, e.labels), "pods", config) for e in found))
     assert one.url == "http://10.0.0.1:9100/metrics"
     assert b"app" in one.labels
+
+
+TEXT = st.text(max_size=20) | st.text("0123456789", max_size=6) | st.text("/@:?#%[]\\.\n a1", max_size=12)
+
+
+@given(path=TEXT, port=TEXT, scheme=TEXT | st.sampled_from(["http", "https"]), ip=st.ip_addresses())
+def test_whatever_annotations_say_a_pod_is_asked_and_nobody_else(path, port, scheme, ip):
+    """Who may write annotations must not send the agent, and what it brings along, elsewhere."""
+    data = pod("a", str(ip), annotations=annotated(path=path, port=port, scheme=scheme), ports=[WEB])
+    for url in urls(data):
+        asked = URL(url)
+        assert (asked.host, asked.user, asked.query_string) == (str(ip), None, "")
+        assert asked.scheme in ("http", "https")
+        assert 0 < asked.port < 65_536

@@ -79,10 +79,11 @@ class ApiClient:
 
     async def page(self, resource: Resource, query: Mapping[str, str]) -> bytes:
         """Return the JSON of a page of a list, at most MAX_PAGE_BYTES."""
+        way = await self._access.way()
         with _told(self._timeout_s):
             async with (
                 asyncio.timeout(self._timeout_s),
-                self._get(resource, query, "list", encoding="gzip") as response,
+                self._get(way, resource, query, "list", encoding="gzip") as response,
             ):
                 body = await _read(response)
                 zipped = response.headers.get("Content-Encoding", "").lower() == "gzip"
@@ -101,20 +102,20 @@ class ApiClient:
         A connection on which nothing comes for `silence_s` is given up, for
         that is what a dead one looks like.
         """
+        way = await self._access.way()
         with _told(self._timeout_s):
-            # Without compression: an event must not wait for the next ones.
             async with asyncio.timeout(self._timeout_s) as waiting:
-                async with self._get(resource, query, "watch", encoding="identity") as response:
+                # Without compression: an event must not wait for the next ones.
+                async with self._get(way, resource, query, "watch", encoding="identity") as response:
                     opened()
                     waiting.reschedule(None)
                     await _lines(response.content, silence_s, take)
 
     @asynccontextmanager
     async def _get(
-        self, resource: Resource, query: Mapping[str, str], verb: str, encoding: str
+        self, way: Way, resource: Resource, query: Mapping[str, str], verb: str, encoding: str
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         assert self._session is not None, "ApiClient is used outside its context"
-        way = await self._access.way()
         async with self._session.get(
             _url(way, resource).with_query(query),
             headers={**way.headers, "Accept-Encoding": encoding},

@@ -162,8 +162,10 @@ class Follower:
                 raise DiscoveryError("broken", f"watch {self._resource}: {error}") from None
             raise
         finally:
+            lasted = self._means.clock.monotonic() - began >= MIN_WATCH_S
+            self._heard |= self._open and lasted  # a quiet cluster is one that is well
             self._open = False
-        if self._means.clock.monotonic() - began < MIN_WATCH_S:
+        if not lasted:
             raise DiscoveryError("short", f"watch {self._resource}: the server ended it at once")
 
     def _opened(self) -> None:

@@ -139,9 +139,12 @@ def _address(ip: str) -> str:
     if not ip:
         return ""
     try:
-        return str(ip_address(ip))
+        address = ip_address(ip)
     except ValueError:
-        raise WireError(f"status.podIP: got {ip[:100]!r}, wanted an IP address") from None
+        address = None
+    if address is None or "%" in ip:  # a zone means something on one machine only
+        raise WireError(f"status.podIP: got {ip[:100]!r}, wanted an IP address")
+    return str(address)
 
 
 def _ready(status: Mapping[str, Any]) -> str:
