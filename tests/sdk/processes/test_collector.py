@@ -6,6 +6,8 @@ import json
 import os
 import socket
 import stat
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,3 +230,27 @@ def test_a_fork_of_the_collecting_process(collector: Collector, address: str, va
         assert connected.recv(1) == b""
     os.write(go[1], b".")
     assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_end_of_a_process_waits_for_who_has_collected(address: str) -> None:
+    """An agent that is being restarted is back within a second; who never collected is not waited for."""
+    registry = Registry()
+    jobs = Counter("jobs_total", "Jobs.", registry=registry)
+    sharing = Sharing(registry, address, interval_s=60, service="", instance="")
+    sharing.start()
+    collector = Collector(address)
+    collector.start()
+    assert sharing.flush()
+    collector.stop()
+    jobs.inc(3)
+    later = threading.Timer(0.3, collector.start)
+    later.start()
+    sharing.stop(20)
+    later.join()
+    assert [s.value for r in collector.totals() for s in r.samples if s.name == "jobs_total"] == [3]
+    collector.stop()
+    began = time.monotonic()
+    alone = Sharing(Registry(), address, interval_s=60, service="", instance="")
+    alone.start()
+    alone.stop(20)
+    assert time.monotonic() - began < 10

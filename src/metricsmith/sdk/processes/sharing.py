@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
@@ -29,6 +30,7 @@ _PIECE = 65_536
 _FORKING = ("multiprocessing", "billiard")
 """Packages whose processes end without Python's own exit; billiard is Celery's."""
 FORK_WAIT_S = 0.1
+AGAIN_S = 0.05
 
 
 class Sharing:
@@ -129,6 +131,10 @@ class Sharing:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
         done = self.flush(max(0.1, until_s - self.clock.monotonic()))
+        # Who has collected may be about to come back; who never did is not waited for.
+        while not done and self.reconnects and self.clock.monotonic() < until_s:
+            time.sleep(AGAIN_S)
+            done = self.flush(max(0.1, until_s - self.clock.monotonic()))
         with suppress(OSError):
             if done and self._socket is not None:
                 self._socket.sendall(encode_frame({"bye": 1}))
