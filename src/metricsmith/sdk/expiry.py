@@ -35,8 +35,7 @@ class Expiry:
             return
         self._next_s = now_s + self.ttl_s / SWEEPS_PER_TTL
         seen: dict[LabelValues, tuple[float, float]] = {}
-        for key in list(children):
-            child = children[key]
+        for key, child in list(children.items()):
             updates = child._updates()
             before = self._seen.get(key)
             if before is None or before[0] != updates:
@@ -48,7 +47,7 @@ class Expiry:
         self._seen = seen
 
     def _retire(self, children: dict[LabelValues, Any], key: LabelValues, child: Any, updates: float) -> None:
-        del children[key]
+        children.pop(key, None)  # a signal handler may have removed it meanwhile
         retire(child)
         if child._updates() != updates:  # touched meanwhile, by who held it
             children[key] = restore(child)

@@ -150,8 +150,9 @@ class Family:
 
     def _forget(self, unwanted: Callable[[LabelValues], bool]) -> None:
         with self.lock:
-            for key in [key for key in list(self.children) if unwanted(key)]:
-                del self.children[key]
+            for key in list(self.children):
+                if unwanted(key):
+                    self.children.pop(key, None)
 
     def live(self, instrument: Instrument) -> list[Any]:
         """Return the instruments that are to be read: the children, or the one without labels."""

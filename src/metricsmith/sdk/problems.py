@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from metricsmith.sdk.counter import Counter
 from metricsmith.sdk.reading import Reading
 
@@ -26,7 +28,8 @@ class Problems:
             import logging
 
             log = logging.getLogger("metricsmith.sdk")
-            log.warning("%s (%s; further ones are only counted)", text[:MAX_TEXT], kind, exc_info=trace)
+            with suppress(Exception):  # a handler of the application that fails
+                log.warning("%s (%s; further ones are only counted)", text[:MAX_TEXT], kind, exc_info=trace)
 
     def read(self) -> Reading:
         """Return the counts by kind."""

@@ -231,6 +231,17 @@ def test_a_problem_is_logged_once(reporter: MetricsReporter, caplog: pytest.LogC
     assert len(caplog.records) == 1
 
 
+def test_a_handler_of_the_log_that_fails_does_not_fail_the_pipeline(
+    reporter: MetricsReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(logging.getLogger("metricsmith.sdk"), "callHandlers", fail)
+    reporter.record_batch_failed("", "E")
+    assert reporter.problems.read().samples[0].value == 1
+
+
 def test_beyond_a_number_of_pipelines_memory_is_bounded(
     reporter: MetricsReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
