@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from metricsmith.cli.main import main
 from metricsmith.integration import kit
+from metricsmith.integration.alerts import rule_file
 from metricsmith.integration.declaration import Kind
+from metricsmith.integration.project import read_project
 from metricsmith.integration.testing import assert_contract
 from metricsmith.testing.programs import AgentProgram, eventually
 
@@ -63,9 +66,20 @@ def agent_of() -> Iterator[Callable[[Path, str], AgentProgram]]:
             program.kill()
 
 
+def write_rules(folder: Path) -> None:
+    """Write the rules of a declaration where the sample configuration looks for them."""
+    rules = folder / "generated" / "rules" / "queue-depth.yml"
+    rules.parent.mkdir(parents=True)
+    rules.write_text(yaml.safe_dump(rule_file(read_project(folder).declaration)))
+
+
 @pytest.mark.parametrize("kind", list(Kind))
 def test_a_new_project_runs_in_an_agent_and_is_tested(
-    kind: Kind, tmp_path: Path, agent_of: Callable[[Path, str], AgentProgram], command: Command
+    kind: Kind,
+    tmp_path: Path,
+    agent_of: Callable[[Path, str], AgentProgram],
+    command: Command,
+    edit: Edit,
 ) -> None:
     code, said = command("new", "queue-depth", "--kind", kind.value, folder=tmp_path)
     assert code == 0 and "Next: cd queue-depth" in said
@@ -77,11 +91,20 @@ def test_a_new_project_runs_in_an_agent_and_is_tested(
     config = config.replace("interval: 30s", "interval: 1s")
     if kind is not Kind.PYTHON:
         config = config.replace("type: exec", "type: exec\n    min_interval: 1s")
+    wakes = kind is Kind.PYTHON  # once is enough: rules are made from the declaration, whatever runs
+    if wakes:
+        edit(folder).replace("integration.yaml", "for: 10m", "for: 0s")
+        edit(folder).replace("sample.json", '"waiting": 3', '"waiting": 3000')
+        write_rules(folder)
+        config = config.replace("rules:", "rules:\n  interval: 1s")
     agent = agent_of(folder, config)
     found = eventually(lambda: agent.query('queue_depth_items{queue="orders"} == 12'))
     assert found[0]["metric"]["queue"] == "orders"
     up = "collector_up" if kind is Kind.PYTHON else "integration_up"
     assert eventually(lambda: agent.query(f"{up} == 1"))
+    if wakes:
+        firing = 'ALERTS{alertname="QueueDepthHigh", alertstate="firing", queue="mail", severity="warning"}'
+        eventually(lambda: agent.query(firing))
     agent.kill()
     code, said = command("test", "--json", "--collections", "3", str(folder), folder=tmp_path)
     assert code == 0 and json.loads(said)["passed"], said
