@@ -78,6 +78,22 @@ def kubernetes(
     _put(kubernetes(_configured(config), _image(image), namespace), out)
 
 
+@app.command("compose")
+def compose(config: Config = None, out: Out = None, image: Image = None) -> None:
+    """A Compose file for one machine; secrets are in a file of their own with --out."""
+    from metricsmith.integration.generate.compose import compose
+
+    _put(compose(_configured(config), _image(image)), out)
+
+
+@app.command("otel-collector")
+def otel_collector(config: Config = None, out: Out = None) -> None:
+    """A configuration of the OpenTelemetry Collector that feeds the agent."""
+    from metricsmith.integration.generate.otel_collector import otel_collector
+
+    _put(otel_collector(_configured(config)), out)
+
+
 @app.command("systemd")
 def systemd(
     config: Config = None,
@@ -137,6 +153,8 @@ def _put(generated: Generated, out: Path | None) -> None:
     for note in generated.notes:
         typer.echo(f"note: {note}", err=True)
     if out is None:
+        for name in sorted(generated.private & generated.aside):
+            typer.echo(f"note: {name}, which holds secrets, is written with --out only", err=True)
         typer.echo(stream(generated), nl=False)
         return
     try:

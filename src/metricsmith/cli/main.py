@@ -15,6 +15,7 @@ from metricsmith.cli import (
     collect,
     demo,
     generate,
+    health,
     integration,
     kafka,
     oci,
@@ -46,6 +47,7 @@ app.command("loadgen")(demo.loadgen)
 app.command("check-config", epilog=check.EXAMPLES)(check.check_config)
 app.command("query", cls=query.QueryCommand, epilog=query.EXAMPLES)(query.query)
 app.command("collect", epilog=collect.EXAMPLES)(collect.collect)
+app.command("health", epilog=health.EXAMPLES)(health.health)
 app.command("ohi", epilog=ohi.EXAMPLES)(ohi.ohi)
 app.command("topics", epilog=topics.TOPICS_EXAMPLES)(topics.topics)
 app.command("tail", epilog=topics.TAIL_EXAMPLES)(topics.tail)
