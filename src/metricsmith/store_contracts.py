@@ -124,9 +124,9 @@ class StoreStatus:
     database: str
     retention_ms: int | None
     disk_usage_bytes: int | None
-    series: int
-    blocks: int
-    head_samples: int
+    series: int | None
+    blocks: int | None
+    head_samples: int | None
     last_sample_ms: int | None
     detail: str = ""
 

@@ -13,6 +13,7 @@ SECONDS: Schema = {"type": "number", "minimum": 0}
 TEXTS: Schema = {"type": "array", "items": STRING}
 LABELS: Schema = {"type": "object", "additionalProperties": STRING}
 OPTIONAL_TEXT: Schema = {"type": ["string", "null"]}
+OPTIONAL_COUNT: Schema = {"type": ["integer", "null"], "minimum": 0}
 VALUE: Schema = {"oneOf": [{"type": "number"}, {"type": "string", "enum": ["NaN", "+Inf", "-Inf"]}]}
 
 
@@ -83,11 +84,11 @@ STORAGE = record(
     database=STRING,
     retention=OPTIONAL_TEXT,
     disk_usage=OPTIONAL_TEXT,
-    disk_usage_bytes={"type": ["integer", "null"], "minimum": 0},
+    disk_usage_bytes=OPTIONAL_COUNT,
     journal_bytes=COUNT,
-    series=COUNT,
-    blocks=COUNT,
-    head_samples=COUNT,
+    series=OPTIONAL_COUNT,
+    blocks=OPTIONAL_COUNT,
+    head_samples=OPTIONAL_COUNT,
     last_metric=OPTIONAL_TEXT,
 )
 ACCEPTED = record(status={"const": "accepted"}, messages=COUNT, samples=COUNT)

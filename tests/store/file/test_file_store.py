@@ -148,6 +148,7 @@ async def test_status_metadata_and_cardinality(agent: Any) -> None:
     batch.layout.metadata = {"up": Metadata(MetricType.GAUGE, "", "Up.")}
     await agent.sink.send(Delivery([0], [batch]))
     assert agent.store.metadata() == {"up": Metadata(MetricType.GAUGE, "", "Up.")}
+    assert agent.store.status().series is None  # nothing is decoded for it
     found = agent.store.cardinality(2)
     assert (found.series, found.label_pairs, found.last_ms) == (3, 5, NOON)
     assert found.series_by_metric == [("up", 2), ("requests_total", 1)]

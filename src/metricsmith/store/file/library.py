@@ -114,10 +114,12 @@ class Library:
         except OSError as error:
             raise StoreUnavailable("access", f"{self.folder}: {error.strerror or error}") from None
 
-    def known_series(self) -> int:
-        """Return how many series there are in the files that somebody has asked for."""
+    def known_series(self) -> int | None:
+        """Return how many series there are in the files that somebody has asked for; None before that."""
         with self._lock:
             files: list[SampleFile] = [*self._growing.values(), *filter(None, self._parquet.values())]
+        if not files:
+            return None
         return len(
             np.unique(np.concatenate([np.empty(0, np.uint32), *(file.known_series() for file in files)]))
         )

@@ -18,14 +18,16 @@ def policies(body: bytes) -> list[Policy]:
         raise malformed(error) from None
 
 
-def series_count(body: bytes) -> int:
+def series_count(body: bytes) -> int | None:
     """Return the number of an answer to SHOW SERIES CARDINALITY: tag sets, each of one or more fields.
+
+    None where the server keeps it to administrators.
 
     Raises:
         as `series_of`.
     """
     values = [value for series in series_of(body) for row in rows_of(series) for value in row.values()]
-    return sum(value for value in values if isinstance(value, int))
+    return sum(value for value in values if isinstance(value, int)) if body else None
 
 
 def disk_bytes(body: bytes, database: str) -> int | None:

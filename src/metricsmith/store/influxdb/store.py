@@ -72,7 +72,7 @@ class InfluxdbStore:
     def status(self) -> StoreStatus:
         """Return what the server tells of itself; where it is away, why."""
         detail, error, retention_ms = "", False, None
-        series, size = 0, None
+        series, size = None, None
         try:
             retention_ms = self._retention_ms()
             statement = f"SHOW SERIES CARDINALITY ON {self._database()}"
@@ -89,8 +89,8 @@ class InfluxdbStore:
             retention_ms=retention_ms,
             disk_usage_bytes=size,
             series=series,
-            blocks=0,
-            head_samples=0,
+            blocks=None,
+            head_samples=None,
             last_sample_ms=None,
             detail=detail,
         )

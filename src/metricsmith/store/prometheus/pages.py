@@ -47,10 +47,11 @@ def page_of(told: Told) -> dict[str, Any]:
     return read(lambda: dict(told.data or {}))
 
 
-def head_of(told: Told) -> tuple[int, int | None]:
-    """Return the number of series, and the last sample's time, of `/api/v1/status/tsdb`."""
-    head = read(lambda: dict(page_of(told).get("headStats") or {}))
-    return number(head.get("numSeries")) or 0, time_ms(head.get("maxTime"))
+def head_of(told: Told) -> tuple[int | None, int | None]:
+    """Return the number of series, and the last sample's time, of `/api/v1/status/tsdb`; None untold."""
+    page = page_of(told)
+    head = read(lambda: dict(page.get("headStats") or {}))
+    return number(head.get("numSeries", page.get("totalSeries"))), time_ms(head.get("maxTime"))
 
 
 def retention_of(told: Told) -> int | None:

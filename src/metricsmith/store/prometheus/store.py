@@ -80,7 +80,7 @@ class PrometheusStore:
     def status(self) -> StoreStatus:
         """Return what the server tells of itself; where it is away, why."""
         detail, retention_ms, page = "", None, b""
-        series, last_ms = 0, None
+        series, last_ms = None, None
         try:
             self._server.ask("POST", "query", [("query", "1")], result_type, timeout_s=SHORT_S)
             series, last_ms = self._page("status/tsdb", head_of)
@@ -95,8 +95,8 @@ class PrometheusStore:
             retention_ms=flag_retention_of(page) if retention_ms is None else retention_ms,
             disk_usage_bytes=disk_usage_of(page),
             series=series,
-            blocks=0,
-            head_samples=0,
+            blocks=None,
+            head_samples=None,
             last_sample_ms=last_ms,
             detail=detail,
         )
