@@ -11,6 +11,7 @@ import pytest
 
 from metricsmith.config import load_text
 from metricsmith.runtime.agent import source_parts
+from metricsmith.runtime.service import log_without_sources
 from metricsmith.testing.programs import AgentProgram
 from metricsmith.testing.services import free_port
 
@@ -136,3 +137,10 @@ def test_own_metrics_are_those_of_the_service_unless_told_otherwise(sources: str
     configuration = load_text(f"service: {{name: edge}}\nsources: {sources}", "", {})
     (part,) = (part for part in source_parts(configuration) if part.type == "self")
     assert part.config.model_dump()["instance"] == instance
+
+
+@pytest.mark.parametrize(("text", "told"), [("", True), ("sources: [{type: host}]", False)])
+def test_an_agent_without_sources_says_so(caplog: pytest.LogCaptureFixture, text: str, told: bool) -> None:
+    caplog.set_level("INFO")
+    log_without_sources(load_text(text))
+    assert ("no sources (no configuration file" in caplog.text) is told

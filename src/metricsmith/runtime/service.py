@@ -9,7 +9,7 @@ import logging
 from metricsmith.api.app import AgentStatus, ApiContext, ApiLimits, MetricsPage, create_app
 from metricsmith.config import load_file
 from metricsmith.config.load import Configuration
-from metricsmith.config.settings import Settings
+from metricsmith.config.settings import Mode, Settings
 from metricsmith.config.shown import shown
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
@@ -71,6 +71,7 @@ class Service:
                     server.port,
                     settings.storage.path,
                 )
+                log_without_sources(self.agent.configuration)
             await self._stop.wait()
             log.info("stopping: sources, server, journal, store")
         finally:
@@ -217,6 +218,14 @@ def log_notes(configuration: Configuration) -> None:
     """Log what loads and is not done, and variables that belong to no setting: nothing is silent."""
     for note in configuration.notes:
         log.warning("%s", note)
+
+
+def log_without_sources(configuration: Configuration) -> None:
+    """Log that a standalone agent has no sources, as one that was started without its file."""
+    settings = configuration.settings
+    if settings.service.type is Mode.STANDALONE and not settings.sources:
+        where = configuration.file or "no configuration file, such as behind -c"
+        log.info("no sources (%s): what is pushed is kept, nothing is collected", where)
 
 
 def make_limits(settings: Settings) -> ApiLimits:
