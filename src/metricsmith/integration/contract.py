@@ -34,9 +34,9 @@ def undeclared(project: Project, seen: Sequence[Observation]) -> Iterator[str]:
 
 def missing(project: Project, seen: Sequence[Observation]) -> Iterator[str]:
     """Yield a finding for each declared metric that no collection gives."""
-    given = {sample.name for observation in seen for sample in observation.samples}
+    given = _given(project, seen)
     for index, metric in enumerate(project.declaration.metrics):
-        if not metric.optional and not any(metric.owns(name) for name in given):
+        if not metric.optional and index not in given:
             where = project.line("metrics", index)
             yield f"{metric.name} is declared and not given ({where}; `optional: true` where that may be)"
 
@@ -46,10 +46,11 @@ def types(project: Project, seen: Sequence[Observation]) -> Iterator[str]:
     told: dict[str, Metadata] = {}
     for observation in seen:
         told |= observation.metadata
+    given = _given(project, seen)
     for index, metric in enumerate(project.declaration.metrics):
         known = _known(metric, told)
         if known is None or known.type is MetricType.UNKNOWN != metric.metric_type:
-            if project.kind is Kind.PYTHON and _is_given(metric, seen):
+            if project.kind is Kind.PYTHON and index in given:
                 yield f"{metric.name} has no type: give {_GIVE.get(metric.type, 'a metric family')}"
             continue
         where = project.line("metrics", index, "type")
@@ -117,8 +118,10 @@ def family_of(sample: str, metadata: Iterable[str]) -> str:
     return sample
 
 
-def _is_given(metric: Metric, seen: Sequence[Observation]) -> bool:
-    return any(metric.owns(sample.name) for observation in seen for sample in observation.samples)
+def _given(project: Project, seen: Sequence[Observation]) -> set[int | None]:
+    """Return the places in the declaration of the metrics that have samples."""
+    names = {sample.name for observation in seen for sample in observation.samples}
+    return {project.declaration.place_of(name) for name in names}
 
 
 def _known(metric: Metric, metadata: dict[str, Metadata]) -> Metadata | None:
@@ -144,7 +147,7 @@ def _wrong(metric: Metric, sample: Sample, before: float | None) -> str:
 
 
 def _label_names(project: Project, metric: Metric, sample: Sample) -> Iterator[tuple[str, str]]:
-    index = project.declaration.metrics.index(metric)
+    index = project.declaration.place_of(sample.name) or 0
     own = OWN_LABELS.get(metric.metric_type)
     given = sample.labels.keys() - {own}
     for label in sorted(given - metric.labels.keys()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -151,12 +152,12 @@ class Metric(PartConfig):
         """The type; what is `info` here has samples like a gauge."""
         return MetricType(self.type)
 
-    def owns(self, sample: str) -> bool:
-        """Return whether a sample of that name is of this metric."""
-        suffixes = COMPOUND_SUFFIXES.get(self.metric_type, ())
-        if self.type == "counter" and sample == f"{self.name.removesuffix('_total')}_created":
-            return True
-        return sample == self.name or any(sample == self.name + suffix for suffix in suffixes)
+    @property
+    def sample_names(self) -> tuple[str, ...]:
+        """The names that its samples may have."""
+        if self.type == "counter":
+            return self.name, f"{self.name.removesuffix('_total')}_created"
+        return self.name, *(self.name + suffix for suffix in COMPOUND_SUFFIXES.get(self.metric_type, ()))
 
     def expressions(self) -> list[tuple[AlertHint, str]]:
         """Return each alert hint with its PromQL."""
@@ -241,9 +242,18 @@ class Declaration(PartConfig):
         max_length=5000, description="The metrics it gives."
     )
 
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: place for place, metric in enumerate(self.metrics) for name in metric.sample_names}
+
+    def place_of(self, sample: str) -> int | None:
+        """Return where in `metrics` the metric stands that a sample of that name is of."""
+        return self._places.get(sample)
+
     def metric_of(self, sample: str) -> Metric | None:
         """Return the declared metric that a sample of that name is of."""
-        return next((metric for metric in self.metrics if metric.owns(sample)), None)
+        place = self.place_of(sample)
+        return None if place is None else self.metrics[place]
 
     @model_validator(mode="after")
     def _names_differ(self) -> Declaration:

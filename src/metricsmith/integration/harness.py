@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-import yaml
-
-from metricsmith.errors import QueryError, SourceError
+from metricsmith.errors import SourceError
 from metricsmith.integration import contract, golden, leaks
-from metricsmith.integration.alerts import rule_file
 from metricsmith.integration.declaration import Kind
-from metricsmith.integration.inputs import reads
+from metricsmith.integration.inputs import MODE, reads
 from metricsmith.integration.observe_exec import ExecObserved
 from metricsmith.integration.observe_python import open_python
 from metricsmith.integration.observing import Observation, Observed, Series, shown
 from metricsmith.integration.project import DECLARATION, GOLDEN, RECORDINGS, Project
 from metricsmith.integration.report import Check, Verdict, check
+from metricsmith.integration.surroundings import (
+    foreign_metrics,
+    set_environment,
+    wrong_alerts,
+    wrong_settings,
+)
 from metricsmith.model.metadata import Metadata
-from metricsmith.rules.files import read_rule_text
-from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
-from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.sources.python.advice import advice
 
 PYTHON_COLLECTIONS = 1000
@@ -56,27 +55,27 @@ class Examination:
 
     async def run(self) -> list[Check]:
         """Return all checks."""
-        self.checks.append(check("declaration", self._declaration(), self._declared()))
+        findings = [*wrong_alerts(self.project), *wrong_settings(self.project, self.options.mode)]
+        self.checks.append(check("declaration", findings, self._declared()))
         self.stage("load")
         try:
             observed = await self._open()
         except SourceError as error:
-            self.checks.append(self._shortened(check("load", [str(error)])))
+            self.checks.append(self._shown(check("load", [str(error)])))
             return self.checks
         try:
             await self._examine(observed)
         finally:
             observed.close()
-        return [self._shortened(each) for each in self.checks]
+        return [self._shown(each) for each in self.checks]
 
-    def _shortened(self, told: Check) -> Check:
-        """Return a check whose paths begin in the project."""
-        folder = f"{self.project.folder}{os.sep}"
-        findings = tuple(finding.replace(folder, "") for finding in told.findings)
-        return replace(told, detail=told.detail.replace(folder, ""), findings=findings)
+    def _shown(self, told: Check) -> Check:
+        """Return a check whose paths begin in the project, without the secrets of its settings."""
+        show = self.project.shown
+        return replace(told, detail=show(told.detail), findings=tuple(map(show, told.findings)))
 
     async def _open(self) -> Observed:
-        self._set_environment()
+        set_environment(self.project, self.options.mode)
         if self.project.kind is Kind.PYTHON:
             return await open_python(self.project)
         return ExecObserved(self.project)
@@ -109,7 +108,7 @@ class Examination:
         names = list(dict.fromkeys(series for each in seen for series in each.series))
         own = {m.name: Metadata(m.metric_type, m.unit, m.help) for m in project.declaration.metrics}
         known = sorted(name for name in names if project.declaration.metric_of(name[0]) is not None)
-        remarks = [*advice(known, own), *contract.helps(project, seen), *self._unknown_in_alerts()]
+        remarks = [*advice(known, own), *contract.helps(project, seen), *foreign_metrics(project)]
         self.checks += [
             check("metrics", _few(declared), count),
             check("types", _few([*contract.types(project, seen), *contract.values(project, seen)])),
@@ -129,14 +128,8 @@ class Examination:
 
         async def again() -> None:
             observation = await observed.collect(mode)
-            if observation.failures:
-                self._unstable.setdefault(f"a later collection failed: {observation.failures[0]}")
-            elif observation.series != first:
-                for series in sorted(observation.series ^ first)[:3]:
-                    come = "comes" if series in observation.series else "is missing"
-                    self._unstable.setdefault(
-                        f"{shown(series)} {come} in a later collection of the same inputs"
-                    )
+            if len(self._unstable) < MAX_FINDINGS:
+                self._unstable |= dict.fromkeys(_different(observation, first))
 
         return again
 
@@ -161,8 +154,9 @@ class Examination:
             detail = f"with failing inputs it gives {len(failing.samples)} of {len(first.samples)} samples"
         same = {s.series: s.value for s in failing.samples} == {s.series: s.value for s in first.samples}
         if same and not failing.failures and not findings:
-            told = "gives the same values although every input failed: does it hide errors?"
-            self.checks.append(check("errors", [told], detail, warn=True))
+            told = "gives the same values although every input failed: does it hide errors"
+            unheeded = "" if self.project.kind is Kind.PYTHON else f", or not heed {MODE}"
+            self.checks.append(check("errors", [f"{told}{unheeded}?"], detail, warn=True))
             return
         self.checks.append(check("errors", findings, detail))
 
@@ -212,40 +206,17 @@ class Examination:
         hints = sum(len(metric.alerts) for metric in self.project.declaration.metrics)
         return f"{DECLARATION}: {len(self.project.declaration.metrics)} metrics, {hints} alerts"
 
-    def _declaration(self) -> Iterator[str]:
-        """Yield what is wrong with alerts, and settings that nobody can know."""
-        text = yaml.safe_dump(rule_file(self.project.declaration))
-        for problem in read_rule_text(text, "", RuleEngine(), DEFAULT_INTERVAL_MS).problems:
-            yield f"alert: {problem.message}{f' ({problem.hint})' if problem.hint else ''}"
-        for index, setting in enumerate(self.project.declaration.settings):
-            unknown = setting.default is None and not setting.example
-            if unknown and (self.options.replayed or setting.name not in os.environ):
-                where = self.project.line("settings", index)
-                yield f"{setting.name} has no default; an `example` is what tests use ({where})"
-
-    def _unknown_in_alerts(self) -> Iterator[str]:
-        """Yield what alerts read that the integration does not give; it may come from elsewhere."""
-        engine = RuleEngine()
-        for metric in self.project.declaration.metrics:
-            for hint, expr in metric.expressions():
-                try:
-                    names = sorted(engine.reads(expr))
-                except QueryError:
-                    continue  # told already: the declaration's check failed
-                for name in names:
-                    if self.project.declaration.metric_of(name) is None:
-                        yield f"alert {hint.alert} reads {name}, which is not declared"
-
-    def _set_environment(self) -> None:
-        """Set the declared variables; in replay also those that are set, for the same result everywhere."""
-        for setting in self.project.declaration.settings:
-            if self.options.replayed or setting.name not in os.environ:
-                text = setting.default if setting.default is not None else setting.example
-                os.environ[setting.name] = text
-        os.environ.setdefault(f"METRICSMITH_{RECORDINGS.upper()}", str(self.project.recordings))
-
     _unstable: dict[str, None] = field(default_factory=dict)
     _reads_before: dict[str, int] = field(default_factory=reads)
+
+
+def _different(observation: Observation, first: frozenset[Series]) -> Iterator[str]:
+    if observation.failures:
+        yield f"a later collection failed: {observation.failures[0]}"
+    elif observation.series != first:
+        for series in sorted(observation.series ^ first)[:3]:
+            come = "comes" if series in observation.series else "is missing"
+            yield f"{shown(series)} {come} in a later collection of the same inputs"
 
 
 def _few(findings: Iterator[str] | list[str] | dict[str, None]) -> list[str]:

@@ -41,7 +41,7 @@ def examine(folder: str | Path, options: Options = DEFAULTS) -> Report:
         lines = _lines(result)
         if lines and "report" in lines[-1]:
             return report_of(lines[-1]["report"])
-        finding = _death(code, lines, _tail(said), _seconds(project))
+        finding = project.shown(_death(code, lines, _tail(said), _seconds(project)))
     died = check("process", [finding])
     return Report(project.name, project.declaration.integration.version, (died,))
 

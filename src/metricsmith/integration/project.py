@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ DECLARATION = "integration.yaml"
 RECORDINGS = "recordings"
 GOLDEN = "tests/golden/metrics.prom"
 SAMPLE_CONFIG = "metricsmith.yaml"
+LEAST_SECRET = 4
+"""Characters: a shorter one is a part of too much else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +54,13 @@ class Project:
     def has_recordings(self) -> bool:
         """Return whether anything was recorded."""
         return self.recordings.is_dir() and any(not p.name.startswith(".") for p in self.recordings.iterdir())
+
+    def shown(self, text: str) -> str:
+        """Return a text with paths that begin in the project, and without the secrets of its settings."""
+        for setting in self.declaration.settings:
+            secret = os.environ.get(setting.name, "") if setting.secret else ""
+            text = text.replace(secret, "***") if len(secret) >= LEAST_SECRET else text
+        return text.replace(f"{self.folder}{os.sep}", "")
 
     def line(self, *path: str | int) -> str:
         """Return where something stands in the declaration, such as `integration.yaml:12`."""
