@@ -32,6 +32,12 @@ class ProcessesConfig(PartConfig):
         " `METRICSMITH_PROCESSES_ADDRESS`, else where `share()` looks for it: the socket of this user.",
     )
     interval: DurationMs = Field(10_000, ge=100, le=86_400_000, description="Time between samples.")
+    expiry: DurationMs = Field(
+        86_400_000,
+        ge=60_000,
+        description="Totals of an application (`job` and `instance`) end when no process of it has been there"
+        " for this long.",
+    )
 
     @field_validator("address")
     @classmethod
@@ -58,7 +64,13 @@ class ProcessesSource:
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Collect, and emit every interval, until `stop` is set; once more then, with what came last."""
         clock, schedule = self._context.clock, Schedule(self._config.interval)
-        collector = Collector(self._address, kept=self._context.state, by_service=True, clock=clock)
+        collector = Collector(
+            self._address,
+            kept=self._context.state,
+            by_service=True,
+            expiry_s=self._config.expiry / 1000,
+            clock=clock,
+        )
         self._context.telemetry.watch(
             "metricsmith_processes_connected", lambda: collector.connected, source=self._context.name
         )

@@ -16,10 +16,11 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from metricsmith.sdk import Counter, Registry
+from metricsmith.sdk import Counter, Reading, Registry, Sample, generate_latest
 from metricsmith.sdk.processes import Collector, Sharing
 from metricsmith.sdk.processes.address import Untrusted, check_address
 from metricsmith.sdk.processes.frames import MAX_FRAME_BYTES, BadFrame, FrameReader, encode_frame
+from metricsmith.sdk.processes.messages import read_values
 from metricsmith.sdk.processes.sessions import Sessions, Speaker
 from metricsmith.testing.clock import FakeClock
 from metricsmith.testing.programs import eventually
@@ -80,7 +81,8 @@ def test_a_push_byte_by_byte(collector: Collector, address: str, value: Value) -
 def test_what_is_no_message_ends_its_connection_only(
     reason: str, message: bytes, collector: Collector, address: str, value: Value
 ) -> None:
-    assert said(address, message) == b""
+    (answer,) = FrameReader().feed(said(address, message))
+    assert answer["refused"] == reason
     assert collector.trouble() == {reason: 1}
     said(address, encode_frame(HELLO), encode_frame(PUSH))
     assert value("jobs_total") == 1
@@ -254,3 +256,47 @@ def test_the_end_of_a_process_waits_for_who_has_collected(address: str) -> None:
     alone.start()
     alone.stop(20)
     assert time.monotonic() - began < 10
+
+
+def test_a_push_that_is_refused_does_not_hold_up_others(
+    collector: Collector, address: str, value: Value, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = Registry()
+    jobs = Counter("jobs_total", "Jobs.", registry=registry)
+    sharing = Sharing(registry, address, interval_s=60, service="", instance="")
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "metricsmith.sdk.processes.sessions.read_values", lambda *_, **__: read_values(None, 1)
+        )
+        jobs.inc(5)
+        assert not sharing.flush()
+    assert sharing.problems.last()["refused"].endswith("wanted 1 numbers")
+    jobs.inc(2)
+    assert sharing.flush()
+    assert value("jobs_total") == 2
+    sharing._disconnect()
+
+
+def test_texts_of_all_kinds(collector: Collector, address: str) -> None:
+    """Metrics of collectors have names and labels that nobody has checked; none may hold up the others."""
+    texts = ["", "é", "\ud800", "\0" * 1000, "𝔘" * 1000, "x" * 100_000]
+
+    class Odd:
+        def read(self) -> list[Reading]:
+            samples = [
+                Sample(f"odd {at} {t[:9]}", {"l": t, t[:9]: "v"}, 1.0) for at, t in enumerate(texts * 400)
+            ]
+            return [Reading("odd metric.é", "counter", "\ud800", "", samples)]
+
+    registry = Registry()
+    registry.register(Odd())
+    jobs = Counter("jobs_total", "Jobs.", ["k"], registry=registry)
+    jobs.labels("\ud800").inc()
+    sharing = Sharing(registry, address, interval_s=60, service="\ud800", instance="")
+    assert sharing.flush()
+    sharing._disconnect()
+    shown = Registry()
+    shown.register(collector)
+    assert 'jobs_total{k="?"} 1.0' in generate_latest(shown).decode()
+    assert collector.trouble() == {}
+    assert "label_set_too_large" in sharing.problems.last()

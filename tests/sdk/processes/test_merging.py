@@ -11,6 +11,7 @@ import prometheus_client
 import pytest
 from prometheus_client import multiprocess, values
 
+from metricsmith.model.state import MemoryState
 from metricsmith.sdk import Counter, Enum, Gauge, Histogram, Info, Instrument, Registry, Summary
 from metricsmith.sdk.gauge import MODES
 from metricsmith.sdk.processes import sessions as sessions_module
@@ -324,3 +325,24 @@ def test_sessions_are_limited(sessions: Sessions, monkeypatch: pytest.MonkeyPatc
         process.end()
     assert len(sessions._sessions) <= 11
     assert read(sessions, "jobs_total") == {(): 50}
+
+
+def test_an_application_that_does_not_come_back_is_forgotten(clock: FakeClock) -> None:
+    kept = MemoryState()
+    sessions = Sessions(clock, kept, by_service=True, expiry_s=3600)
+    gone, stays = Process(sessions, service="gone"), Process(sessions, service="stays")
+    for process in (gone, stays):
+        Counter("jobs_total", "Jobs.", registry=process.registry).inc()
+        process.push()
+    gone.end()
+    for _ in range(70):
+        clock.advance(60)
+        sessions.forget_old()
+    sessions.keep()
+    assert [dict(labels)["job"] for labels in read(sessions, "jobs_total")] == ["stays"]
+    assert [key.partition("/")[0] for key, _ in kept.items()] == ["cell", "session", "value"]
+    stays.push()
+    again = Process(sessions, service="gone")
+    Counter("jobs_total", "Jobs.", registry=again.registry).inc(5)
+    again.push()
+    assert read(sessions, "jobs_total")[("instance", "h"), ("job", "gone")] == 5

@@ -11,12 +11,13 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 from metricsmith.sdk.clock import SYSTEM_CLOCK, Clock
 from metricsmith.sdk.problems import Problems
 from metricsmith.sdk.processes.address import accept, check_address, default_address, listen
 from metricsmith.sdk.processes.frames import BadFrame, FrameReader, encode_frame
-from metricsmith.sdk.processes.sessions import Kept, Sessions, Speaker
+from metricsmith.sdk.processes.sessions import EXPIRY_S, Kept, Sessions, Speaker
 from metricsmith.sdk.reading import Reading, Sample
 
 MAX_CONNECTIONS = 1_024
@@ -47,11 +48,12 @@ class Collector:
         *,
         kept: Kept | None = None,
         by_service: bool = False,
+        expiry_s: float = EXPIRY_S,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         """With `by_service`, series have the labels `job` and `instance` of their application."""
         self.address = check_address(default_address() if address is None else address)
-        self.sessions = Sessions(clock, kept, by_service=by_service)
+        self.sessions = Sessions(clock, kept, by_service=by_service, expiry_s=expiry_s)
         self.problems = Problems()
         self.refused: Counter[str] = Counter()
         """Connections that were closed, by reason."""
@@ -219,6 +221,7 @@ class Collector:
             return []
         except BadFrame as error:
             self._refuse(error.reason, str(error))
+            self._say(connection, {"refused": error.reason, "because": str(error)[:300]})
             piece = b""
         except OSError:
             piece = b""
@@ -227,10 +230,15 @@ class Collector:
         return answers
 
     def _answer(self, connection: Connection, applied: int) -> None:
-        try:
-            connection.socket.send(encode_frame({"applied": applied}))
-        except OSError:  # it is gone, or does not read what it asked for
+        if not self._say(connection, {"applied": applied}):
             self._close(connection, locked=False)
+
+    def _say(self, connection: Connection, message: dict[str, Any]) -> bool:
+        try:
+            connection.socket.send(encode_frame(message))
+        except OSError:  # it is gone, or does not read what it asked for
+            return False
+        return True
 
     def _close_slow(self) -> None:
         until_s = self._clock.monotonic() - PARTIAL_S

@@ -6,6 +6,7 @@
                "changes": [[number, values, bins], …]}
     receiver  {"applied": 1}                      it is in the totals, and on disk where these are kept
     worker    {"bye": 1}
+    receiver  {"refused": "malformed", "because": "…"}    and the connection is closed; never to be sent again
 
 A cell is one label set of a metric, with the values of all its lines. It is defined once in a connection, and
 its number used from then on. `values` are what was added since the last push or, of a gauge, what is now;
@@ -33,7 +34,7 @@ class BadFrame(Exception):
 
 def encode_frame(message: dict[str, Any]) -> bytes:
     """Return a message as it is sent."""
-    body = json.dumps(message, separators=(",", ":")).encode()
+    body = json.dumps(message, separators=(",", ":"), ensure_ascii=False).encode(errors="replace")
     return len(body).to_bytes(_LENGTH_BYTES, "big") + body
 
 

@@ -7,7 +7,6 @@ from math import ceil, isfinite, log
 from typing import Any, NamedTuple
 
 from metricsmith.sdk.gauge import MODES
-from metricsmith.sdk.names import is_name
 from metricsmith.sdk.processes.cells import ADD, Bins, Pairs, Shape
 from metricsmith.sdk.processes.frames import VERSION, BadFrame
 from metricsmith.sdk.registry import SUFFIXES
@@ -53,8 +52,8 @@ def read_shape(raw: Any) -> Shape:
         raise BadFrame("malformed", f"got no lines, or more than {MAX_LINES}")
     read = tuple([(_text(line), read_labels(extra)) for line, extra in (_items(each, 2) for each in lines)])
     texts = (_text(name, 1000), type, _text(documentation), _text(unit, 200))
-    if not is_name(texts[0].replace(".", "_"), ":"):
-        raise BadFrame("malformed", f"got the metric name {texts[0][:100]!r}")
+    if not texts[0]:
+        raise BadFrame("malformed", "got no metric name")
     return Shape(*texts, mode, whole, read, None if sketch is None else _read_sketch(sketch))
 
 

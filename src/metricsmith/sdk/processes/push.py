@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from metricsmith.sdk.processes.cells import Cell, Change, Shape
 
-MAX_CELLS, MAX_TEXT = 1_000, 2 << 20
-"""Of one frame."""
+MAX_CELLS, MAX_TEXT = 1_000, 1 << 20
+"""Of one frame. A character may take six bytes there."""
 MAX_CELL_TEXT = 64 << 10
 
 
@@ -41,8 +41,10 @@ def too_large(change: Change) -> bool:
 
 
 def _text(change: Change) -> int:
-    shape, labels = change.cell.shape, change.cell.labels
-    return 24 * len(shape.lines) + sum([len(name) + len(value) + 8 for name, value in labels])
+    shape = change.cell.shape
+    pairs = [*change.cell.labels, *(() if shape.whole else shape.lines[0][1])]
+    text = sum([len(name) + len(value) + 8 for name, value in pairs])
+    return text + len(shape.documentation) + 32 * len(shape.lines)
 
 
 class Encoder:

@@ -22,6 +22,8 @@ from metricsmith.sdk.reading import Reading
 
 FORGET_S = 600.0
 """How long a process that is gone is remembered, in case it comes back."""
+EXPIRY_S = 86_400.0
+"""How long the totals of an application stay of which no process is connected."""
 MAX_SESSIONS = 10_000
 MAX_DEFINED = 200_000
 """Cells and shapes of one connection."""
@@ -60,13 +62,22 @@ class Speaker:
 class Sessions:
     """Applies what workers say to the totals, and keeps both on disk if it is told where."""
 
-    def __init__(self, clock: Clock, kept: Kept | None = None, *, by_service: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        kept: Kept | None = None,
+        *,
+        by_service: bool = False,
+        expiry_s: float = EXPIRY_S,
+    ) -> None:
         """With `by_service`, series have `job` and `instance`, and applications are told apart by them."""
         self.totals = Totals(clock)
         self._clock, self._kept, self._by_service = clock, kept, by_service
         self._sessions: dict[str, Session] = {}
         self._next = 1
         self._look_s = 0.0
+        self._expiry_s = expiry_s
+        self._idle: dict[Pairs, float] = {}
         self._touched: set[str] = set()
         self._forgotten: set[str] = set()
         self.pushes = self.repeated = 0
@@ -126,7 +137,7 @@ class Sessions:
         self.totals.drop_empty()
 
     def forget_old(self) -> None:
-        """Forget processes that have been gone for long; looks for such from time to time."""
+        """Forget processes and applications that have been gone for long; looks for such now and then."""
         now_s = self._clock.monotonic()
         if now_s < self._look_s and len(self._sessions) < MAX_SESSIONS:
             return
@@ -143,6 +154,16 @@ class Sessions:
                 cell.ended(session.id)
         if old:
             self.totals.drop_empty()
+        self._expire(now_s)
+
+    def _expire(self, now_s: float) -> None:
+        """Forget applications of which no process is there: containers have other names each time."""
+        speakers = [session.speaker for session in self._sessions.values() if session.speaker is not None]
+        idle = self.totals.identities() - {speaker.identity for speaker in speakers}
+        self._idle = {each: self._idle.get(each, now_s) for each in idle}
+        for each, since_s in self._idle.items():
+            if now_s - since_s >= self._expiry_s:
+                self.totals.forget(each)
 
     def read(self) -> Iterator[Reading]:
         """Yield what all processes tell together."""

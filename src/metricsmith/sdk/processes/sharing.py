@@ -27,10 +27,15 @@ EXIT_S = 2.0
 """How long the end of a process may wait for its last push."""
 ANSWER_S = 5.0
 _PIECE = 65_536
+_FOR_GOOD = frozenset(("malformed", "too_large"))
 _FORKING = ("multiprocessing", "billiard")
 """Packages whose processes end without Python's own exit; billiard is Celery's."""
 FORK_WAIT_S = 0.1
 AGAIN_S = 0.05
+
+
+class Refused(BadFrame):
+    """A push would be refused again and again; it is given up, so that others can follow."""
 
 
 class Sharing:
@@ -178,7 +183,11 @@ class Sharing:
         self._connect(until_s)
         while self._waiting:
             push = self._waiting[0]
-            applied = self._ask(self._encoder.message(push), until_s)
+            try:
+                applied = self._ask(self._encoder.message(push), until_s)
+            except Refused:
+                self._waiting.popleft()
+                raise
             if applied < push.number:
                 raise BadFrame("answer", f"got an answer to push {applied}, wanted {push.number}")
             self._waiting.popleft()
@@ -223,6 +232,8 @@ class Sharing:
             if not piece:
                 raise ConnectionError("the collecting process has closed the connection")
             for answer in self._frames.feed(piece):
+                if answer.get("refused") in _FOR_GOOD:
+                    raise Refused("refused", f"a push was refused: {str(answer.get('because'))[:300]}")
                 applied = answer.get("applied")
                 if type(applied) is not int:
                     raise BadFrame("answer", f"got {str(answer)[:200]}, wanted a number of pushes")
@@ -232,7 +243,8 @@ class Sharing:
         self._disconnect()
         away = isinstance(error, FileNotFoundError | ConnectionRefusedError)
         text = "nobody collects there; what is counted waits" if away else f"{type(error).__name__}: {error}"
-        self.problems.note("processes_away" if away else "processes", f"{self.address}: {text}")
+        kind = "processes_away" if away else error.reason if isinstance(error, Refused) else "processes"
+        self.problems.note(kind, f"{self.address}: {text}")
 
     def _disconnect(self) -> None:
         if self._socket is not None:

@@ -156,9 +156,7 @@ class Totals:
             return None
         else:
             self.conflicts += 1
-            self._cells -= family.size
-            for total in family.adding.values():
-                self._forget(total)
+            self._drop(family)
         family = self._families[identity, shape.name] = Family(identity, shape, order)
         return family
 
@@ -188,6 +186,15 @@ class Totals:
             if reading.samples:
                 yield reading
 
+    def identities(self) -> set[Pairs]:
+        """Return the applications."""
+        return {identity for identity, _ in self._families}
+
+    def forget(self, identity: Pairs) -> None:
+        """Forget all metrics of an application."""
+        for key in [key for key in self._families if key[0] == identity]:
+            self._drop(self._families.pop(key))
+
     def next_order(self) -> int:
         """Return a number above all before it."""
         self._order += 1
@@ -211,6 +218,11 @@ class Totals:
         self.changed.clear()
         self.created.clear()
         self.removed.clear()
+
+    def _drop(self, family: Family) -> None:
+        self._cells -= family.size
+        for total in family.adding.values():
+            self._forget(total)
 
     def _forget(self, total: Total) -> None:
         self.changed.pop(total.number, None)
