@@ -242,6 +242,15 @@ def test_a_handler_of_the_log_that_fails_does_not_fail_the_pipeline(
     assert reporter.problems.read().samples[0].value == 1
 
 
+def test_details_are_numbers_and_short_texts(reporter: MetricsReporter) -> None:
+    reporter.record_checkpoint_update("p", [0] * 1000)  # type: ignore[arg-type]
+    reporter.record_batch_timeout("p", "b" * 1000)
+    reporter.record_retry_scheduled("p", "E", 3)
+    (found,) = reporter.pipelines()
+    assert found["checkpoint_offset"] == str([0] * 1000)[:200]
+    assert (found["timed_out_batch"], found["retry_count"]) == ("b" * 200, 3)
+
+
 def test_beyond_a_number_of_pipelines_memory_is_bounded(
     reporter: MetricsReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

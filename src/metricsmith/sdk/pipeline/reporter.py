@@ -196,7 +196,7 @@ class MetricsReporter:
     def record_batch_timeout(self, pipeline_id: str, batch_id: str) -> None:
         """Count a batch that took too long; which one it was stands on the status page."""
         self._instruments.batches_timeouts.labels(_id(pipeline_id)).inc()
-        self._hear(pipeline_id, timed_out_batch=str(batch_id)[:MAX_ID])
+        self._hear(pipeline_id, timed_out_batch=batch_id)
 
     @_recorded
     def record_checkpoint_update(self, pipeline_id: str, offset: int) -> None:
@@ -235,7 +235,9 @@ class MetricsReporter:
             return NO_CODE
 
     def _hear(self, pipeline_id: str, **details: object) -> None:
-        self._ledger.hear(pipeline_id, self._clock.monotonic()).details.update(details)
+        pipeline = self._ledger.hear(pipeline_id, self._clock.monotonic())
+        for name, value in details.items():
+            pipeline.details[name] = value if type(value) is int else str(value)[:MAX_ID]
 
 
 def _id(text: object) -> str:
