@@ -47,7 +47,8 @@ class Window:
 class Summary(Instrument):
     """Counts observations, adds them up, and tells quantiles of the last minutes in this process.
 
-    Quantiles of several processes cannot be combined; where that is needed, take a Histogram.
+    Quantiles of several processes are those of all where `processes.share()` merges the sketches; those that
+    were scraped cannot be combined, and a Histogram's buckets can.
     """
 
     __slots__ = ("_count", "_lines", "_options", "_quantiles", "_sum", "_window")
