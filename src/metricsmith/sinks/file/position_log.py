@@ -49,7 +49,8 @@ class PositionLog:
             OSError: the one before it holds.
         """
         line = pack_position(position)
-        if self._length == 0 or self._length + len(line) > MAX_BYTES:
+        taken_away = os.fstat(self._file).st_nlink == 0  # what is written there nobody would find
+        if self._length == 0 or self._length + len(line) > MAX_BYTES or taken_away:
             self._begin_anew(line)
         else:
             try:

@@ -1,4 +1,4 @@
-"""What people send to a sink of files: a trial, and what was refused before."""
+"""What people do to a sink of files: try it, send again what was refused, take its position away."""
 
 from __future__ import annotations
 
@@ -41,4 +41,25 @@ async def test_a_folder_that_cannot_be_made_is_told(folder: Any, numbered: Any) 
     sink = folder.begin()
     with pytest.raises(RetryLater, match="out: File exists"):
         await sink.send_aside(numbered(0, folder.batch(NOON, [1])))
+    await sink.close()
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_a_position_that_somebody_takes_away_is_noted_again(
+    folder: Any, numbered: Any, replaced: bool
+) -> None:
+    sink = folder.begin()
+    await sink.send(numbered(0, folder.batch(NOON, [0])))
+    position = folder.path / "metrics.position"
+    old = position.read_bytes()
+    await sink.send(numbered(1, folder.batch(NOON + 1, [1])))
+    position.unlink()
+    if replaced:  # as an editor or a backup does
+        position.write_bytes(old)
+    await sink.send(numbered(2, folder.batch(NOON + 2, [2])))
+    await sink.close()
+    sink = folder.begin()
+    await sink.send(numbered(3, folder.batch(NOON + 3, [3])))
+    assert [value for *_, value in folder.found()] == [0, 1, 2, 3]
+    assert folder.repaired("no_position") == 0
     await sink.close()
