@@ -14,7 +14,7 @@ from metricsmith.contracts import Delivery, SinkTraits
 from metricsmith.delivery.line import DEFECTS, SEARCHES
 from metricsmith.delivery.status import Circuit
 from metricsmith.errors import Rejected, RetryLater, TooLarge
-from metricsmith.model.batch import Batch
+from metricsmith.model.batch import Batch, Layout
 
 
 async def _until(bench: Any, true: Callable[[], bool]) -> None:
@@ -162,6 +162,18 @@ async def test_too_much_at_once_is_halved(bench: Any) -> None:
     bench.line(batch_size=100)
     await bench.put(range(50))
     await _until(bench, lambda: len(bench.far.taken) == 50)
+    assert _series(bench) == list(range(50))
+
+
+async def test_what_is_sent_again_by_hand_is_halved_too(bench: Any) -> None:
+    def small(delivery: Delivery) -> None:
+        if len(delivery) > 3:
+            raise TooLarge("413")
+
+    bench.far.answer = small
+    line = bench.line()
+    layout = Layout(np.arange(50, dtype=np.uint32))
+    await line.send_now(Delivery([0], [Batch(layout, 1, np.zeros(50))]))
     assert _series(bench) == list(range(50))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
 from metricsmith.errors import RetryLater
-from metricsmith.model.batch import Batch
+from metricsmith.model.batch import Batch, Layout
 
 
 async def _until(bench: Any, true: Callable[[], bool]) -> None:
@@ -85,6 +86,27 @@ async def test_what_came_before_is_remembered_up_to_one_that_gives_samples_with_
     await _until(bench, lambda: bool(bench.far.taken))
     assert _values(bench) == wanted
     assert bench.dropped("quarantined") == 0
+
+
+async def test_an_end_does_not_wait_until_all_that_came_before_was_seen(bench: Any) -> None:
+    seen: list[Batch] = []
+    layout = Layout(np.array([1], dtype=np.uint32))
+
+    def before() -> Iterator[Batch]:
+        for time_ms in range(20_000):
+            time.sleep(0.001)
+            seen.append(Batch(layout, time_ms, np.ones(1)))
+            yield seen[-1]
+
+    line = bench.line(processors=[Sums()], before=before)
+    await _until(bench, lambda: bool(seen))
+    await bench.put([2])
+    await line.stop()
+    await asyncio.get_running_loop().shutdown_default_executor()  # as an agent does, last
+    assert len(seen) < 5000
+    assert (
+        not bench.far.taken and line.status().behind == 1
+    )  # sent after the next start, with all that came before
 
 
 async def test_what_was_left_out_before_is_not_counted_again_at_a_start(bench: Any) -> None:

@@ -27,6 +27,10 @@ class Ending:
         """Let it come."""
         self._come.set()
 
+    def has_come(self) -> bool:
+        """Return whether it has. From any thread."""
+        return self._come.is_set()
+
     async def unless(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return what comes of some work, or None once the end has come; then the work is cancelled."""
         task, ending = asyncio.ensure_future(work), asyncio.ensure_future(self._come.wait())

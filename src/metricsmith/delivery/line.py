@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 from metricsmith.contracts import (
@@ -151,7 +152,7 @@ class Line:
             )
         try:
             if aside is None:
-                await asyncio.wait_for(self._attempt(delivery), SEND_NOW_LIMIT_S)
+                await asyncio.wait_for(self._send_in_pieces(delivery), SEND_NOW_LIMIT_S)
                 return ""
             said = await asyncio.wait_for(aside.send_aside(delivery), SEND_NOW_LIMIT_S)
             self._count_delivered(delivery)
@@ -160,6 +161,15 @@ class Line:
             raise
         except Exception as error:  # a defect, or no answer in time
             raise DeliveryError(f"{type(error).__name__}: {error}") from error
+
+    async def _send_in_pieces(self, delivery: Delivery) -> None:
+        try:
+            await self._attempt(delivery)
+        except TooLarge:
+            if (halves := self._cutter.halves(delivery)) is None:
+                raise
+            for half in halves:
+                await self._send_in_pieces(half)
 
     def forget_refused(self) -> None:
         """Send series again that rest because they were refused: something may have been mended."""
@@ -213,12 +223,18 @@ class Line:
     async def _run(self) -> None:
         most = self._most()
         with suppress(JournalError):  # logged by the journal; differences begin anew
-            await asyncio.to_thread(lambda: self._processing.prime(self._before()))
+            await asyncio.to_thread(self._prime)
+        if self._ending.has_come():  # perhaps before all was seen
+            return
         with suppress(_Stopped):
             while (taken := await self._ending.unless(self._take(most))) is not None:
                 await self._serve(taken)
             while self._behind():  # what is committed and waits for a full batch
                 await self._serve(await self._intake.take(most, 1, 0))
+
+    def _prime(self) -> None:
+        """Show processors what came before; an end does not wait for it."""
+        self._processing.prime(takewhile(lambda _: not self._ending.has_come(), self._before()))
 
     def _most(self) -> int:
         """Return how many samples and events are taken at once."""
