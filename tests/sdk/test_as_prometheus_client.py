@@ -121,6 +121,7 @@ def test_arguments_have_the_same_names_in_the_same_order(kind: str) -> None:
         lambda m, r: m.Histogram("h", "", buckets=[], registry=r),
         lambda m, r: m.Enum("e", "", states=[], registry=r),
         lambda m, r: m.Enum("e", "", ["e"], states=["x"], registry=r),
+        lambda m, r: m.Enum("e", "", ["n_e"], "n", states=["x"], registry=r),
         lambda m, r: m.Enum("e", "", states=["x"], registry=r).state("y"),
         lambda m, r: m.Info("i", "", ["a"], registry=r).labels("1").info({"a": "2"}),
         lambda m, r: m.Info("i", "", registry=r).info({"a": None}),

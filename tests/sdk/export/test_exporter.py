@@ -289,6 +289,15 @@ def test_a_host_that_is_none_costs_its_page_only(registry: Registry, host: str) 
     export.stop()
 
 
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_an_address_of_version_6(registry: Registry, host: str) -> None:
+    export = Export(replace(ANY_PORTS, prometheus_host=host, status_page_enabled=False), registry)
+    export.start()
+    address = export.addresses["metrics"]
+    assert address.startswith("http://[::1]:") and "orders_total" in fetch(f"{address}/metrics")
+    export.stop()
+
+
 class Leaver:
     """A collector that ends its thread, unless somebody minds."""
 
