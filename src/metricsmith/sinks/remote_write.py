@@ -28,7 +28,9 @@ _HINTS = MENDED_BY_PEOPLE | {
     404: "check the address; a Prometheus takes samples when started with --web.enable-remote-write-receiver"
 }
 _BAD_REQUEST, _UNSUPPORTED = 400, 415
-_LATE = re.compile(r"out.of.order|out of bounds|too.old|duplicate|already been ingested", re.IGNORECASE)
+_LATE = re.compile(
+    r"out.of.order|out of bounds|too.old|duplicate.(sample|timestamp)|already been ingested", re.IGNORECASE
+)
 """How servers say that they have newer samples of a series, or this one: sent again after a kill, perhaps."""
 
 
