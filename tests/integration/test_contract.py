@@ -250,3 +250,73 @@ def test_executables_break_contracts_too(
     assert any(line.startswith(f"{failing}: ") and told in line for line in report.failures()), (
         report.failures()
     )
+
+
+def test_what_may_be_missing_may_be(new_project: MakeProject, examined: Examined, edit: Edit) -> None:
+    folder = new_project()
+    edit(folder).append(
+        "integration.yaml",
+        "  - {name: queue_depth_errors_total, type: counter, help: Errors., optional: true}\n",
+    )
+    edit(folder).replace("integration.yaml", "{help: Name of the queue.", "{optional: true, help: Name.")
+    edit(folder).replace(CODE, '{"queue": name}', '{"queue": name} if name == "mail" else {}')
+    report = examined(folder, golden=True)
+    assert report.passed, report.failures()
+
+
+def test_a_counter_that_falls_is_told(new_project: MakeProject, examined: Examined, edit: Edit) -> None:
+    folder = new_project()
+    edit(folder).append(CODE, "\n\nFELL = iter(range(100, 0, -1))\n")
+    edit(folder).replace(CODE, 'queue["processed"]', "next(FELL)")
+    report = examined(folder, "", collections=0)
+    assert any("a counter does not fall (declare it a gauge)" in line for line in report.failures())
+
+
+def test_live_inputs_are_compared_with_nothing(
+    new_project: MakeProject, examined: Examined, edit: Edit
+) -> None:
+    folder = new_project()
+    edit(folder).replace("sample.json", '"waiting": 3', '"waiting": 4')
+    report = examined(folder, "", collections=0)
+    assert report.passed
+    assert {name for name, verdict in verdicts(report).items() if verdict == "skipped"} == {"leaks", "golden"}
+
+
+def test_settings_of_the_one_who_tests_change_nothing_and_secrets_are_not_told(
+    new_project: MakeProject, examined: Examined, edit: Edit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = new_project()
+    edit(folder).replace(
+        "integration.yaml", "limits:", "  - {name: QUEUE_DEPTH_TOKEN, help: Token., secret: true}\n\nlimits:"
+    )
+    assert (
+        "QUEUE_DEPTH_TOKEN has no default; an `example` is what tests use" in examined(folder).failures()[0]
+    )
+    edit(folder).replace("integration.yaml", "help: Token.", "help: Token., example: sesame")
+    monkeypatch.setenv("QUEUE_DEPTH_SOURCE", "/no/such/file")
+    monkeypatch.setenv("QUEUE_DEPTH_TOKEN", "open-sesame")
+    edit(folder).replace(
+        CODE, "    queues = json", '    assert os.environ["QUEUE_DEPTH_TOKEN"] == "sesame"\n    queues = json'
+    )
+    assert examined(folder).passed
+    edit(folder).replace(
+        CODE, 'assert os.environ["QUEUE_DEPTH_TOKEN"] ==', 'raise OSError(os.environ["QUEUE_DEPTH_TOKEN"]) #'
+    )
+    monkeypatch.setenv("QUEUE_DEPTH_TOKEN", "open-sesame")
+    (finding,) = examined(folder, "").failures()
+    assert "OSError: ***" in finding
+
+
+def test_inputs_that_are_read_while_the_file_is_loaded_are_replayed(
+    new_project: MakeProject, examined: Examined, edit: Edit
+) -> None:
+    folder = new_project()
+    edit(folder).append(CODE, '\n\nfetch("version", "http://127.0.0.1:1/")\n')
+    assert "load: queue_depth.py:" in examined(folder).failures()[0]
+    (folder / "recordings" / "version").write_text("1")
+    assert examined(folder).passed
+    (folder / "recordings" / "old").write_text("1")
+    report = examined(folder)
+    assert verdicts(report)["inputs"] == "warned" and report.passed
+    (told,) = (each.findings for each in report.checks if each.name == "inputs")
+    assert told == ("recordings/old is read by nothing",)
