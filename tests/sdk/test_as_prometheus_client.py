@@ -121,7 +121,6 @@ def test_arguments_have_the_same_names_in_the_same_order(kind: str) -> None:
         lambda m, r: m.Histogram("h", "", buckets=[], registry=r),
         lambda m, r: m.Enum("e", "", states=[], registry=r),
         lambda m, r: m.Enum("e", "", ["e"], states=["x"], registry=r),
-        lambda m, r: m.Enum("e", "", ["n_e"], "n", states=["x"], registry=r),
         lambda m, r: m.Enum("e", "", states=["x"], registry=r).state("y"),
         lambda m, r: m.Info("i", "", ["a"], registry=r).labels("1").info({"a": "2"}),
         lambda m, r: m.Info("i", "", registry=r).info({"a": None}),
@@ -211,3 +210,8 @@ def test_what_is_no_number_is_refused_or_left_out(nan: float) -> None:
         assert registry.get_sample_value(f"{name}_sum") == 2
         assert registry.get_sample_value(f"{name}_count") == 1
         assert (name, "not_a_number", 1) in {(f.metric, f.kind, f.count) for f in registry.findings()}
+
+
+def test_a_state_set_has_no_label_of_its_full_name() -> None:
+    with pytest.raises(ValueError, match="n_e: got it as a label name"):
+        ours.Enum("e", "", ["n_e"], "n", states=["x"], registry=None)
