@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from metricsmith.contracts import Delivery, SinkTraits
+from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.line import DEFECTS, SEARCHES
+from metricsmith.delivery.quarantine import Quarantine
 from metricsmith.delivery.status import Circuit
 from metricsmith.errors import Rejected, RetryLater, TooLarge
 from metricsmith.model.batch import Batch, Layout
@@ -175,6 +177,25 @@ async def test_what_is_sent_again_by_hand_is_halved_too(bench: Any) -> None:
     layout = Layout(np.arange(50, dtype=np.uint32))
     await line.send_now(Delivery([0], [Batch(layout, 1, np.zeros(50))]))
     assert _series(bench) == list(range(50))
+
+
+async def test_what_is_taken_when_it_is_sent_again_by_hand_is_not_sent_a_third_time(bench: Any) -> None:
+    def not_two(delivery: Delivery) -> None:
+        if 2 in delivery.batches[0].layout.ids:
+            raise Rejected("no twos", [2])
+
+    quarantine = Quarantine(bench.folder / "quarantine", bench.series, bench.clock)
+    layout = Layout(np.array([1, 2, 3], dtype=np.uint32))
+    quarantine.put("far", Delivery([0], [Batch(layout, 1, np.array([1.0, 2.0, 3.0]))]), "all wrong")
+    desk = Desk({"far": bench.line()}, quarantine, bench.context)
+    bench.far.answer = not_two
+    with pytest.raises(Rejected, match="no twos"):
+        await desk.send_again(desk.refusals()[0].id)
+    (left,) = desk.refusals()
+    assert (left.samples, left.metric, left.reason) == (1, "s2", "no twos")
+    bench.far.answer = lambda delivery: None
+    assert await desk.send_again(left.id) == 1
+    assert _series(bench) == [2] and not desk.refusals()
 
 
 async def test_a_defect_ends_in_the_quarantine_and_not_in_a_standstill(bench: Any) -> None:

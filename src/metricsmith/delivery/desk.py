@@ -10,8 +10,9 @@ import numpy as np
 
 from metricsmith.contracts import Context, Delivery
 from metricsmith.delivery.line import Line
+from metricsmith.delivery.pieces import of_series
 from metricsmith.delivery.quarantine import Quarantine, Refusal
-from metricsmith.errors import DeliveryError
+from metricsmith.errors import DeliveryError, Rejected
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.wording import nearest, one_of
@@ -46,10 +47,16 @@ class Desk:
 
         Raises:
             NotInQuarantine, NoSuchSink: there is none.
-            DeliveryError: it was not taken, and stays.
+            DeliveryError: it was not taken, and stays: that part of it which is still refused, where that is
+                known.
         """
         name, delivery = await asyncio.to_thread(self._quarantine.delivery, id)
-        await self._send_now(name, delivery)
+        try:
+            await self._send_now(name, delivery)
+        except Rejected as error:
+            if error.series:
+                await asyncio.to_thread(self._keep_refused, id, name, delivery, error)
+            raise
         await asyncio.to_thread(self._quarantine.drop, id)
         return len(delivery)
 
@@ -67,6 +74,11 @@ class Desk:
         began = clock.monotonic()
         said = await self._send_now(name, Delivery([0], [Batch(layout, clock.now_ms(), np.ones(1))]))
         return clock.monotonic() - began, said
+
+    def _keep_refused(self, id: str, name: str, delivery: Delivery, error: Rejected) -> None:
+        left = of_series(delivery, error.series, among=True)
+        if len(left) < len(delivery) and self._quarantine.put(name, left, error.reason):
+            self._quarantine.drop(id)
 
     async def _send_now(self, name: str, delivery: Delivery) -> str:
         line = self._line(name)

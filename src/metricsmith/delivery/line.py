@@ -142,6 +142,7 @@ class Line:
         """Send what somebody asked for, once, beside what is under way; return what the sink says of it.
 
         Raises:
+            Rejected: the named series were not taken, or all when none is named.
             DeliveryError: it was not taken.
         """
         aside = self._sink if isinstance(self._sink, TakesAside) else None
@@ -168,8 +169,11 @@ class Line:
         except TooLarge:
             if (halves := self._cutter.halves(delivery)) is None:
                 raise
-            for half in halves:
-                await self._send_in_pieces(half)
+            try:
+                for half in halves:
+                    await self._send_in_pieces(half)
+            except Rejected as error:  # of a part: the series that it names are not all that are left
+                raise Rejected(error.reason) from None
 
     def forget_refused(self) -> None:
         """Send series again that rest because they were refused: something may have been mended."""
