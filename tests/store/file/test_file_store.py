@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metricsmith.contracts import Delivery
-from metricsmith.errors import QueryLimitExceeded, StoreUnavailable
+from metricsmith.errors import QueryLimitExceeded, QueryTimeout, StoreUnavailable
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.metadata import Metadata, MetricType
@@ -261,6 +262,7 @@ async def test_queries_while_files_are_finished(agent: Any, lab: Any) -> None:
     """Renaming and deleting go on beside queries; each sees all that was delivered before it began."""
     delivered = 0
     stop = asyncio.Event()
+    agent.clock.monotonic = time.monotonic  # no query takes as long as the hours that pass here
 
     def query() -> None:
         at_least = delivered
@@ -282,3 +284,20 @@ async def test_queries_while_files_are_finished(agent: Any, lab: Any) -> None:
     stop.set()
     assert await asking > 1
     await agent.sink.close()
+
+
+async def test_reading_takes_no_longer_than_a_query_may(agent: Any, lab: Any) -> None:
+    for day in range(6):
+        await agent.send(((0,), day * 86_400_000, (float(day),)))
+    read = agent.clock.monotonic
+
+    def slow() -> float:
+        agent.clock.advance(30)
+        return float(read())
+
+    agent.clock.monotonic = slow
+    with pytest.raises(QueryTimeout, match="not read within 120 s"):
+        _all(agent, lab)
+    agent.clock.monotonic = read
+    (found,) = _all(agent, lab).values()
+    assert list(found.values()) == [0, 1, 2, 3, 4, 5]

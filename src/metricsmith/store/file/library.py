@@ -11,11 +11,10 @@ from typing import Protocol
 
 import numpy as np
 
-from metricsmith.errors import BlockCorrupt, StoreUnavailable
+from metricsmith.contracts import Context
+from metricsmith.errors import BlockCorrupt, QueryTimeout, StoreUnavailable
 from metricsmith.model.arrays import U32
 from metricsmith.model.selection import SampleLimit
-from metricsmith.model.series import SeriesTable
-from metricsmith.model.telemetry import Telemetry
 from metricsmith.store.file.decoders import FramesDecoder, TextDecoder
 from metricsmith.store.file.growing import GrowingFile
 from metricsmith.store.file.memory import PieceMemory
@@ -28,6 +27,8 @@ from metricsmith.wire.sample_files.position import Position, read_position
 from metricsmith.wire.sample_files.read_lines import LineReader
 
 log = logging.getLogger(__name__)
+
+READ_LIMIT_S = 120.0
 
 
 class SampleFile(Protocol):
@@ -47,11 +48,11 @@ class SampleFile(Protocol):
 class Library:
     """Knows the files of a folder, and what is in those that somebody has asked for. Thread-safe."""
 
-    def __init__(self, folder: Path, series: SeriesTable, telemetry: Telemetry, cache_bytes: int) -> None:
+    def __init__(self, folder: Path, context: Context, cache_bytes: int) -> None:
         self.folder = folder
-        self._series, self._telemetry = series, telemetry
+        self._series, self._telemetry, self._clock = context.series, context.telemetry, context.clock
         self._memory = PieceMemory(cache_bytes)
-        self._lines = {form: LineReader(dialect, series) for form, dialect in DIALECTS.items()}
+        self._lines = {form: LineReader(dialect, context.series) for form, dialect in DIALECTS.items()}
         self._growing: dict[str, GrowingFile] = {}
         self._parquet: dict[str, ParquetFile | None] = {}
         self._damaged: dict[str, str] = {}
@@ -81,8 +82,13 @@ class Library:
             QueryLimitExceeded: they are too many.
             as `files`.
         """
-        files = self.files(start_ms, end_ms)
-        return [piece for file in files for piece in file.select(wanted, start_ms, end_ms, limit, name)]
+        until_s = self._clock.monotonic() + READ_LIMIT_S
+        found: list[RaggedPiece] = []
+        for file in self.files(start_ms, end_ms):
+            for piece in file.select(wanted, start_ms, end_ms, limit, name):
+                self._check_time(until_s)
+                found.append(piece)
+        return found
 
     def files(self, start_ms: int, end_ms: int) -> list[SampleFile]:
         """Return the files that may have samples in the closed range, read up to date, oldest first.
@@ -90,11 +96,14 @@ class Library:
         Raises:
             FileNotFoundError: one was renamed or deleted meanwhile; ask again.
             StoreUnavailable: the folder cannot be read.
+            QueryTimeout: that takes too long; what is read by then need not be read again.
         """
+        until_s = self._clock.monotonic() + READ_LIMIT_S
         position, names = self.listing()
         found: list[SampleFile] = []
         for name in names:
             if name.period.start_ms <= end_ms and name.period.end_ms > start_ms:
+                self._check_time(until_s)
                 file = self._file(name, position)
                 if file is not None and file.overlaps(start_ms, end_ms):
                     found.append(file)
@@ -127,6 +136,11 @@ class Library:
     def damage(self) -> list[str]:
         """Return what could not be read, for people."""
         return list(self._damaged.values())
+
+    def _check_time(self, until_s: float) -> None:
+        if self._clock.monotonic() > until_s:
+            text = f"the files were not read within {READ_LIMIT_S:g} s; ask for a shorter range, or again"
+            raise QueryTimeout(text)
 
     def _file(self, name: FileName, position: Position | None) -> SampleFile | None:
         path = self.folder / str(name)

@@ -22,7 +22,7 @@ from metricsmith.store.index import SeriesIndex
 from metricsmith.store.key_lists import KeyLists
 from metricsmith.store.merge import merge
 from metricsmith.store_contracts import Cardinality, StoreStatus
-from metricsmith.wire.sample_files.metadata import read_metadata
+from metricsmith.wire.sample_files.metadata import METADATA_FILE, read_metadata
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class FileStore:
 
     def __init__(self, config: FileStoreConfig, context: Context) -> None:
         self._config, self._context = config, context
-        self._library = Library(Path(config.path), context.series, context.telemetry, config.cache_bytes)
+        self._library = Library(Path(config.path), context, config.cache_bytes)
         self._index = SeriesIndex(context.series)
         self._lists = KeyLists(context.series)
 
@@ -83,7 +83,7 @@ class FileStore:
         except OSError as error:
             raise StoreUnavailable("access", f"{self._library.folder}: {error.strerror or error}") from None
         except ValueError as error:
-            raise StoreUnavailable("answer", str(error)) from None
+            raise StoreUnavailable("answer", f"{self._library.folder / METADATA_FILE}: {error}") from None
 
     def status(self) -> StoreStatus:
         """Return how the files are; nothing is decoded for it."""
