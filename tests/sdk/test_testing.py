@@ -89,6 +89,13 @@ def test_filters_findings_and_folds_are_isolated_too() -> None:
         ("c_total", {"a": "2"}, 1, r'got no c_total{a="2"}, wanted 1; there is c_total{a="1"}'),
         ("c", {"a": "1"}, 2, r'got no c{a="1"}, wanted 2; there is nothing like it'),
         ("deph", None, 0, r"got no deph, wanted 0; there is depth"),
+        (
+            "bare_total",
+            {"a": "1"},
+            1,
+            r'got no bare_total{a="1"}, wanted 1; the metric is there, and has no samples yet',
+        ),
+        ("barre_total", None, 1, r"got no barre_total, wanted 1; there is bare_total, c_total"),
     ],
 )
 def test_messages_say_what_is_there_instead(
@@ -97,6 +104,7 @@ def test_messages_say_what_is_there_instead(
     registry = Registry()
     Counter("c", "C.", ["a"], registry=registry).labels("1").inc(2)
     Gauge("depth", "D.", registry=registry)
+    Counter("bare", "Nothing was counted.", ["a"], registry=registry)
     with pytest.raises(AssertionError) as error:
         assert_metric(name, labels, value, registry=registry)
     assert str(error.value) == message

@@ -55,11 +55,14 @@ def assert_metric(
         AssertionError: another value, or no such sample; tells what there is in its place.
     """
     wanted = dict(labels or {})
-    samples = [sample for reading in registry.read() for sample in reading.samples]
+    readings = list(registry.read())
+    samples = [sample for reading in readings for sample in reading.samples]
     got = next((s.value for s in samples if s.name == name and dict(s.labels) == wanted), None)
     shown = series(name, wanted.items())
     if got is None and value is not None:
-        raise AssertionError(f"got no {shown}, wanted {value:g}; {_instead(name, samples)}")
+        raise AssertionError(
+            f"got no {shown}, wanted {value:g}; {_instead(name, samples, _without_samples(readings))}"
+        )
     if got is not None and (value is None or not _same(got, value)):
         raise AssertionError(f"got {got:g} for {shown}, wanted {'none' if value is None else f'{value:g}'}")
 
@@ -68,9 +71,18 @@ def _same(got: float, wanted: float) -> bool:
     return isclose(got, wanted, rel_tol=1e-9) or (isnan(got) and isnan(wanted))
 
 
-def _instead(name: str, samples: Sequence[Sample]) -> str:
+def _without_samples(readings: Sequence[Reading]) -> set[str]:
+    """Return names of metrics with labels that nothing was counted in yet."""
+    return {r.name + ("_total" if r.type == "counter" else "") for r in readings if not r.samples}
+
+
+def _instead(name: str, samples: Sequence[Sample], without: set[str]) -> str:
+    if name in without:
+        return "the metric is there, and has no samples yet"
     there = [series(name, sample.labels.items()) for sample in samples if sample.name == name]
     if not there:
-        there = get_close_matches(name, {sample.name for sample in samples}, n=MAX_SHOWN, cutoff=0.5)
+        there = get_close_matches(
+            name, {sample.name for sample in samples} | without, n=MAX_SHOWN, cutoff=0.5
+        )
     more = f" and {len(there) - MAX_SHOWN} more" if len(there) > MAX_SHOWN else ""
     return f"there is {', '.join(there[:MAX_SHOWN])}{more}" if there else "there is nothing like it"
