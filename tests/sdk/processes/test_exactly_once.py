@@ -212,3 +212,22 @@ def test_a_worker_without_a_receiver_keeps_one_push() -> None:
             assert len(worker.sharing._waiting) <= 1
         worker.push()
         assert receiver.total("jobs_total") == 100
+
+
+@pytest.mark.parametrize("fault", ["lost", "unanswered", "crash"])
+@pytest.mark.parametrize("at", range(4))
+def test_what_needs_several_frames(fault: str, at: int) -> None:
+    """Some of them arrive, then something breaks; in the next connection the others follow."""
+    receiver, registry = Receiver(MemoryState()), Registry()
+    jobs = Counter("jobs_total", "Jobs.", ["kind"], registry=registry)
+    for number in range(2500):
+        jobs.labels(str(number)).inc(number)
+    sharing = Sharing(registry, "/nowhere", interval_s=1, service="", instance="")
+    with patch("metricsmith.sdk.processes.sharing.connect", receiver.connect):
+        receiver.faults = [*[""] * at, fault]
+        sharing.flush()
+        jobs.labels("7").inc()
+        assert sharing.flush()
+        assert not receiver.faults
+    values = [s.value for r in receiver.sessions.read() for s in r.samples if s.name == "jobs_total"]
+    assert (len(values), sum(values)) == (2500, sum(range(2500)) + 1)

@@ -346,3 +346,24 @@ def test_an_application_that_does_not_come_back_is_forgotten(clock: FakeClock) -
     Counter("jobs_total", "Jobs.", registry=again.registry).inc(5)
     again.push()
     assert read(sessions, "jobs_total")[("instance", "h"), ("job", "gone")] == 5
+
+
+def test_a_label_set_that_expired_and_comes_back(clock: FakeClock) -> None:
+    """It goes on where it was in its process, which has told of that already."""
+    sessions = Sessions(clock)
+    one, two = Process(sessions), Process(sessions)
+    one.registry.policy.clock, one.registry.policy.label_set_ttl_s = clock, 60
+    counters = [Counter("jobs_total", "Jobs.", ["kind"], registry=each.registry) for each in (one, two)]
+    held = counters[0].labels("a")
+    held.inc(5)
+    counters[1].labels("a").inc(1)
+    for process in (one, two):
+        process.push()
+    for _ in range(9):
+        clock.advance(10)
+        one.push()
+    assert counters[0]._children == {}
+    assert read(sessions, "jobs_total") == {(("kind", "a"),): 6}
+    held.inc(2)
+    one.push()
+    assert read(sessions, "jobs_total") == {(("kind", "a"),): 8}

@@ -50,13 +50,21 @@ class Shape(NamedTuple):
     """Quantiles, relative error, seconds of the window."""
 
 
+_NOTHING: Bins = ({}, {}, 0)
+
+
 class Cell:
     """What was told of one label set."""
 
-    __slots__ = ("inherited", "labels", "seen", "shape", "sketch", "taken", "told", "updates", "values")
+    __slots__ = (
+        *("inherited", "label_names", "label_values", "seen", "shape"),
+        *("sketch", "taken", "told", "updates", "values"),
+    )
 
-    def __init__(self, shape: Shape, labels: Pairs) -> None:
-        self.shape, self.labels = shape, labels
+    def __init__(self, shape: Shape, label_names: Sequence[str], label_values: Sequence[str]) -> None:
+        self.shape = shape
+        # As the metric has them: a cell of its own tuples would be twice as large.
+        self.label_names, self.label_values = label_names, label_values
         self.values: Sequence[float] = [0.0] * len(shape.lines)
         self.updates: float = 0.0
         self.told = False
@@ -65,8 +73,13 @@ class Cell:
         """Of a gauge that the parent of this process has set: its updates until then."""
         self.seen = 0
         self.sketch: Sketch | None = None
-        self.taken: Bins = ({}, {}, 0)
+        self.taken = _NOTHING
         """What was told of the sketch."""
+
+    @property
+    def labels(self) -> Pairs:
+        """The labels that all its lines have."""
+        return tuple(zip(self.label_names, self.label_values, strict=True))
 
 
 class Change(NamedTuple):
@@ -153,7 +166,7 @@ class Cells:
                     child._failed(error)
 
     def _new(self, child: Instrument) -> Cell:
-        cell = Cell(self._shared(shape_of(child)), tuple(child._family.labels_of(child._labelvalues).items()))
+        cell = Cell(self._shared(shape_of(child)), child._family.labelnames, child._labelvalues)
         self._of_children[child] = cell
         return cell
 
@@ -165,7 +178,7 @@ class Cells:
             shape = shape_of(child)
             if shape != cell.shape:
                 # The old cell is told to be gone, as no child has it any more.
-                cell = self._of_children[child] = Cell(shape, cell.labels)
+                cell = self._of_children[child] = Cell(shape, cell.label_names, cell.label_values)
         values = [child._count, child._sum] if isinstance(child, Summary) else child._values()
         if cell.shape.mode != ADD:
             return self._set(cell, values, updates)
@@ -194,9 +207,9 @@ class Cells:
     def _bins(self, child: Summary, cell: Cell) -> Bins:
         """Return what was added to a summary's sketch, which is another one from time to time."""
         current = child._window.current
-        found: Bins = ({}, {}, 0)
+        found = _NOTHING
         if cell.sketch is not None and cell.sketch is not current:
-            found, cell.taken = _difference(_bins_of(cell.sketch), cell.taken), ({}, {}, 0)
+            found, cell.taken = _difference(_bins_of(cell.sketch), cell.taken), _NOTHING
         cell.sketch, now = current, _bins_of(current)
         found = _sum(found, _difference(now, cell.taken))
         cell.taken = now
@@ -208,7 +221,8 @@ class Cells:
         if cell is None:
             family = (reading.name, reading.type, reading.documentation, reading.unit)
             shape = Shape(*family, _mode_of(reading.type, sample), False, ((sample.name, ()),))
-            cell = self._of_samples[key] = Cell(self._shared(shape), key[1])
+            names, values = tuple(sample.labels), tuple(map(str, sample.labels.values()))
+            cell = self._of_samples[key] = Cell(self._shared(shape), names, values)
         return cell
 
     def _sample_change(self, cell: Cell, value: float) -> Change | None:
