@@ -18,22 +18,21 @@ from metricsmith.contracts import (
     Processor,
     Remarking,
     Sink,
-    TakesAside,
 )
 from metricsmith.delivery.backoff import FIRST_WAIT_S, Ending, next_wait_s
+from metricsmith.delivery.by_hand import ByHand
 from metricsmith.delivery.pieces import Cutter, apart, newer, of_series
 from metricsmith.delivery.processing import Prepared, Processing
 from metricsmith.delivery.reading import Intake, Reader
 from metricsmith.delivery.refused import Outcome, RefusedSeries
 from metricsmith.delivery.status import Circuit, SinkStatus, Tally
-from metricsmith.errors import DeliveryError, JournalError, Rejected, RetryLater, TooLarge
+from metricsmith.errors import JournalError, Rejected, RetryLater, TooLarge
 from metricsmith.model.batch import Batch
 from metricsmith.model.duration import format_duration
 
 log = logging.getLogger(__name__)
 
 CLOSE_LIMIT_S = 2.0
-SEND_NOW_LIMIT_S = 60.0
 DEFECTS = 3
 """So many times in a row a sink may fail in a way nobody thought of, before the samples are set aside."""
 EXPIRED = "the journal has reached its size limit (journal.max_size), and waits longest for this sink"
@@ -95,6 +94,7 @@ class Line:
         self._age_s = age_s
         self._intake = Intake(reader, context.clock)
         self._cutter = Cutter(sink.groups if isinstance(sink, Grouping) else None)
+        self._by_hand = ByHand(kind, sink, self._cutter, self._attempt, self._count_delivered)
         self._ending = Ending()
         self._task: asyncio.Task[None] | None = None
         self._retrying = self._resting = 0
@@ -139,41 +139,8 @@ class Line:
         )
 
     async def send_now(self, delivery: Delivery) -> str:
-        """Send what somebody asked for, once, beside what is under way; return what the sink says of it.
-
-        Raises:
-            Rejected: the named series were not taken, or all when none is named.
-            DeliveryError: it was not taken.
-        """
-        aside = self._sink if isinstance(self._sink, TakesAside) else None
-        if self._sink.traits.whole and aside is None:
-            raise DeliveryError(
-                f"cannot be tried this way: a sink of type {self._kind} takes only whole batches of the "
-                "journal, in order; look at `metricsmith sink list`"
-            )
-        try:
-            if aside is None:
-                await asyncio.wait_for(self._send_in_pieces(delivery), SEND_NOW_LIMIT_S)
-                return ""
-            said = await asyncio.wait_for(aside.send_aside(delivery), SEND_NOW_LIMIT_S)
-            self._count_delivered(delivery)
-            return said
-        except DeliveryError:
-            raise
-        except Exception as error:  # a defect, or no answer in time
-            raise DeliveryError(f"{type(error).__name__}: {error}") from error
-
-    async def _send_in_pieces(self, delivery: Delivery) -> None:
-        try:
-            await self._attempt(delivery)
-        except TooLarge:
-            if (halves := self._cutter.halves(delivery)) is None:
-                raise
-            try:
-                for half in halves:
-                    await self._send_in_pieces(half)
-            except Rejected as error:  # of a part: the series that it names are not all that are left
-                raise Rejected(error.reason) from None
+        """Send what somebody asked for, once, beside what is under way; as `ByHand.send`."""
+        return await self._by_hand.send(delivery)
 
     def forget_refused(self) -> None:
         """Send series again that rest because they were refused: something may have been mended."""
