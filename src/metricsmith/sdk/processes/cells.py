@@ -7,6 +7,7 @@ difference to what the metric has now is what is pushed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -57,7 +58,7 @@ class Cell:
     """What was told of one label set."""
 
     __slots__ = (
-        *("inherited", "label_names", "label_values", "seen", "shape"),
+        *("inherited", "label_names", "label_values", "seen", "shape", "size"),
         *("sketch", "taken", "told", "updates", "values"),
     )
 
@@ -65,6 +66,9 @@ class Cell:
         self.shape = shape
         # As the metric has them: a cell of its own tuples would be twice as large.
         self.label_names, self.label_values = label_names, label_values
+        pairs = [*label_names, *label_values, *(() if shape.whole else chain(*shape.lines[0][1]))]
+        self.size = sum(map(len, pairs)) + 8 * len(pairs) + 32 * len(shape.lines) + len(shape.documentation)
+        """Characters to tell of it, about."""
         self.values: Sequence[float] = [0.0] * len(shape.lines)
         self.updates: float = 0.0
         self.told = False

@@ -15,7 +15,7 @@ from typing import Any
 
 from metricsmith.sdk.clock import SYSTEM_CLOCK, Clock
 from metricsmith.sdk.problems import Problems
-from metricsmith.sdk.processes.address import accept, check_address, default_address, listen
+from metricsmith.sdk.processes.address import Untrusted, accept, check_address, default_address, listen
 from metricsmith.sdk.processes.frames import BadFrame, FrameReader, encode_frame
 from metricsmith.sdk.processes.sessions import EXPIRY_S, Kept, Sessions, Speaker
 from metricsmith.sdk.reading import Reading, Sample
@@ -139,7 +139,7 @@ class Collector:
         """Return how often something was not taken as it is, by reason.
 
         Connections are closed for `malformed`, `version`, `too_large`, `too_many`, `replaced`, `timeout`,
-        `untrusted`, `connections` and `not_kept`; label sets were `folded` into `__overflow__`, metrics of
+        `untrusted`, `accept`, `connections` and `not_kept`; label sets were `folded` into `__overflow__`, metrics of
         other type or buckets were in `conflict`, metrics were too many (`families`).
         """
         totals = self.sessions.totals
@@ -191,8 +191,11 @@ class Collector:
             accepted = accept(self._listening)
         except BlockingIOError:
             return
-        except OSError as error:
+        except Untrusted as error:
             self._refuse("untrusted", str(error))
+            return
+        except OSError as error:
+            self._refuse("accept", str(error))
             time.sleep(0.01)  # no file descriptors left must not spin
             return
         if len(self._connections) >= MAX_CONNECTIONS:

@@ -25,7 +25,7 @@ def in_pushes(changes: Iterable[Change], first: int) -> Iterator[Push]:
     part: list[Change] = []
     text = 0
     for change in changes:
-        size = _text(change)
+        size = change.cell.size
         if part and (len(part) == MAX_CELLS or text + size > MAX_TEXT):
             yield Push(first, part)
             first, part, text = first + 1, [], 0
@@ -37,14 +37,7 @@ def in_pushes(changes: Iterable[Change], first: int) -> Iterator[Push]:
 
 def too_large(change: Change) -> bool:
     """Return whether labels and lines are longer than any reader would take."""
-    return _text(change) > MAX_CELL_TEXT
-
-
-def _text(change: Change) -> int:
-    shape = change.cell.shape
-    pairs = [*change.cell.labels, *(() if shape.whole else shape.lines[0][1])]
-    text = sum([len(name) + len(value) + 8 for name, value in pairs])
-    return text + len(shape.documentation) + 32 * len(shape.lines)
+    return change.cell.size > MAX_CELL_TEXT
 
 
 class Encoder:
