@@ -138,7 +138,8 @@ def test_a_destination_that_is_away_shows_until_it_is_back(
     agent.start()
     assert agent.ask("/ready").status == 200
     agent.push({"x": 1.0})
-    eventually(lambda: agent.ask("/ready").status == 503)
+    eventually(lambda: "Connection refused" in agent.ask("/ready").text)
+    assert agent.ask("/ready").status == 503
     told = agent.get("/health")
     assert (told["status"], told["ready"]) == ("unhealthy", False)
     wrong = [each for each in told["checks"] if not each["ok"]]
