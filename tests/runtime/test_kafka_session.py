@@ -85,4 +85,4 @@ def test_an_observation_has_two_readings_however_short(session: KafkaSession) ->
 def test_times_are_spread_over_an_observation(session: KafkaSession) -> None:
     times = [snapshot.time_ms for snapshot in session.observe(2.5, lambda done, total: None)]
     assert 3 <= len(times) <= 4, "at most one a second, and one at the end"
-    assert times[-1] - times[0] >= 2400
+    assert times[-1] - times[0] >= 2000
