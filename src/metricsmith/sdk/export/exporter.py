@@ -153,6 +153,7 @@ class Export:
             why = getattr(error, "strerror", None) or error
             text = f"the page for {name} cannot be served at {host}:{port}: {why}"
             hint = f"METRICSMITH_{_PORT_VARIABLES[name]} sets another port"
+            hint += ", and processes of one application share one page (docs/sdk-processes.md)"
             self.problems.note(f"listen_{name}", f"{text}; {hint}")
         else:
             address = host.strip("[]")
