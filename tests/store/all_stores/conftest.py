@@ -14,6 +14,7 @@ from typing import Any
 import aiohttp
 import numpy as np
 import pytest
+import pytest_asyncio
 
 from metricsmith.config import load_text
 from metricsmith.model.batch import Batch, Layout
@@ -109,51 +110,56 @@ def _get(url: str) -> None:
         answer.read()
 
 
-@pytest.fixture(params=KINDS)
+@asynccontextmanager
+async def _running(kind: Kind, url: str, folder: Path) -> AsyncIterator[Stored]:
+    """Run an agent over a store; what it keeps is away from what those in other folders keep."""
+    gate = Gate(url) if url else None
+    settings = [f"type: {kind.type}", f"path: '{folder}'", kind.settings]
+    if gate is not None:
+        await gate.open()
+        settings.append(f"url: 'http://127.0.0.1:{gate.port}'")
+    settings += [f"database: 'as_{folder.name}'"] if kind.type == "influxdb" else []
+    text = (
+        f"server: {{listen: '127.0.0.1:{free_port()}'}}\n"
+        f"storage: {{{', '.join(filter(None, settings))}}}\n"
+        "performance: {flush_interval: 20ms}\n"
+    )
+    service = Service(load_text(text, "", {}))
+    running = asyncio.create_task(service.run())
+    await asyncio.wait_for(service.agent.started.wait(), 20)
+    try:
+        async with aiohttp.ClientSession() as http:
+            yield Stored(kind, service, url, gate, kind.server, http)
+    finally:
+        service.request_stop()
+        await running
+        if gate is not None:
+            await gate.shut()
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def name(request: pytest.FixtureRequest) -> str:
     """The name of each store in turn."""
     return str(request.param)
 
 
-@pytest.fixture
-def start(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Any]:
-    """Start an agent over the store; what it keeps is away from what other tests keep."""
-    kind = KINDS[name]
-    url = request.getfixturevalue(kind.server).url if kind.server else ""
-    database = f"as_{abs(hash(request.node.name))}"
-
-    @asynccontextmanager
-    async def started(more: str = "") -> AsyncIterator[Stored]:
-        gate = Gate(url) if url else None
-        settings = [f"type: {kind.type}", f"path: '{tmp_path}'", kind.settings]
-        if gate is not None:
-            await gate.open()
-            settings.append(f"url: 'http://127.0.0.1:{gate.port}'")
-        settings += [f"database: {database}"] if kind.type == "influxdb" else []
-        text = (
-            f"server: {{listen: '127.0.0.1:{free_port()}'}}\n"
-            f"storage: {{{', '.join(filter(None, settings))}}}\n"
-            "performance: {flush_interval: 20ms}\n"
-        )
-        service = Service(load_text(text + more, "", {}))
-        running = asyncio.create_task(service.run())
-        await asyncio.wait_for(service.agent.started.wait(), 20)
-        try:
-            async with aiohttp.ClientSession() as http:
-                yield Stored(kind, service, url, gate, kind.server, http)
-        finally:
-            service.request_stop()
-            await running
-            if gate is not None:
-                await gate.shut()
-
-    return started
+@pytest.fixture(scope="module")
+def url(name: str, request: pytest.FixtureRequest) -> str:
+    """The address of the store's server; empty without one."""
+    server = KINDS[name].server
+    return str(request.getfixturevalue(server).url) if server else ""
 
 
 @pytest.fixture
-async def stored(start: Callable[[], Any]) -> AsyncIterator[Stored]:
-    """An agent over each store in turn."""
-    async with start() as found:
+def start(name: str, url: str, tmp_path: Path) -> Callable[[], Any]:
+    """Start an agent of the test's own over the store; another goes on with what it kept."""
+    return lambda: _running(KINDS[name], url, tmp_path)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stored(name: str, url: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stored]:
+    """An agent over each store in turn; each test has metrics of its own there."""
+    async with _running(KINDS[name], url, tmp_path_factory.mktemp(name)) as found:
         yield found
 
 

@@ -15,6 +15,7 @@ from metricsmith.model.labels import decode_labels, encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.promql import evaluate
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 MINUTE = 60_000
 DAY = 86_400_000
 
@@ -217,7 +218,7 @@ async def test_rest_queries(stored: Any, base_ms: int) -> None:
     assert found == {"a": [3.0, 7.0], "b": [4.0, 8.0]}
 
 
-async def test_status(stored: Any, base_ms: int, tmp_path: Path) -> None:
+async def test_status(stored: Any, base_ms: int) -> None:
     await stored.keep({key("as_status"): {base_ms: 1.0}})
     _, body = await stored.ask("/storage/status")
     assert (body["type"], body["status"]) == (stored.kind.type, "connected"), body
@@ -228,7 +229,7 @@ async def test_status(stored: Any, base_ms: int, tmp_path: Path) -> None:
     assert ("writing" in body) == (stored.kind.type != "embedded")
     _, body = await stored.ask("/status")
     assert (body["status"], body["storage_status"]) == ("healthy", "connected")
-    assert (tmp_path / "journal").is_dir()
+    assert (Path(stored.service.agent.configuration.settings.storage.path) / "journal").is_dir()
 
 
 async def test_server_away_and_back(stored: Any, base_ms: int, lab: SimpleNamespace) -> None:
