@@ -3,40 +3,45 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import time
 import tracemalloc
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import psutil
 
 OBJECTS_EACH = 0.5
 """Objects that may stay for each collection, on average: one that keeps one each time is above it."""
+OBJECTS_FREE = 100
 BYTES_EACH = 128
-"""Bytes of Python's memory that may stay for each collection."""
-BYTES_FREE = 64 << 10
-"""Whatever the number of collections: caches that fill once."""
+"""Bytes of Python's memory that may stay for each collection that is traced."""
+BYTES_FREE = 32 << 10
 RSS_MORE = 32 << 20
 HANDLES_MORE = 4
 """Threads, files, processes: pools that fill late."""
 FLOOD = 100
 """Handles more than at the beginning: it is no use to go on."""
+TRACED = 100
+"""The last collections, in which every allocation is counted; that makes them slower."""
+SETTLE = 3
+"""Collections until what the one before left is counted, too."""
 LOOK_EVERY = 50
 FRAMES = 12
-"""Of each allocation, when the lines are looked for; that makes collections four times slower."""
-SEARCH = 200
+"""Of each allocation, when the lines are looked for."""
+SEARCH = 100
 """Collections that look for the lines."""
 MIB = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the process holds at one time."""
+    """What the process holds at one time; `objects` are Python's small blocks of memory."""
 
     objects: int
-    memory: int
     rss: int
     threads: int
     files: int
@@ -45,41 +50,36 @@ class Held:
 
 @dataclass(slots=True)
 class Growth:
-    """What has grown over `done` of `wanted` collections; `lines` are where the memory was taken."""
+    """What has grown over `done` collections; of memory over the last `traced`; `lines` took it."""
 
-    wanted: int
+    before: Held
+    after: Held
     done: int = 0
     seconds: float = 0.0
-    before: Held | None = None
-    after: Held | None = None
+    memory: int = 0
+    traced: int = 0
     lines: list[str] = field(default_factory=list)
 
     @property
     def detail(self) -> str:
         """What was done and found, one line."""
-        if self.before is None or self.after is None:
-            return f"{self.done} collections"
-        objects, memory = self.after.objects - self.before.objects, self.after.memory - self.before.memory
+        old, new = self.before, self.after
+        rss = (new.rss - old.rss) / MIB
         return (
-            f"{self.done:,} collections in {self.seconds:.1f} s: objects {objects:+d}, memory"
-            f" {memory / 1024:+.0f} KiB, RSS {(self.after.rss - self.before.rss) / MIB:+.1f} MiB,"
-            f" threads {self.after.threads - self.before.threads:+d},"
-            f" files {self.after.files - self.before.files:+d}"
+            f"{self.done:,} collections in {self.seconds:.1f} s: objects {new.objects - old.objects:+d},"
+            f" memory {self.memory / 1024:+.0f} KiB in the last {self.traced}, RSS {rss:+.1f} MiB,"
+            f" threads {new.threads - old.threads:+d}, files {new.files - old.files:+d}"
         )
 
     def findings(self) -> Iterator[str]:
         """Yield what has grown more than it may."""
-        if self.before is None or self.after is None:
-            return
-        old, new = self.before, self.after
-        after = f"after {self.done:,} collections"
-        allowed = int(max(100.0, self.done * OBJECTS_EACH))
+        old, new, after = self.before, self.after, f"after {self.done:,} collections"
+        allowed = int(OBJECTS_FREE + self.done * OBJECTS_EACH)
         if (more := new.objects - old.objects) > allowed:
             yield f"{more:,} objects more {after}, wanted at most {allowed:,}{self._where()}"
-        bytes_allowed = BYTES_FREE + self.done * BYTES_EACH
-        if new.memory - old.memory > bytes_allowed:
-            kib, most = (new.memory - old.memory) / 1024, bytes_allowed / 1024
-            yield f"{kib:,.0f} KiB of memory more {after}, wanted at most {most:,.0f}{self._where()}"
+        if self.memory > (most := BYTES_FREE + self.traced * BYTES_EACH):
+            kib = f"{self.memory / 1024:,.0f} KiB of memory more after {self.traced} collections"
+            yield f"{kib}, wanted at most {most / 1024:,.0f}{self._where()}"
         if new.rss - old.rss > RSS_MORE:
             yield f"the process is {(new.rss - old.rss) / MIB:.0f} MiB larger {after}, wanted at most 32"
         for what in ("threads", "files", "processes"):
@@ -88,7 +88,7 @@ class Growth:
                 yield f"{more} {what} more {after}, wanted at most {HANDLES_MORE}: are they closed?"
 
     def _where(self) -> str:
-        return f"; most of it from {', '.join(self.lines)}" if self.lines else ""
+        return f"; kept by {', '.join(self.lines)}" if self.lines else ""
 
 
 async def watch(
@@ -100,66 +100,73 @@ async def watch(
 ) -> Growth:
     """Return what has grown over so many collections, or as many as there is time for.
 
-    What the first tenth of them keeps does not count: caches fill, connections are made.
+    What a tenth as many before them keep does not count: caches fill, connections are made.
     """
-    growth = Growth(wanted)
     began = time.monotonic()
-    for _ in range(max(1, min(100, wanted // 10))):
-        await collect()
-        if time.monotonic() - began > seconds / 2:
-            break
+    traced = min(TRACED, wanted // 2)
+    await _collect(collect, max(1, min(100, wanted // 10)), began + seconds / 4)
+    before = _held(processes())
+    flooded = partial(_flooded, before, processes)
+    done = await _collect(collect, wanted - traced, began + seconds / 2, flooded)
+    growth = Growth(before, before, done)
     tracemalloc.start()
     try:
-        growth.before = _held(processes())
-        while growth.done < wanted and time.monotonic() - began < seconds:
-            await collect()
-            growth.done += 1
-            if growth.done % LOOK_EVERY == 0 and _flooded(growth.before, processes()):
-                break
-        growth.after = _held(processes())
+        await _collect(collect, SETTLE, began + seconds)
+        first = _traced_bytes()
+        growth.traced = await _collect(collect, 0 if flooded() else traced, began + seconds, flooded)
+        growth.memory = _traced_bytes() - first
     finally:
         tracemalloc.stop()
+    growth.done += growth.traced
+    growth.after = _held(processes())
     growth.seconds = time.monotonic() - began
     if any(growth.findings()):
-        growth.lines = await _search(collect, folder, min(SEARCH, growth.done), seconds)
+        growth.lines = await _search(collect, folder, min(SEARCH, growth.done), seconds / 4)
     return growth
+
+
+async def _collect(
+    collect: Callable[[], Awaitable[None]], times: int, until: float, stop: Callable[[], bool] = bool
+) -> int:
+    """Collect so often, or until it is late or told to stop; return how often."""
+    for done in range(times):
+        if time.monotonic() > until or (done and done % LOOK_EVERY == 0 and stop()):
+            return done
+        await collect()
+    return times
 
 
 async def _search(
     collect: Callable[[], Awaitable[None]], folder: Path, collections: int, seconds: float
 ) -> list[str]:
     """Return the project's lines that take memory and keep it."""
-    until = time.monotonic() + seconds
     tracemalloc.start(FRAMES)
     try:
+        await _collect(collect, SETTLE, time.monotonic() + seconds)
         first = tracemalloc.take_snapshot()
-        for _ in range(collections):
-            await collect()
-            if time.monotonic() > until:
-                break
+        await _collect(collect, collections, time.monotonic() + seconds)
         gc.collect()
         return _grown_lines(first, tracemalloc.take_snapshot(), folder)
     finally:
         tracemalloc.stop()
 
 
+def _traced_bytes() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]
+
+
 def _held(processes: int) -> Held:
     gc.collect()
     process = psutil.Process()
-    memory, _ = tracemalloc.get_traced_memory()
-    return Held(
-        len(gc.get_objects()),
-        memory,
-        process.memory_info().rss,
-        threading.active_count(),
-        process.num_fds(),
-        processes,
-    )
+    rss = process.memory_info().rss
+    return Held(sys.getallocatedblocks(), rss, threading.active_count(), process.num_fds(), processes)
 
 
-def _flooded(before: Held, processes: int) -> bool:
+def _flooded(before: Held, processes: Callable[[], int]) -> bool:
     threads = threading.active_count() - before.threads
-    return max(threads, psutil.Process().num_fds() - before.files, processes - before.processes) > FLOOD
+    files = psutil.Process().num_fds() - before.files
+    return max(threads, files, processes() - before.processes) > FLOOD
 
 
 def _grown_lines(first: tracemalloc.Snapshot, last: tracemalloc.Snapshot, folder: Path) -> list[str]:
