@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from metricsmith.integration import leaks
-from metricsmith.integration.declaration import Kind
 from metricsmith.integration.harness import Examination, Options
+from metricsmith.integration.kinds import Kind
 from metricsmith.integration.project import read_project
 from metricsmith.integration.report import Report
 from metricsmith.integration.scaffold import write_project

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metricsmith.errors import ConfigError
-from metricsmith.integration.declaration import Kind
+from metricsmith.integration.kinds import Kind
 from metricsmith.integration.project import read_declaration, read_project
 from metricsmith.integration.scaffold import new_project
 

@@ -17,7 +17,7 @@ import yaml
 from metricsmith.cli.main import main
 from metricsmith.integration import kit
 from metricsmith.integration.alerts import rule_file
-from metricsmith.integration.declaration import Kind
+from metricsmith.integration.kinds import Kind
 from metricsmith.integration.project import read_project
 from metricsmith.integration.testing import assert_contract
 from metricsmith.testing.programs import AgentProgram, eventually

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from metricsmith.config import load_file
 from metricsmith.integration.alerts import rule_file
-from metricsmith.integration.declaration import Kind
+from metricsmith.integration.kinds import Kind
 from metricsmith.integration.names import check_name
 from metricsmith.integration.project import read_declaration, read_project
 from metricsmith.integration.scaffold import AlreadyThere, new_project, write_project

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metricsmith.cli.exits import Exit
-from metricsmith.integration.declaration import Kind
+from metricsmith.integration.kinds import Kind
 from metricsmith.integration.names import check_name
 
 if TYPE_CHECKING:

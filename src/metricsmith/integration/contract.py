@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
-from metricsmith.integration.declaration import OWN_LABELS, Kind, Metric
+from metricsmith.integration.declaration import OWN_LABELS, Metric
+from metricsmith.integration.kinds import Kind
 from metricsmith.integration.observing import Observation, Sample, shown
 from metricsmith.integration.project import DECLARATION, Project
 from metricsmith.model.metadata import Metadata, MetricType

@@ -7,7 +7,6 @@ from. The format is described in docs/formats/integration.md.
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from metricsmith.contracts import PartConfig
+from metricsmith.integration.kinds import Kind
 from metricsmith.integration.names import check_name
 from metricsmith.model.metadata import MetricType
 from metricsmith.model.settings_types import DurationMs
@@ -32,14 +32,6 @@ COMPOUND_SUFFIXES = {
 """What the names of samples have besides that of their metric."""
 OWN_LABELS = {MetricType.HISTOGRAM: "le", MetricType.SUMMARY: "quantile"}
 """Labels that belong to the type and are not declared."""
-
-
-class Kind(StrEnum):
-    """How an integration runs."""
-
-    PYTHON = "python"
-    EXEC = "exec"
-    OHI = "ohi"
 
 
 def _matching(pattern: re.Pattern[str], wanted: str) -> Any:

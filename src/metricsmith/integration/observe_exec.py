@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import psutil
 
 from metricsmith.errors import InputError, SourceError
-from metricsmith.integration.declaration import Kind
 from metricsmith.integration.inputs import FOLDER, MODE
+from metricsmith.integration.kinds import Kind
 from metricsmith.integration.observing import Observation, Sample
 from metricsmith.integration.project import Project
 from metricsmith.model.clock import SystemClock

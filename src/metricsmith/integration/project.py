@@ -10,7 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from metricsmith.errors import ConfigError, Problem
-from metricsmith.integration.declaration import Declaration, Kind
+from metricsmith.integration.declaration import Declaration
+from metricsmith.integration.kinds import Kind
 from metricsmith.model.file_kinds import INTEGRATION, refuse_other_kinds
 from metricsmith.model.wording import mistakes
 from metricsmith.model.yaml_lines import MAX_BYTES, Origins, read_yaml

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from metricsmith.integration.declaration import Kind
+from metricsmith.integration.kinds import Kind
 from metricsmith.integration.names import Names, check_name
 from metricsmith.integration.project import DECLARATION, GOLDEN, RECORDINGS, SAMPLE_CONFIG
 
