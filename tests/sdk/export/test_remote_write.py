@@ -162,9 +162,11 @@ def test_names_and_types_of_all_kinds() -> None:
 ANSWERS = [
     (200, None, 0.0),
     (204, None, 0.0),
-    (302, SendRefused, 0.0),
+    (302, SendLater, 7.0),
     (400, SendRefused, 0.0),
-    (404, SendRefused, 0.0),
+    (401, SendLater, 7.0),
+    (404, SendLater, 7.0),
+    (413, SendRefused, 0.0),
     (429, SendLater, 7.0),
     (500, SendLater, 7.0),
     (503, SendLater, 7.0),

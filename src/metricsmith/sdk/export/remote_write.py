@@ -26,6 +26,8 @@ MAX_SERIES = 10_000
 METADATA_EVERY = 360
 """Readings between tellings of types and units: an hour at the usual interval."""
 _TRIED_AGAIN = frozenset({408, 425, 429})
+_MENDED_BY_PEOPLE = frozenset({401, 403, 404, 405, 407})
+"""A wrong address or key is no fault of the samples: they wait, as those of the agent's sinks do."""
 
 
 class RemoteWriteTarget:
@@ -95,10 +97,10 @@ class RemoteWriteTarget:
             self.close()
             reason = "timeout" if isinstance(error, TimeoutError) else "connection"
             raise SendLater(reason, f"{type(error).__name__}: {error}") from None
-        if status >= 500 or status in _TRIED_AGAIN:
+        if status >= 500 or 300 <= status < 400 or status in _TRIED_AGAIN | _MENDED_BY_PEOPLE:
             seconds = float(after) if after.isascii() and after.isdigit() else 0.0
             raise SendLater(f"http_{status}", said, seconds)
-        if status >= 300:
+        if status >= 400:
             raise SendRefused(f"http_{status}", said)
 
     def close(self) -> None:
