@@ -165,7 +165,7 @@ def test_no_secret_stands_anywhere_but_in_the_secret(configure: Configure) -> No
 
 
 @settings(max_examples=25)
-@given(st.text(st.characters(exclude_categories=["C"], exclude_characters="$"), min_size=9, max_size=60))
+@given(st.text(st.characters(exclude_categories=["C"], exclude_characters="$"), min_size=1, max_size=60))
 def test_any_password_gets_to_the_agent_and_into_no_configmap(password: str) -> None:
     storage = {
         "type": "influxdb",
@@ -179,9 +179,29 @@ def test_any_password_gets_to_the_agent_and_into_no_configmap(password: str) -> 
         file.flush()
         generated = made(read_configured(Path(file.name), {}))
     (config,), (secret,) = objects(generated, "ConfigMap"), objects(generated, "Secret")
-    assert password not in config.data[FILE] or password.startswith("file:")
+    assert len(password) < 12 or password not in config.data[FILE] or password.startswith("file:")
     kept = load_text(config.data[FILE], FILE, secret.string_data).store.config
     assert kept.password.get_secret_value() == password
+
+
+def test_a_secret_is_no_word_of_the_configuration_and_not_left_where_it_is_repeated(
+    configure: Configure,
+) -> None:
+    text = """
+storage: {type: influxdb, url: "http://i:1", database: influxdb, username: u, password: influxdb}
+sources:
+  - type: exec
+    integrations: [{name: a, exec: [/bin/a, --key, a-long-secret], env: {key: a-long-secret, PIN: 1234}}]
+  - {type: host}
+"""
+    generated = made(configure(text))
+    (config, node), (secret,) = objects(generated, "ConfigMap"), objects(generated, "Secret")
+    data = yaml.safe_load(config.data[FILE])
+    assert (data["storage"]["type"], data["storage"]["database"]) == ("influxdb", "influxdb")
+    assert data["storage"]["password"] == "${SECRET_STORAGE_PASSWORD}"
+    assert "a-long-secret" not in config.data[FILE] and "1234" not in config.data[FILE]
+    assert {"a-long-secret", "1234"} <= {*secret.string_data.values()}
+    assert "host" in yaml.safe_load(node.data[FILE])["sources"][0]["type"]
 
 
 def test_a_text_that_is_half_a_secret_is_refused(configure: Configure) -> None:

@@ -86,6 +86,8 @@ def cautions(found: tuple[Role, ...], settings: Settings) -> Iterator[str]:
         for path, text in _texts(role.data, ()):
             if _LOOPBACK.search(text):
                 yield f"{role.name}: {show(path)}: {text} is the container itself there"
+            elif path[0] == "sinks" and path[-1] == "path" and not text.startswith(f"{DATA}/"):
+                yield f"{role.name}: {show(path)}: {text} is read-only there; choose a folder in {DATA}"
             elif text.startswith("file:") or (isinstance(path[-1], str) and path[-1].endswith("_file")):
                 yield f"{role.name}: {show(path)}: give the container the file {text.removeprefix('file:')}"
     names = [name for role in found for name, value in role.variables.items() if value is None]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 
 from metricsmith.config.parts import Part
+from metricsmith.config.settings import Settings
 from metricsmith.config.shown import hides
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.integration.generate.configured import REFERENCE, UNSET, Configured
 from metricsmith.model.yaml_lines import Path, show
 
 _FROM_FILE = "file:"
+_LONG = 12
+"""Characters from which on a text is no word that stands somewhere else by chance."""
 _PASSWORD = re.compile(r"://[^/\s@:]*:[^@\s]+@|[?&][^=\s&]+=[^&\s]+")
 
 
@@ -34,15 +38,19 @@ class Separated:
 def separated(configured: Configured) -> Separated:
     """Return a configuration and its secrets, apart.
 
-    What is secret is known by its value, wherever it stands: so that none is
-    left because a path was overlooked.
+    What is secret the types of settings say, and pages hide. A long secret is
+    also known by its value, wherever it stands: none is left because somebody
+    repeated it.
 
     Raises:
         ConfigError: a text is half a secret and half a variable.
     """
     meaning = configured.meaning
-    found = {*_secrets(meaning.settings), *(s for part in meaning.parts for s in _of_part(part))}
-    finder = _Finder(frozenset(found - {"", UNSET}), dict(configured.variables), meaning.file)
+    places = {**_secrets(meaning.settings, ()), **_secrets(meaning.store.config, ("storage",))}
+    for group in ("sources", "processors", "sinks"):
+        for i, part in enumerate(meaning.of(group)):
+            places |= _of_part(part, (group, i))
+    finder = _Finder(places, dict(configured.variables), meaning.file)
     data = finder.without(configured.data, ())
     if finder.problems:
         raise ConfigError(finder.problems)
@@ -50,8 +58,10 @@ def separated(configured: Configured) -> Separated:
 
 
 class _Finder:
-    def __init__(self, secrets: frozenset[str], variables: dict[str, str | None], file: str) -> None:
-        self.secrets, self.variables, self.file = secrets, variables, file
+    def __init__(self, places: Mapping[Path, str], variables: dict[str, str | None], file: str) -> None:
+        self.places = {_folded(path): text for path, text in places.items()}
+        self.variables, self.file = variables, file
+        self.long = {text for text in places.values() if len(text) >= _LONG and UNSET not in text}
         self.problems: list[Problem] = []
         self._names: dict[str, str] = {}
 
@@ -64,13 +74,13 @@ class _Finder:
                 return [self.without(v, (*path, i), (*names, _called(v, i))) for i, v in enumerate(value)]
             case str():
                 return self._text(value, path, names)
-        return value
+        # A number, where the settings want a text.
+        return self._variable(self.places[_folded(path)], names) if _folded(path) in self.places else value
 
     def _text(self, text: str, path: Path, names: tuple[str, ...]) -> str:
         keys = [part for part in path if isinstance(part, str)]
-        if text in self.secrets:
-            return self._variable(text, names)
-        if text.startswith(_FROM_FILE) or not hides(keys, text):
+        secret = _folded(path) in self.places or text in self.long or hides(keys, text)
+        if not secret or not text or text.startswith(_FROM_FILE):
             return text
         if not REFERENCE.search(text):
             return self._variable(text, names)
@@ -90,30 +100,57 @@ class _Finder:
         return f"${{{self._names[secret]}}}"
 
 
+def _folded(path: Path) -> Path:
+    """Return a path as it is compared: some settings put names into upper case."""
+    return tuple(part.lower() if isinstance(part, str) else part for part in path)
+
+
 def _called(item: Any, index: int) -> str:
     named = (item.get("name") or item.get("type")) if isinstance(item, Mapping) else None
     return str(named or index)
 
 
-def _of_part(part: Part) -> Iterator[str]:
-    yield from _secrets(part.config)
-    for own in part.processors:
-        yield from _of_part(own)
+def _of_part(part: Part, path: Path) -> dict[Path, str]:
+    found = dict(_secrets(part.config, path))
+    for i, own in enumerate(part.processors):
+        found |= _of_part(own, (*path, "processors", i))
+    return found
 
 
-def _secrets(value: Any) -> Iterator[str]:
-    """Yield every secret text in typed settings, those of files aside: these are only named there."""
+def _secrets(value: Any, path: Path) -> dict[Path, str]:
+    """Return every secret text in typed settings by its path, those of files aside: these are only named."""
+    inner: list[tuple[str | int, Any]]
     match value:
         case SecretStr():
             text = value.get_secret_value()
-            if not text.startswith(_FROM_FILE):
-                yield text
+            return {} if text.startswith(_FROM_FILE) else {path: text}
         case BaseModel():
-            for name in type(value).model_fields:
-                yield from _secrets(getattr(value, name))
+            inner = [(field.alias or name, _told(value, name, field)) for name, field in _fields(value)]
         case Mapping():
-            for inner in value.values():
-                yield from _secrets(inner)
+            inner = list(value.items())
         case list() | tuple():
-            for inner in value:
-                yield from _secrets(inner)
+            inner = list(enumerate(value))
+        case _:
+            return {}
+    return {place: text for key, each in inner for place, text in _secrets(each, (*path, key)).items()}
+
+
+def _told(model: BaseModel, name: str, field: FieldInfo) -> Any:
+    """Return a setting; what is kept out of logs, as files of integrations are, with secrets for texts."""
+    value = getattr(model, name)
+    return value if field.repr or isinstance(model, Settings) else _hidden(value)
+
+
+def _hidden(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {key: _hidden(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_hidden(inner) for inner in value]
+        case str():
+            return SecretStr(value)
+    return value
+
+
+def _fields(model: BaseModel) -> Iterable[tuple[str, FieldInfo]]:
+    return type(model).model_fields.items()

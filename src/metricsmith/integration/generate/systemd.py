@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from metricsmith.integration.generate.configured import Configured
 from metricsmith.integration.generate.files import Generated, header
 from metricsmith.net.bus_settings import SocketSettings
+from metricsmith.sinks.file.settings import FileSinkConfig
 
 UNIT = "metricsmith.service"
+STATE = "/var/lib/metricsmith"
 CONFIG = "/etc/metricsmith/metricsmith.yaml"
 _PRIVILEGED_PORTS = range(1, 1024)
 
@@ -18,19 +22,18 @@ _UNIT = """\
 Description=metricsmith, an agent for custom metrics
 Wants=network-online.target
 After=network-online.target
-# A configuration with mistakes is not tried again and again: RestartPreventExitStatus below.
 StartLimitIntervalSec=5min
 StartLimitBurst=10
 
 [Service]
 Type=exec
-ExecStartPre={program} check-config {config}
 ExecStart={program} run -c {config}
 ExecReload=/bin/kill -HUP $MAINPID
 EnvironmentFile=-/etc/metricsmith/environment
-Environment=METRICSMITH_STORAGE_PATH=/var/lib/metricsmith PYTHONDONTWRITEBYTECODE=1
+Environment=METRICSMITH_STORAGE_PATH={state} PYTHONDONTWRITEBYTECODE=1
 Restart=on-failure
 RestartSec=5s
+# A configuration with mistakes is not tried again and again.
 RestartPreventExitStatus=3
 TimeoutStopSec=60s
 # A user of its own that is there while the agent runs; its data belongs to it whatever its number is.
@@ -43,7 +46,7 @@ LimitNOFILE=65536
 # What it sees: everything read-only but its state, no homes, no devices, but other processes, for the host's
 # metrics.
 ProtectSystem=strict
-ProtectHome=yes
+ProtectHome={homes}
 PrivateTmp=yes
 PrivateDevices=yes
 ProtectClock=yes
@@ -77,15 +80,18 @@ WantedBy=multi-user.target
 
 def systemd(configured: Configured, program: str, config: str) -> Generated:
     """Return the unit that runs a program on a configuration at a path."""
-    ports = low_ports(configured)
+    ports, parts = low_ports(configured), configured.meaning.of("sources")
     capabilities = "CAP_NET_BIND_SERVICE" if ports else ""
     unit = _UNIT.format(
         header=header("systemd"),
         program=program,
         config=config,
+        state=STATE,
         capabilities=capabilities,
         # Within a user namespace of its own it could not listen on such a port.
         private_users="no" if ports else "yes",
+        # What is hidden has no size.
+        homes="read-only" if any(part.type == "host" for part in parts) else "yes",
     )
     return Generated({UNIT: unit}, tuple(_notes(configured)))
 
@@ -98,10 +104,9 @@ def low_ports(configured: Configured) -> list[int]:
     return [p for p in (configured.meaning.settings.server.address()[1], *ports) if p in _PRIVILEGED_PORTS]
 
 
-def _notes(configured: Configured) -> list[str]:
-    notes = []
+def _notes(configured: Configured) -> Iterator[str]:
     if any(part.type == "exec" for part in configured.meaning.of("sources")):
-        notes.append(
-            "source exec: its programs run with what the unit leaves; widen it for those that need more"
-        )
-    return notes
+        yield "source exec: its programs may do what the unit may; widen it for those that need more"
+    for part in configured.meaning.of("sinks"):
+        if isinstance(part.config, FileSinkConfig) and not part.config.path.startswith(f"{STATE}/"):
+            yield f"sink {part.name}: {part.config.path} cannot be written to; choose a folder in {STATE}"
