@@ -123,6 +123,7 @@ async def _running(kind: Kind, url: str, folder: Path) -> AsyncIterator[Stored]:
         f"server: {{listen: '127.0.0.1:{free_port()}'}}\n"
         f"storage: {{{', '.join(filter(None, settings))}}}\n"
         "performance: {flush_interval: 20ms}\n"
+        "sources: [{type: self, interval: 1h}]\n"  # only what tests send is on its way
     )
     service = Service(load_text(text, "", {}))
     running = asyncio.create_task(service.run())
