@@ -133,6 +133,8 @@ def test_counters_match_what_was_answered(agent_program: Make, gunicorn: Gunicor
         load.more()
         agent.start()
         gunicorn.reload(load)
+        agent.write_config(agent.config.replace("200ms", "300ms"))
+        assert agent.ask("/-/reload", b"").status == 200
         load.more()
     answered, broken = len(load.answers), load.broken
     settled(answered, answered + broken)

@@ -169,3 +169,54 @@ print(processes.flush(), time.monotonic() - began < 1)
     )
     assert out == "False True\n"
     assert not Path(address).parent.exists()
+
+
+def test_collectors_in_a_forked_child(run: Run, value: Value) -> None:
+    """What the parent's prometheus_client has counted is the parent's, too."""
+    run(
+        BEGIN.format(inherited=0)
+        + """
+import prometheus_client
+theirs = prometheus_client.Counter("theirs", "Theirs.")
+theirs.inc(10)
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        theirs.inc()
+        sys.exit(0)
+    os.waitpid(child, 0)
+"""
+    )
+    assert value("theirs_total") == 15
+
+
+def test_a_collector_that_waits_for_a_lock_of_the_parent(run: Run, value: Value) -> None:
+    """The child goes on and ends, though nothing of it can be told."""
+    out = run(
+        BEGIN.format(inherited=0)
+        + """
+held = threading.Lock()
+class Stuck:
+    def read(self):
+        with held:
+            return ()
+from metricsmith.sdk import REGISTRY
+assert processes.flush()
+REGISTRY.register(Stuck())
+taken, ended = threading.Event(), threading.Event()
+def hold():
+    with held:
+        taken.set()
+        ended.wait()
+threading.Thread(target=hold).start()
+taken.wait()
+child = os.fork()
+if child == 0:
+    work()
+    os._exit(0) if processes.flush(0.1) else sys.exit(7)
+print(os.WEXITSTATUS(os.waitpid(child, 0)[1]))
+ended.set()
+"""
+    )
+    assert out == "7\n"
+    assert value("jobs_total", kind="a") == 0

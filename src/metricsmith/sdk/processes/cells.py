@@ -125,15 +125,26 @@ class Cells:
         self._forget_samples()
         return found
 
-    def skip(self) -> None:
-        """Take all that was counted so far as told: it is the parent's, who forked this process.
+    def skip_metrics(self) -> None:
+        """Take what metrics have counted so far as told: it is the parent's, who forked this process.
 
-        Gauges that the parent has set are its own until this process sets them.
+        Gauges that the parent has set are its own until this process sets them. Takes no lock, and calls
+        no function of the application.
         """
-        for _, change in self._read():
-            if change is not None and change.cell.shape.mode != ADD:
-                change.cell.inherited = change.cell.updates
-        self.announce()
+        for instrument in self._registry.instruments():
+            for child in instrument._family.live(instrument):
+                cell = self._of_children.get(child) or self._new(child)
+                if cell.shape.mode == ADD:
+                    self._child_change(child, cell, child._updates())
+                else:
+                    cell.inherited = child._updates()
+
+    def skip_collectors(self) -> None:
+        """Take what collectors of another kind have counted so far as told."""
+        for source in self._registry.sources():
+            if isinstance(source, Reading):
+                for sample in source.samples:
+                    self._sample_change(self._sample_cell(source, sample), float(sample.value))
 
     def announce(self) -> None:
         """Have all cells told of, in a new connection; of those that did not change, that they are there."""

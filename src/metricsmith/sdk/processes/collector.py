@@ -139,8 +139,8 @@ class Collector:
         """Return how often something was not taken as it is, by reason.
 
         Connections are closed for `malformed`, `version`, `too_large`, `too_many`, `replaced`, `timeout`,
-        `untrusted`, `accept`, `connections` and `not_kept`; label sets were `folded` into `__overflow__`, metrics of
-        other type or buckets were in `conflict`, metrics were too many (`families`).
+        `untrusted`, `accept`, `connections` and `not_kept`; label sets were `folded` into `__overflow__`,
+        metrics of other type or buckets were in `conflict`, metrics were too many (`families`).
         """
         totals = self.sessions.totals
         told = {"folded": totals.folded, "conflict": totals.conflicts, "families": totals.refused}

@@ -89,9 +89,9 @@ class Sharing:
         atexit.register(self.stop)
         self._begin_here()
 
-    def _begin_here(self) -> None:
+    def _begin_here(self, skipped: threading.Event | None = None) -> None:
         self._thread = threading.Thread(
-            target=self._run, args=(self._stop,), name="metricsmith-processes", daemon=True
+            target=self._run, args=(self._stop, skipped), name="metricsmith-processes", daemon=True
         )
         self._thread.start()
         for name in _FORKING:
@@ -161,7 +161,9 @@ class Sharing:
         """Return nothing: a registry need not read everything to learn the names."""
         return ()
 
-    def _run(self, stop: threading.Event) -> None:
+    def _run(self, stop: threading.Event, skipped: threading.Event | None) -> None:
+        if skipped is not None:
+            self._skip_collectors(skipped)
         while not stop.is_set():
             self.flush(ANSWER_S)
             stop.wait(self.interval_s)
@@ -258,8 +260,20 @@ class Sharing:
             with suppress(OSError):
                 self._socket.close()
         self._begin()
-        self._cells.skip()
-        self._begin_here()
+        self._cells.skip_metrics()
+        # Collectors may want a lock that another thread held at the fork, which nobody frees here. Then the
+        # thread waits for ever, but not the application: who flushes gives up when his time is over.
+        self._lock.acquire()
+        skipped = threading.Event()
+        self._begin_here(skipped)
+        skipped.wait(FORK_WAIT_S)
+
+    def _skip_collectors(self, skipped: threading.Event) -> None:
+        try:
+            self._cells.skip_collectors()
+        finally:
+            self._lock.release()
+            skipped.set()
 
 
 def stop_at_exit_of_celery(sharing: Sharing) -> None:
