@@ -62,7 +62,7 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Report]]
     environment, path = dict(os.environ), list(sys.path)
     monkeypatch.setattr(leaks, "SEARCH", 20)
 
-    def run(folder: Path, mode: str = "replay", *, golden: bool = False, collections: int = 10) -> Report:
+    def run(folder: Path, mode: str = "replay", *, golden: bool = False, collections: int = 0) -> Report:
         project = read_project(folder)
         options = Options(mode, golden, collections)
         checks = asyncio.run(Examination(project, options, lambda stage: None).run())
