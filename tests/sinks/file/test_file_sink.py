@@ -107,46 +107,6 @@ async def test_a_large_file_is_finished(folder: Any, numbered: Any, each: tuple[
     await sink.close()
 
 
-async def test_files_older_than_retention_are_deleted(folder: Any, numbered: Any) -> None:
-    sink = folder.begin(rotation="daily", retention="36h")
-    (folder.path).mkdir()
-    (folder.path / "notes-20200101-000001.json").write_text("somebody else's")
-    for n in range(5):
-        await sink.send(numbered(n, folder.batch(NOON + n * DAY, [n])))
-        folder.clock.advance(86_400)
-    assert folder.names("*") == [
-        "metrics-20251124-000001.json",
-        "metrics-20251125-000001.current.json",
-        "metrics.position",
-        "notes-20200101-000001.json",
-    ]
-    assert folder.telemetry.value("metricsmith_sink_files_deleted_total", sink="out") == 3
-    await sink.close()
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-async def test_a_clock_that_jumps_ahead_deletes_nothing(folder: Any, numbered: Any, restarted: bool) -> None:
-    folder.settings = {"rotation": "daily", "retention": "48h"}
-    sink = folder.begin()
-    for n in range(2):
-        await sink.send(numbered(n, folder.batch(NOON + n * DAY, [n])))
-        folder.clock.advance(86_400)
-    if restarted:
-        await sink.close()
-        sink = folder.begin()
-    folder.clock.set_wall(NOON + 400 * DAY)
-    for n in range(2, 6):
-        folder.clock.advance(3600)
-        await sink.send(numbered(n, folder.batch(NOON + 400 * DAY, [n])))
-    assert "metrics-20251121-000001.json" in folder.names()
-    folder.clock.set_wall(NOON + 2 * DAY + 4 * HOUR)
-    folder.clock.advance(10 * 3600)
-    await sink.send(numbered(6, folder.batch(NOON + 2 * DAY, [6])))
-    # How long nothing ran only that clock tells, so after a start it is in doubt for a day.
-    assert ("metrics-20251121-000001.json" in folder.names()) is restarted
-    await sink.close()
-
-
 @pytest.mark.parametrize("each", ALL)
 async def test_what_is_sent_again_after_a_restart_is_known(
     folder: Any, numbered: Any, each: tuple[str, Any, str]
