@@ -17,7 +17,7 @@ _PRIVILEGED_PORTS = range(1, 1024)
 _UNIT = """\
 {header}# Copy to /etc/systemd/system, then: systemctl daemon-reload && systemctl enable --now metricsmith
 # What the configuration refers to as ${{NAME}} stands in /etc/metricsmith/environment, mode 0600,
-# one NAME=VALUE a line, owner root.
+# owner root, one NAME=VALUE a line: so the configuration holds no secret, and everybody may read it.
 [Unit]
 Description=metricsmith, an agent for custom metrics
 Wants=network-online.target
