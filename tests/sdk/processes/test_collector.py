@@ -139,6 +139,16 @@ def test_any_json_is_applied_or_refused(message: dict[str, Any]) -> None:
     list(sessions.read())
 
 
+def test_a_label_set_that_is_gone_twice() -> None:
+    sessions, speaker = Sessions(FakeClock()), Speaker()
+    sessions.hear(speaker, HELLO)
+    sessions.hear(speaker, PUSH)
+    assert sessions.hear(speaker, {"push": 2, "changes": [[0, None], [0, None]]}) == 2
+    assert list(sessions.read()) == []
+    with pytest.raises(BadFrame):
+        sessions.hear(speaker, {"push": 3, "changes": [[0, [1]]]})
+
+
 def test_only_this_user_can_push(collector: Collector, address: str) -> None:
     path = Path(address)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -118,6 +118,9 @@ class Collector:
         name = "metricsmith_collector_processes"
         connected = [Sample(name, {}, float(self.connected))]
         yield Reading(name, "gauge", "Processes that are connected.", "", connected)
+        name = "metricsmith_collector_pushes"
+        pushes = [Sample(f"{name}_total", {}, float(self.sessions.pushes))]
+        yield Reading(name, "counter", "Pushes that were applied.", "", pushes)
         name = "metricsmith_collector_problems"
         samples = [Sample(f"{name}_total", {"reason": r}, float(n)) for r, n in self.trouble().items()]
         yield Reading(

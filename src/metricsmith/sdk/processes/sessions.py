@@ -80,7 +80,8 @@ class Sessions:
         self._idle: dict[Pairs, float] = {}
         self._touched: set[str] = set()
         self._forgotten: set[str] = set()
-        self.pushes = self.repeated = 0
+        self.pushes = 0
+        """How many were applied."""
 
     @property
     def connected(self) -> int:
@@ -109,12 +110,10 @@ class Sessions:
         self._define(speaker, session, message)
         changes = self._checked(speaker, message)
         if number <= session.applied:
-            self.repeated += 1
             return session.applied
         for cell, bound, values, bins in changes:
             if values is None:
-                del speaker.cells[cell]
-                if bound is not None:
+                if speaker.cells.pop(cell, None) is not None and bound is not None:
                     bound.gone(session.id)
             elif bound is not None:
                 bound.apply(session.id, speaker.hello.pid, values, bins)
@@ -254,7 +253,7 @@ class Sessions:
             number = key.partition("/")[2]
             identity, shape, labels = json.loads(definition)
             restored = read_shape(shape)
-            numbers = read_values(json.loads(values[number]), len(restored.lines))
+            numbers = [float(value) for value in json.loads(values[number])]
             self.totals.restore(int(number), read_labels(identity), restored, read_labels(labels), numbers)
         for key, applied in kept.items("session/"):
             name = key.partition("/")[2]

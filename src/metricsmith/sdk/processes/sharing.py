@@ -61,7 +61,7 @@ class Sharing:
         self.registry, self.address = registry, check_address(address)
         self.interval_s, self.enabled, self.clock = interval_s, enabled, clock
         self.problems = Problems()
-        self.pushes = self.reconnects = 0
+        self.reconnects = 0
         self._identity = {"service": service, "instance": instance}
         self._started = False
         self._begin()
@@ -193,7 +193,6 @@ class Sharing:
             if applied < push.number:
                 raise BadFrame("answer", f"got an answer to push {applied}, wanted {push.number}")
             self._waiting.popleft()
-            self.pushes += 1
 
     def _connect(self, until_s: float) -> None:
         """Have a connection in which the other side knows this session."""
