@@ -148,18 +148,20 @@ def _check_path(option: str, path: str) -> None:
 
 
 def _put(generated: Generated, out: Path | None) -> None:
-    from metricsmith.integration.generate.files import left_over, stream, write
+    from metricsmith.integration.generate.files import lacking, left_over, stream, write
 
     for note in generated.notes:
         typer.echo(f"note: {note}", err=True)
     if out is None:
-        for name in sorted(generated.private & generated.aside):
+        for name in sorted(generated.private.keys() & generated.aside):
             typer.echo(f"note: {name}, which holds secrets, is written with --out only", err=True)
         typer.echo(stream(generated), nl=False)
         return
     try:
         for name, outcome in write(generated, out).items():
             typer.echo(f"{outcome:<9} {out / name}")
+        for name, variable in lacking(generated, out):
+            typer.echo(f"note: {out / name} is kept as it is, and lacks {variable}", err=True)
         for name in left_over(generated, out):
             typer.echo(f"note: {out / name} is of an earlier run and is generated no more", err=True)
     except OSError as error:

@@ -34,6 +34,7 @@ class Service(_Model):
     command: list[str] = Field(default_factory=list)
     user: Annotated[str, Field(pattern=r"^\d+:\d+$")] | None = None
     read_only: bool = False
+    init: bool = False
     cap_drop: list[str]
     security_opt: list[str]
     tmpfs: list[str] = Field(default_factory=list)

@@ -14,6 +14,7 @@ from metricsmith.integration.generate.files import (
     Generated,
     Outcome,
     header,
+    lacking,
     left_over,
     stream,
     write,
@@ -67,12 +68,13 @@ def test_files_of_earlier_runs_stay_and_are_told(tmp_path: Path) -> None:
 
 
 def test_secrets_are_for_the_owner_alone_and_stay_as_they_were_filled_in(tmp_path: Path) -> None:
-    generated = Generated({"secret.yaml": A}, private=frozenset({"secret.yaml"}))
+    generated = Generated({"secret.yaml": A}, private={"secret.yaml": ["password", "token"]})
     write(generated, tmp_path)
     assert (tmp_path / "secret.yaml").stat().st_mode & 0o777 == 0o600
     (tmp_path / "secret.yaml").write_text(A + "password: filled in\n")
     assert write(generated, tmp_path) == {"secret.yaml": Outcome.KEPT}
     assert "filled in" in (tmp_path / "secret.yaml").read_text()
+    assert list(lacking(generated, tmp_path)) == [("secret.yaml", "token")]
 
 
 def test_several_files_are_one_stream_of_documents_that_name_their_file() -> None:

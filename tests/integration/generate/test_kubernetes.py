@@ -341,19 +341,30 @@ def test_a_configuration_that_fits_into_no_configmap_is_told(
         made(configure(CONSUMER))
 
 
-def test_what_differs_in_a_container_is_told(configure: Configure) -> None:
+def test_what_differs_in_a_container_is_told(configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "targets.json").write_text("[]")
     text = """
 storage: {type: prometheus, url: "http://localhost:9090", basic_auth: {username: u, password_file: /etc/pw}}
-sinks: [{type: otlp, url: "http://otel:4318/v1/metrics", headers: {A: "${TOKEN}"}}]
+sources:
+  - {type: scrape, name: shop, file_sd: {files: [targets.json]}}
+  - {type: python, directory: collectors.d}
+sinks:
+  - {type: otlp, url: "http://otel:4318/v1/metrics", headers: {A: "${TOKEN}", B: "file:/run/b"}}
+  - {type: file, path: /srv/samples}
 """
-    notes = "\n".join(made(configure(text)).notes)
+    generated = made(configure(text))
+    notes = "\n".join(generated.notes)
     for part in (
         "storage.url: http://localhost:9090 is the container itself",
-        "/etc/pw",
+        "storage.basic_auth.password_file: give the container the file /etc/pw",
+        f"sources[0].file_sd.files[0]: give the container the file {tmp_path}/targets.json",
+        f"sources[1].directory: give the container the file {tmp_path}/collectors.d",
+        "sinks[0].headers.B: give the container the file /run/b",
+        "sinks[1].path: /srv/samples is read-only there",
         "TOKEN is not set here",
     ):
         assert part in notes
-    (secret,) = objects(made(configure(text)), "Secret")
+    (secret,) = objects(generated, "Secret")
     assert secret.string_data == {"TOKEN": ""}
 
 

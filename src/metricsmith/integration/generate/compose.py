@@ -49,8 +49,8 @@ def compose(configured: Configured, image: str) -> Generated:
     if variables:
         lines = (f"{name}={_one_line(name, value or '')}\n" for name, value in sorted(variables.items()))
         files[SECRETS] = header(KIND) + "".join(lines)
-    secret = frozenset({SECRETS} & files.keys())
-    return Generated(files, tuple(cautions(found, settings)), secret, secret)
+    private = {SECRETS: variables} if variables else {}
+    return Generated(files, tuple(cautions(found, configured.meaning)), frozenset(private), private)
 
 
 def _texts(role: Role, rules: Mapping[str, str]) -> dict[str, str]:
@@ -75,6 +75,7 @@ def _service(role: Role, settings: Settings, image: str, needs: list[str]) -> di
         "tmpfs": ["/tmp:size=64m,mode=1777"],
         "mem_limit": f"{int(pods.memory(settings).removesuffix('Mi'))}m",
         "restart": "unless-stopped",
+        "init": True,  # programs that integrations leave behind are cleared away
         "stop_grace_period": "60s",
         # The image's own health check asks there.
         "environment": {"METRICSMITH_URL": f"http://127.0.0.1:{role.http}"},

@@ -57,8 +57,8 @@ def kubernetes(configured: Configured, image: str, namespace: str) -> Generated:
             each["metadata"] = {**each["metadata"], "namespace": namespace}
     files = {name: _documents(several) for name, several in objects.items() if several}
     aside = _kustomize(list(files), namespace, settings)
-    notes = tuple(cautions(found, settings))
-    return Generated(files | aside, notes, frozenset(aside), frozenset({"secret.yaml"} & files.keys()))
+    notes = tuple(cautions(found, configured.meaning))
+    return Generated(files | aside, notes, frozenset(aside), {"secret.yaml": variables} if variables else {})
 
 
 def _config(role: Role, rules: Mapping[str, str]) -> dict[str, str]:

@@ -11,8 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from metricsmith.config.load import Configuration
 from metricsmith.config.settings import BusSettings, Mode, Settings
 from metricsmith.integration.generate.configured import Configured
+from metricsmith.integration.generate.named_files import named_files
 from metricsmith.integration.generate.secrets import Separated, separated
 from metricsmith.model.yaml_lines import Path, show
 
@@ -80,16 +82,17 @@ def roles(configured: Configured) -> tuple[Role, ...]:
     )
 
 
-def cautions(found: tuple[Role, ...], settings: Settings) -> Iterator[str]:
+def cautions(found: tuple[Role, ...], meaning: Configuration) -> Iterator[str]:
     """Yield what works on one machine and is otherwise in a container."""
+    settings = meaning.settings
     for role in found:
         for path, text in _texts(role.data, ()):
             if _LOOPBACK.search(text):
                 yield f"{role.name}: {show(path)}: {text} is the container itself there"
             elif path[0] == "sinks" and path[-1] == "path" and not text.startswith(f"{DATA}/"):
                 yield f"{role.name}: {show(path)}: {text} is read-only there; choose a folder in {DATA}"
-            elif text.startswith("file:") or (isinstance(path[-1], str) and path[-1].endswith("_file")):
-                yield f"{role.name}: {show(path)}: give the container the file {text.removeprefix('file:')}"
+    for setting, file in sorted({*named_files(meaning)}):
+        yield f"{setting}: give the container the file {file}"
     names = [name for role in found for name, value in role.variables.items() if value is None]
     for name in dict.fromkeys(names):
         yield f"{name} is not set here: fill it in where the secrets are"

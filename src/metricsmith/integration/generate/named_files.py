@@ -1,0 +1,59 @@
+"""The files that a configuration names: a container has none of them unless it is given them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, SecretStr
+
+from metricsmith.config.load import Configuration
+from metricsmith.model.settings_types import FilePathText
+from metricsmith.model.yaml_lines import Path, show
+from metricsmith.sinks.file.settings import FileSinkConfig
+
+_FROM_FILE = "file:"
+_BESIDE = get_args(FilePathText)[1]
+"""The mark of settings that are paths of files or folders, globs among them."""
+_TAKEN_ALONG = ("rules", "files")
+
+
+def named_files(meaning: Configuration) -> Iterator[tuple[str, str]]:
+    """Yield each setting that names files to be read, and these; rule files aside, which are taken along."""
+    yield from _in_model(meaning.settings, ())
+    yield from _in_model(meaning.store.config, ("storage",))
+    for group in ("sources", "processors", "sinks"):
+        for i, part in enumerate(meaning.of(group)):
+            if not isinstance(part.config, FileSinkConfig):
+                yield from _in_model(part.config, (group, i))
+
+
+def _in_model(model: BaseModel, path: Path) -> Iterator[tuple[str, str]]:
+    for name, field in type(model).model_fields.items():
+        below = (*path, field.alias or name)
+        if below != _TAKEN_ALONG:
+            marked = _BESIDE in field.metadata or _is_path(field.annotation)
+            yield from _in_value(getattr(model, name), below, marked)
+
+
+def _in_value(value: Any, path: Path, marked: bool) -> Iterator[tuple[str, str]]:
+    match value:
+        case BaseModel():
+            yield from _in_model(value, path)
+        case Mapping():
+            for key, inner in value.items():
+                yield from _in_value(inner, (*path, key), marked)
+        case list() | tuple():
+            for i, inner in enumerate(value):
+                yield from _in_value(inner, (*path, i), marked)
+        case SecretStr():
+            text = value.get_secret_value()
+            if text.startswith(_FROM_FILE):
+                yield show(path), text.removeprefix(_FROM_FILE)
+        case str():
+            if marked and value:
+                yield show(path), value
+
+
+def _is_path(annotation: Any) -> bool:
+    return any(each == _BESIDE or _is_path(each) for each in get_args(annotation))
