@@ -127,7 +127,7 @@ def test_one_collector_that_fails_leaves_the_other_looked_at(
     edit(folder).append(CODE, "\n\n@collector\ndef other() -> None:\n    raise ValueError('broken')\n")
     report = examined(folder)
     assert verdicts(report)["collect"] == "failed" and verdicts(report)["metrics"] == "passed"
-    assert report.failures() == ["collect: queue_depth.other: queue_depth.py:43: ValueError: broken"]
+    assert report.failures() == ["collect: queue_depth.other: queue_depth.py:42: ValueError: broken"]
 
 
 LEAK = """
@@ -146,15 +146,15 @@ def keeper() -> None:
     [
         (
             "[[], [], []]",
-            "objects more after 300 collections, wanted at most 250; kept by queue_depth.py:46",
+            "objects more after 300 collections, wanted at most 250; kept by queue_depth.py:45",
         ),
         (
             "'a' * 60 + str(len(KEPT))",
-            "objects more after 300 collections, wanted at most 250; kept by queue_depth.py:46",
+            "objects more after 300 collections, wanted at most 250; kept by queue_depth.py:45",
         ),
         (
             "'x' * 4000 + str(len(KEPT))",
-            "wanted at most 44; kept by queue_depth.py:46",
+            "wanted at most 44; kept by queue_depth.py:45",
         ),
         ("open('/dev/null')", "files more after"),
     ],

@@ -9,9 +9,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from metricsmith.integration.harness import LEAK_SECONDS, Options
 from metricsmith.integration.inputs import FOLDER, MODE
@@ -66,8 +69,17 @@ def _run(project: Project, options: Options, result: Path, said: Path) -> int | 
             return None
         finally:
             if process.poll() is None:  # too slow, or Ctrl-C
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End a process and what it has started: executables have sessions of their own."""
+    with suppress(psutil.Error):
+        for started in psutil.Process(process.pid).children(recursive=True):
+            with suppress(psutil.Error):
+                started.kill()
+    process.kill()
+    process.wait()
 
 
 def _seconds(project: Project) -> float:
