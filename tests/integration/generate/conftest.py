@@ -21,6 +21,7 @@ metrics:
   - {name: queue_messages_total, type: counter, help: Messages taken., labels: {queue: Its name.}}
   - {name: queue_read_bytes_total, type: counter, unit: bytes, help: Bytes read.}
   - {name: queue_wait_seconds, type: histogram, unit: seconds, help: Time that messages wait.}
+  - {name: queue_size_bytes, type: summary, unit: bytes, help: Sizes of messages.}
   - {name: queue_info, type: info, help: What it is., labels: {version: Of the server.}}
 """
 

@@ -16,7 +16,7 @@ import pytest
 from metricsmith.contracts import Context
 from metricsmith.integration.generate.configured import Configured
 from metricsmith.integration.generate.grafana import grafana
-from metricsmith.integration.project import Project
+from metricsmith.integration.project import DECLARATION, Project, read_project
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.metadata import MetricType
@@ -202,10 +202,24 @@ def test_each_declared_metric_has_a_panel_that_answers(
         ("Queue messages", "ops"),
         ("Queue read bytes", "Bps"),
         ("Queue wait seconds", "s"),
+        ("Queue size bytes", "bytes"),
     ]
     for expr, _ in promql(found):
         assert asked(sampled(metrics), expr), expr
     assert found.uid == "metricsmith-queue-depth"
+
+
+def test_identities_of_long_names_fit_and_differ(tmp_path: Path) -> None:
+    uids = []
+    for last in "ab":
+        text = f"integration: {{name: {'a-very-long-name-' * 2}{last}, kind: exec, command: [a]}}"
+        text += "\nmetrics: [{name: a_info, type: info, help: H.}]"
+        (tmp_path / DECLARATION).write_text(text)
+        (found,) = (
+            read(text) for text in grafana(None, [read_project(tmp_path)]).files.values() if "a-very" in text
+        )
+        uids.append(found.uid)
+    assert uids[0] != uids[1] and all(len(uid) == 40 for uid in uids)
 
 
 @pytest.mark.parametrize(

@@ -42,8 +42,11 @@ STANDALONE = "sources: [{type: scrape, name: shop, targets: ['shop:8080']}]\n"
 NODES = "sources: [{type: host}]\n"
 MIXED = "sources: [{type: scrape, name: shop, targets: ['shop:8080']}, {type: host, labels: {zone: a}}]\n"
 DISCOVERING = "sources: [{type: scrape, kubernetes_sd: {}}]\n"
-ALL = [CONSUMER, PRODUCER, STANDALONE, NODES, MIXED, DISCOVERING, "{}"]
-IDS = ["consumer", "producer", "standalone", "nodes", "mixed", "discovering", "defaults"]
+KAFKA = (
+    "service: {type: consumer}\nbus: {driver: kafka, kafka: {bootstrap_servers: ['kafka:9092'], topic: m}}\n"
+)
+ALL = [CONSUMER, KAFKA, PRODUCER, STANDALONE, NODES, MIXED, DISCOVERING, "{}"]
+IDS = ["consumer", "kafka", "producer", "standalone", "nodes", "mixed", "discovering", "defaults"]
 SECRETS = ("hunter2", "topsecret", "k3y", "x/abc")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
-from metricsmith.integration.declaration import Metric
+from metricsmith.integration.declaration import OWN_LABELS, Metric
 from metricsmith.integration.generate.configured import Configured
 from metricsmith.integration.generate.dashboard import Panel, Query, Row, Variable, dashboard
 from metricsmith.integration.generate.files import Generated
@@ -45,7 +46,8 @@ def grafana(configured: Configured | None, projects: Sequence[Project] = ()) -> 
 
 def of_project(project: Project) -> str:
     """Return a dashboard with a panel for each metric that an integration declares."""
-    metrics = [m for m in project.declaration.metrics if m.type != "info"]
+    declared = project.declaration.metrics
+    metrics = [m for m in declared if m.type != "info"] or list(declared)
     rows = [
         Row(
             project.name if i == 0 else f"{project.name}, more",
@@ -55,7 +57,13 @@ def of_project(project: Project) -> str:
     ]
     about = project.declaration.integration.description or f"What {project.name} declares."
     instance = Variable("instance", "Instance", f"label_values({_sample(metrics[0])}, instance)")
-    return dashboard(f"metricsmith-{project.name}"[:40], project.name, about, rows, [instance], "metricsmith")
+    return dashboard(_uid(project.name), project.name, about, rows, [instance], "metricsmith")
+
+
+def _uid(name: str) -> str:
+    """Return an identity of at most 40 characters, as many as Grafana takes."""
+    uid = f"metricsmith-{name}"
+    return uid if len(uid) <= 40 else f"{uid[:31]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def _packs(configured: Configured) -> list[str]:
@@ -72,7 +80,8 @@ def _panel(metric: Metric) -> Panel:
         return Panel(_title(metric), f"{metric.help} Per second.", list(_rate(metric)), unit)
     if metric.type == "histogram":
         return Panel(_title(metric), metric.help, list(_quantiles(metric)), unit)
-    legend = " ".join(f"{{{{{label}}}}}" for label in ("instance", *_labels(metric)))
+    own = [OWN_LABELS[metric.metric_type]] if metric.metric_type in OWN_LABELS else []
+    legend = " ".join(f"{{{{{label}}}}}" for label in ("instance", *_labels(metric), *own))
     return Panel(_title(metric), metric.help, [Query(_of_chosen(metric.name), legend)], unit, minimum=None)
 
 
