@@ -56,10 +56,19 @@ def edit() -> Callable[[Path], Editor]:
     return Editor
 
 
-@pytest.fixture
-def examined(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Report]]:
-    """Run the harness over a project within this process."""
+@pytest.fixture(autouse=True)
+def _surroundings_as_they_were() -> Iterator[None]:
+    """Undo what the harness sets, after all that a test has patched."""
     environment, path = dict(os.environ), list(sys.path)
+    yield
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[:] = path
+
+
+@pytest.fixture
+def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
+    """Run the harness over a project within this process."""
     monkeypatch.setattr(leaks, "SEARCH", 20)
 
     def run(folder: Path, mode: str = "replay", *, golden: bool = False, collections: int = 0) -> Report:
@@ -68,7 +77,4 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Report]]
         checks = asyncio.run(Examination(project, options, lambda stage: None).run())
         return Report(project.name, project.declaration.integration.version, tuple(checks))
 
-    yield run
-    os.environ.clear()
-    os.environ.update(environment)
-    sys.path[:] = path
+    return run

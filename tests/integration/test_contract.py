@@ -145,11 +145,11 @@ def keeper() -> None:
     ("what", "told"),
     [
         (
-            "[[], [], []]",
+            "[[] for _ in range(5)]",
             "objects more after 300 collections, wanted at most 250; kept by queue_depth.py:45",
         ),
         (
-            "'a' * 60 + str(len(KEPT))",
+            "[str(i) * 60 for i in range(100, 105)]",
             "objects more after 300 collections, wanted at most 250; kept by queue_depth.py:45",
         ),
         (

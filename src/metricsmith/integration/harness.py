@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from metricsmith.errors import SourceError
 from metricsmith.integration import contract, golden, leaks
-from metricsmith.integration.declaration import Kind
 from metricsmith.integration.inputs import MODE, reads
+from metricsmith.integration.kinds import Kind
 from metricsmith.integration.observe_exec import ExecObserved
 from metricsmith.integration.observe_python import open_python
 from metricsmith.integration.observing import Observation, Observed, Series, shown
