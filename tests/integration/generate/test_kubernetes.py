@@ -45,8 +45,9 @@ DISCOVERING = "sources: [{type: scrape, kubernetes_sd: {}}]\n"
 KAFKA = (
     "service: {type: consumer}\nbus: {driver: kafka, kafka: {bootstrap_servers: ['kafka:9092'], topic: m}}\n"
 )
-ALL = [CONSUMER, KAFKA, PRODUCER, STANDALONE, NODES, MIXED, DISCOVERING, "{}"]
-IDS = ["consumer", "kafka", "producer", "standalone", "nodes", "mixed", "discovering", "defaults"]
+EMPTY = "service:\nsources:\nrules:\nbus:\nstorage:\n"
+ALL = [CONSUMER, KAFKA, EMPTY, PRODUCER, STANDALONE, NODES, MIXED, DISCOVERING, "{}"]
+IDS = ["consumer", "kafka", "empty", "producer", "standalone", "nodes", "mixed", "discovering", "defaults"]
 SECRETS = ("hunter2", "topsecret", "k3y", "x/abc")
 
 

@@ -12,7 +12,7 @@ from metricsmith.integration.generate import pods
 from metricsmith.integration.generate.configured import Configured
 from metricsmith.integration.generate.files import Generated, header
 from metricsmith.integration.generate.image import USER
-from metricsmith.integration.generate.roles import DATA, FILE, FOLDER, NAME, Role, cautions, roles
+from metricsmith.integration.generate.roles import DATA, FILE, FOLDER, NAME, Role, cautions, files_of, roles
 from metricsmith.integration.generate.rule_files import own_rule_files
 from metricsmith.integration.generate.yaml_text import yaml_text
 
@@ -40,7 +40,7 @@ def compose(configured: Configured, image: str) -> Generated:
     for role in found:
         services[role.name] = _service(role, settings, image, [*stores])
         # Files beside it and no `content`: that cannot be put into containers that are read-only.
-        files |= {f"{role.name}/{name}": text for name, text in _texts(role, rules).items()}
+        files |= {f"{role.name}/{name}": text for name, text in files_of(role, rules, header(KIND)).items()}
         volumes[f"{role.name}-data"] = {}
     volumes |= {f"{name}-data": {} for name in stores}
     data = {"name": NAME, "services": services | stores, "volumes": volumes}
@@ -51,17 +51,6 @@ def compose(configured: Configured, image: str) -> Generated:
         files[SECRETS] = header(KIND) + "".join(lines)
     private = {SECRETS: variables} if variables else {}
     return Generated(files, tuple(cautions(found, configured.meaning)), frozenset(private), private)
-
-
-def _texts(role: Role, rules: Mapping[str, str]) -> dict[str, str]:
-    data = dict(role.data)
-    if "rules" not in data:
-        return {FILE: header(KIND) + yaml_text(data)}
-    data["rules"] = {key: value for key, value in data["rules"].items() if key != "files"}
-    data["rules"] |= {"files": list(rules)} if rules else {}
-    return {FILE: header(KIND) + yaml_text(data)} | {
-        name: header(KIND) + text for name, text in rules.items()
-    }
 
 
 def _service(role: Role, settings: Settings, image: str, needs: list[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from metricsmith.errors import LimitExceeded
 from metricsmith.integration.generate import pods
 from metricsmith.integration.generate.configured import Configured
 from metricsmith.integration.generate.files import Generated, header
-from metricsmith.integration.generate.roles import FILE, NAME, Role, cautions, roles
+from metricsmith.integration.generate.roles import NAME, Role, cautions, files_of, roles
 from metricsmith.integration.generate.rule_files import own_rule_files
 from metricsmith.integration.generate.yaml_text import yaml_text
 from metricsmith.sources.kubernetes.settings import KubernetesDiscovery
@@ -62,13 +62,7 @@ def kubernetes(configured: Configured, image: str, namespace: str) -> Generated:
 
 
 def _config(role: Role, rules: Mapping[str, str]) -> dict[str, str]:
-    data = dict(role.data)
-    of_role = rules if "rules" in data else {}
-    if "rules" in data:
-        data["rules"] = {key: value for key, value in data["rules"].items() if key != "files"}
-        if of_role:
-            data["rules"]["files"] = list(of_role)
-    texts = {FILE: yaml_text(data), **of_role}
+    texts = files_of(role, rules)
     size = sum(len(text.encode()) for text in texts.values())
     if size > MAX_CONFIG_BYTES:
         raise LimitExceeded(

@@ -16,6 +16,7 @@ from metricsmith.config.settings import BusSettings, Mode, Settings
 from metricsmith.integration.generate.configured import Configured
 from metricsmith.integration.generate.named_files import named_files
 from metricsmith.integration.generate.secrets import Separated, separated
+from metricsmith.integration.generate.yaml_text import yaml_text
 from metricsmith.model.yaml_lines import Path, show
 
 NAME = "metricsmith"
@@ -80,6 +81,17 @@ def roles(configured: Configured) -> tuple[Role, ...]:
             per_node=True,
         ),
     )
+
+
+def files_of(role: Role, rules: Mapping[str, str], first_line: str = "") -> dict[str, str]:
+    """Return the texts of an agent's folder: its configuration, and the rule files that it names."""
+    data = dict(role.data)
+    section = dict(data.get("rules") or {})
+    named = rules if section.pop("files", None) else {}
+    if section or named:
+        data["rules"] = section | ({"files": list(named)} if named else {})
+    texts = {FILE: yaml_text(data), **named}
+    return {name: first_line + text for name, text in texts.items()}
 
 
 def cautions(found: tuple[Role, ...], meaning: Configuration) -> Iterator[str]:
