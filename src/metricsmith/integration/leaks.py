@@ -100,8 +100,21 @@ async def watch(
 ) -> Growth:
     """Return what has grown over so many collections, or as many as there is time for.
 
-    What a tenth as many before them keep does not count: caches fill, connections are made.
+    What a tenth as many before them keep does not count: caches fill,
+    connections are made. What has grown too much is looked at once more: a
+    leak goes on, and what Python keeps for later use does not.
     """
+    growth = await _measured(collect, processes, wanted, seconds)
+    if any(growth.findings()):
+        growth = await _measured(collect, processes, growth.done, seconds / 2)
+    if any(growth.findings()):
+        growth.lines = await _search(collect, folder, min(SEARCH, growth.done), seconds / 4)
+    return growth
+
+
+async def _measured(
+    collect: Callable[[], Awaitable[None]], processes: Callable[[], int], wanted: int, seconds: float
+) -> Growth:
     began = time.monotonic()
     traced = min(TRACED, wanted // 2)
     await _collect(collect, max(1, min(100, wanted // 10)), began + seconds / 4)
@@ -120,8 +133,6 @@ async def watch(
     growth.done += growth.traced
     growth.after = _held(processes())
     growth.seconds = time.monotonic() - began
-    if any(growth.findings()):
-        growth.lines = await _search(collect, folder, min(SEARCH, growth.done), seconds / 4)
     return growth
 
 
