@@ -78,6 +78,19 @@ def test_every_object_is_one_of_the_api(configure: Configure, text: str) -> None
             assert data["metadata"]["namespace"] == "metricsmith"
 
 
+@pytest.mark.parametrize("version", ["1.28", "1.32", "1.36"])
+def test_the_schemas_of_the_api_take_every_object(configure: Configure, version: str) -> None:
+    """Those that kubeconform uses; they know no ServiceMonitor, which is not of Kubernetes."""
+    schemas = pytest.importorskip("kubernetes_validate")
+    for text in ALL:
+        for data in documents(made(configure(text))):
+            if data["kind"] != "ServiceMonitor":
+                schemas.validate(data, version, strict=True)
+    data["apiVersion"], data["kind"], data["metadata"]["annotations"] = "v1", "Service", {"port": 9480}
+    with pytest.raises(schemas.ValidationError):
+        schemas.validate(data, version, strict=True)
+
+
 @pytest.mark.parametrize("text", ALL, ids=IDS)
 def test_what_objects_name_is_there(configure: Configure, text: str) -> None:
     generated = made(configure(text))
