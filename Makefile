@@ -27,7 +27,7 @@ kafka-demo: services ## A real Kafka with groups that lag, hang and catch up; FO
 	@$(BIN)/metricsmith kafka demo $(if $(FOR),--for $(FOR)) $(if $(PORT),--port $(PORT))
 
 test: services ## All tests with small fixed budgets (at most 12 minutes)
-	@$(BIN)/pytest -n 2 --dist worksteal
+	@$(BIN)/pytest -n 4 --dist worksteal
 
 soak: services ## Long runs: hundreds of kills, thousands of generated queries
 	@METRICSMITH_TEST_PROFILE=soak $(BIN)/pytest --timeout=3600 -m "soak or not soak"
