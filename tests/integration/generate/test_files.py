@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metricsmith.integration.generate.files import (
@@ -95,6 +95,7 @@ def test_words_that_a_reader_could_take_for_something_else_are_quoted(word: str)
     assert yaml_text({word: "a"}) == f'"{word}": a\n'
 
 
+@settings(max_examples=30)
 @given(st.dictionaries(st.text(max_size=20), st.text() | st.integers() | st.booleans() | st.lists(st.text())))
 def test_what_is_written_is_what_is_read(data: dict[str, object]) -> None:
     assert yaml.safe_load(yaml_text(data)) == data
