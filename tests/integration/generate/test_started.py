@@ -57,7 +57,7 @@ def test_the_consumer_sees_every_node_and_alerts_on_it(
             lambda: wanted == {_node(s) for s in consumer.query('cpu_usage_percent{service="system"}')}
         )
         fired = 'ALERTS{alertname="any_cpu", alertstate="firing", service="system"}'
-        eventually(lambda: wanted == {_node(s) for s in consumer.query(fired)})
+        eventually(lambda: wanted == {_node(s) for s in consumer.query(fired)}, 60)
     finally:
         ended = [agent.stop() for agent in (*producers, consumer)]
     assert ended == [0] * (nodes + 1)
