@@ -16,7 +16,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from metricsmith.sdk import Counter, Reading, Registry, Sample, generate_latest
+from metricsmith.sdk import Counter, Histogram, Reading, Registry, Sample, Summary, generate_latest
 from metricsmith.sdk.processes import Collector, Sharing
 from metricsmith.sdk.processes.address import Untrusted, check_address
 from metricsmith.sdk.processes.frames import MAX_FRAME_BYTES, BadFrame, FrameReader, encode_frame
@@ -222,6 +222,25 @@ def test_a_frame_that_does_not_come_to_an_end(address: str) -> None:
     collector.stop()
 
 
+def test_who_connects_and_says_nothing_leaves_room_for_others(address: str) -> None:
+    clock = FakeClock()
+    collector = Collector(address, clock=clock)
+    collector.start()
+    with socket.socket(socket.AF_UNIX) as silent, socket.socket(socket.AF_UNIX) as worker:
+        for each in (silent, worker):
+            each.settimeout(10)
+            each.connect(address)
+        worker.sendall(encode_frame(HELLO))
+        worker.recv(100)
+        eventually(lambda: len(collector._connections) == 2)
+        clock.advance(31)
+        assert silent.recv(1) == b""
+        worker.sendall(encode_frame(PUSH))  # a worker without traffic stays for as long as it likes
+        assert worker.recv(100)[4:] == b'{"applied":1}'
+    assert collector.trouble() == {"timeout": 1}
+    collector.stop()
+
+
 def test_a_fork_of_the_collecting_process(collector: Collector, address: str, value: Value) -> None:
     """The child holds nothing open that the parent closes."""
     ready, go = os.pipe(), os.pipe()
@@ -284,6 +303,41 @@ def test_a_push_that_is_refused_does_not_hold_up_others(
     jobs.inc(2)
     assert sharing.flush()
     assert value("jobs_total") == 2
+    sharing._disconnect()
+
+
+@pytest.mark.parametrize("kind", ["labels", "buckets"])
+def test_a_metric_that_no_reader_takes_does_not_spoil_its_push(
+    kind: str, collector: Collector, address: str, value: Value
+) -> None:
+    registry = Registry()
+    Counter("jobs_total", "Jobs.", registry=registry).inc(5)
+    if kind == "labels":
+        names = [f"label{at}" for at in range(65)]
+        Counter("wide_total", "Wide.", names, registry=registry).labels(*names).inc()
+    else:
+        Histogram("fine", "Fine.", registry=registry, buckets=range(2_000)).observe(1)
+    sharing = Sharing(registry, address, interval_s=60, service="", instance="")
+    assert sharing.flush()
+    assert value("jobs_total") == 5
+    assert collector.trouble() == {}
+    assert "label_set_too_large" in sharing.problems.last()
+    sharing._disconnect()
+
+
+def test_many_summaries_of_many_values_in_frames_of_a_size(
+    collector: Collector, address: str, value: Value
+) -> None:
+    """A collecting process was away for long: what came meanwhile is more than a frame takes."""
+    registry = Registry()
+    sizes = Summary("size", "Sizes.", ["of"], registry=registry, max_label_sets=1_000)
+    keys = range(-1_000, 1_700)
+    for at in range(400):
+        sizes.labels(str(at)).observe(1)
+        sizes.labels(str(at))._window.current.positive.update(dict.fromkeys(keys, 10_000_000))
+    sharing = Sharing(registry, address, interval_s=60, service="", instance="")
+    assert sharing.flush(20)
+    assert value("size_count", of="399") == 1
     sharing._disconnect()
 
 

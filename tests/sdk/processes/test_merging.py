@@ -367,3 +367,20 @@ def test_a_label_set_that_expired_and_comes_back(clock: FakeClock) -> None:
     held.inc(2)
     one.push()
     assert read(sessions, "jobs_total") == {(("kind", "a"),): 8}
+
+
+@pytest.mark.parametrize("metric", [Histogram, Summary])
+def test_an_infinite_observation_spoils_the_sum_only(
+    metric: type[Histogram | Summary], sessions: Sessions
+) -> None:
+    process = Process(sessions)
+    sizes = metric("size", "Sizes.", registry=process.registry)
+    sizes.observe(2)
+    process.push()
+    sizes.observe(float("inf"))
+    process.push()
+    sizes.observe(3)
+    process.push()
+    assert read(sessions, "size_count") == {(): 3}
+    assert read(sessions, "size_sum") == {(): 2}
+    assert process.cells.not_finite == 2

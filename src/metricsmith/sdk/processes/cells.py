@@ -210,13 +210,14 @@ class Cells:
 
     def _added(
         self, cell: Cell, values: Sequence[float], updates: float, began_anew: bool, bins: Bins | None = None
-    ) -> Change | None:
+    ) -> Change:
         before = [0.0] * len(values) if began_anew else cell.values
         delta = [now - then for now, then in zip(values, before, strict=True)]
         cell.values, cell.updates = list(values), updates
         if not all(value - value == 0 for value in delta):
             self.not_finite += 1
-            return None
+            # An infinite observation spoils the sum for ever, but neither the count nor the buckets.
+            delta = [value if value - value == 0 else 0.0 for value in delta]
         return Change(cell, delta, bins)
 
     def _bins(self, child: Summary, cell: Cell) -> Bins:

@@ -22,7 +22,7 @@ from metricsmith.sdk.reading import Reading, Sample
 
 MAX_CONNECTIONS = 1_024
 PARTIAL_S = 30.0
-"""How long a frame may take to come."""
+"""How long a frame may take to come, and the first one of a connection."""
 _PIECE = 1 << 18
 _PATIENCE_S = 5.0
 
@@ -30,9 +30,14 @@ _PATIENCE_S = 5.0
 class Connection:
     """One worker."""
 
-    def __init__(self, accepted: socket.socket) -> None:
+    def __init__(self, accepted: socket.socket, since_s: float) -> None:
         self.socket, self.frames, self.speaker = accepted, FrameReader(), Speaker()
-        self.since_s = 0.0
+        self.since_s = since_s
+
+    @property
+    def owes(self) -> bool:
+        """Whether something is to come: its first message, or the rest of one."""
+        return self.frames.waiting or self.speaker.hello is None
 
 
 class Collector:
@@ -205,7 +210,7 @@ class Collector:
             self._refuse("connections", f"more than {MAX_CONNECTIONS} connections")
             accepted.close()
             return
-        connection = Connection(accepted)
+        connection = Connection(accepted, self._clock.monotonic())
         self._connections.add(connection)
         assert self._selector is not None
         self._selector.register(accepted, selectors.EVENT_READ, connection)
@@ -215,7 +220,7 @@ class Collector:
         answers = []
         try:
             piece = connection.socket.recv(_PIECE)
-            if not connection.frames.waiting:
+            if not connection.owes:
                 connection.since_s = self._clock.monotonic()
             for message in connection.frames.feed(piece):
                 connection.since_s = self._clock.monotonic()
@@ -248,7 +253,7 @@ class Collector:
 
     def _close_slow(self) -> None:
         until_s = self._clock.monotonic() - PARTIAL_S
-        for connection in [c for c in self._connections if c.frames.waiting and c.since_s < until_s]:
+        for connection in [c for c in self._connections if c.owes and c.since_s < until_s]:
             self._refuse("timeout", f"a frame did not come within {PARTIAL_S:g} s")
             self._close(connection, locked=False)
 

@@ -7,10 +7,13 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from metricsmith.sdk.processes.cells import Cell, Change, Shape
+from metricsmith.sdk.processes.messages import MAX_LABELS, MAX_LINES
 
 MAX_CELLS, MAX_TEXT = 1_000, 1 << 20
 """Of one frame. A character may take six bytes there."""
 MAX_CELL_TEXT = 64 << 10
+_BIN_TEXT = 16
+"""Characters to tell of a bin, about."""
 
 
 class Push(NamedTuple):
@@ -26,6 +29,8 @@ def in_pushes(changes: Iterable[Change], first: int) -> Iterator[Push]:
     text = 0
     for change in changes:
         size = change.cell.size
+        if change.bins is not None:
+            size += _BIN_TEXT * (len(change.bins[0]) + len(change.bins[1]))
         if part and (len(part) == MAX_CELLS or text + size > MAX_TEXT):
             yield Push(first, part)
             first, part, text = first + 1, [], 0
@@ -36,8 +41,11 @@ def in_pushes(changes: Iterable[Change], first: int) -> Iterator[Push]:
 
 
 def too_large(change: Change) -> bool:
-    """Return whether labels and lines are longer than any reader would take."""
-    return change.cell.size > MAX_CELL_TEXT
+    """Return whether labels and lines are longer, or more, than a reader takes, who refuses all of a push."""
+    cell = change.cell
+    return (
+        cell.size > MAX_CELL_TEXT or len(cell.label_names) > MAX_LABELS or len(cell.shape.lines) > MAX_LINES
+    )
 
 
 class Encoder:
