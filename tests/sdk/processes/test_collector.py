@@ -18,7 +18,7 @@ from hypothesis import given
 
 from metricsmith.sdk import Counter, Histogram, Reading, Registry, Sample, Summary, generate_latest
 from metricsmith.sdk.processes import Collector, Sharing
-from metricsmith.sdk.processes.address import Untrusted, check_address
+from metricsmith.sdk.processes.address import Untrusted, _alone_in, check_address
 from metricsmith.sdk.processes.frames import MAX_FRAME_BYTES, BadFrame, FrameReader, encode_frame
 from metricsmith.sdk.processes.messages import read_values
 from metricsmith.sdk.processes.sessions import Sessions, Speaker
@@ -220,6 +220,29 @@ def test_a_frame_that_does_not_come_to_an_end(address: str) -> None:
         assert slow.recv(1) == b""
     assert collector.trouble() == {"timeout": 1}
     collector.stop()
+
+
+def test_two_that_begin_to_collect_at_once(address: str) -> None:
+    """What the first has made, and does not listen on yet, is not taken for a socket that was left."""
+    folder = Path(address).parent
+    folder.mkdir()
+    refused: list[str] = []
+
+    def begin() -> None:
+        try:
+            Collector(address).start()
+        except OSError as error:
+            refused.append(str(error))
+
+    with socket.socket(socket.AF_UNIX) as first:
+        with _alone_in(str(folder)):
+            first.bind(address)
+            second = threading.Thread(target=begin)
+            second.start()
+            second.join(0.1)
+            first.listen()
+        second.join()
+        assert refused == [f"another process collects at {address}"]
 
 
 def test_who_connects_and_says_nothing_leaves_room_for_others(address: str) -> None:

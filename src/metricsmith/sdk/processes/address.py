@@ -6,12 +6,14 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Mapping
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 VARIABLE = "METRICSMITH_PROCESSES_ADDRESS"
 TCP_PORT = 9486
 BACKLOG = 128
+_TRIES, _TRY_S = 100, 0.01
 HAS_UNIX = hasattr(socket, "AF_UNIX")
 
 
@@ -74,25 +76,58 @@ def listen(address: str) -> socket.socket:
         OSError: the address is in use, or cannot be used; `Untrusted` if others could get at it.
     """
     if address.startswith("tcp://"):
-        host, port = _host_and_port(address)
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        where: object = (host, port)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    else:
-        _make_folder(os.path.dirname(address))  # noqa: PTH120
+        return _listen_on_port(*_host_and_port(address))
+    folder = os.path.dirname(address)  # noqa: PTH120
+    _make_folder(folder)
+    with _alone_in(folder):
         _remove_left_over(address)
-        listening, where = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), address
+        return _listen_on_path(address)
+
+
+def _listen_on_port(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        listening.bind(where)  # type: ignore[arg-type]
-        if not address.startswith("tcp://"):
-            os.chmod(address, 0o600)  # noqa: PTH101  before `listen`: nobody can have connected yet
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
         listening.listen(BACKLOG)
         listening.setblocking(False)
     except BaseException:
         listening.close()
         raise
     return listening
+
+
+def _listen_on_path(address: str) -> socket.socket:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listening.bind(address)
+        os.chmod(address, 0o600)  # noqa: PTH101  before `listen`: nobody can have connected yet
+        listening.listen(BACKLOG)
+        listening.setblocking(False)
+    except BaseException:
+        listening.close()
+        raise
+    return listening
+
+
+@contextmanager
+def _alone_in(folder: str) -> Iterator[None]:
+    """Let one at a time begin to listen: a socket that is not listened on yet looks like a left one."""
+    import fcntl
+
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        for _ in range(_TRIES):  # not for ever: in /tmp itself anybody can have the lock
+            with suppress(BlockingIOError):
+                fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            time.sleep(_TRY_S)
+        else:
+            raise OSError(f"another process begins to collect in {folder}, and does not come to an end")
+        yield
+    finally:
+        fcntl.flock(opened, fcntl.LOCK_UN)  # a child that was forked meanwhile has it, too
+        os.close(opened)
 
 
 def accept(listening: socket.socket) -> socket.socket:

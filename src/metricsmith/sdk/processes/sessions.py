@@ -17,7 +17,7 @@ from metricsmith.sdk.processes.messages import (
     read_shape,
     read_values,
 )
-from metricsmith.sdk.processes.totals import Bound, Totals
+from metricsmith.sdk.processes.totals import MAX_CELLS, Bound, Totals
 from metricsmith.sdk.reading import Reading
 
 FORGET_S = 600.0
@@ -25,8 +25,8 @@ FORGET_S = 600.0
 EXPIRY_S = 86_400.0
 """How long the totals of an application stay of which no process is connected."""
 MAX_SESSIONS = 10_000
-MAX_DEFINED = 200_000
-"""Cells and shapes of one connection."""
+MAX_DEFINED = MAX_CELLS
+"""Cells and shapes of one connection: a process may have all that the totals hold."""
 
 
 class Kept(Protocol):
