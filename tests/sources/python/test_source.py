@@ -144,8 +144,10 @@ async def test_one_that_fails_or_floods_affects_only_itself(write, collect, labe
 async def test_one_that_hangs_keeps_one_thread_and_is_not_started_again_until_it_returns(
     write, collect, labelled, monkeypatch
 ):
-    release, begun = threading.Event(), []
-    monkeypatch.setattr("builtins.hang", lambda: (begun.append(1), release.wait(60)), raising=False)
+    release, begun, hangs = threading.Event(), [], threading.Event()
+    monkeypatch.setattr(
+        "builtins.hang", lambda: (begun.append(1), hangs.set(), release.wait(60)), raising=False
+    )
     write(GOOD, "good.py")
     write("""
         from metricsmith.collector import collector
@@ -156,6 +158,7 @@ async def test_one_that_hangs_keeps_one_thread_and_is_not_started_again_until_it
     """)
     async with collect() as source:
         await source.advance(1, 3)
+        assert await asyncio.to_thread(hangs.wait, 20)
         assert (await source.emitted())[labelled("good")] == 1
         await source.advance(0.5, 3)  # the source, the good one, the time-out
         assert await source.emitted() == report(labelled, "bad", 0, 0)

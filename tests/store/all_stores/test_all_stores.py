@@ -252,7 +252,7 @@ async def test_server_away_and_back(stored: Any, base_ms: int, lab: SimpleNamesp
         assert (status, "Connection refused" in str(body)) == (503, True), (path, body)
     _, body = await stored.ask("/storage/status")
     assert (body["status"], "Connection refused" in body["detail"]) == ("error", True), body
-    assert body["writing"]["behind_batches"] == 49
+    assert body["writing"]["behind_batches"] >= 49, "these, and maybe one that the agent tells of itself"
     assert (await stored.ask("/metrics"))[0] == (await stored.ask("/health"))[0] == 200
     await stored.gate.open()
     await stored.written()
