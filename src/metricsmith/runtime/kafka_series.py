@@ -21,7 +21,7 @@ _Row: TypeAlias = tuple[bytes, tuple[str, ...]]
 
 
 class ReadingSeries:
-    """Two readings, or one; what has ended since the first is not to be found (`store_contracts.Selectable`)."""
+    """Two readings, or one; what has ended since is not to be found (`store_contracts.Selectable`)."""
 
     def __init__(self, before: Snapshot, now: Snapshot) -> None:
         self._before, self._now = before, now

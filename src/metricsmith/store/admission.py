@@ -9,8 +9,8 @@ import numpy as np
 from metricsmith.model.arrays import Bool
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
-from metricsmith.model.telemetry import Telemetry
 from metricsmith.model.steady_time import SteadyTime
+from metricsmith.model.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 
