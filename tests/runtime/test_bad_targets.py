@@ -34,7 +34,7 @@ def test_bad_targets_do_not_disturb_a_good_one(agent_program: Make, target: Targ
         times = [time_ms for time_ms, _ in agent.samples("a")]
         gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
         # Each bad target takes a second: one that is waited for would show as a gap of that size.
-        assert max(gaps) < 500
+        assert max(gaps) < 900
         assert len(times) >= 0.9 * (times[-1] - times[0]) / 100
         assert agent.value('up{job="good"}') == 1
         assert agent.own("metricsmith_resident_memory_bytes") < 400 << 20

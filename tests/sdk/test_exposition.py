@@ -132,7 +132,8 @@ def test_the_content_type_is_what_was_asked_for() -> None:
     )
 
 
-def test_metrics_of_prometheus_client_stand_as_it_would_write_them() -> None:
+def test_metrics_of_prometheus_client_stand_as_it_would_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prometheus_client.metrics._use_created", False)
     registry, theirs = Registry(), peer.CollectorRegistry()
     peer.Counter("c_total", "Help\nme.", ["a"], registry=registry).labels('x"\n\\').inc(1, {"trace_id": "1"})
     peer.Gauge("dotted.name", "Help.", registry=registry).set(float("inf"))
@@ -141,15 +142,11 @@ def test_metrics_of_prometheus_client_stand_as_it_would_write_them() -> None:
     peer.Enum("e", "Help.", states=["x", "y"], registry=registry)
     for collector in registry.collectors():
         theirs.register(collector)
-    peer.disable_created_metrics()
-    try:
-        for openmetrics, write in (
-            (False, peer.generate_latest),
-            (True, peer.openmetrics.exposition.generate_latest),
-        ):
-            assert generate_latest(registry, openmetrics=openmetrics) == write(theirs)
-    finally:
-        peer.enable_created_metrics()
+    for openmetrics, write in (
+        (False, peer.generate_latest),
+        (True, peer.openmetrics.exposition.generate_latest),
+    ):
+        assert generate_latest(registry, openmetrics=openmetrics) == write(theirs)
 
 
 def test_facts_that_change_are_told_anew() -> None:

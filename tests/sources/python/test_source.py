@@ -49,13 +49,13 @@ async def test_values_get_the_labels_of_the_source_and_a_report(write, collect, 
 async def test_a_collector_all_of_whose_samples_are_refused_is_down(write, collect, labelled):
     write("""
         from metricsmith.collector import collector
-        @collector(name="wrong")
+        @collector(name="wrong", timeout="60s")
         def wrong():
             return {"a b": "text"}
-        @collector(name="partly")
+        @collector(name="partly", timeout="60s")
         def partly():
             return {"good": 1, "bad": "text"}
-        @collector(name="empty")
+        @collector(name="empty", timeout="60s")
         def empty():
             return {}
     """)
