@@ -81,9 +81,9 @@ def build(
         built = make(project, order, _progress(as_json))
     if as_json:
         typer.echo(json.dumps([each.json() for each in built], indent=2))
-        return
-    for each in built:
-        typer.echo(_line(each))
+    else:
+        for each in built:
+            typer.echo(_line(each))
     if wanted != project.declaration.integration.version and project.kind.value != "python":
         typer.echo(f"note: {project.name} itself must say version {wanted}, or `verify` fails", err=True)
 

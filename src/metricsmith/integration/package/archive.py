@@ -56,20 +56,17 @@ def tar_gz(folder: str, entries: Mapping[str, Entry], time_s: int) -> bytes:
     return packed.getvalue()
 
 
-def zip_file(entries: Mapping[str, Entry], time_s: int, *, compressed: bool = False) -> bytes:
-    """Return a zip archive."""
+def zipapp(entries: Mapping[str, Entry], time_s: int) -> Entry:
+    """Return a zip that runs: the kernel sees Python's line, Python sees the zip.
+
+    Its files are stored: the archive around it compresses, and imports are faster.
+    """
     packed = io.BytesIO()
+    packed.write(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(packed, "w") as archive:
         for name in sorted(entries):
             info = zipfile.ZipInfo(name, time.gmtime(time_s)[:6])
-            info.create_system = 3
+            info.create_system = 3  # else that of the machine that builds
             info.external_attr = (_REGULAR | entries[name].mode) << 16
-            how = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
-            archive.writestr(info, entries[name].data, how)
-    return packed.getvalue()
-
-
-def zipapp(entries: Mapping[str, Entry], time_s: int) -> Entry:
-    """Return a zip that runs: the kernel sees Python's line, Python sees the zip."""
-    # Stored, not compressed: the archive around it compresses, and imports are faster.
-    return Entry(b"#!/usr/bin/env python3\n" + zip_file(entries, time_s), EXECUTABLE)
+            archive.writestr(info, entries[name].data, zipfile.ZIP_STORED)
+    return Entry(packed.getvalue(), EXECUTABLE)

@@ -21,9 +21,7 @@ def build_wheel(project: Project, version: str, time_s: int) -> tuple[str, bytes
         PackageError: the project makes none, or one of another version.
     """
     if project.kind is not Kind.PYTHON or not (project.folder / PYPROJECT).is_file():
-        raise PackageError(
-            f"wheel: wanted a project of kind python with a {PYPROJECT}, got kind {project.kind}"
-        )
+        raise PackageError(f"wheel: got kind {project.kind}, wanted kind python with a {PYPROJECT}")
     if version != project.declaration.integration.version:
         hint = project.line("integration", "version")
         raise PackageError(f"wheel: got --version {version}, wanted that of the project: change {hint}")
