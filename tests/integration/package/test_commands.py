@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +18,7 @@ from metricsmith.integration.kinds import Kind
 from metricsmith.testing.programs import AgentProgram, eventually
 
 Command = Callable[..., tuple[int, str]]
+PAGE = Path(__file__).parents[3] / "docs" / "package.md"
 AGENT = """
 server: {{listen: "127.0.0.1:{port}"}}
 storage: {{path: "{data}"}}
@@ -152,3 +155,15 @@ def test_what_is_wrong_is_told(
     got, said = command(*arguments)
     assert (got, told in " ".join(said.replace("│", " ").split())) == (code, True), said
     assert not (folder / "dist").exists()
+
+
+def test_the_page(command: Command, machine: str) -> None:
+    """What docs/package.md shows is what happens, in its order; … stands for anything."""
+    command("new", "disk-room")
+    (block,) = re.findall(r"^```console\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    for step in block.replace("linux-amd64", machine).split("$ ")[1:]:
+        typed, _, wanted = step.partition("\n")
+        code, said = command(*shlex.split(typed)[2:])
+        lines = [re.escape(line).replace("…", "(?s:.*)") for line in wanted.splitlines()]
+        assert code == 0
+        assert re.search(r"[ ]*\n".join(lines) + r"\s*\Z", said), f"{typed}\n{said}"

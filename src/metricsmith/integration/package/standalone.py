@@ -39,9 +39,7 @@ def main(folder: str, settings: Mapping[str, Any]) -> int:
                 reading.take(name, given(made))
             except Exception as error:
                 failed = True
-                last = traceback.extract_tb(error.__traceback__)[-1]
-                where = f"{PurePosixPath(last.filename).name}:{last.lineno}"
-                sys.stderr.write(f"{name}: {where}: {type(error).__name__}: {error}\n")
+                sys.stderr.write(f"{name}: {where(error, folder)}: {type(error).__name__}: {error}\n")
     metrics = list(reading.metrics())
     if metrics or not failed:
         data = [{"common": {}, "metrics": metrics, "inventory": {}, "events": [], "ignore_entity": True}]
@@ -49,6 +47,14 @@ def main(folder: str, settings: Mapping[str, Any]) -> int:
         document = {"protocol_version": "4", "integration": identity, "data": data}
         print(json.dumps(document, allow_nan=False))  # noqa: T201
     return int(failed)
+
+
+def where(error: BaseException, folder: str) -> str:
+    """Return the last line of the project that an error went through, else the last of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(folder)]
+    last = (own or frames)[-1]
+    return f"{PurePosixPath(last.filename).name}:{last.lineno}"
 
 
 def collectors(module: Any) -> Iterator[tuple[str, Any]]:
