@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from metricsmith.integration.kinds import Kind
-from metricsmith.integration.package import payload
+from metricsmith.integration.package import declared, payload
 from metricsmith.integration.package.layout import PackageError
 from metricsmith.integration.package.targets import TARGETS, Form, here
 from metricsmith.integration.project import read_project
@@ -333,3 +333,32 @@ def test_a_wheel_has_what_pyproject_says(
     assert "[metricsmith.collectors]\nqueue-depth = queue_depth" in points
     with pytest.raises(PackageError, match=r"got --version 9.9.9, wanted that of the project"):
         packages(folder, Form.WHEEL, version="9.9.9")
+
+
+@pytest.mark.parametrize(
+    ("command", "taken", "run"),
+    [
+        ("[./queue-depth, --all]", {"queue-depth"}, ["/opt/q/queue-depth", "--all"]),
+        ("[lib/run.sh]", {"lib/run.sh"}, ["/opt/q/lib/run.sh"]),
+        ("[sh, lib/run.sh, --all]", {"lib/run.sh"}, ["sh", "lib/run.sh", "--all"]),
+        ("[/bin/sh, ./lib/run.sh, /x]", {"lib/run.sh"}, ["/bin/sh", "./lib/run.sh", "/x"]),
+    ],
+)
+def test_command_lines_find_their_files(
+    command: str, taken: set[str], run: list[str], new_project: MakeProject, edit: Edit
+) -> None:
+    folder = new_project(Kind.EXEC)
+    (folder / "lib").mkdir()
+    (folder / "lib" / "run.sh").write_text("#!/bin/sh\n")
+    edit(folder).replace("integration.yaml", "[./queue-depth]", command)
+    project = read_project(folder)
+    assert payload.project_files(project).keys() == taken | {"sample.txt"}
+    (entry,) = yaml.safe_load(declared.integration_file(project.declaration, "/opt/q"))["integrations"]
+    assert (entry["exec"], entry["working_dir"]) == (run, "/opt/q")
+
+
+def test_a_program_that_is_not_there_is_told(new_project: MakeProject, packages: Packages) -> None:
+    folder = new_project(Kind.EXEC)
+    (folder / "queue-depth").unlink()
+    with pytest.raises(PackageError, match="queue-depth: cannot be read: No such file"):
+        packages(folder, Form.LINUX_AMD64)

@@ -10,6 +10,7 @@ import yaml
 from metricsmith.integration.declaration import Declaration, Setting
 from metricsmith.integration.generate.yaml_text import yaml_text
 from metricsmith.integration.kinds import Kind
+from metricsmith.integration.package.payload import is_inside
 
 MADE = "# Made by `metricsmith integration build` from integration.yaml.\n"
 
@@ -48,10 +49,11 @@ def integration_file(declaration: Declaration, folder: str, head: str = MADE) ->
     """Return the file for `integrations.d`, with what runs in a folder, absolute or beside the file."""
     identity = declaration.integration
     program, *rest = command_of(declaration)
-    inside = program.startswith("./")
+    if is_inside(program) and folder.startswith("/"):
+        program = f"{folder}/{program.removeprefix('./')}"
     entry: dict[str, Any] = {
         "name": identity.name,
-        "exec": [f"{folder}/{program[2:]}" if inside and folder.startswith("/") else program, *rest],
+        "exec": [program, *rest],
         "working_dir": folder,
         "interval": _seconds(identity.interval),
         "timeout": _seconds(identity.timeout),

@@ -11,7 +11,15 @@ from importlib.resources import files
 from pathlib import Path
 
 from metricsmith.integration.kinds import Kind
-from metricsmith.integration.package.layout import EXECUTABLE, OWN, PLAIN, Entry, PackageError, check_path
+from metricsmith.integration.package.layout import (
+    EXECUTABLE,
+    MAX_NAME,
+    OWN,
+    PLAIN,
+    Entry,
+    PackageError,
+    check_path,
+)
 from metricsmith.integration.project import Project
 
 LOCK = "requirements.lock"
@@ -69,13 +77,20 @@ def project_files(project: Project) -> dict[str, Entry]:
     return found
 
 
+def is_inside(program: str) -> bool:
+    """Return whether a program is a file of the project, not one that is looked for in PATH, or absolute."""
+    return "/" in program and not program.startswith("/")
+
+
 def _named(project: Project) -> Iterator[Path]:
     identity = project.declaration.integration
     if identity.collector is not None:
         yield project.folder / identity.collector
-    for word in identity.command:
-        if (project.folder / word).is_file():
-            yield project.folder / word.removeprefix("./")
+    for index, word in enumerate(identity.command):
+        short = not word.startswith("/") and len(word) < MAX_NAME
+        # A program must be there; of other words those are taken that are the names of files.
+        if (index == 0 and is_inside(word)) or (short and (project.folder / word).is_file()):
+            yield project.folder / word
     for index, pattern in enumerate(identity.files):
         there = [path for path in sorted(project.folder.glob(pattern)) if path.is_file()]
         if not there:
