@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metricsmith.cli import integration_package as package
 from metricsmith.cli.exits import Exit
+from metricsmith.cli.integration_report import finish
 from metricsmith.integration.kinds import Kind
 from metricsmith.integration.names import check_name
 
 if TYPE_CHECKING:
     from metricsmith.integration.harness import Options
-    from metricsmith.integration.report import Check, Report
 
 app = typer.Typer(no_args_is_help=True, help="Make integrations of your own: a project, its tests, packages.")
 NEW_EXAMPLES = """Examples:
@@ -116,44 +116,14 @@ def test(
     mode = "record" if record else "" if live else "replay"
     options: Options = Options(mode, update_golden, collections)
     report = examine(folder, options)
-    if as_json:
-        typer.echo(json.dumps(report.json(), indent=2))
-    else:
-        _show(report)
-    if not report.passed:
-        raise typer.Exit(Exit.FAILURE)
-
-
-def _show(report: Report) -> None:
-    """Print a table of checks, then each finding whole."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for each in report.checks:
-        style = _STYLES[each.verdict]
-        table.add_row(Text(each.verdict, style), each.name, Text(_detail(each), "dim"))
-    console.print(table)
-    for each in report.checks:
-        for finding in each.findings:
-            head = (f"{each.verdict}: ", _STYLES[each.verdict])
-            console.print(Text.assemble(head, f"{each.name}: {finding}"))
-    failed = sum(each.verdict.value == "failed" for each in report.checks)
-    verdict = f"{failed} of {len(report.checks)} checks failed" if failed else "keeps its contract"
-    console.print(Text(f"{report.name} {report.version}: {verdict}", "bold red" if failed else "bold green"))
-
-
-_STYLES = {"passed": "green", "failed": "bold red", "warned": "yellow", "skipped": "dim"}
-
-
-def _detail(check: Check) -> str:
-    count = len(check.findings)
-    told = f"{count} finding{'s' if count > 1 else ''}" if count else ""
-    return "; ".join(filter(None, (check.detail, told)))
+    finish(report, as_json)
 
 
 def _fail(message: str) -> None:
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(Exit.FAILURE)
+
+
+app.command("build", epilog=package.BUILD_EXAMPLES)(package.build)
+app.command("install", epilog=package.INSTALL_EXAMPLES)(package.install)
+app.command("verify", epilog=package.VERIFY_EXAMPLES)(package.verify)

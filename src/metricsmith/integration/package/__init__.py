@@ -1,0 +1,1 @@
+"""Packages of integrations: built alike each time, installed as a whole or not at all."""
