@@ -167,7 +167,9 @@ class Intake:
             if not pending.done():
                 return []
         try:
-            return await asyncio.shield(pending)
-        finally:
-            if pending.done():
-                self._pending = None
+            found = await asyncio.shield(pending)
+        except Exception:
+            self._pending = None
+            raise
+        self._pending = None  # not when this call is cancelled: what was found is for the next
+        return found
