@@ -18,6 +18,7 @@ from metricsmith.journal.cursor_file import read_cursor, write_cursor
 from metricsmith.journal.given_up import GivenUp, Reason, count_batches
 from metricsmith.journal.log import SegmentLog
 from metricsmith.journal.reader import JournalReader
+from metricsmith.journal.recent import Recent
 from metricsmith.journal.segment import Segment
 from metricsmith.journal.tail import Tail
 from metricsmith.model.batch import Batch
@@ -66,6 +67,7 @@ class Journal:
         self._on_commit: list[OnCommit] = []
         self._cursors: dict[str, int] = {}
         self._readers: dict[str, JournalReader] = {}
+        self._recent = Recent()
         self._counted_from: int | None = None
         self._closed_cursors = ClosedCursors(folder, self.first_sequence)
         self.gone: Sequence[GoneReader] = ()
@@ -115,7 +117,7 @@ class Journal:
         """
         if self._closed:
             raise JournalError("got a batch after the journal was closed")
-        _check_batch(batch)
+        batch.check()  # before it is queued, so that one wrong batch cannot fail the commit of others
         loop = asyncio.get_running_loop()
         done: asyncio.Future[int] = loop.create_future()
         self._waiting.append((batch, done))
@@ -159,9 +161,8 @@ class Journal:
         path = self._closed_cursors.path(name)
         cursor = self._stored_cursor(name, path, begin)
         self._reach(name, cursor)
-        reader = JournalReader(
-            name, path, cursor, self._tail(cursor), lambda: self._next_sequence, self._reader_closed
-        )
+        tail, end = self._tail(cursor), lambda: self._next_sequence
+        reader = JournalReader(name, path, cursor, tail, end, self._recent, self._reader_closed)
         self._readers[name] = reader
         self._closed_cursors.opened(name)
         return reader
@@ -300,6 +301,7 @@ class Journal:
         for (sequence, _), (_, done) in zip(committed, taken, strict=True):
             if not done.done():
                 done.set_result(sequence)
+        self._recent.add(committed)
         for reader in self._readers.values():
             reader.wake()
 
@@ -377,20 +379,6 @@ class Journal:
         self._telemetry.problem(
             _log, "metricsmith_journal_damaged_total", message, amount=amount, reason=reason
         )
-
-
-def _check_batch(batch: Batch) -> None:
-    # Before it is queued, so that one wrong batch cannot fail the commit of others.
-    count = len(batch.layout)
-    shapes = [
-        a.shape for a in (batch.value, batch.time_ms, batch.stale) if a is not None and not isinstance(a, int)
-    ]
-    if any(shape != (count,) for shape in shapes):
-        raise ValueError(f"got arrays of shapes {shapes}, wanted ({count},) as the layout has")
-    if batch.events and count:
-        raise ValueError(f"got {len(batch.events)} events in a batch of {count} samples, wanted two batches")
-    if isinstance(batch.time_ms, int) and not -(2**63) <= batch.time_ms < 2**63:
-        raise ValueError(f"got time {batch.time_ms}, wanted milliseconds in 64 bits")
 
 
 def _fail(taken: list[_Waiting], error: Exception) -> None:

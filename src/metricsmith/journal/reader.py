@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metricsmith.errors import JournalError
 from metricsmith.journal.cursor_file import write_cursor
+from metricsmith.journal.recent import Recent, Twins
 from metricsmith.journal.tail import Tail
 from metricsmith.model.batch import Batch
 
@@ -29,6 +30,7 @@ class JournalReader:
         cursor: int,
         tail: Tail,
         committed: Callable[[], int],
+        recent: Recent,
         closed: Callable[[JournalReader], object],
     ) -> None:
         self.name = name
@@ -36,6 +38,7 @@ class JournalReader:
         self._path = path
         self._tail = tail
         self._committed = committed
+        self._recent, self._twins = recent, Twins(tail.layouts)
         self._closed = closed
         self._news = asyncio.Event()
         self._taking: asyncio.Task[list[tuple[int, Batch]]] | None = None
@@ -54,6 +57,8 @@ class JournalReader:
                 if self._tail.next_sequence >= until:
                     await self._news.wait()
                     continue
+                if found := self._in_memory(max_samples):
+                    return found
                 self._taking = asyncio.create_task(asyncio.to_thread(self._take, until, max_samples))
             try:
                 found = await asyncio.shield(self._taking)
@@ -103,6 +108,12 @@ class JournalReader:
         async with self._moving:
             self._tail.close()
             self._closed(self)
+
+    def _in_memory(self, max_samples: int) -> list[tuple[int, Batch]]:
+        found = self._recent.since(self._tail.next_sequence, max_samples)
+        if found:
+            self._tail.skip(found[-1][0] + 1)
+        return [(sequence, self._twins.of(batch)) for sequence, batch in found]
 
     def _take(self, until: int, max_samples: int) -> list[tuple[int, Batch]]:
         found: list[tuple[int, Batch]] = []

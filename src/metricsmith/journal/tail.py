@@ -23,10 +23,10 @@ class Tail:
         self._segments = segments
         self._series = series
         self._damage = damage
-        self._layouts = LayoutMemory()
+        self.layouts = LayoutMemory()
         self._segment: Segment | None = None
         self._file: SegmentFile | None = None
-        self._decoder = FrameDecoder(series, self._layouts)
+        self._decoder = FrameDecoder(series, self.layouts)
         self._at = 0
 
     def read(self, until_sequence: int) -> Iterator[tuple[int, Batch]]:
@@ -41,6 +41,12 @@ class Tail:
                     reason = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
                     self._damage(segment.path, self._at, reason)
             self.next_sequence = max(self.next_sequence, until)  # what could not be read is passed over
+
+    def skip(self, sequence: int) -> None:
+        """Go on behind what was got elsewhere; a file that may be trimmed by now is not held."""
+        self.next_sequence = sequence
+        if self._segment is not None and self._segment is not self._segments()[-1]:
+            self.close()
 
     def close(self) -> None:
         """Release the open file."""
@@ -77,7 +83,7 @@ class Tail:
             return self._file
         self.close()
         self._file, self._segment = SegmentFile(segment.path), segment
-        self._decoder = FrameDecoder(self._series, self._layouts)
+        self._decoder = FrameDecoder(self._series, self.layouts)
         self._at = SEGMENT_HEADER.size
         try:
             check_segment_header(self._file.read(0, SEGMENT_HEADER.size, segment.size_bytes), segment.path)

@@ -110,6 +110,26 @@ class Batch:
         """
         return np.zeros(len(self.value), dtype=np.bool_) if self.stale is None else self.stale
 
+    def check(self) -> None:
+        """Return when the arrays fit the layout.
+
+        Raises:
+            ValueError: they do not, a time has no 64 bits, or there are samples and events.
+        """
+        count = len(self.layout)
+        arrays = [
+            a for a in (self.value, self.time_ms, self.stale) if a is not None and not isinstance(a, int)
+        ]
+        if any(array.shape != (count,) for array in arrays):
+            shapes = [array.shape for array in arrays]
+            raise ValueError(f"got arrays of shapes {shapes}, wanted ({count},) as the layout has")
+        if self.events and count:
+            raise ValueError(
+                f"got {len(self.events)} events in a batch of {count} samples, wanted two batches"
+            )
+        if isinstance(self.time_ms, int) and not -(2**63) <= self.time_ms < 2**63:
+            raise ValueError(f"got time {self.time_ms}, wanted milliseconds in 64 bits")
+
     def take(self, layout: Layout, index: I64) -> Batch:
         """Return the samples at some places, as those of another layout.
 

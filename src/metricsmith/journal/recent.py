@@ -1,0 +1,69 @@
+"""The last committed batches, for readers at the journal's end: what is in memory is not read back."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from itertools import islice
+from weakref import WeakKeyDictionary
+
+from metricsmith.model.batch import Batch, Layout
+from metricsmith.wire.frames.decode import LayoutMemory
+
+MAX_SAMPLES = 1 << 18
+Numbered = tuple[int, Batch]
+
+
+class Recent:
+    """The newest batches up to a number of samples, without gaps in their sequence. On the event loop."""
+
+    def __init__(self, max_samples: int = MAX_SAMPLES) -> None:
+        self._max_samples = max_samples
+        self._batches: deque[Numbered] = deque()
+        self._samples = 0
+
+    def add(self, committed: Sequence[Numbered]) -> None:
+        """Keep what was committed, instead of the oldest where it is too much."""
+        if self._batches and committed and self._batches[-1][0] + 1 != committed[0][0]:
+            self._batches.clear()  # numbers were passed over
+            self._samples = 0
+        self._batches.extend(committed)
+        self._samples += sum(batch.size for _, batch in committed)
+        while self._samples > self._max_samples:
+            _, batch = self._batches.popleft()
+            self._samples -= batch.size
+
+    def since(self, sequence: int, max_samples: int) -> list[Numbered]:
+        """Return what follows from a number on, up to the batch that reaches `max_samples`.
+
+        Nothing where that number is not here: it must be read from the files.
+        """
+        skipped = sequence - self._batches[0][0] if self._batches else -1
+        if skipped < 0:
+            return []
+        found, samples = [], 0
+        for numbered in islice(self._batches, skipped, None):
+            found.append(numbered)
+            samples += numbered[1].size
+            if samples >= max_samples:
+                break
+        return found
+
+
+class Twins:
+    """Batches in memory as a reader would have read them: with layouts of its own.
+
+    What the reader's sink derives from a layout ends with the reader, and not with the source.
+    """
+
+    def __init__(self, layouts: LayoutMemory) -> None:
+        self._layouts = layouts
+        self._of: WeakKeyDictionary[Layout, Layout] = WeakKeyDictionary()
+
+    def of(self, batch: Batch) -> Batch:
+        """Return the same samples or events under the reader's layout; their origin is not for readers."""
+        layout = batch.layout
+        twin = self._of.get(layout)
+        if twin is None:
+            twin = self._of[layout] = self._layouts.same(Layout(layout.ids, layout.stream, layout.metadata))
+        return Batch(twin, batch.time_ms, batch.value, batch.stale, batch.events)
