@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metricsmith.journal.recent import Recent
+from metricsmith.journal.recent import OBJECT, Recent
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.events import Event
 from metricsmith.model.origin import Origin, Position
@@ -26,7 +26,7 @@ STEPS = st.lists(
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=STEPS, kept=st.integers(0, 80))
+@given(steps=STEPS, kept=st.integers(0, 8 * OBJECT))
 async def test_whatever_is_in_memory_readers_get_what_was_appended(fresh_bench, steps, kept) -> None:
     bench = fresh_bench()
     with pytest.MonkeyPatch.context() as patch:
@@ -105,12 +105,14 @@ async def test_events_come_and_origins_do_not(bench) -> None:
     await journal.close()
 
 
-@pytest.mark.parametrize("kept", [0, 10, 25])
-def test_no_more_is_held_than_the_limit(kept: int, bench) -> None:
-    recent = Recent(kept)
-    layout = bench.layout(range(10))
+@pytest.mark.parametrize("events", [0, 3])
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_small_batches_and_events_do_not_add_up(kept: int, events: int, bench) -> None:
+    samples = 0 if events else 10
+    each = samples + OBJECT * (1 + events)
+    recent, layout = Recent(kept * each + each // 2), bench.layout(range(samples))
+    told = (Event(5, "begun", "notifications"),) * events
     for number in range(5):
-        recent.add([(number, Batch(layout, number, np.zeros(10)))])
-    held = recent.since(5 - kept // 10, 1000) if kept >= 10 else []
-    assert len(held) == kept // 10
-    assert recent.since(0, 1000) == []
+        recent.add([(number, Batch(layout, number, np.zeros(samples), events=told))])
+    held = [len(recent.since(number, 1000)) for number in range(5)]
+    assert held == [5 - number if number >= 5 - kept else 0 for number in range(5)]

@@ -301,7 +301,7 @@ class Journal:
         for (sequence, _), (_, done) in zip(committed, taken, strict=True):
             if not done.done():
                 done.set_result(sequence)
-        self._recent.add(committed)
+        self._recent.add(committed if self._readers else ())
         for reader in self._readers.values():
             reader.wake()
 

@@ -10,28 +10,31 @@ from weakref import WeakKeyDictionary
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.wire.frames.decode import LayoutMemory
 
-MAX_SAMPLES = 1 << 18
+BUDGET = 1 << 18
+"""In samples of 16 bytes: 4 MB."""
+OBJECT = 256
+"""What a batch or an event takes besides its samples, in samples: small batches must not add up."""
 Numbered = tuple[int, Batch]
 
 
 class Recent:
-    """The newest batches up to a number of samples, without gaps in their sequence. On the event loop."""
+    """The newest batches within a budget of memory, without gaps in their sequence. On the event loop."""
 
-    def __init__(self, max_samples: int = MAX_SAMPLES) -> None:
-        self._max_samples = max_samples
+    def __init__(self, budget: int = BUDGET) -> None:
+        self._budget = budget
         self._batches: deque[Numbered] = deque()
-        self._samples = 0
+        self._used = 0
 
     def add(self, committed: Sequence[Numbered]) -> None:
         """Keep what was committed, instead of the oldest where it is too much."""
         if self._batches and committed and self._batches[-1][0] + 1 != committed[0][0]:
             self._batches.clear()  # numbers were passed over
-            self._samples = 0
+            self._used = 0
         self._batches.extend(committed)
-        self._samples += sum(batch.size for _, batch in committed)
-        while self._samples > self._max_samples:
+        self._used += sum(_cost(batch) for _, batch in committed)
+        while self._used > self._budget:
             _, batch = self._batches.popleft()
-            self._samples -= batch.size
+            self._used -= _cost(batch)
 
     def since(self, sequence: int, max_samples: int) -> list[Numbered]:
         """Return what follows from a number on, up to the batch that reaches `max_samples`.
@@ -48,6 +51,10 @@ class Recent:
             if samples >= max_samples:
                 break
         return found
+
+
+def _cost(batch: Batch) -> int:
+    return len(batch) + OBJECT * (1 + len(batch.events))
 
 
 class Twins:
