@@ -1,4 +1,4 @@
-"""Alerts on agents and machines fire as their tests say, here and in promtool."""
+"""Alerts on agents, costs and machines fire as their tests say, here and in promtool."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metricsmith.runtime.rule_bench import RuleBench
 from metricsmith.runtime.rule_engine import RuleEngine
 
 
-@pytest.mark.parametrize("pack", ["agent", "host"])
+@pytest.mark.parametrize("pack", ["agent", "cost", "host"])
 def test_every_alert_of_a_pack_is_made_to_fire(pack: str, promtool: Path) -> None:
     file = rule_file(pack).parent / "tests" / "rules.yml"
     read = read_test_file(str(file), RuleEngine())
