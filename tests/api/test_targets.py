@@ -52,6 +52,13 @@ async def test_targets_are_described(api: Any) -> None:
     assert data["droppedTargetCounts"] == {"shop": 0, "new": 7, "empty": 0}
 
 
+async def test_a_list_of_targets_that_is_old_is_a_warning(make_api: Any) -> None:
+    ages = {"files": 0.0, "hiccup": 599.0, "cluster": 7200.5}
+    pools = [PoolStatus(name, (), list_age_s=age_s) for name, age_s in ages.items()]
+    (told,) = (await make_api(pools=lambda: pools).get("/status")).json["warnings"]
+    assert told.startswith("source cluster: its list of targets is 2h old, ")
+
+
 @pytest.mark.parametrize(
     ("parameters", "active", "dropped"),
     [

@@ -104,6 +104,10 @@ async def test_a_bad_file_keeps_the_last_good_targets(scraping, serve, tmp_path,
         failed = {"source": "shop", "kind": "file_sd"}
         await turns.until(lambda _: source.counted("metricsmith_discovery_failures_total", **failed) == 1)
         assert "stale" not in (await turns.until(lambda got: names(got))).values()
+        assert source.source.targets().list_age_s > 0
+        write(file, json.dumps([{"targets": []}]))
+        await turns.until(lambda got: "stale" in got.values())
+        assert source.source.targets().list_age_s == 0
 
 
 @pytest.mark.parametrize(
@@ -134,6 +138,12 @@ async def test_a_file_that_could_not_be_opened_is_tried_again(scraping, serve, t
         await turns.until(lambda _: source.counted("metricsmith_discovery_failures_total", **failed) == 2)
         full = False
         assert await turns.until(lambda got: names(got))
+        full = True
+        write(file, json.dumps([]))
+        await turns.until(lambda _: source.counted("metricsmith_discovery_failures_total", **failed) == 3)
+        full = False
+        await turns.until(lambda got: "stale" in got.values())
+        assert source.source.targets().list_age_s == 0
 
 
 async def test_an_unchanged_target_is_not_touched_by_an_update(scraping, serve, tmp_path):
@@ -193,8 +203,10 @@ async def test_targets_from_a_url_are_followed_and_failures_keep_them(scraping, 
         before = source.counted("metricsmith_discovery_failures_total", **failed)
         await turns.until(lambda _: source.counted("metricsmith_discovery_failures_total", **failed) > before)
         assert (await turns.until(lambda got: up in got))[up] == 1
+        assert source.source.targets().list_age_s >= 1
         state["type"] = "application/json"
         await turns.until(lambda got: got.get(up) == "stale")
+        assert source.source.targets().list_age_s == 0
 
 
 async def test_bad_targets_and_too_many_are_counted_and_the_rest_is_scraped(scraping, serve):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from starlette.requests import Request
@@ -28,6 +28,7 @@ from metricsmith.store_contracts import StoreStatus
 from metricsmith.wire.messages import format_timestamp
 
 MOST_FAILING = 20
+STALE_S = 600.0
 _LINKS = ("/status", "/storage/status", "/health", "/ready", "/metrics", "/api/v1/metrics", "/openapi.json")
 
 
@@ -87,7 +88,7 @@ class StatusApi:
             "sources": list(agent.sources),
             **_targets(pools),
             "sinks": list(map(sink_view, agent.sinks)),
-            "warnings": list(agent.warnings),
+            "warnings": [*agent.warnings, *_stale(pools)],
         }
         return json_response(body | ({"reason": reason} if reason else {}))
 
@@ -119,6 +120,17 @@ def _targets(pools: Iterable[PoolStatus]) -> dict[str, object]:
             if each.last is not None
         ],
     }
+
+
+def _stale(pools: Iterable[PoolStatus]) -> Iterator[str]:
+    """Yield what is wrong with sources that do not hear of their targets."""
+    for pool in pools:
+        if pool.list_age_s > STALE_S:
+            age = format_duration(int(pool.list_age_s) * 1000)
+            yield (
+                f"source {pool.name}: its list of targets is {age} old, and what was listed then is scraped: "
+                "see the log, and metricsmith_discovery_failures_total, for why no newer one can be had"
+            )
 
 
 def _works(store: StoreStatus, writing: SinkStatus | None) -> tuple[str, str]:

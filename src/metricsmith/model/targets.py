@@ -53,10 +53,12 @@ class PoolStatus:
     """The targets of one source: those that are scraped, and those that a relabel rule drops.
 
     Of the dropped ones, each by its discovered labels, `dropped` holds the
-    first; `dropped_count` counts all.
+    first; `dropped_count` counts all. `list_age_s` is 0 while the list of targets
+    is current, else how long ago it was.
     """
 
     name: str
     active: tuple[TargetStatus, ...]
     dropped: tuple[Mapping[str, str], ...] = ()
     dropped_count: int = 0
+    list_age_s: float = 0.0

@@ -80,6 +80,12 @@ class FileProvider:
         self._context = context
         self._seen: dict[str, tuple[int, ...]] = {}
         self._good: dict[str, Found] = {}
+        self._failing: dict[str, float] = {}
+
+    def age_s(self) -> float:
+        """Return for how long a file could not be read; 0 while all can be."""
+        since = list(self._failing.values())
+        return self._context.clock.monotonic() - min(since) if since else 0.0
 
     async def run(self, update: Update) -> None:
         first = True
@@ -96,6 +102,8 @@ class FileProvider:
         for path in gone:
             del self._seen[path]
             self._good.pop(path, None)
+        for path in self._failing.keys() - paths:
+            del self._failing[path]
         changed = bool(gone)
         for path in sorted(paths):
             changed |= self._look_at(path)
@@ -109,6 +117,7 @@ class FileProvider:
                 return False
             text = _read_file(path)
         except OSError as error:  # too many open files, say: not seen, the next look may succeed
+            self._seen.pop(path, None)
             self._failed(path, error)
             return False
         self._seen[path] = mark
@@ -117,9 +126,11 @@ class FileProvider:
         except MetricsmithError as error:
             self._failed(path, error)
             return False
+        self._failing.pop(path, None)
         return True
 
     def _failed(self, path: str, error: Exception) -> None:
+        self._failing.setdefault(path, self._context.clock.monotonic())
         discovery_failed(self._context, self.kind, f"{path}: {error}", subject=path)
 
 

@@ -37,6 +37,10 @@ class Provider(Protocol):
         """Run until cancelled."""
         ...
 
+    def age_s(self) -> float:
+        """Return how long ago what it last told was true; 0 while it is current."""
+        ...
+
 
 def providers(config: ScrapeConfig, context: Context) -> list[Provider]:
     """Return the providers that the settings ask for."""
@@ -61,6 +65,9 @@ class StaticProvider:
     async def run(self, update: Update) -> None:
         await update(self._found)
 
+    def age_s(self) -> float:
+        return 0.0
+
 
 class HttpProvider:
     """The targets that a URL answers, as Prometheus' http_sd has it."""
@@ -70,6 +77,11 @@ class HttpProvider:
     def __init__(self, config: HttpDiscovery, context: Context) -> None:
         self._config = config
         self._context = context
+        self._answered_s = context.clock.monotonic()
+        self._failing = False
+
+    def age_s(self) -> float:
+        return self._context.clock.monotonic() - self._answered_s if self._failing else 0.0
 
     async def run(self, update: Update) -> None:
         refresh_s = self._config.refresh / 1000
@@ -80,10 +92,12 @@ class HttpProvider:
                 try:
                     found = await self._ask(client, headers, min(HTTP_TIMEOUT_S, refresh_s))
                 except MetricsmithError as error:
+                    self._failing = True
                     discovery_failed(
                         self._context, self.kind, f"{without_secrets(self._config.url)}: {error}"
                     )
                 else:
+                    self._failing, self._answered_s = False, self._context.clock.monotonic()
                     if found != last:
                         await update(found)
                         last = found

@@ -53,6 +53,7 @@ class ScrapeSource:
     def __init__(self, config: ScrapeConfig, context: Context) -> None:
         self._config = config
         self._context = context
+        self._providers = providers(config, context)
         self._found: dict[int, Found] = {}
         self._choice = _Choice()
         self._running: dict[Endpoint, _Running] = {}
@@ -68,7 +69,7 @@ class ScrapeSource:
             equipment = Equipment(self._config, self._context, client, emit)
             tasks = [
                 asyncio.create_task(self._discover(number, provider, equipment))
-                for number, provider in enumerate(providers(self._config, self._context))
+                for number, provider in enumerate(self._providers)
             ]
             try:
                 await _until(stop, tasks)
@@ -82,7 +83,8 @@ class ScrapeSource:
         active = [each.target.status(self._shown(choice.listed.get(one))) for one, each in running]
         dropped = tuple(self._shown(one) for one in choice.dropped)
         active.sort(key=lambda status: status.url)
-        return PoolStatus(self._context.name, tuple(active), dropped, choice.dropped_count)
+        age_s = max(provider.age_s() for provider in self._providers)
+        return PoolStatus(self._context.name, tuple(active), dropped, choice.dropped_count, age_s)
 
     def _shown(self, one: Listed | None) -> Mapping[str, str]:
         if one is None:  # it has left the list and is about to end

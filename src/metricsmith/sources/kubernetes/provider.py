@@ -46,7 +46,7 @@ class KubernetesProvider:
 
     async def run(self, update: Update) -> None:
         telemetry, source = self._context.telemetry, self._context.name
-        telemetry.watch(AGE, lambda: max(f.age_s() for f in self._followers), source=source)
+        telemetry.watch(AGE, self.age_s, source=source)
         try:
             async with (
                 ApiClient(self._access, self._timing.request_s) as client,
@@ -58,6 +58,10 @@ class KubernetesProvider:
                 group.create_task(self._tell(update))
         finally:
             telemetry.forget(AGE, source=source)
+
+    def age_s(self) -> float:
+        """Return how old what is known may be, of the place that was heard of last."""
+        return max((follower.age_s() for follower in self._followers), default=0.0)
 
     def _all(self, client: ApiClient) -> list[Follower]:
         means = Means(
@@ -93,8 +97,8 @@ class KubernetesProvider:
         if error.reason in USUAL:
             log.info("%s: %s: %s", name, self.kind, error)
             return
-        age_s = max(f.age_s() for f in self._followers)
-        message = f"{error}; tried again in {wait_s:.1f}s, what is known of {resource} is {age_s:.0f}s old"
+        age = f"what is known of {resource} is {self.age_s():.0f}s old"
+        message = f"{error}; tried again in {wait_s:.1f}s, {age}"
         discovery_failed(self._context, self.kind, message, subject=str(resource))
 
     def _odd(self, message: str, subject: str) -> None:
