@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from metricsmith.api.admin import AdminApi
 from metricsmith.api.aggregate import AggregateApi
 from metricsmith.api.answers import Answers, SlowReader, send_in_pieces
 from metricsmith.api.backfill import BackfillApi
@@ -75,6 +76,7 @@ def create_app(context: ApiContext) -> Starlette:
         *NotificationsApi(context, about).operations(),
         *BackfillApi(context, bodies).operations(),
         *SinksApi(context, about, bodies).operations(),
+        *AdminApi(context, bodies).operations(),
         *ServerInfoApi(context, about, bodies).operations(),
         *MessagesApi(context, workers, bodies).operations(),
         *AggregateApi(context, queries, bodies).operations(),

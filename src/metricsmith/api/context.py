@@ -81,6 +81,30 @@ class LastSamples(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A copy of the store: a folder under `snapshots/` of the data directory, and what is in it."""
+
+    name: str
+    path: str
+    blocks: int
+    samples: int
+    bytes: int
+
+
+class StoreAdmin(Protocol):
+    """What operators can have done to a store of this machine."""
+
+    async def snapshot(self, skip_head: bool) -> Snapshot:
+        """Make a snapshot of what was accepted before; with `skip_head`, of what is in blocks.
+
+        Raises:
+            DiskFull: recent samples cannot be written; there is none.
+            StoreError: there is none.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsPage:
     """What `/metrics` shows besides the agent's own metrics."""
 
@@ -137,7 +161,8 @@ class ApiContext:
     `server` evaluates the expressions of clients where the store is a server that does,
     `last` has the last values where the store is elsewhere, which `metrics_path` shows, too,
     `destinations` who is told of alerts, `refused` what they refused,
-    `sinks` what people can do with sinks, `settings` the configuration as plain data
+    `sinks` what people can do with sinks, `admin` what operators can do to a store of this
+    machine, if `admin_allowed`, `settings` the configuration as plain data
     without secrets.
     """
 
@@ -165,6 +190,8 @@ class ApiContext:
     last: LastSamples | None = None
     metrics_path: str = "/metrics"
     sinks: Desk | None = None
+    admin: StoreAdmin | None = None
+    admin_allowed: bool = False
     settings: Callable[[], Mapping[str, Any]] = dict
     limits: ApiLimits = field(default_factory=ApiLimits)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)

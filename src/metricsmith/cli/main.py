@@ -24,6 +24,7 @@ from metricsmith.cli import (
     rules,
     run,
     sinks,
+    store,
     topics,
 )
 from metricsmith.cli.client import Unreachable
@@ -57,6 +58,7 @@ app.add_typer(integration.app, name="integration")
 app.add_typer(generate.app, name="generate")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(oci.app, name="oci")
+app.add_typer(store.app, name="store")
 app.add_typer(sinks.sink, name="sink")
 app.add_typer(sinks.quarantine, name="quarantine")
 

@@ -282,6 +282,12 @@ class ServerSettings(PartConfig):
         32 << 20, ge=1024, description="Largest request body, before and after decompression."
     )
 
+    admin_api: bool = Field(
+        False,
+        description="Serve /api/v1/admin/tsdb, by which whoever reaches the agent makes snapshots and deletes"
+        " series.",
+    )
+
     @field_validator("listen")
     @classmethod
     def _address(cls, value: str) -> str:

@@ -294,6 +294,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _counter("metricsmith_store_samples_total", "Samples applied to the store."),
     _counter("metricsmith_store_flushes_total", "Flushes of the head to blocks.", "result"),
     _counter("metricsmith_store_merges_total", "Merges of blocks.", "result"),
+    _counter("metricsmith_store_snapshots_total", "Snapshots made."),
     _counter("metricsmith_store_blocks_deleted_total", "Blocks deleted, by reason.", "reason"),
     _counter(
         "metricsmith_store_blocks_set_aside_total", "Damaged or stray blocks set aside, by reason.", "reason"

@@ -15,6 +15,7 @@ from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
 from metricsmith.promql.engine import Engine
 from metricsmith.runtime import warnings
+from metricsmith.runtime.admin import admin_of
 from metricsmith.runtime.agent import Agent
 from metricsmith.runtime.engine_config import engine_config, evaluating_server
 from metricsmith.runtime.http import HttpServer
@@ -160,6 +161,8 @@ class Service:
             refused=agent.notifier.refused,
             backfill=agent.rules.backfill.run,
             sinks=agent.sinks.desk,
+            admin=admin_of(agent),
+            admin_allowed=settings.server.admin_api,
             settings=lambda: shown(agent.configuration),
             limits=make_limits(settings),
             otlp=settings.otlp,

@@ -7,9 +7,10 @@ named in the manifest in one transaction with the journal cursor: a crash leaves
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ from metricsmith.store.datadir import DataDir
 from metricsmith.store.leases import LiveBlocks
 from metricsmith.store.manifest import BlockEntry, Manifest, create_manifest
 from metricsmith.store.pieces import Piece, RaggedPiece
+from metricsmith.store.snapshot import SnapshotMade, make_snapshot
 from metricsmith.store.sorting import joined
 
 log = logging.getLogger(__name__)
@@ -220,6 +222,23 @@ class BlockStore:
     def last_sample_ms(self) -> int | None:
         """Return the time of the newest sample, None without any."""
         return max((block.meta.max_time_ms for block in self._live.all()), default=None)
+
+    def snapshot(self) -> SnapshotMade:
+        """Return a new snapshot of all blocks; what happens to them later does not change it.
+
+        Raises:
+            DiskFull, StoreError: there is none.
+        """
+        with ExitStack() as held:
+            with self._change:  # the manifest names the blocks that are leased
+                blocks = held.enter_context(self._live.lease(lambda _: True))
+                manifest = self._dirs.tmp / f"manifest-{secrets.token_hex(4)}"
+                held.callback(manifest.unlink, missing_ok=True)
+                self._manifest.copy_to(manifest)
+            made = make_snapshot(self._dirs, blocks, manifest)
+        self._telemetry.count("metricsmith_store_snapshots_total")
+        log.info("made the snapshot %s of %d blocks", made.path, made.blocks)
+        return made
 
     # --- changing: one background thread -------------------------------------------------------
 

@@ -28,7 +28,8 @@ class DataDir:
     """The folders of a data directory, held by one process at a time.
 
     `blocks` holds what the manifest names, `tmp` what is being written and
-    may be deleted at any time, `strays` what was set aside for a person.
+    may be deleted at any time, `strays` what was set aside for a person,
+    `snapshots` copies that a person asked for.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -36,6 +37,7 @@ class DataDir:
         self.blocks = folder / "blocks"
         self.tmp = folder / "tmp"
         self.strays = folder / "strays"
+        self.snapshots = folder / "snapshots"
         self.manifest = folder / "manifest.sqlite"
         self._lock: int | None = None
 
@@ -102,6 +104,11 @@ class DataDir:
             MIGRATIONS[version - 1](self.folder)
             version += 1
             fsutil.replace_file(file, _version_text(version))
+
+
+def write_format(folder: Path) -> None:
+    """Mark a folder as a data directory of the current version."""
+    fsutil.write_synced(folder / "FORMAT", _version_text(current_version()))
 
 
 def _version_text(version: int) -> bytes:

@@ -37,6 +37,7 @@ from metricsmith.store.memory import give_back
 from metricsmith.store.merge import merge
 from metricsmith.store.pieces import samples_in
 from metricsmith.store.settings import EmbeddedConfig
+from metricsmith.store.snapshot import SnapshotMade
 from metricsmith.store_contracts import Cardinality, StoreStatus
 
 log = logging.getLogger(__name__)
@@ -129,6 +130,26 @@ class EmbeddedStore:
         if self._retention is None and abs(now_ms - self._retention_at_ms) >= RETENTION_EVERY_MS:
             self._retention_at_ms = now_ms
             self._retention = self._thread.submit(self._tidy_up, steady_ms)
+
+    @property
+    def applied(self) -> int:
+        """The journal sequence number after the last batch that was applied."""
+        return self._heads.next_sequence
+
+    def begin_flush(self) -> Future[None]:
+        """Return the flush that runs, or begin one now; call it again until `cursor` is `applied`.
+
+        A flush that runs may have begun before the last batches came.
+        """
+        return self._heads.begin(self._clock.now_ms())
+
+    def snapshot(self) -> SnapshotMade:
+        """Return a new snapshot of what is in blocks. From any thread.
+
+        Raises:
+            DiskFull, StoreError: there is none.
+        """
+        return self._blocks.snapshot()
 
     def close(self, flush: bool = True) -> None:
         """Wait for background work, flush the head unless told not to, release the directory."""

@@ -98,6 +98,21 @@ class Heads:
         if len(self.present) > 1 and waited_ms >= self._retry_ms:
             self._writing = self._thread.submit(self._write)
 
+    @property
+    def next_sequence(self) -> int:
+        """The journal sequence number after the last batch."""
+        return self._next_sequence
+
+    def begin(self, now_ms: int) -> Future[None]:
+        """Return the flush that runs, or one that begins now although none is due."""
+        if self._writing is not None and self._writing.done():
+            self._note_end(self._writing, now_ms)
+        if self._writing is None:
+            if len(self.present) == 1:
+                self._freeze()
+            self._writing = self._thread.submit(self._write)
+        return self._writing
+
     def wait_for_write(self, now_ms: int) -> None:
         """Return when no flush is running."""
         if self._writing is not None:

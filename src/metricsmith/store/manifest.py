@@ -125,6 +125,21 @@ class Manifest:
                     raise
             self._cursor = cursor
 
+    def copy_to(self, path: Path) -> None:
+        """Write all of it to a new file, durable when this returns but for the file's name.
+
+        Raises:
+            DiskFull, StoreError: it cannot be written.
+        """
+        with self._lock, _sqlite_errors(path):
+            copy = sqlite3.connect(path)
+            try:
+                self._db.backup(copy)
+            finally:
+                copy.close()
+        with path.open("rb") as file:
+            fsutil.sync_file(file)
+
     def close(self) -> None:
         """Close the file."""
         self._db.close()

@@ -1,0 +1,7 @@
+"""`metricsmith store`: back up, move and look after what the embedded store keeps."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="Back up, move and look after stored samples.")
