@@ -6,7 +6,7 @@ FOR ?=
 PORT ?=
 CHAOS ?=
 
-.PHONY: help setup services demo oci-demo kafka-demo test soak fuzz check format docs bench lock clean deploy
+.PHONY: help setup services demo oci-demo kafka-demo test soak fuzz check format docs site bench lock clean deploy
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -45,6 +45,7 @@ check: setup ## Lint, format, types, dependency directions, generated docs, link
 	@echo "[check] generated docs";   $(BIN)/python tools/docs.py --check
 	@echo "[check] deploy/";           env -u METRICSMITH_CONFIG $(BIN)/metricsmith generate systemd | diff deploy/metricsmith.service -
 	@echo "[check] links in docs";    $(BIN)/python tools/links.py
+	@echo "[check] docs site";        $(MAKE) --no-print-directory site
 
 format: setup ## Format and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
@@ -52,6 +53,10 @@ format: setup ## Format and mend what ruff can mend
 
 docs: setup ## Generate docs/reference anew
 	@$(BIN)/python tools/docs.py
+
+site: setup ## Build the documentation site into site/; warnings are errors
+	@$(BIN)/python -m sphinx -q -E -W --keep-going -j auto -c tools/site -d .cache/site . site
+	@echo "site: site/index.html"
 
 deploy: setup ## Generate deploy/ anew
 	@env -u METRICSMITH_CONFIG $(BIN)/metricsmith generate systemd --out deploy

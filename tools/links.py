@@ -1,4 +1,4 @@
-"""Check that relative links in README.md, CHANGELOG.md and docs lead to files and headings that exist."""
+"""Check that relative links in README.md, CHANGELOG.md and docs lead somewhere, and that each page is in the menu."""
 
 from __future__ import annotations
 
@@ -9,10 +9,43 @@ from pathlib import Path
 from urllib.parse import unquote
 
 ROOT = Path(__file__).parents[1]
+START = "README.md"
+_TABLE = re.compile(r"^\| *(?P<caption>[^|\n]+?) *\| *\|\n\|[-| ]+\|\n(?P<rows>(?:\|.*\n)+)", re.MULTILINE)
 _FENCE = re.compile(r"^ *(```|~~~).*?^ *\1 *$", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]*`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^()\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} +(.+?) *#* *$", re.MULTILINE)
+
+
+def navigation(root: Path, start: str = START) -> dict[str, list[str]]:
+    """Return the menu that a page is: the pages under each caption, from its tables.
+
+    A table belongs to the menu when its second heading is empty; the first is the caption.
+    """
+    menu: dict[str, list[str]] = {}
+    folder = root / Path(start).parent
+    for table in _TABLE.finditer((root / start).read_text(encoding="utf-8")):
+        paths = [folder / link.partition("#")[0] for link in _LINK.findall(table["rows"])]
+        listed = [path.relative_to(root).as_posix() for path in paths if path.suffix == ".md"]
+        if listed:
+            menu[table["caption"]] = list(dict.fromkeys(listed))
+    return menu
+
+
+def menus(root: Path, start: str = START) -> dict[str, dict[str, list[str]]]:
+    """Return the menu of the start page, and of each `README.md` in it, which stands for its folder."""
+    found = {start: navigation(root, start)}
+    for pages in list(found[start].values()):
+        for page in (page for page in pages if Path(page).name == "README.md" and page != start):
+            found |= menus(root, page)
+    return found
+
+
+def unreachable(root: Path) -> list[str]:
+    """Return what is wrong with each page of docs that no menu leads to."""
+    named = {page for menu in menus(root).values() for pages in menu.values() for page in pages}
+    found = [page.relative_to(root).as_posix() for page in sorted((root / "docs").rglob("*.md"))]
+    return [f"{page}: no table of {START} leads to it" for page in found if page not in named]
 
 
 def pages(root: Path) -> list[Path]:
@@ -68,8 +101,8 @@ def anchors(text: str) -> set[str]:
 
 def main() -> int:
     """Print every broken link; return the exit code."""
-    found = list(broken(ROOT))
-    print("\n".join(found) if found else f"links: {len(pages(ROOT))} pages, none broken")
+    found = [*broken(ROOT), *unreachable(ROOT)]
+    print("\n".join(found) if found else f"links: {len(pages(ROOT))} pages, none broken, all of docs in the menu")
     return 1 if found else 0
 
 

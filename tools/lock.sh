@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 .venv/bin/python -m pip install --quiet uv
 .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-    --no-annotate --group pyproject.toml:dev --output-file requirements.lock pyproject.toml tools/build-requirements.in
+    --no-annotate --group pyproject.toml:dev --extra docs --output-file requirements.lock pyproject.toml tools/build-requirements.in
 
 # What the image holds, in the same versions, and what builds it.
 .venv/bin/python -m uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
