@@ -181,7 +181,14 @@ class DataDirLocked(StoreError):
 
 
 class BlockCorrupt(StoreError):
-    """A block on disk is damaged; it is set aside and the rest serves."""
+    """A block on disk is damaged; what is damaged is set aside and the rest serves.
+
+    `row_group` is the part of its samples that cannot be read, None where that is the whole block.
+    """
+
+    def __init__(self, message: str, row_group: int | None = None) -> None:
+        super().__init__(message)
+        self.row_group = row_group
 
 
 class StoreUnavailable(StoreError):

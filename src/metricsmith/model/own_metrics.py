@@ -300,6 +300,10 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
         "metricsmith_store_blocks_set_aside_total", "Damaged or stray blocks set aside, by reason.", "reason"
     ),
     _counter(
+        "metricsmith_store_row_groups_damaged_total",
+        "Damaged row groups of blocks that were left out; the rest of their blocks serves.",
+    ),
+    _counter(
         "metricsmith_store_files_damaged_total",
         "Files of samples, or parts of them, that could not be read and were left out.",
         "reason",

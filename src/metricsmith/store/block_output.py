@@ -95,6 +95,8 @@ class BlockOutput:
 def copy_blocks(blocks: Sequence[Block], output: BlockOutput, table: SeriesTable) -> None:
     """Write all samples of blocks, oldest first, to an output; where two have a sample, the later wins.
 
+    What is in damaged row groups is left out.
+
     Works by ranges of series, so memory is bounded by MERGE_SAMPLES or the
     longest series, whichever is more.
     """
@@ -113,10 +115,10 @@ def copy_blocks(blocks: Sequence[Block], output: BlockOutput, table: SeriesTable
         pieces = []
         for block, at, rank in zip(blocks, offsets, ranks, strict=True):
             first, last = np.searchsorted(rank, [lo, hi]).tolist()
-            if first < last:
-                piece = block.scan(at, first, last)
+            if first < last and len((piece := block.scan(at, first, last)).series):
                 pieces.append(KeyedPiece(piece, [key_of[i] for i in piece.series.tolist()]))
-        output.append(join(pieces))
+        if pieces:
+            output.append(join(pieces))
 
 
 def choose_merge(blocks: Sequence[Block], at_least: int) -> list[Block]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +24,11 @@ from metricsmith.store.cache import ByteCache
 from metricsmith.store.catalogue import columns_to_keys, metadata_of
 from metricsmith.store.manifest import BlockEntry
 from metricsmith.store.pieces import Piece, RaggedPiece
-from metricsmith.store.ragged import joined_stale, offsets_of
+from metricsmith.store.ragged import EMPTY, joined_stale, offsets_of
+
+OnDamage: TypeAlias = Callable[["Block", BlockCorrupt], None]
+"""Told of each row group that is found to be damaged."""
+Loaded = TypeVar("Loaded")
 
 
 class Catalogue:
@@ -69,6 +73,13 @@ class _Samples:
     values: F64
     stale: Bool | None
 
+    def cut(self, start: int, end: int) -> _Samples:
+        return _Samples(
+            self.times[start:end],
+            self.values[start:end],
+            None if self.stale is None else self.stale[start:end],
+        )
+
 
 class Block:
     """A block on disk, immutable. Files are opened for each read and closed after it.
@@ -77,12 +88,22 @@ class Block:
     lease (see `leases`), and files are deleted only after the last lease.
     """
 
-    def __init__(self, folder: Path, entry: BlockEntry, meta: BlockMeta, catalogue: Catalogue) -> None:
+    def __init__(
+        self, folder: Path, entry: BlockEntry, meta: BlockMeta, catalogue: Catalogue, on_damage: OnDamage
+    ) -> None:
         self.folder, self.entry, self.meta, self.catalogue = folder, entry, meta, catalogue
         samples = meta.samples_file
         self._group_rows = offsets_of(np.array(samples.row_group_samples, np.int64))
         self._group_bytes = offsets_of(np.array(samples.row_group_bytes, np.int64))
         self._footer: Any = None
+        self._on_damage = on_damage
+        self.damaged: dict[int, BlockCorrupt] = {}
+        """Row groups found to be damaged, and what is wrong with each: the others serve."""
+
+    @property
+    def lost(self) -> bool:
+        """Whether every row group is damaged."""
+        return len(self.damaged) == len(self.meta.samples_file.row_group_samples)
 
     def lies_within(self, start_ms: int, end_ms: int) -> bool:
         """Return whether all samples are in the closed range."""
@@ -106,7 +127,7 @@ class Block:
         """Return the samples of some series in the closed range; each sample stands in one piece.
 
         Samples of a block that `lies_within` the range are not counted here:
-        that is done beforehand.
+        that is done beforehand. Damaged row groups are noted and left out.
 
         Shapes:
             series: sorted ids, each once.
@@ -125,7 +146,10 @@ class Block:
         for number in self._groups_of(offsets[rows], offsets[rows + 1]).tolist():
             first, last = self._series_in_group(offsets, number)
             inside = rows[np.searchsorted(rows, first) : np.searchsorted(rows, last)]
-            group = cache.get((self.entry.number, number), partial(self._load_group, offsets, number))
+            load = partial(self._load_group, offsets, number)
+            group = self._unless_damaged(number, partial(cache.get, (self.entry.number, number), load))
+            if group is None:
+                continue
             parts, rest = select(group, inside - first, self.catalogue.ids[inside], start_ms, end_ms)
             if not counted:
                 limit.add(sum(p.values.size for p in parts) + (0 if rest is None else len(rest.times)))
@@ -145,6 +169,8 @@ class Block:
     def scan(self, offsets: I64, first: int, last: int) -> RaggedPiece:
         """Return all samples of the series at rows [first, last), in key order, past the cache.
 
+        Damaged row groups are noted and left out, with the series that are in no other.
+
         Shapes:
             offsets: (S + 1,) those of the block.
         Raises:
@@ -153,27 +179,57 @@ class Block:
         lo, hi = int(offsets[first]), int(offsets[last])
         first_group = int(np.searchsorted(self._group_rows, lo, "right")) - 1
         last_group = int(np.searchsorted(self._group_rows, hi, "left"))
-        parts = [self._decode(number) for number in range(first_group, last_group)]
-        skipped = lo - int(self._group_rows[first_group])
-        inside = slice(skipped, skipped + hi - lo)
-        stale = joined_stale([(p.stale, len(p.times)) for p in parts])
+        bounds = offsets[first : last + 1] - lo
+        kept, parts = self._whole_parts(range(first_group, last_group), lo, hi)
+        counts = np.diff(bounds)
+        if len(parts) < last_group - first_group:
+            counts[:] = 0
+            for part in kept:
+                counts += np.diff(np.clip(bounds, *part))
+        there = counts > 0
+        if not there.any():
+            return EMPTY
         return RaggedPiece(
-            self.catalogue.ids[first:last],
-            offsets[first : last + 1] - lo,
-            np.concatenate([p.times for p in parts])[inside],
-            np.concatenate([p.values for p in parts])[inside],
-            None if stale is None else stale[inside],
+            self.catalogue.ids[first:last][there],
+            offsets_of(counts[there]),
+            np.concatenate([p.times for p in parts]),
+            np.concatenate([p.values for p in parts]),
+            joined_stale([(p.stale, len(p.times)) for p in parts]),
         )
 
-    def verify(self) -> None:
-        """Read every part of both files.
+    def _whole_parts(self, groups: range, lo: int, hi: int) -> tuple[list[tuple[int, int]], list[_Samples]]:
+        """Return what can be read of rows [lo, hi): bounds of each part, counted from `lo`, and samples."""
+        kept, parts = [], []
+        for number in groups:
+            samples = self._unless_damaged(number, partial(self._decode, number))
+            if samples is not None:
+                start = int(self._group_rows[number])
+                first, last = max(lo, start), min(hi, int(self._group_rows[number + 1]))
+                kept.append((first - lo, last - lo))
+                parts.append(samples.cut(first - start, last - start))
+        return kept, parts
+
+    def _unless_damaged(self, number: int, load: Callable[[], Loaded]) -> Loaded | None:
+        """Return what a row group loads as; None where it is damaged, of which the first finder tells."""
+        if number in self.damaged:
+            return None
+        try:
+            return load()
+        except BlockCorrupt as error:
+            if error.row_group is None:
+                raise
+            if self.damaged.setdefault(number, error) is error:
+                self._on_damage(self, error)
+            return None
+
+    def check_frame(self) -> None:
+        """Read what every row group depends on.
 
         Raises:
-            BlockCorrupt: one is damaged.
+            BlockCorrupt: that is damaged, so the block is lost as a whole.
         """
         self._load_rows()
-        for number in range(len(self.meta.samples_file.row_group_samples)):
-            self._decode(number)
+        self._file_metadata()
 
     def _load_rows(self) -> _Rows:
         counts = np.asarray(_series_file(self.folder, self.meta, ["row_count"])["row_count"].combine_chunks())
@@ -207,26 +263,19 @@ class Block:
         samples = self.meta.samples_file
         start = int(self._group_bytes[number])
         where = f"row group {number}"
-        _read(
-            self.folder / SAMPLES_FILE,
-            start,
-            samples.row_group_bytes[number],
-            samples.row_group_crc32[number],
-            where,
-        )
+        path, crc32 = self.folder / SAMPLES_FILE, samples.row_group_crc32[number]
+        _read(path, start, samples.row_group_bytes[number], crc32, where, number)
         try:
-            with pa.OSFile(str(self.folder / SAMPLES_FILE), "rb") as file:
+            with pa.OSFile(str(path), "rb") as file:
                 parquet = pq.ParquetFile(file, metadata=self._file_metadata())
                 columns = parquet.read_row_group(number, columns=["time_ms", "value"], use_threads=False)
             times, values = columns["time_ms"].combine_chunks(), columns["value"].combine_chunks()
         except OSError as error:  # its bytes were right a moment ago: the system's trouble, not the block's
-            raise StoreError(f"{self.folder / SAMPLES_FILE}: {where}: {error}") from error
+            raise StoreError(f"{path}: {where}: {error}") from error
         except pa.ArrowException as error:
-            raise _corrupt(self.folder / SAMPLES_FILE, f"{where}: {error}") from error
+            raise _corrupt(path, f"{where}: {error}", number) from error
         if len(times) != samples.row_group_samples[number]:
-            raise _corrupt(
-                self.folder / SAMPLES_FILE, f"{where}: {len(times)} samples, not as in {META_FILE}"
-            )
+            raise _corrupt(path, f"{where}: {len(times)} samples, not as in {META_FILE}", number)
         stale = None if values.null_count == 0 else values.is_null().to_numpy(zero_copy_only=False)
         decoded = values.to_numpy(zero_copy_only=False)
         decoded.flags.writeable = False  # readers get views of what the cache keeps
@@ -247,7 +296,11 @@ class Block:
 
 
 def open_block(
-    folder: Path, entry: BlockEntry, table: SeriesTable, known: MutableMapping[str, Catalogue]
+    folder: Path,
+    entry: BlockEntry,
+    table: SeriesTable,
+    known: MutableMapping[str, Catalogue],
+    on_damage: OnDamage,
 ) -> Block:
     """Return a block whose series are interned; a catalogue that is already known is shared.
 
@@ -272,7 +325,7 @@ def open_block(
     catalogue = known.get(meta.catalogue)
     if catalogue is None:
         catalogue = known[meta.catalogue] = load_catalogue(folder, meta, table)
-    return Block(folder, entry, meta, catalogue)
+    return Block(folder, entry, meta, catalogue, on_damage)
 
 
 def read_meta(folder: Path) -> tuple[BlockMeta, int]:
@@ -310,7 +363,7 @@ def _series_file(folder: Path, meta: BlockMeta, columns: list[str]) -> pa.Table:
         raise _corrupt(path, str(error)) from error
 
 
-def _read(path: Path, start: int, size: int, crc32: int, what: str) -> bytes:
+def _read(path: Path, start: int, size: int, crc32: int, what: str, row_group: int | None = None) -> bytes:
     """Return a part of a file whose checksum is right."""
     try:
         with path.open("rb", buffering=0) as file:
@@ -323,10 +376,12 @@ def _read(path: Path, start: int, size: int, crc32: int, what: str) -> bytes:
     got = zlib.crc32(data)
     if len(data) != size or got != crc32:
         raise _corrupt(
-            path, f"{what}: got {len(data)} bytes with checksum {got:08x}, wanted {size} with {crc32:08x}"
+            path,
+            f"{what}: got {len(data)} bytes with checksum {got:08x}, wanted {size} with {crc32:08x}",
+            row_group,
         )
     return data
 
 
-def _corrupt(path: Path, what: str) -> BlockCorrupt:
-    return BlockCorrupt(f"{path}: {what}")
+def _corrupt(path: Path, what: str, row_group: int | None = None) -> BlockCorrupt:
+    return BlockCorrupt(f"{path}: {what}", row_group)

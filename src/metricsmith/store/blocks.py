@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -122,7 +123,9 @@ class BlockStore:
         blocks, damaged = [], []
         for entry in self._manifest.blocks():
             try:
-                block = open_block(self._dirs.blocks / entry.name, entry, self._series, self._catalogues)
+                block = open_block(
+                    self._dirs.blocks / entry.name, entry, self._series, self._catalogues, self._note_damage
+                )
             except BlockCorrupt as error:
                 damaged.append(entry.number)
                 self._move_to_strays(self._dirs.blocks / entry.name)
@@ -167,7 +170,8 @@ class BlockStore:
         """Return the samples of some series in the closed range, oldest priority first.
 
         Where two pieces hold the same (series, time), the later one is right.
-        A block found to be damaged is set aside, and the others answer.
+        A block found to be damaged is set aside, and the others answer; of one with damaged row groups,
+        the others do.
         Blocks that lie within the range are counted before any is decoded.
 
         Shapes:
@@ -190,6 +194,7 @@ class BlockStore:
                     found.extend(block.pieces(series, start_ms, end_ms, self._cache, limit))
                 except BlockCorrupt as error:
                     damaged.append((block, error))
+        damaged += [(block, block.damaged[0]) for block in blocks if block.lost]
         for block, why in damaged:
             self._set_aside(block, why)
         return found
@@ -287,7 +292,7 @@ class BlockStore:
     ) -> None:
         """Rename finished blocks to their place and let them serve instead of the replaced ones."""
         blocks = [self._block(block) for block in finished]
-        gone = {block.entry.number: self._delete for block in replaced}
+        gone = {b.entry.number: self._keep_as_stray if b.damaged else self._delete for b in replaced}
         with ExitStack() as undo, fsutil.disk_full("publishing a block"):
             for made, block in zip(finished, blocks, strict=True):
                 undo.callback(fsutil.remove_tree, block.folder)
@@ -305,14 +310,20 @@ class BlockStore:
         if catalogue is None:
             catalogue = self._catalogues[made.meta.catalogue] = Catalogue(made.ids, made.metadata)
         entry = BlockEntry(made.meta.number, made.meta.name, made.meta_crc32)
-        return Block(self._dirs.blocks / made.meta.name, entry, made.meta, catalogue)
+        return Block(self._dirs.blocks / made.meta.name, entry, made.meta, catalogue, self._note_damage)
 
     def _merge_where_due(self) -> None:
         """Merge in windows that have too many blocks; in windows past, also what makes one block of many.
 
         A small block that comes late to a large one waits there for more of
-        its kind: the large one is not written again for it.
+        its kind: the large one is not written again for it. Before that, what
+        is whole of damaged blocks is written anew, and they are set aside.
         """
+        for block in self._live.all():
+            if block.lost:
+                self._set_aside(block, block.damaged[0])
+            elif block.damaged:
+                self._write_as_one(partial(_is_or_covers, block), list)
         windows = Counter(block.meta.window_start_ms for block in self._live.all())
         for start_ms in sorted(windows):
             if windows[start_ms] > self._config.max_blocks_per_window:
@@ -321,10 +332,21 @@ class BlockStore:
                 self._merge(start_ms, at_least=1)
 
     def _merge(self, start_ms: int, at_least: int) -> None:
-        """Merge the newest blocks of a window; a failure is counted and the next write tries again."""
-        with self._live.lease(lambda b: b.meta.window_start_ms == start_ms) as blocks:
+        """Merge the newest blocks of a window."""
+
+        def newest(blocks: Sequence[Block]) -> list[Block]:
             chosen = choose_merge(blocks, at_least)
-            if len(chosen) < 2:
+            return chosen if len(chosen) > 1 else []
+
+        self._write_as_one(lambda block: block.meta.window_start_ms == start_ms, newest)
+
+    def _write_as_one(
+        self, wanted: Callable[[Block], bool], choose: Callable[[Sequence[Block]], list[Block]]
+    ) -> None:
+        """Write chosen blocks as one instead; a failure is counted and the next write tries again."""
+        with self._live.lease(wanted) as blocks:
+            chosen = choose(blocks)
+            if not chosen:
                 return
             metadata = {k: v for b in chosen for k, v in b.catalogue.metadata.items()}
             output = self._output(metadata, [b.entry.name for b in chosen])
@@ -340,22 +362,38 @@ class BlockStore:
                     result="failed",
                 )
                 if isinstance(error, BlockCorrupt):
-                    self._verify(chosen)
+                    self._check_frames(chosen)
             except BaseException:
                 output.abandon()
                 raise
             else:
                 self._telemetry.count("metricsmith_store_merges_total", result="done")
-                self._telemetry.count("metricsmith_store_blocks_deleted_total", len(chosen), reason="merged")
+                self._count_replaced(chosen)
 
-    def _verify(self, blocks: Sequence[Block]) -> None:
+    def _check_frames(self, blocks: Sequence[Block]) -> None:
         for block in blocks:
             try:
-                block.verify()
+                block.check_frame()
             except BlockCorrupt as error:
                 self._set_aside(block, error)
 
+    def _count_replaced(self, blocks: Sequence[Block]) -> None:
+        whole = [block for block in blocks if not block.damaged]
+        self._telemetry.count("metricsmith_store_blocks_deleted_total", len(whole), reason="merged")
+        for block in blocks:
+            if block.damaged:
+                what = f"{block.folder.name}, with {len(block.damaged)} damaged row groups; the others serve"
+                self._report_set_aside("row_groups", what)
+
     # --- taking blocks out ---------------------------------------------------------------------
+
+    def _note_damage(self, block: Block, error: BlockCorrupt) -> None:
+        self._telemetry.problem(
+            log,
+            "metricsmith_store_row_groups_damaged_total",
+            f"left out, the rest of the block serves: {error}",
+            level=logging.ERROR,
+        )
 
     def _set_aside(self, block: Block, error: BlockCorrupt) -> None:
         with self._change:
@@ -397,3 +435,13 @@ class BlockStore:
             fsutil.sync_folder(self._dirs.strays)
         except OSError as error:
             log.warning("could not move %s to %s: %s", path, target, error)
+
+
+def _is_or_covers(block: Block, other: Block) -> bool:
+    """Return whether the other is this block, or one after it whose samples win over its samples.
+
+    Written anew, the block gets a new number: alone, it would win over these.
+    """
+    one, two = block.meta, other.meta
+    apart = one.window_end_ms <= two.window_start_ms or two.window_end_ms <= one.window_start_ms
+    return one.number <= two.number and not apart
