@@ -19,6 +19,41 @@ A migration may be interrupted and started again, so each must leave what it has
 """
 
 
+def holder_of(folder: Path) -> str | None:
+    """Return the process that holds a data directory, "unknown" where it does not say; None without one.
+
+    For a moment the lock is shared, as nothing else tells: an agent that is
+    started just then is refused.
+
+    Raises:
+        OSError: it cannot be looked at.
+    """
+    try:
+        descriptor = os.open(folder / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _holder(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def version_of(folder: Path) -> int | None:
+    """Return the format version of a data directory, None when it has none yet.
+
+    Raises:
+        StoreError: its FORMAT file is not one of ours.
+        OSError: it cannot be read.
+    """
+    try:
+        return _read_version(folder / "FORMAT")
+    except FileNotFoundError:
+        return None
+
+
 def current_version() -> int:
     """Return the version that this metricsmith writes."""
     return len(MIGRATIONS) + 1
@@ -77,7 +112,7 @@ class DataDir:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            holder = _holder(descriptor)
             os.close(descriptor)
             raise DataDirLocked(
                 f"got {self.folder} in use by process {holder}, wanted it for this process alone"
@@ -106,9 +141,47 @@ class DataDir:
             fsutil.replace_file(file, _version_text(version))
 
 
+def holder(folder: Path) -> str | None:
+    """Return the id of the process that uses a data directory, None when none does; nothing is changed."""
+    try:
+        descriptor = os.open(folder / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def check_version(folder: Path) -> None:
+    """Return when this metricsmith can read a data directory.
+
+    Raises:
+        FormatTooNew: a newer metricsmith wrote it.
+        StoreError: its FORMAT file is not one of ours.
+        FileNotFoundError: it has none.
+    """
+    _refuse_newer(folder, _read_version(folder / "FORMAT"))
+
+
+def _refuse_newer(folder: Path, version: int) -> None:
+    if version > (wanted := current_version()):
+        raise FormatTooNew(
+            f"got {folder} in format version {version}, wanted {wanted} or older"
+            " (a newer metricsmith wrote it: use that version, or another storage.path)"
+        )
+
+
 def write_format(folder: Path) -> None:
     """Mark a folder as a data directory of the current version."""
     fsutil.write_synced(folder / "FORMAT", _version_text(current_version()))
+
+
+def _holder(descriptor: int) -> str:
+    return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
 
 
 def _version_text(version: int) -> bytes:

@@ -34,9 +34,7 @@ class SnapshotMade:
     bytes: int
 
 
-def make_snapshot(
-    dirs: DataDir, blocks: Sequence[Block], copy_manifest: Callable[[Path], None]
-) -> SnapshotMade:
+def make_snapshot(dirs: DataDir, blocks: Sequence[Block], manifest: Path) -> SnapshotMade:
     """Link blocks into a new folder of `snapshots/`; it is there as a whole or not at all.
 
     The blocks are leased; `manifest` is the file that names them, which is moved there.

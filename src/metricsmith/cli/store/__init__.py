@@ -4,4 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from metricsmith.cli.store import snapshot
+
 app = typer.Typer(no_args_is_help=True, help="Back up, move and look after stored samples.")
+app.command("snapshot", epilog=snapshot.EXAMPLES)(snapshot.snapshot)

@@ -1,0 +1,95 @@
+"""Where the samples are that a command works on: a data directory, or the agent that uses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metricsmith.cli.client import AGENT_PORT, DEFAULT_URL, URL_VARIABLE, http_address
+from metricsmith.errors import StoreError
+
+if TYPE_CHECKING:
+    from metricsmith.config.load import Configuration
+    from metricsmith.store.settings import EmbeddedConfig
+
+Folder = Annotated[
+    Path | None,
+    typer.Option("--path", metavar="DIR", help="Data directory.", exists=True, file_okay=False),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", metavar="FILE", help="Configuration: data directory, retention, address."),
+]
+Url = Annotated[
+    str | None,
+    typer.Option(
+        "--url", metavar="URL", envvar=URL_VARIABLE, help=f"Address of the agent. [default: {DEFAULT_URL}]"
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", metavar="", help="Print JSON.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A data directory, if one is known here, and the address of the agent that may use it."""
+
+    folder: Path | None
+    url: str
+    configuration: Configuration | None = None
+
+    def in_use(self) -> bool:
+        """Return whether the agent is to be asked: it holds the directory, or no directory was named."""
+        from metricsmith.store.datadir import holder
+
+        return self.folder is None or holder(self.folder) is not None
+
+    def needed_folder(self) -> Path:
+        """Return the directory.
+
+        Raises:
+            typer.BadParameter: none was named.
+        """
+        if self.folder is None:
+            raise typer.BadParameter("wanted the data directory: --path DIR, or -c metricsmith.yaml")
+        return self.folder
+
+    def settings(self) -> EmbeddedConfig:
+        """Return the settings of the store: without a configuration nothing is too old."""
+        from metricsmith.runtime.offline import KEPT_FOR_EVER_MS
+        from metricsmith.store.settings import EmbeddedConfig
+
+        folder = self.needed_folder()
+        if self.configuration is None:
+            return EmbeddedConfig(path=str(folder)).model_copy(update={"retention": KEPT_FOR_EVER_MS})
+        config = self.configuration.store.config
+        assert isinstance(config, EmbeddedConfig)
+        return config
+
+
+def find_place(folder: Path | None, config: Path | None, url: str | None) -> Place:
+    """Return what `--path`, `-c` and `--url` say.
+
+    Raises:
+        ConfigError: the configuration cannot be used.
+        StoreError: its samples are not kept on this machine.
+        typer.BadParameter: a directory is named twice.
+    """
+    if config is None:
+        return Place(folder, http_address(url or DEFAULT_URL))
+    if folder is not None:
+        raise typer.BadParameter("got --path and -c, wanted one of them")
+    from metricsmith.config import load_file
+
+    loaded = load_file(config)
+    if loaded.store.type != "embedded":
+        raise StoreError(f"{config}: got storage.type {loaded.store.type}, wanted embedded")
+    address = http_address(url) if url else _address(*loaded.settings.server.address())
+    return Place(Path(loaded.settings.storage.path), address, loaded)
+
+
+def _address(host: str, port: int) -> str:
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return http_address(f"[{host}]:{port or AGENT_PORT}" if ":" in host else f"{host}:{port or AGENT_PORT}")

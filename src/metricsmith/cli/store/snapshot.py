@@ -1,0 +1,81 @@
+"""`metricsmith store snapshot`: a copy of all that is stored, while the agent runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metricsmith.cli.client import call
+from metricsmith.cli.store.place import Config, Folder, Json, Place, Url, find_place
+from metricsmith.cli.store.progress import progress
+from metricsmith.errors import StoreError
+
+if TYPE_CHECKING:
+    from metricsmith.api.context import Snapshot
+
+EXAMPLES = """Examples:
+
+metricsmith store snapshot -c metricsmith.yaml /backup/2026-11-21
+
+metricsmith store snapshot --path /var/lib/metricsmith /backup/2026-11-21
+"""
+
+
+def snapshot(
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder for the snapshot.")],
+    path: Folder = None,
+    config: Config = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Make a copy of all that is stored, which is a data directory itself.
+
+    Blocks are hard links where DIR is on the same file system, and copies elsewhere. Everything that was
+    acknowledged before is in it. A running agent is asked (`server.admin_api: true`).
+    """
+    from metricsmith.model.settings_types import format_size
+    from metricsmith.store.snapshot import move_snapshot
+
+    place = find_place(path, config, url)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise StoreError(f"got {target}, which exists, wanted a new or an empty folder")
+    made = _from_agent(place) if place.in_use() else asyncio.run(_offline(place))
+    try:
+        with progress(f"copying {made.name}", made.bytes, size=True) as advance:
+            copied = move_snapshot(Path(made.path), target, advance)
+    except BaseException:
+        shutil.rmtree(made.path, ignore_errors=True)
+        raise
+    made = replace(made, path=str(target.absolute()))
+    if as_json:
+        typer.echo(json.dumps(asdict(made) | {"copied": copied}))
+        return
+    how = "copied, as it is on another file system" if copied else "hard links"
+    typer.echo(f"{target}: {made.samples} samples in {made.blocks} blocks, {format_size(made.bytes)} ({how})")
+
+
+def _from_agent(place: Place) -> Snapshot:
+    from metricsmith.api.context import Snapshot
+
+    answer, _ = call(place.url, "/api/v1/admin/tsdb/snapshot", {})
+    made = Snapshot(**answer)
+    if not (Path(made.path) / "manifest.sqlite").is_file():
+        raise StoreError(
+            f"the agent at {place.url} made the snapshot {made.path}, which is not to be seen from here"
+            " (run this command on its machine, as its user)"
+        )
+    return made
+
+
+async def _offline(place: Place) -> Snapshot:
+    from metricsmith.runtime.offline import open_offline
+
+    journal = None if place.configuration is None else place.configuration.settings.journal
+    async with open_offline(place.settings(), journal) as store:
+        return await store.snapshot()

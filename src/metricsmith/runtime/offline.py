@@ -1,0 +1,107 @@
+"""The data directory of a stopped agent, opened as the agent opens it: store, journal, and the way in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from metricsmith.api.context import Snapshot
+from metricsmith.contracts import Context
+from metricsmith.errors import DiskFull
+from metricsmith.journal import Journal
+from metricsmith.journal.config import JournalConfig
+from metricsmith.model.batch import Batch
+from metricsmith.model.clock import Clock, SystemClock
+from metricsmith.model.matchers import Matcher
+from metricsmith.model.selection import Selection
+from metricsmith.model.series import SeriesTable
+from metricsmith.model.telemetry import Telemetry
+from metricsmith.runtime.admin import EmbeddedAdmin
+from metricsmith.runtime.pipeline import Pipeline
+from metricsmith.store.admission import FUTURE_MS
+from metricsmith.store.embedded import EmbeddedStore
+from metricsmith.store.settings import EmbeddedConfig
+
+IMPORT = "import"
+"""The source of imported samples, in metrics."""
+KEPT_FOR_EVER_MS = 1000 * 365 * 86_400_000
+"""Retention where no configuration says one: nothing is too old, and nothing is deleted."""
+
+
+class OfflineStore:
+    """A store without an agent. On one event loop; while it is open no agent can start."""
+
+    def __init__(self, config: EmbeddedConfig, journal: JournalConfig, clock: Clock) -> None:
+        """Open it, and apply what the journal has beyond the blocks.
+
+        Raises:
+            DataDirLocked: an agent uses it.
+            StoreError, JournalError: it cannot be opened.
+        """
+        folder = Path(config.path)
+        self._clock, self._retention_ms = clock, config.retention
+        telemetry, self.series = Telemetry(clock), SeriesTable()
+        self.store = EmbeddedStore(config, Context("store", self.series, telemetry, clock))
+        try:
+            self._journal = Journal(folder / "journal", self.series, telemetry, clock, journal)
+            self._journal.set_cursor("store", self.store.cursor())
+        except BaseException:
+            self.store.close(flush=False)
+            raise
+        self._pipeline = Pipeline(self._journal, self.store, telemetry)
+        self.admin = EmbeddedAdmin(self.store)
+        for sequence, batch in self._journal.replay(self.store.cursor()):
+            self.store.apply(batch, sequence)
+
+    def select(
+        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
+    ) -> Selection:
+        """Return the samples of matching series in the closed range, as `Selectable` does."""
+        return self.store.select(matchers, start_ms, end_ms, limit)
+
+    async def snapshot(self) -> Snapshot:
+        """Make a snapshot of everything."""
+        return await self.admin.snapshot(skip_head=False)
+
+    def time_range(self) -> tuple[int, int]:
+        """Return the oldest and the newest time that samples may have now."""
+        now_ms = self._clock.now_ms()
+        return now_ms - self._retention_ms, now_ms + FUTURE_MS
+
+    async def accept(self, batch: Batch) -> None:
+        """Take samples as they are, durable on return.
+
+        Raises:
+            DiskFull: none is accepted, and none will be until there is space.
+            JournalError: none is accepted.
+        """
+        try:
+            await self._pipeline.accept(IMPORT, batch)
+        except DiskFull:  # mostly the flush is behind: a file is read faster than the disk takes it
+            await self.admin.flush()
+            await self._pipeline.accept(IMPORT, batch)
+        self.store.tick(self._clock.now_ms())
+        self._journal.set_cursor("store", self.store.cursor())
+        self._journal.trim()
+
+    async def close(self) -> None:
+        """Flush what was accepted, and release the directory."""
+        await self._journal.close()
+        self.store.close()
+
+
+@asynccontextmanager
+async def open_offline(
+    config: EmbeddedConfig, journal: JournalConfig | None = None, clock: Clock | None = None
+) -> AsyncIterator[OfflineStore]:
+    """Hold the data directory of a stopped agent for the time of the block.
+
+    Raises:
+        DataDirLocked: an agent uses it.
+        StoreError, JournalError: it cannot be opened.
+    """
+    async with AsyncExitStack() as stack:
+        store = OfflineStore(config, journal or JournalConfig(), clock or SystemClock())
+        stack.push_async_callback(store.close)
+        yield store
