@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from metricsmith.contracts import Context
@@ -152,6 +153,9 @@ def test_the_hosts_dashboard_answers_from_what_the_source_reads() -> None:
     config = HostConfig(labels={"host": "edge-1"}, filesystem_types={"exclude": "proc"})
     source = HostSource(config, Context("host", table, Telemetry(SystemClock()), SystemClock()))
     for step in range(4):
+        before = psutil.cpu_times()
+        while psutil.cpu_times() == before:  # of no time there is no usage
+            pass
         batch = source.collect(NOW_MS - (3 - step) * STEP_MS)
         for series, value in zip(batch.layout.ids.tolist(), batch.value.tolist(), strict=True):
             store.append(table.key(series), NOW_MS - (3 - step) * STEP_MS, value)

@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from metricsmith.collector import counter, gauge, untyped
 from metricsmith.errors import LimitExceeded, SourceError
 from metricsmith.model.metadata import Metadata, MetricType
-from metricsmith.sources.python.settings import Limits
+from metricsmith.sources.python.limits import Limits
 from metricsmith.sources.python.values import Taker, key_of
 
 LIMITS = Limits(1000, 1000, 100, 100, 4, 20, {"job": "j"})

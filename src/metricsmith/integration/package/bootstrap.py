@@ -5,14 +5,19 @@ user's cache, else, where there is none to write to, into a temporary folder for
 """
 
 import atexit
+import fcntl
 import json
 import os
+import re
 import shutil
 import stat
 import sys
 import tempfile
+import time
 import zipfile
 
+KEPT_S = 86400
+"""For so long versions that run in turn are kept, as those of two agents."""
 ARCHIVE = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
 
 
@@ -47,27 +52,66 @@ def misfit(settings: dict) -> str:  # type: ignore[type-arg]
 
 
 def unpacked(settings: dict) -> str:  # type: ignore[type-arg]
-    """Return a folder with what the zip holds; it is made once for each content."""
+    """Return a folder with what the zip holds; it is made once for each content.
+
+    While it runs it holds the folder, so that no other version's first run removes it.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")  # noqa: PTH111
-    place = os.path.join(base, "metricsmith", "%(name)s-%(digest)s" % settings)  # noqa: PTH118, UP031
-    if is_own(place):
+    shared = os.path.join(base, "metricsmith")  # noqa: PTH118
+    place = os.path.join(shared, "%(name)s-%(digest)s" % settings)  # noqa: PTH118, UP031
+    if held(place):
         return place
     try:
-        os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)  # noqa: PTH103, PTH120
-        made = tempfile.mkdtemp(dir=os.path.dirname(place))  # noqa: PTH120
-        unpack(made)
+        os.makedirs(shared, mode=0o700, exist_ok=True)  # noqa: PTH103
+        made = tempfile.mkdtemp(prefix="." + settings["name"] + "-", dir=shared)
         try:
+            unpack(made)
             os.rename(made, place)  # noqa: PTH104
-        except OSError:  # another run was faster, or somebody else has the name
-            shutil.rmtree(made)
-        if is_own(place):
+        except OSError:  # full, or another run was faster, or somebody else has the name
+            shutil.rmtree(made, ignore_errors=True)
+        if held(place):
+            remove_old(shared, settings["name"], place)
             return place
-    except OSError:  # read-only or full: a temporary folder may be elsewhere
+    except OSError:  # read-only: a temporary folder may be elsewhere
         pass
     made = tempfile.mkdtemp(prefix="metricsmith-")
     atexit.register(shutil.rmtree, made, ignore_errors=True)
     unpack(made)
     return made
+
+
+def held(place: str) -> bool:
+    """Return whether a folder is there and our own, and hold it until this process ends."""
+    if not is_own(place):
+        return False
+    try:
+        descriptor = os.open(place, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        os.utime(place)
+    except (BlockingIOError, FileNotFoundError):  # another run removes it
+        return False
+    except OSError:  # read-only, or a file system without locks: nobody can remove it then
+        return True
+    return is_own(place) and os.path.samestat(os.fstat(descriptor), os.stat(place))  # noqa: PTH116
+
+
+def remove_old(shared: str, name: str, kept: str) -> None:
+    """Remove what other versions have unpacked, where none has run for a day and none runs now."""
+    ours = re.compile(r"(%(name)s-[0-9a-f]{16}|\.%(name)s-[a-z0-9_]{8})" % {"name": name})  # noqa: UP031
+    for each in os.listdir(shared):  # noqa: PTH208
+        place = os.path.join(shared, each)  # noqa: PTH118
+        if place == kept or not ours.fullmatch(each) or not is_own(place):
+            continue
+        try:
+            descriptor = os.open(place, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(descriptor).st_mtime < time.time() - KEPT_S:
+                    shutil.rmtree(place, ignore_errors=True)
+            finally:
+                os.close(descriptor)
+        except OSError:  # it runs, or another removes it
+            pass
 
 
 def is_own(place: str) -> bool:

@@ -29,12 +29,27 @@ RUNTIME = ("metricsmith.collector", "metricsmith.integration.inputs")
 _RUNTIME_FILES = (
     "__init__.py",
     "collector.py",
+    "errors.py",
     "model/__init__.py",
     "model/duration.py",
+    "model/labels.py",
+    "model/metadata.py",
     "integration/__init__.py",
     "integration/inputs.py",
     "integration/package/__init__.py",
     "integration/package/standalone.py",
+    "sources/__init__.py",
+    "sources/python/__init__.py",
+    "sources/python/clients.py",
+    "sources/python/find.py",
+    "sources/python/limits.py",
+    "sources/python/load.py",
+    "sources/python/values.py",
+    "wire/__init__.py",
+    "wire/ohi/__init__.py",
+    "wire/ohi/document.py",
+    "wire/ohi/encode.py",
+    "wire/ohi/samples.py",
 )
 MAX_BYTES = 256 << 20
 _OURS = re.compile(r"metricsmith(?![A-Za-z0-9._-]*[A-Za-z0-9])", re.IGNORECASE)

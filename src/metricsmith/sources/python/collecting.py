@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import threading
-from collections.abc import AsyncGenerator, AsyncIterable, Coroutine
-from contextlib import aclosing
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
 from metricsmith.errors import LimitExceeded
 from metricsmith.model.clock import Clock
 from metricsmith.sources.python.find import Unit
+from metricsmith.sources.python.limits import Limits
 from metricsmith.sources.python.load import where
-from metricsmith.sources.python.settings import Limits
 from metricsmith.sources.python.threads import Threads
-from metricsmith.sources.python.values import Rows, Taker
+from metricsmith.sources.python.values import Rows, Taker, is_asynchronous
 
 NOTHING = Rows()
 
@@ -115,8 +113,8 @@ class _Call:
     def __call__(self) -> Rows:
         taker = Taker(self._unit.plain, self._limits)
         result = self._unit.call()
-        if inspect.isawaitable(result) or isinstance(result, AsyncIterable):
-            self._run(_take(result, taker))
+        if is_asynchronous(result):
+            self._run(taker.take_asynchronous(result))
         else:
             taker.take(result)
         return taker.rows
@@ -159,15 +157,3 @@ class _Call:
         if self._loop is not None and self._task is None:
             self._loop.close()
             self._loop = None
-
-
-async def _take(result: Any, taker: Taker) -> None:
-    if isinstance(result, AsyncGenerator):
-        async with aclosing(result):  # also when it gives too much
-            async for item in result:
-                taker.take(item, 1)
-    elif isinstance(result, AsyncIterable):
-        async for item in result:
-            taker.take(item, 1)
-    else:
-        taker.take(await result)

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.metrics import MetricWrapperBase
-
 from metricsmith.collector import MARK, Options, options_of
 from metricsmith.errors import SourceError
 from metricsmith.model.duration import parse_duration
 from metricsmith.model.metadata import Metadata
+from metricsmith.sources.python.clients import REGISTRY, CollectorRegistry, MetricWrapperBase
 from metricsmith.sources.python.values import described
 
 LISTED = "COLLECTORS"

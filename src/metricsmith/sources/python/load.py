@@ -14,9 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from prometheus_client import REGISTRY
-
 from metricsmith.errors import SourceError
+from metricsmith.sources.python.clients import REGISTRY
 from metricsmith.sources.python.find import Unit, units_of
 
 MAX_BYTES = 4 << 20
@@ -45,7 +44,7 @@ def load_file(path: str) -> list[Unit]:
     module = ModuleType(name)
     module.__file__ = path
     former = sys.modules.get(name)
-    with _told(path), _registering() as registered:
+    with _told(path), registering() as registered:
         code = compile(source, path, "exec", dont_inherit=True)
         sys.modules[name] = module  # dataclasses and pickle look there
         try:
@@ -65,7 +64,7 @@ def load_module(text: str) -> list[Unit]:
         LoadError: not there, raises, or no collector.
     """
     module_name, _, attribute = text.partition(":")
-    with _told(text), _registering() as registered:
+    with _told(text), registering() as registered:
         found: Any = importlib.import_module(module_name)
         for part in filter(None, attribute.split(".")):
             found = getattr(found, part)
@@ -78,7 +77,7 @@ def load_entry_point(point: EntryPoint) -> list[Unit]:
     Raises:
         LoadError: as `load_module`.
     """
-    with _told(f"{ENTRY_POINTS}: {point.name}"), _registering() as registered:
+    with _told(f"{ENTRY_POINTS}: {point.name}"), registering() as registered:
         found = point.load()
         return units_of(found, point.name, point.value, registered if isinstance(found, ModuleType) else [])
 
@@ -89,7 +88,7 @@ def offered() -> list[EntryPoint]:
 
 
 @contextmanager
-def _registering() -> Iterator[list[Any]]:
+def registering() -> Iterator[list[Any]]:
     """Give what code registers with the registry of prometheus_client, and keep it out of that.
 
     So a file that registers its collectors can be read again, and nothing is

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
@@ -12,6 +10,7 @@ from pydantic import Field
 from metricsmith.collector import Options
 from metricsmith.contracts import PartConfig
 from metricsmith.model.settings_types import DurationMs, FilePattern, FolderPath
+from metricsmith.sources.python.limits import Limits
 
 DAY_MS = 86_400_000
 MIN_INTERVAL_MS = 100
@@ -79,22 +78,6 @@ class PythonConfig(PartConfig):
     collectors: dict[str, CollectorConfig] = Field(
         default_factory=dict, max_length=10_000, description="Settings of single collectors, by name."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What holds for one collector: its own words over the source's, its settings over both.
-
-    `labels` are those that its series get where a sample has no label of that name.
-    """
-
-    interval_ms: int
-    timeout_ms: int
-    max_samples: int
-    max_series: int
-    max_labels: int
-    max_label_length: int
-    labels: Mapping[str, str]
 
 
 def limits_of(name: str, options: Options, config: PythonConfig, job: str) -> Limits:

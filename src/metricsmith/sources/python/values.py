@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -12,7 +14,7 @@ from metricsmith.collector import Value
 from metricsmith.errors import LimitExceeded, SourceError
 from metricsmith.model.labels import NAME_LABEL, encode_labels
 from metricsmith.model.metadata import Metadata, MetricType
-from metricsmith.sources.python.settings import Limits
+from metricsmith.sources.python.limits import Limits
 
 Name: TypeAlias = tuple[str, tuple[tuple[str, str], ...]]
 """A metric's name and its labels, sorted, none empty: equal names are equal series."""
@@ -98,6 +100,22 @@ class Taker:
         else:
             self._add(self._plain, item, {}, None)
 
+    async def take_asynchronous(self, result: Any) -> None:
+        """Take what comes later, as `is_asynchronous` says.
+
+        Raises:
+            LimitExceeded, SourceError: as `take`.
+        """
+        if isinstance(result, AsyncGenerator):
+            async with aclosing(result):  # also when it gives too much
+                async for item in result:
+                    self.take(item, 1)
+        elif isinstance(result, AsyncIterable):
+            async for item in result:
+                self.take(item, 1)
+        else:
+            self.take(await result)
+
     def _typed(self, item: Value) -> None:
         known = self.rows.metadata.get(str(item.name))
         if known is None or (item.help and not known.help):
@@ -173,6 +191,11 @@ class Taker:
             self.rows.problem("label", f"{name:.80}: got {len(merged)} labels, {wanted}")
             return None
         return name, tuple(sorted((label, text) for label, text in merged.items() if text))
+
+
+def is_asynchronous(result: Any) -> bool:
+    """Return whether what a collector returned must be waited for."""
+    return inspect.isawaitable(result) or isinstance(result, AsyncIterable)
 
 
 def described(family: Any) -> tuple[str, Metadata]:
