@@ -1,7 +1,8 @@
-"""Claim: an hour of real metrics takes no more disk than Prometheus' compacted blocks; the aim is VictoriaMetrics'.
+"""Claim: an hour of real metrics takes no more disk than Prometheus' blocks; VictoriaMetrics' is the aim.
 
-All get the same samples by remote write. Then Prometheus makes a block of all (a snapshot with its head), VictoriaMetrics
-merges its parts, and ours is stopped, which flushes. Journals are not counted. `bench_disk.py [MACHINES]`.
+All get the same samples by remote write. Then Prometheus makes a block of all (a snapshot with its head),
+VictoriaMetrics merges its parts, and ours is stopped, which flushes. Journals are not counted.
+`bench_disk.py [MACHINES]`.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ def main(machines: int) -> None:
     series, samples = sum(len(h.keys) for h in found), sum(h.values.size for h in found)
     whole = {name: sum(parts.values()) for name, parts in sizes.items()}
     table(
-        f"An hour of {machines} hosts with 5 shops each: {series} series, {samples / 1e6:.2f} million samples",
+        f"An hour of {machines} hosts, 5 shops each: {series} series, {samples / 1e6:.2f} million samples",
         (
             "who",
             "bytes a sample",

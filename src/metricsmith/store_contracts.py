@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import Field
 
 from metricsmith.contracts import PartConfig
+from metricsmith.model.arrays import U32
 from metricsmith.model.batch import Batch
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
@@ -243,6 +244,15 @@ class Keeper(Protocol):
 
     def close(self) -> None:
         """Wait for background work, flush what is in memory, release the directory."""
+        ...
+
+
+@runtime_checkable
+class RemembersSeries(Protocol):
+    """A keeper that knows after a start which series it had before."""
+
+    def series_since(self, start_ms: int) -> U32:
+        """Return the ids, each once, of series that may have samples at or after a time."""
         ...
 
 

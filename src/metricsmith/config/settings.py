@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
@@ -271,6 +271,27 @@ class QuerySettings(PartConfig):
     )
 
 
+class LimitSettings(PartConfig):
+    """How many different series are taken in. Beyond that new ones are refused, and known ones go on."""
+
+    series: int = Field(10_000_000, ge=1, description="Most series of all sources together.")
+    series_per_source: int = Field(
+        2_000_000, ge=1, description="Most series of one source; what is pushed over HTTP is the source `api`."
+    )
+    sources: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        default_factory=dict,
+        max_length=10_000,
+        description="Most series of single sources, by name, instead of `series_per_source`.",
+    )
+    expiry: DurationMs = Field(
+        60 * MINUTE_MS,
+        ge=1000,
+        le=30 * DAY_MS,
+        description="A series that did not come for this time, or twice as long at most, gives its place to"
+        " another.",
+    )
+
+
 class ServerSettings(PartConfig):
     """The HTTP server."""
 
@@ -311,6 +332,7 @@ class Settings(PartConfig):
     storage: StorageSettings = Field(default_factory=lambda: StorageSettings())
     journal: JournalConfig = Field(default_factory=lambda: JournalConfig())
     query: QuerySettings = Field(default_factory=lambda: QuerySettings())
+    limits: LimitSettings = Field(default_factory=lambda: LimitSettings())
     # As they stand in the file, secrets included: not for a log.
     sources: tuple[Any, ...] = Field(
         (), repr=False, max_length=10_000, description="Where samples come from."

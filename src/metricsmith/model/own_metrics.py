@@ -63,6 +63,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _counter("metricsmith_events_accepted_total", "Events accepted into the journal.", "source"),
     _counter("metricsmith_events_dropped_total", "Events not accepted, by reason.", "source", "reason"),
     _counter("metricsmith_source_failures_total", "Failures of a source, by reason.", "source", "reason"),
+    _gauge("metricsmith_limited_series", "Series that have a place within `limits`, of all sources."),
     _gauge("metricsmith_series_interned", "Series known to this process."),
     # scrape
     _counter("metricsmith_scrapes_total", "Scrapes done.", "source"),

@@ -33,11 +33,12 @@ from metricsmith.runtime.health import StoreProbe, housekeeping_check, sink_chec
 from metricsmith.runtime.pipeline import Pipeline, newest_ms
 from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.runtime.rules import AgentRules, external_url
+from metricsmith.runtime.series_limits import SeriesLimits
 from metricsmith.runtime.sinks import SinkRunner
 from metricsmith.runtime.sources import SourceRunner, build
 from metricsmith.runtime.state import StateFile
 from metricsmith.runtime.storage import DeliveredKeeper, open_store, writing_part
-from metricsmith.store_contracts import Delivered, Keeper, Readable
+from metricsmith.store_contracts import Delivered, Keeper, Readable, RemembersSeries
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,8 @@ class Agent:
         )
         # The keeper is told of every batch, so the journal must not number below what it has.
         self._release_journal()
-        self.pipeline = Pipeline(self.journal, self.keeper, self.telemetry)
+        self.limits = SeriesLimits(configuration.settings.limits, self.series, self.clock, self.telemetry)
+        self.pipeline = Pipeline(self.journal, self.keeper, self.telemetry, self.limits)
         self.sources = SourceRunner(self.pipeline, self.context)
         quarantine = Path(configuration.settings.storage.path) / "quarantine"
         begins = self.keeper.begins if isinstance(self.keeper, DeliveredKeeper) else None
@@ -108,6 +110,7 @@ class Agent:
         await self._replay(stop)
         if stop.is_set():
             return
+        self._remember_series()
         not_before_ms = await self._rules_begin_ms()
         self.pipeline.processors = self._make_processors(self.configuration)
         await self.sinks.update(self.configuration)
@@ -140,6 +143,7 @@ class Agent:
         self.configuration = new
         self.config_ms = self.clock.now_ms()
         settings = new.settings
+        self.limits.update(settings.limits)
         self.notifier.update(
             settings.alerts,
             external_labels=settings.rules.external_labels,
@@ -223,6 +227,12 @@ class Agent:
             external_url=external_url(settings),
             workers=settings.performance.worker_count,
         )
+
+    def _remember_series(self) -> None:
+        """Have series that came shortly before the start go on, whatever comes first after it."""
+        if isinstance(self.keeper, RemembersSeries):
+            since_ms = self.clock.now_ms() - self.configuration.settings.limits.expiry
+            self.limits.remember(self.keeper.series_since(since_ms))
 
     async def _rules_begin_ms(self) -> int:
         """Return when rules may begin: after a stop so long that nothing is found, sources deliver first."""

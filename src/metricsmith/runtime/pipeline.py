@@ -13,6 +13,7 @@ from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch, Layout, empty_batch
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.runtime.offered import Offered
+from metricsmith.runtime.series_limits import SeriesLimits
 from metricsmith.runtime.streams import Streams, markers
 from metricsmith.store_contracts import Keeper
 
@@ -23,10 +24,12 @@ class Pipeline:
     """Takes batches of all sources through the processors into the journal, and from there to the store.
 
     Batches reach the store in journal order, on the event loop's thread,
-    before the source that waits for them is told.
+    before the source that waits for them is told. Without `limits` all series are taken.
     """
 
-    def __init__(self, journal: Journal, keeper: Keeper, telemetry: Telemetry) -> None:
+    def __init__(
+        self, journal: Journal, keeper: Keeper, telemetry: Telemetry, limits: SeriesLimits | None = None
+    ) -> None:
         self.processors: Sequence[Processor] = ()
         self.accepted_samples = 0
         self.newest_ms: int | None = None
@@ -35,7 +38,7 @@ class Pipeline:
         """Why the journal did not take the last batch; None when it did."""
         self.streams = Streams()
         self._offered = Offered()
-        self._journal, self._keeper, self._telemetry = journal, keeper, telemetry
+        self._journal, self._keeper, self._telemetry, self._limits = journal, keeper, telemetry, limits
         journal.on_commit(self._committed)
 
     def emit_for(self, source: str) -> Emit:
@@ -139,7 +142,7 @@ class Pipeline:
             return
         try:
             self._keeper.check_space()
-            origin, batch = batch.origin, self._keeper.admit(batch)
+            origin, batch = batch.origin, self._admit(source, batch)
             if len(batch) == 0 and origin is None:
                 return
             await self._append(batch if batch.origin is origin else replace(batch, origin=origin))
@@ -149,6 +152,11 @@ class Pipeline:
         self.accepted_samples += len(batch)
         self._telemetry.count("metricsmith_samples_accepted_total", len(batch), source=source)
         self._telemetry.count("metricsmith_batches_accepted_total", source=source)
+
+    def _admit(self, source: str, batch: Batch) -> Batch:
+        """Return the samples whose times and series are accepted; the others are counted."""
+        batch = self._keeper.admit(batch)
+        return batch if self._limits is None else self._limits.admit(source, batch)
 
     async def _accept_events(self, source: str, batch: Batch) -> None:
         """Take events: neither processors nor the store have anything to do with them."""

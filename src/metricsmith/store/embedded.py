@@ -213,6 +213,10 @@ class EmbeddedStore:
         there = np.unique(np.concatenate(parts))
         return np.intersect1d(self._index.match(matchers), there, assume_unique=True) if matchers else there
 
+    def series_since(self, start_ms: int) -> U32:
+        """Return the ids, each once, of series that may have samples at or after a time."""
+        return self._series_in((), start_ms, ALWAYS[1])
+
     def active_series(self) -> int:
         """Return how many series have samples that are not in blocks yet."""
         return len(_active(self._heads.present))
