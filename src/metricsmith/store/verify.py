@@ -1,0 +1,169 @@
+"""Looks through a data directory without changing it: format, manifest, folders and every block."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from metricsmith.errors import BlockCorrupt, FormatTooNew, StoreError
+from metricsmith.model.faults import Advance, Fault
+from metricsmith.store.block_meta import BlockMeta
+from metricsmith.store.block_reader import read_meta
+from metricsmith.store.datadir import DataDir, current_version, version_of
+from metricsmith.store.manifest import BlockEntry
+from metricsmith.store.verify_block import BLOCK_LOST, NEWER, verify_block
+
+REBUILD = "stop the agent, then `metricsmith store verify --rebuild`"
+NEXT_START = "nothing: the next start removes it"
+SET_ASIDE = (
+    "nothing: the next start moves it to strays/, as its samples are in the journal or in other blocks"
+)
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a data directory says that it has; `cursor` is None where no manifest tells it."""
+
+    entries: list[BlockEntry] = field(default_factory=list)
+    cursor: int | None = None
+    metas: dict[str, BlockMeta] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """The size of all blocks whose `meta.json` can be read."""
+        return sum(meta.disk_bytes for meta in self.metas.values())
+
+
+@contextmanager
+def kept_from_others(folder: Path) -> Iterator[str]:
+    """Keep an agent from starting on a data directory meanwhile; yield who uses it already, empty for nobody.
+
+    Raises:
+        StoreError: the folder is no data directory.
+    """
+    if not folder.is_dir() or not any((folder / name).exists() for name in ("FORMAT", "blocks", "LOCK")):
+        raise StoreError(f"got {folder}, wanted a data directory (storage.path of an agent, or a copy of it)")
+    try:
+        descriptor = os.open(folder / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # a copy, or blocks alone: nobody uses it
+        yield ""
+        return
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        else:
+            yield ""
+    finally:
+        os.close(descriptor)
+
+
+def read_contents(dirs: DataDir, in_use: bool) -> tuple[Contents, list[Fault]]:
+    """Return what the manifest and the folders say, and what is wrong with the manifest itself."""
+    found, faults = Contents(), list(_format(dirs.folder))
+    if dirs.manifest.exists():
+        try:
+            found.entries, found.cursor = _read_manifest(dirs.manifest, in_use)
+        except (sqlite3.Error, StoreError) as error:
+            faults.append(Fault(dirs.manifest.name, "", str(error), REBUILD))
+    else:
+        what = "is missing: the next start makes one of the blocks"
+        faults.append(Fault(dirs.manifest.name, "", what, "nothing", harmless=True))
+    for folder in _blocks_in(dirs):
+        with suppress(BlockCorrupt, FormatTooNew):  # told when the block is verified
+            found.metas[folder.name] = read_meta(folder)[0]
+    return found, faults
+
+
+def verify_blocks(dirs: DataDir, found: Contents, in_use: bool, advance: Advance) -> Iterator[Fault]:
+    """Yield what is wrong with blocks, and with what lies beside them.
+
+    An agent that runs may merge or delete blocks meanwhile: these are passed over.
+    """
+    known = found.cursor is not None
+    for entry in found.entries:
+        faults = list(verify_block(dirs.blocks / entry.name, entry, advance))
+        if faults and in_use and entry not in _read_manifest(dirs.manifest, in_use)[0]:
+            continue
+        if faults and not (dirs.blocks / entry.name).exists():
+            faults = [Fault(f"blocks/{entry.name}", "", "the folder is missing", BLOCK_LOST)]
+        yield from faults
+    if in_use:
+        return
+    names = {entry.name for entry in found.entries}
+    replaced = {name for meta in found.metas.values() for name in meta.sources}
+    for folder in _blocks_in(dirs):
+        if folder.name in names:
+            continue
+        if folder.name in replaced:
+            yield Fault(
+                f"blocks/{folder.name}", "", "has been merged into another", NEXT_START, harmless=True
+            )
+        elif known and folder.name in found.metas:
+            yield Fault(f"blocks/{folder.name}", "", "is not in the manifest", SET_ASIDE, harmless=True)
+        else:
+            yield from verify_block(folder, None, advance)
+    if dirs.tmp.is_dir():
+        for path in sorted(dirs.tmp.iterdir()):
+            yield Fault(f"tmp/{path.name}", "", "was not finished", NEXT_START, harmless=True)
+
+
+def verify_database(path: Path, query: str) -> list[tuple[int, ...]]:
+    """Return the rows of a query of an SQLite file that nobody uses; SQLite itself checks the file first.
+
+    A copy is looked at, with what a crash left to be rolled back or forward: the file stays as it is.
+
+    Raises:
+        sqlite3.Error: it is damaged, or no database.
+        StoreError: it is damaged.
+    """
+    with tempfile.TemporaryDirectory(prefix="metricsmith-verify-") as folder:
+        for suffix in ("", "-journal", "-wal"):
+            beside = path.with_name(path.name + suffix)
+            if beside.exists():
+                shutil.copyfile(beside, Path(folder) / beside.name)
+        with closing(sqlite3.connect(Path(folder) / path.name)) as database:
+            return _checked(database, query)
+
+
+def _checked(database: sqlite3.Connection, query: str) -> list[tuple[int, ...]]:
+    wrong = [row[0] for row in database.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
+    if wrong:
+        raise StoreError("; ".join(" ".join(text.split()) for text in wrong))
+    return database.execute(query).fetchall()
+
+
+def _read_manifest(path: Path, in_use: bool) -> tuple[list[BlockEntry], int]:
+    queries = "SELECT number, name, meta_crc32 FROM blocks ORDER BY number", "SELECT cursor FROM store"
+    if in_use:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            rows, cursor = (_checked(database, query) for query in queries)
+    else:
+        rows, cursor = (verify_database(path, query) for query in queries)
+    return [BlockEntry(number, str(name), crc32) for number, name, crc32 in rows], cursor[0][0]
+
+
+def _format(folder: Path) -> Iterator[Fault]:
+    try:
+        version, newest = version_of(folder), current_version()
+    except StoreError as error:
+        yield Fault(
+            "FORMAT", "", str(error), f'write the line "metricsmith data {current_version()}" into it'
+        )
+        return
+    if version is None:
+        yield Fault("FORMAT", "", "is missing", "nothing: the next start writes it", harmless=True)
+    elif version > newest:
+        yield Fault("FORMAT", "", f"got version {version}, wanted {newest} or older", NEWER)
+
+
+def _blocks_in(dirs: DataDir) -> Sequence[Path]:
+    return sorted(path for path in dirs.blocks.iterdir() if path.is_dir()) if dirs.blocks.is_dir() else ()
