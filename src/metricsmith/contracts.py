@@ -21,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from metricsmith.model.arrays import I64
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
+from metricsmith.model.findings import Findings
 from metricsmith.model.origin import NoJournal, Position
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.settings_types import DurationMs
@@ -95,6 +96,24 @@ class Context:
     clock: Clock
     state: State = field(default_factory=MemoryState)
     journal: JournalView = field(default_factory=NoJournal)
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """A class of sources, processors, sinks or stores that can hold settings against reality.
+
+    For `metricsmith doctor`, whether or not an agent runs with these settings.
+    """
+
+    async def examine(self, config: Any, context: Context, findings: Findings) -> None:
+        """Tell `findings` what is reached, allowed and there, and what is not. A class method.
+
+        It changes nothing, anywhere: no part is made, unless its constructor
+        opens nothing. Cancelled after `findings.timeout_s`; calls that wait go
+        into threads by `net.threads.in_thread`. Raising a MetricsmithError is a
+        problem found, any other exception a defect.
+        """
+        ...
 
 
 class Source(Protocol):

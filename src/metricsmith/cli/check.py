@@ -25,17 +25,10 @@ def check_config(
     Rule files and files of integrations that it names are checked with it.
     """
     from metricsmith.config import load_file
-    from metricsmith.runtime.rule_engine import RuleEngine
-    from metricsmith.runtime.rules import configured_files
-    from metricsmith.sources.exec.files import read_all
-    from metricsmith.sources.exec.settings import ExecConfig
+    from metricsmith.runtime.file_problems import file_problems
 
     configuration = load_file(file)
-    problems = [*configured_files(configuration, RuleEngine()).problems]
-    for part in configuration.of("sources"):
-        if isinstance(part.config, ExecConfig):
-            problems += read_all(part.config).problems
-    if problems:
+    if problems := file_problems(configuration):
         raise ConfigError(problems)
     counts = ", ".join(_count(len(configuration.of(g)), g) for g in ("sources", "processors", "sinks"))
     mode = configuration.settings.service.type.value

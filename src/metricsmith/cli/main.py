@@ -14,6 +14,7 @@ from metricsmith.cli import (
     check,
     collect,
     demo,
+    doctor,
     generate,
     health,
     integration,
@@ -46,6 +47,7 @@ app.command("demo")(demo.demo)
 app.command("demo-shop")(demo.demo_shop)
 app.command("loadgen")(demo.loadgen)
 app.command("check-config", epilog=check.EXAMPLES)(check.check_config)
+app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("query", cls=query.QueryCommand, epilog=query.EXAMPLES)(query.query)
 app.command("collect", epilog=collect.EXAMPLES)(collect.collect)
 app.command("health", epilog=health.EXAMPLES)(health.health)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
@@ -66,9 +67,32 @@ class Poster:
             RetryLater: no answer in time, none at all, or one that another time may be better.
             HttpRefused: refused for good; `reason` begins with the status.
         """
+        async with self._answered():
+            return await self._post(url, body, headers)
+
+    async def head(self, url: str) -> tuple[int, Mapping[str, str]]:
+        """Ask whether a server is there, without credentials; return the status and headers of any answer.
+
+        Raises:
+            RetryLater: no answer in time, or none at all.
+        """
+        async with (
+            self._answered(),
+            self._opened().head(
+                URL(url),
+                ssl=self._context(),
+                server_hostname=self._access.tls.server_name,
+                allow_redirects=False,
+            ) as response,
+        ):
+            return response.status, response.headers
+
+    @asynccontextmanager
+    async def _answered(self) -> AsyncIterator[None]:
+        """Wait as long as is set, and turn what keeps a request from being answered into our error."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._post(url, body, headers)
+                yield
         except TimeoutError:
             raise RetryLater(f"no answer within {self._timeout_s:g}s", reason="timeout") from None
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
@@ -81,17 +105,22 @@ class Poster:
             # Texts of these errors hold the URL.
             raise RetryLater(f"the connection failed: {type(error).__name__}", reason="connection") from None
 
+    def _context(self) -> ssl.SSLContext | bool:
+        try:
+            return self._tls.current()
+        except (OSError, ValueError) as error:
+            raise _unreadable(error) from None
+
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         try:
             headers = {**headers, **authorization(self._access)}
-            context = self._tls.current()
         except (OSError, ValueError) as error:
-            raise RetryLater(f"a secret or certificate cannot be read: {error}", reason="secret") from None
+            raise _unreadable(error) from None
         async with self._opened().post(
             URL(url),
             data=body,
             headers=headers,
-            ssl=context,
+            ssl=self._context(),
             server_hostname=self._access.tls.server_name,
             allow_redirects=False,
         ) as response:
@@ -117,6 +146,10 @@ class Poster:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _unreadable(error: OSError | ValueError) -> RetryLater:
+    return RetryLater(f"a secret or certificate cannot be read: {error}", reason="secret")
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:

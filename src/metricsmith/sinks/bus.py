@@ -14,6 +14,7 @@ from pydantic import Field
 
 from metricsmith.contracts import Context, Delivery, SinkConfig, SinkTraits
 from metricsmith.errors import RetryLater
+from metricsmith.model.findings import Findings
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.handshakes import Refused, counted
@@ -46,6 +47,13 @@ class BusSink:
 
     Config: ClassVar[type[BusSinkConfig]] = BusSinkConfig
     traits: ClassVar[SinkTraits] = SinkTraits(whole=True)  # order on a topic is that of the journal
+
+    @classmethod
+    async def examine(cls, config: BusSinkConfig, context: Context, findings: Findings) -> None:
+        """Look at the keys and the address."""
+        from metricsmith.net.bus_examination import examine_socket
+
+        await examine_socket(config, findings)
 
     def __init__(self, config: BusSinkConfig, context: Context) -> None:
         self._config, self._context = config, context

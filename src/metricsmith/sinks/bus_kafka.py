@@ -9,6 +9,7 @@ from pydantic import Field
 
 from metricsmith.contracts import Compressing, Context, Delivery, SinkConfig, SinkTraits
 from metricsmith.errors import RetryLater, TooLarge
+from metricsmith.model.findings import Findings
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.net.kafka_bus import KafkaBus, unavailable_without_extra
 from metricsmith.net.kafka_login import login_options
@@ -38,6 +39,13 @@ class KafkaBusSink:
 
     Config: ClassVar[type[KafkaBusSinkConfig]] = KafkaBusSinkConfig
     traits: ClassVar[SinkTraits] = SinkTraits(whole=True)  # the order of a series is that of the journal
+
+    @classmethod
+    async def examine(cls, config: KafkaBusSinkConfig, context: Context, findings: Findings) -> None:
+        """Connect, and look for the topic."""
+        from metricsmith.net.kafka_examination import examine_topic
+
+        await examine_topic(config, context.name, findings)
 
     def __init__(self, config: KafkaBusSinkConfig, context: Context) -> None:
         unavailable_without_extra()

@@ -12,8 +12,10 @@ from metricsmith import __version__
 from metricsmith.contracts import Context, Delivery, SinkTraits
 from metricsmith.errors import Rejected, RetryLater
 from metricsmith.model.batch import Layout
+from metricsmith.model.findings import Findings
 from metricsmith.model.metadata import Metadata
 from metricsmith.net.post import Answer, HttpRefused, Poster
+from metricsmith.net.reach import examine_post, place_of
 from metricsmith.sinks.http import MENDED_BY_PEOPLE, deliver, revealed
 from metricsmith.sinks.remote_write_bodies import Bodies, Bodies1, Bodies2, outgoing_keys
 from metricsmith.sinks.remote_write_settings import RemoteWriteConfig
@@ -44,6 +46,17 @@ class RemoteWriteSink:
 
     Config: ClassVar[type[RemoteWriteConfig]] = RemoteWriteConfig
     traits: ClassVar[SinkTraits] = SinkTraits()
+
+    @classmethod
+    async def examine(cls, config: RemoteWriteConfig, context: Context, findings: Findings) -> None:
+        """Post a request without samples."""
+        sink = cls(config, context)
+        version = "2.0" if config.version == "2.0" else "1.0"
+        body = sink.body(version, Delivery([], []))
+        try:
+            await examine_post(findings, place_of(config.url), sink._post(version, body))
+        finally:
+            await sink.close()
 
     def __init__(self, config: RemoteWriteConfig, context: Context) -> None:
         self._config, self._context = config, context

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from metricsmith.contracts import Context, Delivery, SinkConfig, SinkTraits
 from metricsmith.errors import DiskFull, LimitExceeded, Rejected, RetryLater, StoreError, TooLarge, WireError
+from metricsmith.model.findings import Findings
 from metricsmith.model.settings_types import DurationMs, SizeBytes
 from metricsmith.net.bus_settings import Endpoint, SocketSettings
 from metricsmith.net.handshakes import COUNTER, Refused
@@ -72,6 +73,13 @@ class TransferSink:
 
     Config: ClassVar[type[TransferSinkConfig]] = TransferSinkConfig
     traits: ClassVar[SinkTraits] = SinkTraits(whole=True, events=True)
+
+    @classmethod
+    async def examine(cls, config: TransferSinkConfig, context: Context, findings: Findings) -> None:
+        """Look at the keys and the address."""
+        from metricsmith.net.bus_examination import examine_socket
+
+        await examine_socket(config, findings)
 
     def __init__(self, config: TransferSinkConfig, context: Context) -> None:
         self._config, self._context = config, context

@@ -13,6 +13,7 @@ from metricsmith.contracts import Context, Emit, PartConfig
 from metricsmith.errors import DiskFull, JournalError, StoreError
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import stopped_within
+from metricsmith.model.findings import Findings
 from metricsmith.model.schedule import Schedule
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.sdk.export.keys import Name, metadata_of, names_and_values, series_keys
@@ -52,6 +53,13 @@ class ProcessesSource:
     """
 
     Config: ClassVar[type[ProcessesConfig]] = ProcessesConfig
+
+    @classmethod
+    async def examine(cls, config: ProcessesConfig, context: Context, findings: Findings) -> None:
+        """Look at the socket's folder or port."""
+        from metricsmith.sources.processes_examination import examine
+
+        await examine(config, findings)
 
     def __init__(self, config: ProcessesConfig, context: Context) -> None:
         self._config, self._context = config, context

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from metricsmith.contracts import Context, Emit
+from metricsmith.model.findings import Findings
 from metricsmith.model.targets import PoolStatus
 from metricsmith.net.target_files import Found, Listed
 from metricsmith.sources.client import HttpClient
@@ -59,6 +60,13 @@ class ScrapeSource:
         self._running: dict[Endpoint, _Running] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._updating = asyncio.Lock()
+
+    @classmethod
+    async def examine(cls, config: ScrapeConfig, context: Context, findings: Findings) -> None:
+        """Discover targets, and fetch each once."""
+        from metricsmith.sources.scrape_examination import examine
+
+        await examine(config, context, findings)
 
     async def run(self, emit: Emit, stop: asyncio.Event) -> None:
         """Scrape until `stop` is set. Stopping marks no series as ended, as Prometheus."""

@@ -19,28 +19,6 @@ A migration may be interrupted and started again, so each must leave what it has
 """
 
 
-def holder_of(folder: Path) -> str | None:
-    """Return the process that holds a data directory, "unknown" where it does not say; None without one.
-
-    For a moment the lock is shared, as nothing else tells: an agent that is
-    started just then is refused.
-
-    Raises:
-        OSError: it cannot be looked at.
-    """
-    try:
-        descriptor = os.open(folder / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return _holder(descriptor)
-    finally:
-        os.close(descriptor)
-    return None
-
-
 def version_of(folder: Path) -> int | None:
     """Return the format version of a data directory, None when it has none yet.
 
@@ -150,29 +128,10 @@ def holder(folder: Path) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        return _holder(descriptor)
     finally:
         os.close(descriptor)
     return None
-
-
-def check_version(folder: Path) -> None:
-    """Return when this metricsmith can read a data directory.
-
-    Raises:
-        FormatTooNew: a newer metricsmith wrote it.
-        StoreError: its FORMAT file is not one of ours.
-        FileNotFoundError: it has none.
-    """
-    _refuse_newer(folder, _read_version(folder / "FORMAT"))
-
-
-def _refuse_newer(folder: Path, version: int) -> None:
-    if version > (wanted := current_version()):
-        raise FormatTooNew(
-            f"got {folder} in format version {version}, wanted {wanted} or older"
-            " (a newer metricsmith wrote it: use that version, or another storage.path)"
-        )
 
 
 def write_format(folder: Path) -> None:

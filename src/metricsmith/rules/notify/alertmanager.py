@@ -24,6 +24,11 @@ MAX_BATCH = 64
 _ONE_MAY_BE_BAD = ("400", "413", "422")
 
 
+def alerts_url(url: str, config: AlertmanagerConfig) -> str:
+    """Return where an Alertmanager takes alerts."""
+    return f"{url.rstrip('/')}{config.path_prefix.rstrip('/')}/api/v2/alerts"
+
+
 class Alertmanager:
     """One Alertmanager. It is told of every alert at each resend; newer news replaces what still waits."""
 
@@ -35,7 +40,7 @@ class Alertmanager:
     def __init__(
         self, url: str, config: AlertmanagerConfig, external_labels: Mapping[str, str], external_url: str
     ) -> None:
-        self._url = f"{url.rstrip('/')}{config.path_prefix.rstrip('/')}/api/v2/alerts"
+        self._url = alerts_url(url, config)
         self.name = f"{self.kind}-{digest(self._url)}"
         self.address = self._url  # it has no user in it, and no query
         self.settings = (config, dict(external_labels), external_url)

@@ -7,12 +7,16 @@ import logging
 import shutil
 import threading
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import ClassVar, TypeVar
 
 from metricsmith.contracts import Context, Delivery, SinkTraits
 from metricsmith.errors import DiskFull, RetryLater, StoreError
 from metricsmith.model.batch import Batch
 from metricsmith.model.durable_files import replace_file
+from metricsmith.model.findings import Findings
+from metricsmith.model.folder_examination import examine_folder
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.settings_types import format_size
 from metricsmith.model.steady_time import SteadyTime
@@ -47,6 +51,11 @@ class FileSink:
 
     Config: ClassVar[type[FileSinkConfig]] = FileSinkConfig
     traits: ClassVar[SinkTraits] = SinkTraits(whole=True)
+
+    @classmethod
+    async def examine(cls, config: FileSinkConfig, context: Context, findings: Findings) -> None:
+        """Look at the folder."""
+        await in_thread(context.name, partial(examine_folder, findings, Path(config.path), "path"))
 
     def __init__(self, config: FileSinkConfig, context: Context) -> None:
         self._config, self._context = config, context

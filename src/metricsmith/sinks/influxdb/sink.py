@@ -11,6 +11,7 @@ import cramjam
 from metricsmith.contracts import Context, Delivery, SinkTraits
 from metricsmith.errors import Rejected, RetryLater
 from metricsmith.model.batch import Batch
+from metricsmith.model.findings import Findings
 from metricsmith.net.post import HttpRefused, Poster
 from metricsmith.sinks.http import deliver
 from metricsmith.sinks.influxdb.answers import beyond_retention, refused_places, retention_told
@@ -31,6 +32,13 @@ class InfluxdbSink:
     """Sends samples of one measurement, tag set and time as fields of one point."""
 
     Config: ClassVar[type[InfluxdbSinkConfig]] = InfluxdbSinkConfig
+
+    @classmethod
+    async def examine(cls, config: InfluxdbSinkConfig, context: Context, findings: Findings) -> None:
+        """Post no points, and ask for the policy."""
+        from metricsmith.sinks.influxdb.examination import examine
+
+        await examine(config, context, findings)
 
     def __init__(self, config: InfluxdbSinkConfig, context: Context) -> None:
         self._config, self._context = config, context

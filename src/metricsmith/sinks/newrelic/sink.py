@@ -12,8 +12,10 @@ import cramjam
 from metricsmith.contracts import Context, Delivery, SinkTraits
 from metricsmith.errors import Rejected, RetryLater, TooLarge
 from metricsmith.model.batch import Batch
+from metricsmith.model.findings import Findings
 from metricsmith.model.settings_types import reveal
 from metricsmith.net.post import Poster
+from metricsmith.net.reach import examine_server, place_of
 from metricsmith.net.settings import Access
 from metricsmith.sinks.http import MENDED_BY_PEOPLE, deliver
 from metricsmith.sinks.newrelic.attributes import common_attributes
@@ -36,6 +38,20 @@ class NewRelicSink:
     """Sends counters as counts, histograms and summaries as summaries, all else as gauges."""
 
     Config: ClassVar[type[NewRelicConfig]] = NewRelicConfig
+
+    @classmethod
+    async def examine(cls, config: NewRelicConfig, context: Context, findings: Findings) -> None:
+        """Look at the key's form, and whether the servers are there."""
+        try:
+            wrong = config.mistake_in(reveal(config.api_key))
+        except (OSError, ValueError) as error:
+            wrong = f"its file cannot be read: {error}"
+        if wrong:
+            findings.problem("api_key", wrong, "a licence key of the account's region")
+        else:
+            findings.ok("api_key", "has the form of a licence key; only a delivery tells more")
+        urls = [config.metrics_url(), *([config.events_url()] if config.account_id is not None else [])]
+        await asyncio.gather(*(examine_server(findings, place_of(url), url, config.tls) for url in urls))
 
     def __init__(self, config: NewRelicConfig, context: Context) -> None:
         self._config, self._context = config, context

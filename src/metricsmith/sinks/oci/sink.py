@@ -12,6 +12,7 @@ from typing import ClassVar
 
 from metricsmith.contracts import Context, Delivery, SinkTraits
 from metricsmith.errors import DeliveryError, Rejected, RetryLater
+from metricsmith.model.findings import Findings
 from metricsmith.net.threads import in_thread
 from metricsmith.sinks.oci.calls import CallWriter
 from metricsmith.sinks.oci.client import Failed, MonitoringPost
@@ -35,6 +36,13 @@ class OciSink:
 
     Config: ClassVar[type[OciConfig]] = OciConfig
     traits: ClassVar[SinkTraits] = SinkTraits(max_age_ms=MAX_AGE_MS)
+
+    @classmethod
+    async def examine(cls, config: OciConfig, context: Context, findings: Findings) -> None:
+        """Read the credentials, and see whether the service is there."""
+        from metricsmith.sinks.oci.examination import examine
+
+        await examine(config, context.name, findings)
 
     def __init__(self, config: OciConfig, context: Context) -> None:
         self._context = context

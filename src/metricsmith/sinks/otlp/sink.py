@@ -14,7 +14,9 @@ from metricsmith.contracts import Context, Delivery, SinkTraits
 from metricsmith.errors import Rejected
 from metricsmith.model.arrays import I64, Bool
 from metricsmith.model.batch import Batch, Layout
-from metricsmith.net.post import HttpRefused, Poster
+from metricsmith.model.findings import Findings
+from metricsmith.net.post import Answer, HttpRefused, Poster
+from metricsmith.net.reach import examine_post, place_of
 from metricsmith.sinks.http import deliver, revealed
 from metricsmith.sinks.otlp.series import Shapes
 from metricsmith.sinks.otlp.settings import OtlpConfig
@@ -34,6 +36,15 @@ class OtlpSink:
 
     Config: ClassVar[type[OtlpConfig]] = OtlpConfig
     traits: ClassVar[SinkTraits] = SinkTraits()
+
+    @classmethod
+    async def examine(cls, config: OtlpConfig, context: Context, findings: Findings) -> None:
+        """Post a request without points."""
+        sink = cls(config, context)
+        try:
+            await examine_post(findings, place_of(config.url), sink._post(b""))
+        finally:
+            await sink.close()
 
     def __init__(self, config: OtlpConfig, context: Context) -> None:
         self._config, self._context = config, context
@@ -103,7 +114,7 @@ class OtlpSink:
         times = None if isinstance(batch.time_ms, int) else batch.time_ms
         return self._shapes.template(batch.layout, self._shapes.roles(batch.layout), times, ended)
 
-    async def _post(self, body: bytes) -> None:
+    async def _post(self, body: bytes) -> Answer:
         headers = revealed(self._config.headers) | {
             "Content-Type": "application/x-protobuf",
             "User-Agent": f"metricsmith/{__version__}",
@@ -127,6 +138,7 @@ class OtlpSink:
                 amount=rejected,
                 sink=self._context.name,
             )
+        return answer
 
 
 def _only(batch: Batch, mask: Bool) -> Batch:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import orjson
 
 from metricsmith.contracts import Context, Emit
+from metricsmith.model.findings import Findings
 from metricsmith.model.targets import PoolStatus
 from metricsmith.net.kafka_bus import ConsumedBus, unavailable_without_extra
 from metricsmith.net.kafka_login import login_options
@@ -36,6 +37,13 @@ class KafkaBusSource:
     """
 
     Config: ClassVar[type[KafkaBusConfig]] = KafkaBusConfig
+
+    @classmethod
+    async def examine(cls, config: KafkaBusConfig, context: Context, findings: Findings) -> None:
+        """Connect, and look for the topic."""
+        from metricsmith.net.kafka_examination import examine_topic
+
+        await examine_topic(config, context.name, findings)
 
     def __init__(self, config: KafkaBusConfig, context: Context) -> None:
         unavailable_without_extra()

@@ -11,6 +11,7 @@ import zmq
 from pydantic import Field
 
 from metricsmith.contracts import Context, Emit
+from metricsmith.model.findings import Findings
 from metricsmith.model.settings_types import DurationMs
 from metricsmith.model.targets import PoolStatus
 from metricsmith.net.bus_settings import SocketSettings
@@ -37,6 +38,13 @@ class BusSource:
     """Receives in a thread of its own; each commit takes what has come while the last one ran."""
 
     Config: ClassVar[type[BusConfig]] = BusConfig
+
+    @classmethod
+    async def examine(cls, config: BusConfig, context: Context, findings: Findings) -> None:
+        """Look at the keys and the address."""
+        from metricsmith.net.bus_examination import examine_socket
+
+        await examine_socket(config, findings)
 
     def __init__(self, config: BusConfig, context: Context) -> None:
         self._config, self._name = config, context.name

@@ -12,6 +12,7 @@ from typing import ClassVar
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import Problem
 from metricsmith.model.clock import stopped_within
+from metricsmith.model.findings import Findings
 from metricsmith.model.targets import LastScrape, PoolStatus, TargetStatus
 from metricsmith.sources.exec import files
 from metricsmith.sources.exec.runner import Runner
@@ -33,6 +34,13 @@ class ExecSource:
     """Runs integrations, each by itself; files that change are read again, the others go on undisturbed."""
 
     Config: ClassVar[type[ExecConfig]] = ExecConfig
+
+    @classmethod
+    async def examine(cls, config: ExecConfig, context: Context, findings: Findings) -> None:
+        """Look for the programs, and run none."""
+        from metricsmith.sources.exec.examination import examine
+
+        await examine(config, context.name, findings)
 
     def __init__(self, config: ExecConfig, context: Context) -> None:
         self._config, self._context = config, context

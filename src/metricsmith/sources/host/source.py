@@ -10,6 +10,7 @@ from typing import ClassVar, TypeAlias, TypeVar
 
 from metricsmith.contracts import Context
 from metricsmith.model.batch import Batch
+from metricsmith.model.findings import Findings
 from metricsmith.model.labels import encode_labels
 from metricsmith.sources.host import devices
 from metricsmith.sources.host.filesystems import FileSystems, Space
@@ -36,6 +37,13 @@ class HostSource:
     """Reads the machine each time that it is asked. What cannot be read is counted, the rest is told."""
 
     Config: ClassVar[type[HostConfig]] = HostConfig
+
+    @classmethod
+    async def examine(cls, config: HostConfig, context: Context, findings: Findings) -> None:
+        """Read the machine once."""
+        from metricsmith.sources.host.examination import examine
+
+        await examine(config, context, findings)
 
     def __init__(self, config: HostConfig, context: Context, machine: Machine | None = None) -> None:
         self.interval_ms = config.interval

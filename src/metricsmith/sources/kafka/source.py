@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import DiskFull, JournalError, StoreError
 from metricsmith.model.clock import stopped_within
+from metricsmith.model.findings import Findings
 from metricsmith.model.schedule import Schedule
 from metricsmith.sources.kafka.admin import Trouble
 from metricsmith.sources.kafka.client import Client, KafkaUnavailable
@@ -57,6 +58,13 @@ class KafkaSource:
     """Topics, groups, offsets, lag with a verdict, sizes on disk, settings and tombstones of one cluster."""
 
     Config: ClassVar[type[KafkaConfig]] = KafkaConfig
+
+    @classmethod
+    async def examine(cls, config: KafkaConfig, context: Context, findings: Findings) -> None:
+        """Connect, and see what we are let see."""
+        from metricsmith.sources.kafka.examination import examine
+
+        await examine(config, context.name, findings)
 
     def __init__(self, config: KafkaConfig, context: Context) -> None:
         self._config, self._context = config, context

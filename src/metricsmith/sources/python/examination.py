@@ -19,7 +19,8 @@ async def examine(config: PythonConfig, context: Context, findings: Findings) ->
     finally:
         threads.close()
     for refusal in refusals:
-        findings.problem(refusal.what, refusal.message, "collectors that load", "`metricsmith collect FILE --once`")
+        hint = "`metricsmith collect FILE --once` tells more"
+        findings.problem(refusal.what, refusal.message, "collectors that load", hint)
     if chosen:
         findings.ok("collectors", ", ".join(sorted(chosen)))
     elif not refusals:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from metricsmith.contracts import Context, Emit
 from metricsmith.model.clock import stopped_within
+from metricsmith.model.findings import Findings
 from metricsmith.model.targets import LastScrape, PoolStatus, TargetStatus
 from metricsmith.sources.python.admission import Owners
 from metricsmith.sources.python.catalogue import Catalogue, Refusal
@@ -34,6 +35,13 @@ class PythonSource:
     """Runs collectors. A file that changes is read again; the others go on undisturbed."""
 
     Config: ClassVar[type[PythonConfig]] = PythonConfig
+
+    @classmethod
+    async def examine(cls, config: PythonConfig, context: Context, findings: Findings) -> None:
+        """Load the collectors, and call none."""
+        from metricsmith.sources.python.examination import examine
+
+        await examine(config, context, findings)
 
     def __init__(self, config: PythonConfig, context: Context) -> None:
         self._config, self._context = config, context

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from metricsmith.contracts import Context, Emit
 from metricsmith.errors import DiskFull, JournalError, OutOfOrder
+from metricsmith.model.findings import Findings
 from metricsmith.model.settings_types import SizeBytes
 from metricsmith.model.targets import PoolStatus
 from metricsmith.net.bus_settings import Endpoint, SocketSettings
@@ -46,6 +47,13 @@ class TransferSource:
     """Receives in a thread of its own; what has come is committed at once, and then acknowledged."""
 
     Config: ClassVar[type[TransferConfig]] = TransferConfig
+
+    @classmethod
+    async def examine(cls, config: TransferConfig, context: Context, findings: Findings) -> None:
+        """Look at the keys and the address."""
+        from metricsmith.net.bus_examination import examine_socket
+
+        await examine_socket(config, findings)
 
     def __init__(self, config: TransferConfig, context: Context) -> None:
         self._config, self._context = config, context

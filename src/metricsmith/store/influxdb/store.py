@@ -8,11 +8,14 @@ from typing import Any, ClassVar, TypeVar
 
 from metricsmith.contracts import Context
 from metricsmith.errors import MetricsmithError
+from metricsmith.model.findings import Findings
 from metricsmith.model.labels import decode_labels
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
 from metricsmith.model.series import SeriesTable
+from metricsmith.net.threads import in_thread
+from metricsmith.store.examination import examine_status
 from metricsmith.store.index import SeriesIndex
 from metricsmith.store.influxdb.pages import disk_bytes, policies, series_count
 from metricsmith.store.influxdb.selecting import LAST_MS, Reader
@@ -32,6 +35,16 @@ class InfluxdbStore:
     """Reads an InfluxDB by InfluxQL, from any thread; metadata are not kept there."""
 
     Config: ClassVar[type[InfluxdbConfig]] = InfluxdbConfig
+
+    @classmethod
+    async def examine(cls, config: InfluxdbConfig, context: Context, findings: Findings) -> None:
+        """Ask the server."""
+        store = cls(config, context)
+        try:
+            status = await in_thread("store", store.status)
+        finally:
+            await in_thread("store", store.close)
+        examine_status(findings, status)
 
     def __init__(self, config: InfluxdbConfig, context: Context) -> None:
         self._config, self._clock = config, context.clock

@@ -9,10 +9,13 @@ from urllib.parse import quote
 
 from metricsmith.contracts import Context
 from metricsmith.errors import ExecutionError, LimitExceeded, MetricsmithError, QueryLimitExceeded
+from metricsmith.model.findings import Findings
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
 from metricsmith.net.store_client import Form
+from metricsmith.net.threads import in_thread
+from metricsmith.store.examination import examine_status
 from metricsmith.store.prometheus.answers import Limits
 from metricsmith.store.prometheus.engine import ServerEngine, seconds
 from metricsmith.store.prometheus.pages import (
@@ -38,6 +41,16 @@ class PrometheusStore:
     """Reads a Prometheus-compatible server: `Delivered` and `EvaluatesQueries`, from any thread."""
 
     Config: ClassVar[type[PrometheusConfig]] = PrometheusConfig
+
+    @classmethod
+    async def examine(cls, config: PrometheusConfig, context: Context, findings: Findings) -> None:
+        """Ask the server."""
+        store = cls(config, context)
+        try:
+            status = await in_thread("store", store.status)
+        finally:
+            await in_thread("store", store.close)
+        examine_status(findings, status)
 
     def __init__(self, config: PrometheusConfig, context: Context) -> None:
         self._config = config

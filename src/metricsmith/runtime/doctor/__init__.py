@@ -1,0 +1,1 @@
+"""Holds a configuration against reality: checks run at once, and none changes anything."""

@@ -1,0 +1,48 @@
+"""The agent's own HTTP server: its port, who may reach it, and how the agent is that listens there."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from metricsmith.config.settings import ServerSettings
+from metricsmith.model.findings import Findings
+from metricsmith.net.listening import examine_listening
+from metricsmith.runtime.doctor.agent import asked_ready
+
+ABOUT = "server.listen"
+
+
+def examine_server(settings: ServerSettings, findings: Findings) -> None:
+    """Tell of the port. Waits: call it in a thread."""
+    host, port = settings.address()
+    ready = asked_ready(host, port) if port else None
+    if ready is not None:
+        _tell_agent(ready, port, findings)
+    else:
+        examine_listening(findings, ABOUT, host, port, ABOUT)
+    if not _is_loopback(host):
+        got = f"{settings.listen} is reached from other machines, without authentication"
+        wanted = "loopback, or a proxy or firewall before it"
+        findings.warning(ABOUT, got, wanted, "who reaches it may read, push, reload and empty quarantines")
+
+
+def _tell_agent(ready: tuple[bool, str], port: int, findings: Findings) -> None:
+    if findings.agent_pid is None:
+        got = f"an agent listens on port {port}, and none holds this configuration's data folder"
+        findings.problem(ABOUT, got, "a free port", f"stop it, or set {ABOUT}; its --config may be another")
+        return
+    is_ready, why = ready
+    findings.ok(ABOUT, f"the agent that runs, process {findings.agent_pid}, listens on port {port}")
+    if is_ready:
+        findings.ok("/ready", "the agent is ready")
+    else:
+        findings.problem(
+            "/ready", f"the agent is not ready: {why}", "ready", "see `metricsmith health --ready`"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,174 @@
+"""The scrape source before it runs: discovery answers, and every target is fetched once."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+from yarl import URL
+
+from metricsmith.contracts import Context
+from metricsmith.errors import MetricsmithError, ScrapeError
+from metricsmith.model.findings import Findings
+from metricsmith.model.overheard import Overheard
+from metricsmith.net.reach import place_of
+from metricsmith.net.target_files import Found, Listed
+from metricsmith.sources.body import BodyReader
+from metricsmith.sources.client import HttpClient
+from metricsmith.sources.discovery import Provider, providers
+from metricsmith.sources.endpoint import Endpoint, discovered, endpoint, without_secrets
+from metricsmith.sources.plan import Planner
+from metricsmith.sources.settings import ScrapeConfig
+from metricsmith.wire.exposition import ACCEPT_HEADER, ExpositionFormat, format_of
+
+AT_ONCE = 50
+MOST_TARGETS = 1000
+MANY_SERIES = 0.8
+"""So much of a limit is near to it."""
+_HINTS = {
+    "connection": "is it running, and is the address right?",
+    "timeout": "set a longer timeout, or find out what makes it slow",
+    "tls": "check tls.ca_file and tls.server_name, or the scheme",
+    "secret": "check the file and who may read it",
+    "parse": "is this a page of metrics? check metrics_path",
+    "sample_limit": "raise sample_limit, or drop series with metric_relabel_configs",
+    "body_size": "raise body_size_limit",
+    "status": "check the path and the credentials",
+}
+
+
+async def examine(config: ScrapeConfig, context: Context, findings: Findings) -> None:
+    """Tell of each provider and each target."""
+    context = replace(context, telemetry=Overheard())
+    lists = await asyncio.gather(*(_first_list(p, findings) for p in _providers(config, context)))
+    wanted = _endpoints([one for found in lists for one in found], config, context, findings)
+    if not wanted:
+        findings.warning("targets", "none", "at least one", "discovery lists none, or relabel rules drop all")
+    if len(wanted) > config.target_limit:
+        findings.problem("targets", f"{len(wanted)}", f"at most {config.target_limit}", "raise target_limit")
+    if len(wanted) > MOST_TARGETS:
+        findings.warning("targets", f"{len(wanted)}; the first {MOST_TARGETS} are fetched")
+    findings.targets += len(wanted)
+    gate = asyncio.Semaphore(AT_ONCE)
+    async with HttpClient(config) as client:
+        await asyncio.gather(
+            *(_fetch(one, client, gate, config, context, findings) for one in wanted[:MOST_TARGETS])
+        )
+
+
+def _providers(config: ScrapeConfig, context: Context) -> list[tuple[Provider, Overheard]]:
+    """Return the providers, each with what hears of its troubles."""
+    kinds = [provider.kind for provider in providers(config, context)]
+    heard = [Overheard() for _ in kinds]
+    return [
+        (providers(config, replace(context, telemetry=own))[number], own) for number, own in enumerate(heard)
+    ]
+
+
+async def _first_list(pair: tuple[Provider, Overheard], findings: Findings) -> Found:
+    """Return the first list of a provider, or what came until it told of trouble; tell of it."""
+    provider, heard = pair
+    found: Found = []
+    there = asyncio.Event()
+
+    async def update(told: Found) -> None:
+        found[:] = told
+        there.set()
+
+    began = time.monotonic()
+    tasks = [asyncio.create_task(work) for work in (provider.run(update), there.wait(), heard.until_heard())]
+    try:
+        limit_s = 0.8 * findings.timeout_s  # the rest is for what it lists
+        await asyncio.wait(tasks, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for message in heard.heard:
+        hint = "check its address, files and credentials"
+        findings.problem(provider.kind, message, "a list of targets", hint)
+    if provider.kind == "static":
+        return found
+    if there.is_set():
+        took = f"{(time.monotonic() - began) * 1000:.0f} ms"
+        findings.ok(provider.kind, f"{sum(one.wanted for one in found)} targets in {took}")
+    elif not heard.heard:
+        findings.problem(provider.kind, f"no answer within {limit_s:g}s", "a list of targets")
+    return found
+
+
+def _endpoints(
+    listed: list[Listed], config: ScrapeConfig, context: Context, findings: Findings
+) -> list[Endpoint]:
+    found: dict[Endpoint, None] = {}
+    for one in listed:
+        try:
+            named = endpoint(discovered(one.target, one.labels), context.name, config) if one.wanted else None
+        except ValueError as error:
+            findings.problem(without_secrets(one.target), str(error), hint="it is not scraped")
+            continue
+        if named is not None:
+            found[named] = None
+    return list(found)
+
+
+async def _fetch(
+    one: Endpoint,
+    client: HttpClient,
+    gate: asyncio.Semaphore,
+    config: ScrapeConfig,
+    context: Context,
+    findings: Findings,
+) -> None:
+    """Fetch a target as a scrape does, and tell what came of it."""
+    about = one.shown
+    heard = Overheard()
+    context = replace(context, telemetry=heard)
+    timeout_s = min(one.timeout_ms / 1000, findings.timeout_s)
+    headers = {"Accept": ACCEPT_HEADER, "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_s:g}"}
+    try:
+        async with gate:
+            began = time.monotonic()
+            answer = await client.get(URL(one.url), headers, timeout_s, config.body_size_limit)
+            took_s = time.monotonic() - began
+        findings.told_time(place_of(one.url), answer.headers)
+        planner = Planner(config, context.series, one.labels, about)
+        scraped = await BodyReader(config, context, planner, about).read(answer)
+    except ScrapeError as error:
+        findings.problem(about, str(error), "up 1: a page of metrics", _hint(error))
+        return
+    except MetricsmithError as error:
+        findings.problem(about, str(error), "up 1: a page of metrics")
+        return
+    samples = scraped.plan.post_relabel
+    findings.expect(samples, one.interval_ms)
+    _tell_form(about, answer.content_type, findings)
+    for message in heard.heard:
+        findings.warning(about, message)
+    if not samples:
+        got = f"up 1, but no series are left of {scraped.plan.scraped}"
+        findings.warning(about, got, "some", "check metric_relabel_configs")
+        return
+    if 0 < config.sample_limit * MANY_SERIES < samples:
+        got = f"{samples} series, near to sample_limit {config.sample_limit}: above it, all are refused"
+        findings.warning(about, got, "room to grow", "raise it, or drop series with metric_relabel_configs")
+    if took_s > one.timeout_ms / 1000 / 2:
+        got = f"it took {took_s:.2f}s of a timeout of {one.timeout_ms / 1000:g}s"
+        findings.warning(about, got, "time to spare", "set a longer timeout and interval")
+    findings.ok(about, f"up 1, {samples} series in {took_s * 1000:.0f} ms, {_limits(config)}")
+
+
+def _tell_form(about: str, content_type: str, findings: Findings) -> None:
+    kind = content_type.partition(";")[0].strip().lower()
+    if format_of(content_type) is ExpositionFormat.TEXT and kind not in ("text/plain", ""):
+        got = f"Content-Type {kind}, read as text all the same"
+        findings.warning(about, got, "text/plain or OpenMetrics", "is this a page of metrics?")
+
+
+def _limits(config: ScrapeConfig) -> str:
+    return f"at most {config.sample_limit}" if config.sample_limit else "no sample_limit"
+
+
+def _hint(error: ScrapeError) -> str:
+    return _HINTS.get(error.reason, "")
