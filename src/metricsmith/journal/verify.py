@@ -33,20 +33,21 @@ def verify_journal(folder: Path, cursor: int | None, advance: Advance) -> Iterat
         reading = _Reading(segment)
         for part, what, harmless in reading.faults(is_newest=segment is segments[-1]):
             yield Fault(name, part, what, TORN if harmless else LOST, harmless)
-        expected = max(reading.next_sequence, expected or 0)
+        expected = None if reading.end_is_damaged else max(reading.next_sequence, expected or 0)
         advance(segment.size_bytes)
-    yield from _bounds(folder.name, segments, cursor, expected)
+    if expected is not None or not segments:
+        yield from _bounds(folder.name, segments, cursor, expected or 0)
     yield from _beside(folder)
 
 
-def _bounds(name: str, segments: list[Segment], cursor: int | None, end: int | None) -> Iterator[Fault]:
+def _bounds(name: str, segments: list[Segment], cursor: int | None, end: int) -> Iterator[Fault]:
     if cursor is None:
         return
     if segments and cursor < segments[0].first_sequence and cursor > 0:
         what = f"begins with batch {segments[0].first_sequence}, but blocks hold those before {cursor} only"
         yield Fault(name, "", what, "what lies between is lost; look whether segments were moved away")
-    if cursor > (end or 0):
-        what = f"ends at batch {end or 0}, but blocks hold those before {cursor}"
+    if cursor > end:
+        what = f"ends at batch {end}, but blocks hold those before {cursor}"
         yield Fault(name, "", what, "nothing: the journal goes on from there", harmless=True)
 
 
@@ -71,6 +72,11 @@ class _Reading:
         self._damage: list[tuple[int, str]] = []
         self._good_end = SEGMENT_HEADER.size
 
+    @property
+    def end_is_damaged(self) -> bool:
+        """Whether it is not known with which batch it ends."""
+        return any(at >= self._good_end for at, _ in self._damage)
+
     def faults(self, is_newest: bool) -> Iterator[tuple[str, str, bool]]:
         """Yield part, fault, and whether it is only the torn end of the newest segment."""
         file = SegmentFile(self._segment.path)
@@ -94,18 +100,19 @@ class _Reading:
 
     def _frames(self, file: SegmentFile) -> Iterator[tuple[int, str]]:
         decoder = FrameDecoder(SeriesTable(), LayoutMemory())
-        end = self._segment.size_bytes
+        end, told = self._segment.size_bytes, 0
         for frame in scan_frames(file, SEGMENT_HEADER.size, end, self._note):
             start = frame.end - frame.header.stored_bytes - FRAME_HEADER.size
             self._good_end = frame.end
             try:
                 decoder.decode(frame.header.kind, unpack_payload(frame.header, frame.payload))
             except JournalCorrupt as error:
-                yield start, str(error)
+                yield start, f"cannot be decoded: {error}"
             if frame.header.kind in BATCH_KINDS:
-                if frame.header.sequence != self.next_sequence:
+                gap = frame.header.sequence != self.next_sequence
+                if gap and len(self._damage) == told:  # else it is the damaged frames that are missing
                     yield start, f"got batch {frame.header.sequence}, wanted {self.next_sequence}"
-                self.next_sequence = frame.header.sequence + 1
+                self.next_sequence, told = frame.header.sequence + 1, len(self._damage)
 
     def _note(self, _: Path, at: int, reason: str) -> None:
         self._damage.append((at, reason))
