@@ -8,6 +8,7 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -29,6 +30,14 @@ TIMEOUT_S = 130
 
 class Unreachable(MetricsmithError):
     """No agent answers at the address."""
+
+
+class Refused(ExecutionError):
+    """The agent does not do what it was asked; `status` is that of its answer."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 def http_address(text: str, port: int = AGENT_PORT) -> str:
@@ -121,13 +130,34 @@ def _names(url: str, path: str, parameters: dict[str, str]) -> list[str]:
     return names
 
 
+def post(url: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """Return the answer to a body.
+
+    Raises:
+        Refused: the agent refuses; it says with which status.
+        Unreachable: nobody answers, or something else than an agent does.
+    """
+    return _answer(url, urllib.request.Request(url + path, body, dict(headers)))
+
+
 def _document(url: str, request: urllib.request.Request) -> dict[str, Any]:
     try:
+        document = json.loads(_answer(url, request))
+    except ValueError:
+        raise _stranger(url, "no JSON") from None
+    if not isinstance(document, dict) or document.get("status") != "success" or "data" not in document:
+        raise _stranger(url, "other JSON")
+    return document
+
+
+def _answer(url: str, request: urllib.request.Request) -> bytes:
+    try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            document = json.loads(answer.read(MAX_ANSWER_BYTES))
+            data: bytes = answer.read(MAX_ANSWER_BYTES)
+            return data
     except urllib.error.HTTPError as error:
         raise _refusal(url, error) from None
-    except (ValueError, http.client.HTTPException):
+    except http.client.HTTPException:
         raise _stranger(url, "no JSON") from None
     except OSError as error:
         reason = getattr(error, "reason", error)
@@ -138,9 +168,6 @@ def _document(url: str, request: urllib.request.Request) -> dict[str, Any]:
             f"no agent answers at {url}: {reason} "
             "(start one with `metricsmith run` or `metricsmith demo`, or set --url)"
         ) from None
-    if not isinstance(document, dict) or document.get("status") != "success" or "data" not in document:
-        raise _stranger(url, "other JSON")
-    return document
 
 
 def _refusal(url: str, error: urllib.error.HTTPError) -> MetricsmithError:
@@ -148,7 +175,7 @@ def _refusal(url: str, error: urllib.error.HTTPError) -> MetricsmithError:
         document = json.loads(error.read(100_000))
         # No endpoint that commands ask answers so itself: the path before it is one too many.
         if document["status"] == "error" and error.code != HTTPStatus.NOT_FOUND:
-            return ExecutionError(str(document["error"]))
+            return Refused(str(document["error"]), error.code)
     except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         pass  # not the API's form of an error
     path = urllib.parse.urlsplit(url).path

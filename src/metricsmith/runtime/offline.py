@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -13,14 +13,18 @@ from metricsmith.journal import Journal
 from metricsmith.journal.config import JournalConfig
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock, SystemClock
+from metricsmith.model.labels import metric_name
 from metricsmith.model.matchers import Matcher
-from metricsmith.model.selection import Selection
+from metricsmith.model.metadata import Metadata
+from metricsmith.model.sample_groups import as_ragged, concatenate
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.runtime.admin import EmbeddedAdmin
 from metricsmith.runtime.pipeline import Pipeline
 from metricsmith.store.admission import FUTURE_MS
 from metricsmith.store.embedded import EmbeddedStore
+from metricsmith.store.pieces import RaggedPiece
+from metricsmith.store.ragged import EMPTY
 from metricsmith.store.settings import EmbeddedConfig
 
 IMPORT = "import"
@@ -41,10 +45,10 @@ class OfflineStore:
         """
         folder = Path(config.path)
         self._clock, self._retention_ms = clock, config.retention
-        telemetry, self.series = Telemetry(clock), SeriesTable()
-        self.store = EmbeddedStore(config, Context("store", self.series, telemetry, clock))
+        telemetry, self.series_table = Telemetry(clock), SeriesTable()
+        self.store = EmbeddedStore(config, Context("store", self.series_table, telemetry, clock))
         try:
-            self._journal = Journal(folder / "journal", self.series, telemetry, clock, journal)
+            self._journal = Journal(folder / "journal", self.series_table, telemetry, clock, journal)
             self._journal.set_cursor("store", self.store.cursor())
         except BaseException:
             self.store.close(flush=False)
@@ -54,11 +58,29 @@ class OfflineStore:
         for sequence, batch in self._journal.replay(self.store.cursor()):
             self.store.apply(batch, sequence)
 
-    def select(
-        self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int | None = None
-    ) -> Selection:
-        """Return the samples of matching series in the closed range, as `Selectable` does."""
-        return self.store.select(matchers, start_ms, end_ms, limit)
+    def names(self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int) -> list[str]:
+        """Return the metric names of matching series, as `History` does."""
+        found = {metric_name(key) for each in selectors for key in self.series(each, start_ms, end_ms)}
+        return sorted(found)
+
+    def series(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> list[bytes]:
+        """Return the keys of matching series, as `History` does."""
+        return self.store.series(matchers, start_ms, end_ms)
+
+    def samples(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int, limit: int) -> RaggedPiece:
+        """Return the samples of matching series, as `History` does."""
+        found = self.store.select(matchers, start_ms, end_ms, limit)
+        groups = [as_ragged(matrix) for matrix in found.matrices]
+        groups += [] if found.ragged is None else [found.ragged]
+        if not groups:
+            return EMPTY
+        flat = concatenate(groups)
+        ids = self.series_table.intern_many(found.keys)[flat.rows]
+        return RaggedPiece(ids, flat.offsets, flat.times, flat.values, flat.stale)
+
+    def metadata(self) -> Mapping[str, Metadata]:
+        """Return what is known of metric families."""
+        return self.store.metadata()
 
     async def snapshot(self) -> Snapshot:
         """Make a snapshot of everything."""

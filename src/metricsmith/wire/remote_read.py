@@ -16,7 +16,7 @@ MAX_QUERIES = 100
 MAX_MATCHERS = 1000
 """Over all queries of a request."""
 
-_OPS = (MatchOp.EQ, MatchOp.NE, MatchOp.RE, MatchOp.NRE)
+OPS = (MatchOp.EQ, MatchOp.NE, MatchOp.RE, MatchOp.NRE)
 
 
 class ResponseType(IntEnum):
@@ -124,10 +124,10 @@ def _matcher(data: bytes, at: int, end: int) -> Matcher:
             except UnicodeDecodeError:
                 shown = data[start : start + 40]
                 raise WireError(f"remote read: got matcher text {shown!r}, wanted UTF-8") from None
-    if op >= len(_OPS):
-        raise WireError(f"remote read: got matcher type {op}, wanted 0 to {len(_OPS) - 1}")
+    if op >= len(OPS):
+        raise WireError(f"remote read: got matcher type {op}, wanted 0 to {len(OPS) - 1}")
     try:
-        return Matcher(texts[2], _OPS[op], texts[3])
+        return Matcher(texts[2], OPS[op], texts[3])
     except ValueError as error:
         raise WireError(f"remote read: matcher of {texts[2][:100]!r}: {error}") from None
 

@@ -11,8 +11,10 @@ import cramjam
 import numpy as np
 
 from metricsmith.model.arrays import I64
+from metricsmith.model.matchers import Matcher
 from metricsmith.wire.crc32c import crc32c
 from metricsmith.wire.protobuf import bytes_field, varint
+from metricsmith.wire.remote_read import OPS
 from metricsmith.wire.remote_write_encode import U64, encode_series_labels, encode_time_series
 from metricsmith.wire.xor_chunk import chunk_bounds, encode_chunks
 
@@ -35,6 +37,15 @@ class SeriesPiece:
     counts: Sequence[int]
     times: I64
     bits: U64
+
+
+def encode_read_request(matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> bytes:
+    """Return the body of a request for the samples of a selector in a closed range, as samples."""
+    parts = [b"\x08" + varint(start_ms), b"\x10" + varint(end_ms)]
+    for each in matchers:
+        texts = bytes_field(2, each.name.encode()) + bytes_field(3, each.value.encode())
+        parts.append(bytes_field(3, b"\x08" + varint(OPS.index(each.op)) + texts))
+    return bytes(cramjam.snappy.compress_raw(bytes_field(1, b"".join(parts))))
 
 
 def encode_query_result(pieces: Iterator[SeriesPiece]) -> bytes:

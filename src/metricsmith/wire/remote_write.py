@@ -124,7 +124,11 @@ class RemoteWriteDecoder:
         Source:
             Prometheus remote-write 1.0, `prompb/remote.proto` and `types.proto`.
         """
-        data = decompress(body, max_decompressed) + bytes(PAD_BYTES)
+        return self.decode_plain(decompress(body, max_decompressed), max_samples)
+
+    def decode_plain(self, message: bytes, max_samples: int = MAX_SAMPLES) -> WriteRequest:
+        """Return what a message holds that is not compressed, and raise as `decode`."""
+        data = message + bytes(PAD_BYTES)
         end = len(data) - PAD_BYTES
         scan = Scan()
         self._scan(data, end, scan)

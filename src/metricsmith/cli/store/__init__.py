@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from metricsmith.cli.store import snapshot, verify
+from metricsmith.cli.store import export, snapshot, verify
 
 app = typer.Typer(no_args_is_help=True, help="Back up, move and look after stored samples.")
 app.command("snapshot", epilog=snapshot.EXAMPLES)(snapshot.snapshot)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
+app.command("export", epilog=export.EXAMPLES)(export.export)

@@ -13,6 +13,7 @@ from metricsmith.errors import StoreError
 
 if TYPE_CHECKING:
     from metricsmith.config.load import Configuration
+    from metricsmith.journal.config import JournalConfig
     from metricsmith.store.settings import EmbeddedConfig
 
 Folder = Annotated[
@@ -55,6 +56,10 @@ class Place:
         if self.folder is None:
             raise typer.BadParameter("wanted the data directory: --path DIR, or -c metricsmith.yaml")
         return self.folder
+
+    def journal(self) -> JournalConfig | None:
+        """Return the settings of the journal, None for the defaults."""
+        return None if self.configuration is None else self.configuration.settings.journal
 
     def settings(self) -> EmbeddedConfig:
         """Return the settings of the store: without a configuration nothing is too old."""

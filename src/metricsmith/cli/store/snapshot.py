@@ -76,6 +76,5 @@ def _from_agent(place: Place) -> Snapshot:
 async def _offline(place: Place) -> Snapshot:
     from metricsmith.runtime.offline import open_offline
 
-    journal = None if place.configuration is None else place.configuration.settings.journal
-    async with open_offline(place.settings(), journal) as store:
+    async with open_offline(place.settings(), place.journal()) as store:
         return await store.snapshot()

@@ -75,6 +75,28 @@ def write_exposition(
     return Document(("\n".join(lines) + "\n").encode() if lines else b"", left_out)
 
 
+def history_lines(key: bytes, values: F64, times_ms: I64) -> bytes:
+    """Return the lines of one series with all its samples, as OpenMetrics.
+
+    Shapes:
+        values, times_ms: (P,)
+    Raises:
+        ValueError: the series has no name, and so cannot be exposed.
+    """
+    series = _series(key)
+    return "".join(f"{series}{tail}\n" for tail in _tails(values, times_ms, True)).encode()
+
+
+def history_comments(name: str, known: Metadata) -> bytes:
+    """Return what is told of the series of one name before their samples, as OpenMetrics.
+
+    Only gauges keep their type: any values and any names are right for these.
+    """
+    kept = MetricType.GAUGE if known.type is MetricType.GAUGE else MetricType.UNKNOWN
+    told = Family(name, Metadata(kept, known.unit, known.help))
+    return "".join(f"{line}\n" for line in _comments(told, True)).encode()
+
+
 def _comments(family: Family, strict: bool) -> Iterator[str]:
     known = family.metadata
     name = _quote(family.strict_name if strict else family.name, _NAME)

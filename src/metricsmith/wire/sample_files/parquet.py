@@ -11,13 +11,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from metricsmith.model.arrays import I64, U32
+from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.series import SeriesTable
 from metricsmith.wire.sample_files.columns import Columns
 from metricsmith.wire.sample_files.dialects import labels_text
@@ -49,25 +49,52 @@ def write_parquet(file: BinaryIO, columns: Columns, series: SeriesTable, compres
     rank = rank_of[columns.series]
     order = sorted_places(rank, columns.times)
     rows, times = rank[order], columns.times[order]
-    options: dict[str, Any] = {
-        "compression": compression,
-        "use_dictionary": ["name", "labels"],
-        "dictionary_pagesize_limit": 64 << 20,
-        "column_encoding": {"time": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},
-    }
-    with pq.ParquetWriter(file, SCHEMA, **options) as writer:
+    with ParquetSamples(file, compression) as out:
         for at in range(0, len(rows), ROW_GROUP_ROWS):
             part = slice(at, at + ROW_GROUP_ROWS)
             own = rows[part]
+            stale = None if columns.stale is None else columns.stale[order[part]]
             present = texts[own[0] : own[-1] + 1]
-            mask = None if columns.stale is None else columns.stale[order[part]]
-            arrays = [
-                pa.array(times[part]).cast(SCHEMA.field("time").type),
-                _coded([name for name, _ in present], own - own[0]),
-                _coded([labels for _, labels in present], own - own[0]),
-                pa.array(columns.values[order[part]], mask=mask, from_pandas=False),
-            ]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=len(own))
+            out.write_row_group(present, own - own[0], times[part], columns.values[order[part]], stale)
+
+
+class ParquetSamples:
+    """Writes a file one row group at a time."""
+
+    def __init__(self, file: BinaryIO, compression: str) -> None:
+        options: dict[str, Any] = {
+            "compression": compression,
+            "use_dictionary": ["name", "labels"],
+            "dictionary_pagesize_limit": 64 << 20,
+            "column_encoding": {"time": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"},
+        }
+        self._writer = pq.ParquetWriter(file, SCHEMA, **options)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write the footer; the file stays open."""
+        self._writer.close()
+
+    def write_row_group(
+        self, texts: Sequence[tuple[str, str]], places: U32, times: I64, values: F64, stale: Bool | None
+    ) -> None:
+        """Write samples, each of the series whose name and labels stand at its place in `texts`.
+
+        Shapes:
+            places, times, values, stale: (P,), at least one.
+        """
+        arrays = [
+            pa.array(times).cast(SCHEMA.field("time").type),
+            _coded([name for name, _ in texts], places),
+            _coded([labels for _, labels in texts], places),
+            pa.array(values, mask=stale, from_pandas=False),
+        ]
+        self._writer.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA), row_group_size=len(places))
 
 
 def sorted_places(rank: U32, times: I64) -> I64:

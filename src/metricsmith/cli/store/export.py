@@ -1,0 +1,150 @@
+"""`metricsmith store export`: stored samples as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
+
+import typer
+
+from metricsmith.cli.store.place import Config, Folder, Place, Url, find_place
+from metricsmith.cli.store.progress import progress
+from metricsmith.cli.times import read_time
+from metricsmith.wire.sample_files.formats import ExportFormat, compression_of, format_of
+
+if TYPE_CHECKING:
+    from metricsmith.model.matchers import Matcher
+    from metricsmith.wire.sample_files.writers import SampleWriter
+
+EXAMPLES = """Examples:
+
+metricsmith store export --match 'up' --start -7d --out up.parquet
+
+metricsmith store export -c metricsmith.yaml --format openmetrics --out history.om
+
+metricsmith store export --path /backup/2026-11-21 --match '{job="shop"}' --format csv | head
+"""
+
+
+def export(
+    match: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--match", "-m", metavar="SELECTOR", help="Series to export; may be repeated.", show_default="all"
+        ),
+    ] = None,
+    start: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="From: RFC 3339, Unix seconds, or -7d before now.", show_default="all"
+        ),
+    ] = "0",
+    end: Annotated[str, typer.Option(metavar="TIME", help="Until.", show_default="all")] = "",
+    format: Annotated[
+        ExportFormat | None, typer.Option("--format", "-f", help="Default: as --out ends, else jsonl.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="FILE", help="Where to; .gz and .zst compress text.")
+    ] = None,
+    path: Folder = None,
+    config: Config = None,
+    url: Url = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", metavar="", help="Print what was exported as JSON, with --out.")
+    ] = False,
+) -> None:
+    """Write stored samples to a file, or to standard output.
+
+    They come series by series, sorted by metric name. `store import` reads each format back: parquet, csv and
+    jsonl hold everything, openmetrics has no staleness markers.
+    """
+    from metricsmith.errors import ParseError
+    from metricsmith.syntax.selector import parse_selector
+
+    now = time.time()
+    start_ms = round(read_time(start, now, "--start") * 1000)
+    end_ms = round((read_time(end, now, "--end") if end else now + 3600) * 1000)
+    if end_ms < start_ms:
+        raise typer.BadParameter("got an end before the start, wanted --start before --end")
+    try:
+        selectors = [parse_selector(text, may_match_all=True).matchers for text in match or ()]
+    except ParseError as error:
+        raise typer.BadParameter(f"--match: {error}") from None
+    chosen = format or format_of(out)
+    if out is None and chosen is ExportFormat.PARQUET and sys.stdout.isatty():
+        raise typer.BadParameter("parquet is not for terminals, wanted --out FILE")
+    place = find_place(path, config, url)
+    done = asyncio.run(_export(place, selectors or [()], (start_ms, end_ms), chosen, out))
+    if as_json and out is not None:
+        typer.echo(json.dumps(done))
+        return
+    left_out = "".join(f"; left out: {count} {reason}" for reason, count in done["left_out"].items())
+    target = out or "standard output"
+    typer.echo(f"{target}: {done['samples']} samples of {done['series']} series{left_out}", err=out is None)
+
+
+async def _export(
+    place: Place,
+    selectors: Sequence[Sequence[Matcher]],
+    bounds: tuple[int, int],
+    format: ExportFormat,
+    out: Path | None,
+) -> dict[str, Any]:
+    from metricsmith.cli.store.agent import AgentHistory
+    from metricsmith.model.series import SeriesTable
+    from metricsmith.runtime.offline import open_offline
+
+    if place.in_use():
+        return _write(AgentHistory(place.url, SeriesTable()), selectors, bounds, format, out)
+    async with open_offline(place.settings(), place.journal()) as store:
+        return _write(store, selectors, bounds, format, out)
+
+
+def _write(
+    history: Any,
+    selectors: Sequence[Sequence[Matcher]],
+    bounds: tuple[int, int],
+    format: ExportFormat,
+    out: Path | None,
+) -> dict[str, Any]:
+    from metricsmith.runtime.history import HistoryReader
+    from metricsmith.wire.sample_files.writers import open_writer
+
+    table = history.series_table
+    reader = HistoryReader(history, table, *bounds)
+    samples, shown = 0, 0.0
+    with opened(out) as file, progress("exporting", 1.0) as advance:
+        writer: SampleWriter = open_writer(format, file, table, history.metadata(), compression_of(out))
+        for part, batch in reader.batches(selectors):
+            writer.write(batch)
+            samples += len(batch)
+            advance(part - shown)
+            shown = part
+        writer.finish()
+    left_out = writer.left_out
+    return {"samples": samples - sum(left_out.values()), "series": reader.series, "left_out": left_out}
+
+
+@contextmanager
+def opened(out: Path | None) -> Iterator[BinaryIO]:
+    """Give a file to write to, which appears under its name when it is complete; or standard output."""
+    if out is None:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    aside = out.with_name(f"{out.name}.partial")
+    try:
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(out)
+    finally:
+        aside.unlink(missing_ok=True)
