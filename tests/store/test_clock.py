@@ -17,9 +17,9 @@ def housekeeping(process, hours: float = 0, ticks: int = 1) -> None:
     for _ in range(ticks):
         process.clock.advance(hours * 3600 / ticks)
         process.store.tick(process.clock.now_ms())
-        if process.store._retention is not None:
-            process.store._retention.result(30)
-            process.store._end_retention(process.store._retention)
+        if process.store._upkeep is not None:
+            process.store._upkeep.result(30)
+            process.store._end_upkeep(process.store._upkeep)
 
 
 def test_times_outside_the_accepted_are_refused_and_counted_and_the_rest_goes_on(process, lab):

@@ -45,8 +45,8 @@ def test_the_limit_is_what_the_answer_holds(filled, matchers, start, end):
 
 def test_what_is_too_large_is_refused_before_it_is_decoded(filled, monkeypatch):
     decoded = []
-    decode = Block._decode
-    monkeypatch.setattr(Block, "_decode", lambda *args: decoded.append(args) or decode(*args))
+    decode = Block.decode
+    monkeypatch.setattr(Block, "decode", lambda *args: decoded.append(args) or decode(*args))
     with pytest.raises(QueryLimitExceeded):
         filled.store.select([], NOW - 6 * HOUR, NOW, 500)
     assert decoded == []

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
-
 from metricsmith.model.metadata import Metadata
-from metricsmith.model.series import SeriesTable
 from metricsmith.store import fsutil
-from metricsmith.store.block_reader import Block
 from metricsmith.store.block_writer import BlockWriter, FinishedBlock
-from metricsmith.store.ragged import offsets_of
-from metricsmith.store.sorting import KeyedPiece, by_window, join
+from metricsmith.store.sorting import KeyedPiece, WindowOf, by_window
+from metricsmith.store.windows import Window
 
 MAX_OPEN_WRITERS = 64
-MERGE_SAMPLES = 500_000
-"""Samples that a merge holds decoded at once."""
-
-
-@dataclass(frozen=True, slots=True)
-class BlockShape:
-    """How blocks are cut.
-
-    Units:
-        window_ms: milliseconds; windows are aligned to the Unix epoch.
-    """
-
-    window_ms: int
-    row_group_rows: int
 
 
 class BlockOutput:
@@ -45,32 +25,34 @@ class BlockOutput:
         self,
         tmp: Path,
         take_number: Callable[[], int],
-        shape: BlockShape,
+        windows: WindowOf,
+        row_group_rows: int,
         metadata: Mapping[str, Metadata],
         sources: Sequence[str] = (),
     ) -> None:
-        self._tmp, self._take_number, self._shape = tmp, take_number, shape
+        self._tmp, self._take_number = tmp, take_number
+        self._windows, self._row_group_rows = windows, row_group_rows
         self._metadata, self._sources = metadata, sources
-        self._open: dict[int, BlockWriter] = {}
+        self._open: dict[Window, BlockWriter] = {}
         self._finished: list[FinishedBlock] = []
 
     def append(self, keyed: KeyedPiece) -> None:
         """Write a piece; what it has of a (series, time) wins over what came before in another block."""
-        for start_ms, part in by_window(keyed, self._shape.window_ms):
-            writer = self._open.get(start_ms)
+        for window, part in by_window(keyed, self._windows):
+            writer = self._open.get(window)
             if writer is not None and part.keys[0] <= writer.last_key:
-                self._finish(start_ms)
+                self._finish(window)
                 writer = None
             if writer is None:
                 if len(self._open) == MAX_OPEN_WRITERS:
                     self._finish(next(iter(self._open)))
-                writer = self._open[start_ms] = self._begin(start_ms)
+                writer = self._open[window] = self._begin(window)
             writer.append(part.piece, part.keys)
 
     def finish(self) -> list[FinishedBlock]:
         """Return the blocks, complete and durable in the temporary folder, oldest number first."""
-        for start_ms in list(self._open):
-            self._finish(start_ms)
+        for window in list(self._open):
+            self._finish(window)
         return sorted(self._finished, key=lambda block: block.meta.number)
 
     def abandon(self) -> None:
@@ -80,58 +62,12 @@ class BlockOutput:
         for block in self._finished:
             fsutil.remove_tree(block.folder)
 
-    def _begin(self, start_ms: int) -> BlockWriter:
+    def _begin(self, window: Window) -> BlockWriter:
         number = self._take_number()
-        window = start_ms, start_ms + self._shape.window_ms
         with fsutil.disk_full("beginning a block"):
-            return BlockWriter(self._tmp / f"{number:08d}", number, window, self._shape.row_group_rows)
+            return BlockWriter(self._tmp / f"{number:08d}", number, window, self._row_group_rows)
 
-    def _finish(self, start_ms: int) -> None:
+    def _finish(self, window: Window) -> None:
         with fsutil.disk_full("finishing a block"):
-            self._finished.append(self._open[start_ms].finish(self._metadata, self._sources))
-        del self._open[start_ms]
-
-
-def copy_blocks(blocks: Sequence[Block], output: BlockOutput, table: SeriesTable) -> None:
-    """Write all samples of blocks, oldest first, to an output; where two have a sample, the later wins.
-
-    What is in damaged row groups is left out.
-
-    Works by ranges of series, so memory is bounded by MERGE_SAMPLES or the
-    longest series, whichever is more.
-    """
-    ids = np.unique(np.concatenate([block.catalogue.ids for block in blocks]))
-    key_of = {i: table.key(i) for i in ids.tolist()}
-    order = np.array(sorted(key_of, key=key_of.__getitem__), np.uint32)
-    by_id = np.argsort(order)
-    ranks = [by_id[np.searchsorted(order[by_id], block.catalogue.ids)] for block in blocks]
-    offsets = [block.offsets() for block in blocks]
-    samples = np.zeros(len(order), np.int64)
-    for at, rank in zip(offsets, ranks, strict=True):
-        samples[rank] += np.diff(at)
-    part = offsets_of(samples)[:-1] // MERGE_SAMPLES
-    cuts = [*np.flatnonzero(np.append(True, np.diff(part) > 0)).tolist(), len(order)]
-    for lo, hi in pairwise(cuts):
-        pieces = []
-        for block, at, rank in zip(blocks, offsets, ranks, strict=True):
-            first, last = np.searchsorted(rank, [lo, hi]).tolist()
-            if first < last and len((piece := block.scan(at, first, last)).series):
-                pieces.append(KeyedPiece(piece, [key_of[i] for i in piece.series.tolist()]))
-        if pieces:
-            output.append(join(pieces))
-
-
-def choose_merge(blocks: Sequence[Block], at_least: int) -> list[Block]:
-    """Return the newest blocks of a window, back to one that is much larger than all after it together.
-
-    So a large block is not written again for a few small ones, and a sample
-    is written a few times at most.
-    """
-    chosen = list(blocks[-at_least:])
-    samples = sum(block.meta.samples for block in chosen)
-    for block in reversed(blocks[:-at_least]):
-        if block.meta.samples > 2 * samples:
-            break
-        chosen.insert(0, block)
-        samples += block.meta.samples
-    return chosen
+            self._finished.append(self._open[window].finish(self._metadata, self._sources))
+        del self._open[window]

@@ -68,13 +68,16 @@ class _Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class _Samples:
+class Samples:
+    """A decoded row group."""
+
     times: I64
     values: F64
     stale: Bool | None
 
-    def cut(self, start: int, end: int) -> _Samples:
-        return _Samples(
+    def cut(self, start: int, end: int) -> Samples:
+        """Return the samples at [start, end)."""
+        return Samples(
             self.times[start:end],
             self.values[start:end],
             None if self.stale is None else self.stale[start:end],
@@ -166,10 +169,13 @@ class Block:
         """
         return self._load_rows().offsets
 
-    def scan(self, offsets: I64, first: int, last: int) -> RaggedPiece:
+    def scan(
+        self, offsets: I64, first: int, last: int, decode: Callable[[int], Samples] | None = None
+    ) -> RaggedPiece:
         """Return all samples of the series at rows [first, last), in key order, past the cache.
 
         Damaged row groups are noted and left out, with the series that are in no other.
+        Who reads neighbours one after another keeps row groups: `decode` returns them.
 
         Shapes:
             offsets: (S + 1,) those of the block.
@@ -180,7 +186,7 @@ class Block:
         first_group = int(np.searchsorted(self._group_rows, lo, "right")) - 1
         last_group = int(np.searchsorted(self._group_rows, hi, "left"))
         bounds = offsets[first : last + 1] - lo
-        kept, parts = self._whole_parts(range(first_group, last_group), lo, hi)
+        kept, parts = self._whole_parts(range(first_group, last_group), lo, hi, decode or self.decode)
         counts = np.diff(bounds)
         if len(parts) < last_group - first_group:
             counts[:] = 0
@@ -197,11 +203,13 @@ class Block:
             joined_stale([(p.stale, len(p.times)) for p in parts]),
         )
 
-    def _whole_parts(self, groups: range, lo: int, hi: int) -> tuple[list[tuple[int, int]], list[_Samples]]:
+    def _whole_parts(
+        self, groups: range, lo: int, hi: int, decode: Callable[[int], Samples]
+    ) -> tuple[list[tuple[int, int]], list[Samples]]:
         """Return what can be read of rows [lo, hi): bounds of each part, counted from `lo`, and samples."""
         kept, parts = [], []
         for number in groups:
-            samples = self._unless_damaged(number, partial(self._decode, number))
+            samples = self._unless_damaged(number, partial(decode, number))
             if samples is not None:
                 start = int(self._group_rows[number])
                 first, last = max(lo, start), min(hi, int(self._group_rows[number + 1]))
@@ -255,11 +263,17 @@ class Block:
     def _load_group(self, offsets: I64, number: int) -> SampleGroup:
         first, last = self._series_in_group(offsets, number)
         start, end = self._group_rows[number], self._group_rows[number + 1]
-        samples = self._decode(number)
+        samples = self.decode(number)
         own = np.clip(offsets[first : last + 1], start, end) - start
         return make_group(own, samples.times, samples.values, samples.stale)
 
-    def _decode(self, number: int) -> _Samples:
+    def decode(self, number: int) -> Samples:
+        """Return the samples of a row group, past the cache.
+
+        Raises:
+            BlockCorrupt: it is damaged.
+            StoreError: it cannot be read now.
+        """
         samples = self.meta.samples_file
         start = int(self._group_bytes[number])
         where = f"row group {number}"
@@ -279,7 +293,7 @@ class Block:
         stale = None if values.null_count == 0 else values.is_null().to_numpy(zero_copy_only=False)
         decoded = values.to_numpy(zero_copy_only=False)
         decoded.flags.writeable = False  # readers get views of what the cache keeps
-        return _Samples(times.to_numpy(), decoded, stale)
+        return Samples(times.to_numpy(), decoded, stale)
 
     def _file_metadata(self) -> Any:
         if self._footer is None:

@@ -9,11 +9,9 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from weakref import WeakValueDictionary
 
@@ -25,19 +23,24 @@ from metricsmith.model.arrays import U32
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import UNLIMITED, SampleLimit
 from metricsmith.model.series import SeriesTable
+from metricsmith.model.settings_types import format_size
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.store import fsutil
-from metricsmith.store.block_meta import BlockMeta
-from metricsmith.store.block_output import BlockOutput, BlockShape, choose_merge, copy_blocks
-from metricsmith.store.block_reader import Block, Catalogue, open_block, read_meta
+from metricsmith.store.block_output import BlockOutput
+from metricsmith.store.block_reader import Block, Catalogue, open_block
 from metricsmith.store.block_writer import FinishedBlock
 from metricsmith.store.cache import ByteCache
+from metricsmith.store.compaction import oldest_beyond
+from metricsmith.store.compactor import Compactor
 from metricsmith.store.datadir import DataDir
 from metricsmith.store.leases import LiveBlocks
-from metricsmith.store.manifest import BlockEntry, Manifest, create_manifest
+from metricsmith.store.manifest import BlockEntry, Manifest
 from metricsmith.store.pieces import Piece, RaggedPiece
+from metricsmith.store.rebuild import begin_manifest
 from metricsmith.store.snapshot import SnapshotMade, make_snapshot
 from metricsmith.store.sorting import joined
+from metricsmith.store.tombstones import Selectors, Tombstone, visible
+from metricsmith.store.windows import Windows, window_sizes
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +50,9 @@ class BlockConfig:
     """How blocks are cut, kept and cached.
 
     `row_group_rows` is what one series costs at least when it is read from
-    disk (0.3 ms for 32,768); smaller ones make whole reads slower.
+    disk (0.3 ms for 32,768); smaller ones make whole reads slower. The longest
+    window is a fortieth of the retention: with longer ones, a query over a few
+    hours would decode days, and more would be kept past the retention.
     """
 
     retention_ms: int = 30 * 86_400_000
@@ -55,20 +60,34 @@ class BlockConfig:
     window_ms: int = 2 * 3_600_000
     max_blocks_per_window: int = 8
     row_group_rows: int = 32_768
+    retention_bytes: int | None = None
+    windows_in_retention: int = 40
+    most_merged_samples: int = 1 << 27
+    """Blocks of a window with more than this together stay as they are: they are large enough."""
 
 
 class BlockStore:
-    """Everything on disk under one folder. Any thread may read; one at a time calls `write`."""
+    """Everything on disk under one folder. Any thread may read; one calls `write`, one `compact`."""
 
     def __init__(self, folder: Path, series: SeriesTable, telemetry: Telemetry, config: BlockConfig) -> None:
         self._series, self._telemetry, self._config = series, telemetry, config
         self._dirs = DataDir(folder)
-        self._shape = BlockShape(config.window_ms, config.row_group_rows)
+        self._sizes = window_sizes(config.window_ms, config.retention_ms // config.windows_in_retention)
         self._cache = ByteCache(config.cache_bytes, telemetry)
         self._live = LiveBlocks()
         self._catalogues: WeakValueDictionary[str, Catalogue] = WeakValueDictionary()
         self._metadata: dict[str, Metadata] = {}
         self._change = threading.Lock()  # one change of the manifest and the live blocks at a time
+        self.beginning = threading.Lock()
+        """Held from the first number that a flush takes to its commit, and while others take theirs.
+
+        A block that is begun later wins over what was there before, so it must have seen that.
+        """
+        self._tombstones: tuple[Tombstone, ...] = ()
+        self.tmp = self._dirs.tmp
+        self._compactor = Compactor(
+            self, series, telemetry, config.max_blocks_per_window, config.row_group_rows
+        )
         self._manifest: Manifest
 
     # --- open and close ------------------------------------------------------------------------
@@ -84,7 +103,9 @@ class BlockStore:
             self._dirs.open()
             undo.callback(self._dirs.close)
             if not self._dirs.manifest.exists():
-                self._begin_manifest()
+                rebuilt = begin_manifest(self._dirs)
+                if rebuilt.blocks:
+                    log.warning("%s is missing: made anew of %d blocks", self._dirs.manifest, rebuilt.blocks)
             self._manifest = Manifest(self._dirs.manifest)
             undo.callback(self._manifest.close)
             self._open_blocks()
@@ -98,27 +119,6 @@ class BlockStore:
         self._manifest.close()
         self._dirs.close()
 
-    def _begin_manifest(self) -> None:
-        """Name all blocks found; those that another says it has replaced are left over from a merge."""
-        found: dict[str, BlockMeta] = {}
-        checksums: dict[str, int] = {}
-        for folder in sorted(self._dirs.blocks.iterdir()):
-            try:
-                meta, crc32 = read_meta(folder)
-            except BlockCorrupt as error:
-                log.warning("not taken into the new manifest: %s", error)
-            else:
-                found[folder.name] = meta
-                checksums[folder.name] = crc32
-        replaced = {name for meta in found.values() for name in meta.sources}
-        entries: dict[int, BlockEntry] = {}
-        for name, meta in found.items():
-            if name not in replaced:
-                entries.setdefault(meta.number, BlockEntry(meta.number, name, checksums[name]))
-        if found:
-            log.warning("%s is missing: made anew from %d blocks", self._dirs.manifest, len(entries))
-        create_manifest(self._dirs.manifest, list(entries.values()))
-
     def _open_blocks(self) -> None:
         blocks, damaged = [], []
         for entry in self._manifest.blocks():
@@ -129,7 +129,7 @@ class BlockStore:
             except BlockCorrupt as error:
                 damaged.append(entry.number)
                 self._move_to_strays(self._dirs.blocks / entry.name)
-                self._report_set_aside("damaged", str(error))
+                self.note_set_aside("damaged", str(error))
             else:
                 blocks.append(block)
                 self._metadata.update(block.catalogue.metadata)
@@ -152,7 +152,7 @@ class BlockStore:
                 log.info("removed %s, which a merge has replaced", path)
             else:
                 self._move_to_strays(path)
-                self._report_set_aside("unknown", f"{path.name} is not in the manifest")
+                self.note_set_aside("unknown", f"{path.name} is not in the manifest")
 
     # --- reading: any thread -------------------------------------------------------------------
 
@@ -160,6 +160,11 @@ class BlockStore:
     def cursor(self) -> int:
         """The journal sequence from which a restart must replay; 0 when nothing was written yet."""
         return self._manifest.cursor
+
+    @property
+    def live(self) -> LiveBlocks:
+        """The blocks that serve."""
+        return self._live
 
     @property
     def block_count(self) -> int:
@@ -191,13 +196,20 @@ class BlockStore:
                 self._count_whole_blocks(blocks, series, start_ms, end_ms, limit)
             for block in blocks:
                 try:
-                    found.extend(block.pieces(series, start_ms, end_ms, self._cache, limit))
+                    pieces = block.pieces(series, start_ms, end_ms, self._cache, limit)
+                    found.extend(self._visible(block, pieces))
                 except BlockCorrupt as error:
                     damaged.append((block, error))
         damaged += [(block, block.damaged[0]) for block in blocks if block.lost]
         for block, why in damaged:
-            self._set_aside(block, why)
+            self.set_aside(block, why)
         return found
+
+    def _visible(self, block: Block, pieces: list[Piece]) -> list[Piece]:
+        hiding = [tombstone for tombstone in self._tombstones if tombstone.concerns(block)]
+        if not hiding:
+            return pieces
+        return [left for piece in pieces if (left := visible(piece, hiding)) is not None]
 
     def _count_whole_blocks(
         self, blocks: Sequence[Block], series: U32, start_ms: int, end_ms: int, limit: SampleLimit
@@ -209,12 +221,22 @@ class BlockStore:
 
     def series_in(self, start_ms: int, end_ms: int) -> U32:
         """Return the sorted ids of all series of blocks that overlap the closed range."""
-        catalogues = {
-            id(b.catalogue): b.catalogue.sorted_ids
-            for b in self._live.all()
-            if b.meta.min_time_ms <= end_ms and b.meta.max_time_ms >= start_ms
-        }
-        return np.unique(np.concatenate([np.empty(0, np.uint32), *catalogues.values()]))
+        blocks = [
+            b for b in self._live.all() if b.meta.min_time_ms <= end_ms and b.meta.max_time_ms >= start_ms
+        ]
+        hidden = {b.entry.number: gone for b in blocks if len(gone := self._hidden(b))}
+        found = {id(b.catalogue): b.catalogue.sorted_ids for b in blocks if b.entry.number not in hidden}
+        left = [
+            np.setdiff1d(b.catalogue.sorted_ids, hidden[b.entry.number], assume_unique=True)
+            for b in blocks
+            if b.entry.number in hidden
+        ]
+        return np.unique(np.concatenate([np.empty(0, np.uint32), *found.values(), *left]))
+
+    def _hidden(self, block: Block) -> U32:
+        """Return the series of a block that are deleted from it as a whole."""
+        hiding = [t for t in self._tombstones if t.concerns(block) and t.hides_all(block)]
+        return np.unique(np.concatenate([np.empty(0, np.uint32), *(t.series for t in hiding)]))
 
     def metadata(self) -> Mapping[str, Metadata]:
         """Return what blocks know of each metric family."""
@@ -247,8 +269,17 @@ class BlockStore:
 
     # --- changing: one background thread -------------------------------------------------------
 
-    def write(self, pieces: Iterable[RaggedPiece], metadata: Mapping[str, Metadata], cursor: int) -> None:
+    def write(
+        self,
+        pieces: Iterable[RaggedPiece],
+        metadata: Mapping[str, Metadata],
+        cursor: int,
+        newest_ms: int | None = None,
+    ) -> None:
         """Make pieces durable as one block per window they touch, and the journal cursor with them.
+
+        Windows are as long as they can be with samples until `newest_ms`, by
+        default those of blocks: back-dated samples make few blocks.
 
         Pieces come oldest priority first: a later one wins on equal (series,
         time). They are taken one at a time, so a lazy sequence whose pieces
@@ -257,37 +288,113 @@ class BlockStore:
         Raises:
             DiskFull: no space; nothing has changed.
         """
-        output = self._output(metadata)
-        try:
-            for keyed in joined(pieces, self._series):
-                output.append(keyed)
-            finished = output.finish()
-            self._publish(finished, cursor=cursor)
-        except BaseException:
-            output.abandon()
-            raise
+        with self.beginning:
+            output = BlockOutput(
+                self._dirs.tmp,
+                self._manifest.take_number,
+                self.windows(newest_ms),
+                self._config.row_group_rows,
+                metadata,
+            )
+            try:
+                for keyed in joined(pieces, self._series):
+                    output.append(keyed)
+                self.publish(output.finish(), cursor=cursor)
+            except BaseException:
+                output.abandon()
+                raise
         self._metadata = {**self._metadata, **metadata}
-        self._merge_where_due()
         pa.default_memory_pool().release_unused()  # else some 30 MB stay resident until the next flush
 
+    def compact(self, go_on: Callable[[], bool] = lambda: True) -> None:
+        """Write anew what is due, as long as `go_on` says so; a failure is counted and due again next time.
+
+        Small blocks become larger ones; what is deleted or damaged is left out.
+        """
+        self._compactor.run(go_on)
+        pa.default_memory_pool().release_unused()
+
+    def windows(self, newest_ms: int | None = None) -> Windows:
+        """Return how time is cut into blocks now that there are samples until `newest_ms`."""
+        metas = [block.meta for block in self._live.all()]
+        return Windows(self._sizes, self._config.most_merged_samples, metas, newest_ms)
+
+    # --- deletes -------------------------------------------------------------------------------
+
+    @property
+    def tombstones(self) -> tuple[Tombstone, ...]:
+        """What is deleted, of which some block has something still."""
+        return self._tombstones
+
+    def find_deleted(self, match: Callable[[Selectors], U32]) -> None:
+        """Have tombstones of earlier runs hide the series that `match` finds; before anything is read.
+
+        Series that came after a tombstone are in no block that it is of.
+        """
+        self._tombstones = tuple(t.of(match(t.selectors)) for t in self._manifest.tombstones())
+
+    def delete(self, selectors: Selectors, series: U32, start_ms: int, end_ms: int) -> bool:
+        """Delete the samples of series from all blocks there are now; return whether any may have some.
+
+        They are hidden when this returns, durably, and leave the disk when
+        blocks are written anew.
+
+        Shapes:
+            series: sorted ids that the selectors find, each once.
+        Raises:
+            DiskFull, StoreError: nothing has changed.
+        """
+        with self.beginning, self._change:
+            made = Tombstone(self._manifest.take_number(), start_ms, end_ms, selectors, series)
+            if not any(made.concerns(block) for block in self._live.all()):
+                return False
+            self._manifest.commit(entomb=[made])
+            self._tombstones = (*self._tombstones, made)
+        self._telemetry.count("metricsmith_store_deletions_total")
+        return True
+
+    def drop_tombstones(self) -> None:
+        """Forget tombstones of which no block has anything left."""
+        with self._change:
+            blocks = self._live.all()
+            done = [t for t in self._tombstones if not any(t.concerns(block) for block in blocks)]
+            if done:
+                self._manifest.commit(exhume=[t.number for t in done])
+                self._tombstones = tuple(t for t in self._tombstones if t not in done)
+
+    def take_number(self) -> int:
+        """Return a number for a new block, higher than that of every block so far."""
+        return self._manifest.take_number()
+
     def apply_retention(self, now_ms: int) -> None:
-        """Delete the blocks whose newest sample is older than the retention, and strays as old."""
+        """Delete blocks that are too old or too many, and strays that are too old."""
         cutoff_ms = now_ms - self._config.retention_ms
         with self._change:
             old = [b for b in self._live.all() if b.meta.max_time_ms < cutoff_ms]
-            if old:
-                self._manifest.commit(remove=[b.entry.number for b in old])
-                self._live.exchange((), {b.entry.number: self._delete for b in old})
-                self._telemetry.count("metricsmith_store_blocks_deleted_total", len(old), reason="retention")
+            self._let_go(old, "retention", "older than storage.retention")
+            if (limit := self._config.retention_bytes) is not None:
+                beyond = oldest_beyond(self._live.all(), limit, self.windows())
+                self._let_go(
+                    beyond, "size", f"more than {format_size(limit)} are used (storage.retention_size)"
+                )
         for path in self._dirs.strays.iterdir():
             if path.stat().st_mtime * 1000 < cutoff_ms:
                 fsutil.remove_tree(path)
                 log.info("deleted %s, older than the retention", path)
 
-    def _output(self, metadata: Mapping[str, Metadata], sources: Sequence[str] = ()) -> BlockOutput:
-        return BlockOutput(self._dirs.tmp, self._manifest.take_number, self._shape, metadata, sources)
+    def _let_go(self, blocks: Sequence[Block], reason: str, why: str) -> None:
+        """Delete blocks for good; the caller holds `_change`."""
+        if not blocks:
+            return
+        self._manifest.commit(remove=[b.entry.number for b in blocks])
+        self._live.exchange((), {b.entry.number: self._delete for b in blocks})
+        self._telemetry.count("metricsmith_store_blocks_deleted_total", len(blocks), reason=reason)
+        samples = sum(b.meta.samples for b in blocks)
+        self._telemetry.count("metricsmith_store_samples_deleted_total", samples, reason=reason)
+        size = format_size(sum(b.meta.disk_bytes for b in blocks))
+        log.info("deleted %d blocks, %d samples, %s: %s", len(blocks), samples, size, why)
 
-    def _publish(
+    def publish(
         self, finished: Sequence[FinishedBlock], replaced: Sequence[Block] = (), cursor: int | None = None
     ) -> None:
         """Rename finished blocks to their place and let them serve instead of the replaced ones."""
@@ -312,79 +419,6 @@ class BlockStore:
         entry = BlockEntry(made.meta.number, made.meta.name, made.meta_crc32)
         return Block(self._dirs.blocks / made.meta.name, entry, made.meta, catalogue, self._note_damage)
 
-    def _merge_where_due(self) -> None:
-        """Merge in windows that have too many blocks; in windows past, also what makes one block of many.
-
-        A small block that comes late to a large one waits there for more of
-        its kind: the large one is not written again for it. Before that, what
-        is whole of damaged blocks is written anew, and they are set aside.
-        """
-        for block in self._live.all():
-            if block.lost:
-                self._set_aside(block, block.damaged[0])
-            elif block.damaged:
-                self._write_as_one(partial(_is_or_covers, block), list)
-        windows = Counter(block.meta.window_start_ms for block in self._live.all())
-        for start_ms in sorted(windows):
-            if windows[start_ms] > self._config.max_blocks_per_window:
-                self._merge(start_ms, at_least=2)
-            elif windows[start_ms] > 1 and start_ms < max(windows):
-                self._merge(start_ms, at_least=1)
-
-    def _merge(self, start_ms: int, at_least: int) -> None:
-        """Merge the newest blocks of a window."""
-
-        def newest(blocks: Sequence[Block]) -> list[Block]:
-            chosen = choose_merge(blocks, at_least)
-            return chosen if len(chosen) > 1 else []
-
-        self._write_as_one(lambda block: block.meta.window_start_ms == start_ms, newest)
-
-    def _write_as_one(
-        self, wanted: Callable[[Block], bool], choose: Callable[[Sequence[Block]], list[Block]]
-    ) -> None:
-        """Write chosen blocks as one instead; a failure is counted and the next write tries again."""
-        with self._live.lease(wanted) as blocks:
-            chosen = choose(blocks)
-            if not chosen:
-                return
-            metadata = {k: v for b in chosen for k, v in b.catalogue.metadata.items()}
-            output = self._output(metadata, [b.entry.name for b in chosen])
-            try:
-                copy_blocks(chosen, output, self._series)
-                self._publish(output.finish(), chosen)
-            except (OSError, StoreError, DiskFull) as error:
-                output.abandon()
-                self._telemetry.problem(
-                    log,
-                    "metricsmith_store_merges_total",
-                    f"merge of {len(chosen)} blocks failed, tried again at the next flush: {error}",
-                    result="failed",
-                )
-                if isinstance(error, BlockCorrupt):
-                    self._check_frames(chosen)
-            except BaseException:
-                output.abandon()
-                raise
-            else:
-                self._telemetry.count("metricsmith_store_merges_total", result="done")
-                self._count_replaced(chosen)
-
-    def _check_frames(self, blocks: Sequence[Block]) -> None:
-        for block in blocks:
-            try:
-                block.check_frame()
-            except BlockCorrupt as error:
-                self._set_aside(block, error)
-
-    def _count_replaced(self, blocks: Sequence[Block]) -> None:
-        whole = [block for block in blocks if not block.damaged]
-        self._telemetry.count("metricsmith_store_blocks_deleted_total", len(whole), reason="merged")
-        for block in blocks:
-            if block.damaged:
-                what = f"{block.folder.name}, with {len(block.damaged)} damaged row groups; the others serve"
-                self._report_set_aside("row_groups", what)
-
     # --- taking blocks out ---------------------------------------------------------------------
 
     def _note_damage(self, block: Block, error: BlockCorrupt) -> None:
@@ -395,11 +429,12 @@ class BlockStore:
             level=logging.ERROR,
         )
 
-    def _set_aside(self, block: Block, error: BlockCorrupt) -> None:
+    def set_aside(self, block: Block, error: BlockCorrupt) -> None:
+        """Take a block out that is damaged as a whole; the others serve."""
         with self._change:
             if block not in self._live.all():
                 return  # another thread was first
-            self._report_set_aside("damaged", str(error))
+            self.note_set_aside("damaged", str(error))
             try:
                 self._manifest.commit(remove=[block.entry.number])
             except (StoreError, DiskFull) as failure:  # the next reader tries again
@@ -407,7 +442,8 @@ class BlockStore:
                 return
             self._live.exchange((), {block.entry.number: self._keep_as_stray})
 
-    def _report_set_aside(self, reason: str, message: str) -> None:
+    def note_set_aside(self, reason: str, message: str) -> None:
+        """Count and log that something was set aside."""
         self._telemetry.problem(
             log,
             "metricsmith_store_blocks_set_aside_total",
@@ -435,13 +471,3 @@ class BlockStore:
             fsutil.sync_folder(self._dirs.strays)
         except OSError as error:
             log.warning("could not move %s to %s: %s", path, target, error)
-
-
-def _is_or_covers(block: Block, other: Block) -> bool:
-    """Return whether the other is this block, or one after it whose samples win over its samples.
-
-    Written anew, the block gets a new number: alone, it would win over these.
-    """
-    one, two = block.meta, other.meta
-    apart = one.window_end_ms <= two.window_start_ms or two.window_end_ms <= one.window_start_ms
-    return one.number <= two.number and not apart

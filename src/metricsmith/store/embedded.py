@@ -8,6 +8,7 @@ which the merge removes, and never missed. Each head has a lock of its own for i
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -38,11 +39,12 @@ from metricsmith.store.merge import merge
 from metricsmith.store.pieces import samples_in
 from metricsmith.store.settings import EmbeddedConfig
 from metricsmith.store.snapshot import SnapshotMade
+from metricsmith.store.tombstones import Selectors
 from metricsmith.store_contracts import Cardinality, StoreStatus
 
 log = logging.getLogger(__name__)
 
-RETENTION_EVERY_MS = 60_000
+UPKEEP_EVERY_MS = 60_000
 
 
 class EmbeddedStore:
@@ -53,22 +55,26 @@ class EmbeddedStore:
     def __init__(self, config: EmbeddedConfig, context: Context) -> None:
         self._config = config
         self._table, self._telemetry, self._clock = context.series, context.telemetry, context.clock
-        blocks = BlockConfig(config.retention, config.cache_bytes)
+        blocks = BlockConfig(config.retention, config.cache_bytes, retention_bytes=config.retention_size)
         self._blocks = BlockStore(Path(config.path), context.series, context.telemetry, blocks)
         self._blocks.open()
         self._index = SeriesIndex(context.series)
         self._index.catch_up()  # now, and not while the first batch waits
+        self._blocks.find_deleted(self._found_by)
         self._key_lists = KeyLists(context.series)
         self._heads = Heads(
             self._blocks, context.series, context.telemetry, config.head_bytes, config.head_age
         )
         self._metadata: dict[str, Metadata] = dict(self._blocks.metadata())
         self._metadata_seen = object()
-        self._retention: Future[None] | None = None
-        self._retention_at_ms = 0
+        self._upkeep: Future[None] | None = None
+        self._upkeep_at_ms = 0
+        self._upkeep_after = 0
+        self._closing = threading.Event()
         self._steady = SteadyTime(context.clock, self._blocks.last_sample_ms())
         self._admission = Admission(context.clock, self._steady, config.retention, context.telemetry)
-        self._thread = ThreadPoolExecutor(1, "retention")
+        self._oldest_ms = ALWAYS[0]
+        self._thread = ThreadPoolExecutor(1, "upkeep")
         self._disk_bytes = self._blocks.disk_usage()
         self._telemetry.watch("metricsmith_store_head_bytes", lambda: float(self._heads.bytes))
         self._telemetry.watch("metricsmith_store_head_samples", lambda: float(self._heads.samples))
@@ -121,15 +127,18 @@ class EmbeddedStore:
         return True
 
     def tick(self, now_ms: int) -> None:
-        """Start a flush or retention that is due, in the background, and take note of what ended."""
+        """Start a flush or upkeep that is due, in the background, and take note of what ended."""
         self._heads.tick(now_ms)
         self._disk_bytes = self._blocks.disk_usage()
-        if self._retention is not None and self._retention.done():
-            self._end_retention(self._retention)
+        if self._upkeep is not None and self._upkeep.done():
+            self._end_upkeep(self._upkeep)
         steady_ms = self._steady.now_ms()
-        if self._retention is None and abs(now_ms - self._retention_at_ms) >= RETENTION_EVERY_MS:
-            self._retention_at_ms = now_ms
-            self._retention = self._thread.submit(self._tidy_up, steady_ms)
+        due = abs(now_ms - self._upkeep_at_ms) >= UPKEEP_EVERY_MS or self._upkeep_after != self._heads.written
+        if self._upkeep is None and due:
+            self._upkeep_at_ms, self._upkeep_after = now_ms, self._heads.written
+            # Never after the newest sample: a clock that is far ahead must not hide all of them.
+            self._oldest_ms = min(steady_ms, self._newest_ms() or steady_ms) - self._config.retention
+            self._upkeep = self._thread.submit(self._tidy_up, steady_ms)
 
     @property
     def applied(self) -> int:
@@ -153,21 +162,46 @@ class EmbeddedStore:
 
     def close(self, flush: bool = True) -> None:
         """Wait for background work, flush the head unless told not to, release the directory."""
+        self._closing.set()  # what is being merged is given up
         self._heads.close(flush, self._clock.now_ms())
         self._thread.shutdown()
-        if self._retention is not None:
-            self._end_retention(self._retention)
+        if self._upkeep is not None:
+            self._end_upkeep(self._upkeep)
         self._blocks.close()
 
     def _tidy_up(self, steady_ms: int) -> None:
-        """Delete blocks that are too old; and what queries have freed goes back, where no flush comes."""
+        """Delete blocks that are too old and merge small ones; what was freed goes back to the system."""
         self._blocks.apply_retention(steady_ms)
+        self._blocks.compact(lambda: not self._closing.is_set())
         give_back()
 
-    def _end_retention(self, ended: Future[None]) -> None:
-        self._retention = None
+    def _end_upkeep(self, ended: Future[None]) -> None:
+        self._upkeep = None
         if (error := ended.exception()) is not None:
-            log.error("deleting old blocks failed: %s: %s; it is tried again", type(error).__name__, error)
+            log.error("upkeep of blocks failed: %s: %s; it is tried again", type(error).__name__, error)
+
+    def delete_series(self, selectors: Selectors, start_ms: int, end_ms: int) -> int:
+        """Delete samples in the closed range that are in blocks; return of how many series. From any thread.
+
+        What is in memory stays: who wants it deleted too has it flushed first
+        (`begin_flush`). They are hidden when this returns, and leave the disk in the background.
+
+        Raises:
+            DiskFull, StoreError: nothing has changed.
+        """
+        start_ms, end_ms = max(start_ms, ALWAYS[0]), min(end_ms, ALWAYS[1])
+        series = np.intersect1d(
+            self._found_by(selectors), self._blocks.series_in(start_ms, end_ms), assume_unique=True
+        )
+        if len(series) == 0 or not self._blocks.delete(selectors, series, start_ms, end_ms):
+            return 0
+        log.info("deleted samples of %d series by request, times %d to %d", len(series), start_ms, end_ms)
+        self._upkeep_after = -1
+        return len(series)
+
+    def _found_by(self, selectors: Selectors) -> U32:
+        found = [self._index.match(matchers) for matchers in selectors]
+        return np.unique(np.concatenate([np.empty(0, np.uint32), *found]))
 
     def _learn_metadata(self, layout: Layout) -> None:
         new = {name: m for name, m in layout.metadata.items() if self._metadata.get(name) != m}
@@ -179,7 +213,7 @@ class EmbeddedStore:
     ) -> Selection:
         """Return all samples of the matching series in the closed range [start_ms, end_ms]."""
         series = self._index.match(matchers)
-        start_ms, end_ms = max(start_ms, ALWAYS[0]), min(end_ms, ALWAYS[1])  # int64 is all that arrays hold
+        start_ms, end_ms = self._kept(start_ms, end_ms)
         if len(series) == 0 or start_ms > end_ms:
             return Selection([], [])
         counted = SampleLimit(limit)
@@ -207,7 +241,16 @@ class EmbeddedStore:
         """Return what is known of each metric family."""
         return dict(self._metadata)
 
+    def _kept(self, start_ms: int, end_ms: int) -> tuple[int, int]:
+        """Return the part of a range that is within the retention, and that int64 can hold.
+
+        Retention deletes a block when all of it is too old: until then, what is
+        too old of it is not shown.
+        """
+        return max(start_ms, self._oldest_ms), min(end_ms, ALWAYS[1])
+
     def _series_in(self, matchers: Sequence[Matcher], start_ms: int, end_ms: int) -> U32:
+        start_ms, end_ms = self._kept(start_ms, end_ms)
         parts = [head.series_in(start_ms, end_ms) for head in self._heads.present]
         parts.append(self._blocks.series_in(start_ms, end_ms))
         there = np.unique(np.concatenate(parts))
@@ -228,12 +271,14 @@ class EmbeddedStore:
         counts = self._index.cardinality(_active(heads), limit)
         return replace(counts, first_ms=min(times, default=None), last_ms=max(times, default=None))
 
+    def _newest_ms(self) -> int | None:
+        newest = [*(head.last_ms() for head in self._heads.present), self._blocks.last_sample_ms()]
+        return max((ms for ms in newest if ms is not None), default=None)
+
     def status(self) -> StoreStatus:
         """Return the state for people and pages."""
         failure = self._heads.failure
         full = is_disk_full(failure) or not self.accepting
-        newest = [ms for head in self._heads.present if (ms := head.last_ms()) is not None]
-        newest += [ms for ms in [self._blocks.last_sample_ms()] if ms is not None]
         return StoreStatus(
             type="embedded",
             status="full" if full else "error" if failure else "connected",
@@ -243,7 +288,7 @@ class EmbeddedStore:
             series=len(self._series_in((), *ALWAYS)),
             blocks=self._blocks.block_count,
             head_samples=self._heads.samples,
-            last_sample_ms=max(newest, default=None),
+            last_sample_ms=self._newest_ms(),
             detail=str(failure) if failure else "",
         )
 

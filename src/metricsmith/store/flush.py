@@ -47,6 +47,8 @@ class Heads:
         self.present: tuple[Head, ...] = (Head(),)
         """Oldest first: later ones win. Replaced, never changed."""
         self.failure: BaseException | None = None
+        self.written = 0
+        """Flushes that have made blocks."""
         self._blocks, self._table, self._telemetry = blocks, table, telemetry
         self._max_bytes, self._interval_ms = max_bytes, interval_ms
         self._metadata: dict[str, Metadata] = {}
@@ -149,7 +151,8 @@ class Heads:
     def _write(self) -> None:
         started = time.perf_counter()
         pieces = HeadPieces(self.present[0], self._table)
-        self._blocks.write(pieces, self._frozen_metadata, self._frozen_next)
+        self._blocks.write(pieces, self._frozen_metadata, self._frozen_next, pieces.newest_ms)
+        self.written += 1
         # At once: a query that finds samples in a block and in the head has to sort them.
         self.present = self.present[1:]
         self._telemetry.observe("metricsmith_store_flush_seconds", time.perf_counter() - started)

@@ -28,6 +28,8 @@ class HeadPieces(Sequence[RaggedPiece]):
 
     def __init__(self, head: Head, table: SeriesTable) -> None:
         self._head = head
+        self.newest_ms = head.last_ms()
+        """Time of the newest sample, None without any."""
         series = head.active_series()
         keys = pa.array([table.key(i) for i in series.tolist()], pa.binary())
         self._series = series[np.asarray(pc.sort_indices(keys))]

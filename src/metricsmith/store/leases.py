@@ -27,12 +27,12 @@ class LiveBlocks:
         self._leaving: dict[int, tuple[Block, Dispose]] = {}
 
     def all(self) -> tuple[Block, ...]:
-        """Return the blocks by window, then oldest first. For what is in memory only: files need a lease."""
+        """Return the blocks, oldest first. For what is in memory only: files need a lease."""
         return self._blocks
 
     @contextmanager
     def lease(self, wanted: Callable[[Block], bool]) -> Iterator[list[Block]]:
-        """Hold the blocks that are wanted, by window, then oldest first."""
+        """Hold the blocks that are wanted, oldest first: of equal samples the later block's is right."""
         with self._lock:
             blocks = [block for block in self._blocks if wanted(block)]
             self._leases.update(block.entry.number for block in blocks)
@@ -52,8 +52,7 @@ class LiveBlocks:
                 if block.entry.number in remove:
                     self._leaving[block.entry.number] = block, remove[block.entry.number]
             staying = [block for block in self._blocks if block.entry.number not in remove]
-            order = sorted([*staying, *add], key=lambda b: (b.meta.window_start_ms, b.entry.number))
-            self._blocks = tuple(order)
+            self._blocks = tuple(sorted([*staying, *add], key=lambda block: block.entry.number))
             due = self._take_due()
         _dispose(due)
 

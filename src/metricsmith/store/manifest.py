@@ -11,6 +11,7 @@ from pathlib import Path
 
 from metricsmith.errors import DiskFull, StoreError
 from metricsmith.store import fsutil
+from metricsmith.store.tombstones import Tombstone, decode_selectors, encode_selectors
 
 _SCHEMA = """
 CREATE TABLE blocks (
@@ -24,6 +25,14 @@ CREATE TABLE store (
     next_number INTEGER NOT NULL
 ) STRICT;
 INSERT INTO store VALUES (1, 0, 1);
+"""
+_TOMBSTONES = """
+CREATE TABLE IF NOT EXISTS tombstones (
+    number INTEGER PRIMARY KEY,
+    start_ms INTEGER NOT NULL,
+    end_ms INTEGER NOT NULL,
+    selectors TEXT NOT NULL
+) STRICT
 """
 
 
@@ -78,6 +87,7 @@ class Manifest:
             )
             self._db.execute("PRAGMA journal_mode = PERSIST")
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute(_TOMBSTONES)  # a manifest of before there were deletes has none
             row = self._db.execute("SELECT cursor, next_number FROM store").fetchone()
         self._cursor: int = row[0]
         self._next_number: int = row[1]
@@ -92,6 +102,11 @@ class Manifest:
         rows = self._db.execute("SELECT number, name, meta_crc32 FROM blocks ORDER BY number")
         return [BlockEntry(*row) for row in rows]
 
+    def tombstones(self) -> list[Tombstone]:
+        """Return what was deleted and may be in blocks still, oldest first; their series are not known."""
+        rows = self._db.execute("SELECT number, start_ms, end_ms, selectors FROM tombstones ORDER BY number")
+        return [Tombstone(number, start, end, decode_selectors(text)) for number, start, end, text in rows]
+
     def take_number(self) -> int:
         """Return a number for a new block, higher than that of every block so far."""
         with self._lock:
@@ -100,9 +115,14 @@ class Manifest:
             return number
 
     def commit(
-        self, add: Sequence[BlockEntry] = (), remove: Sequence[int] = (), cursor: int | None = None
+        self,
+        add: Sequence[BlockEntry] = (),
+        remove: Sequence[int] = (),
+        cursor: int | None = None,
+        entomb: Sequence[Tombstone] = (),
+        exhume: Sequence[int] = (),
     ) -> None:
-        """Add and remove blocks and move the cursor, all or nothing.
+        """Add and remove blocks and tombstones and move the cursor, all or nothing.
 
         Raises:
             DiskFull: no space for the transaction; nothing has changed.
@@ -115,6 +135,11 @@ class Manifest:
                     self._db.execute("BEGIN IMMEDIATE")
                     self._db.executemany("DELETE FROM blocks WHERE number = ?", [(n,) for n in remove])
                     self._db.executemany("INSERT INTO blocks VALUES (?, ?, ?)", [astuple(e) for e in add])
+                    self._db.executemany("DELETE FROM tombstones WHERE number = ?", [(n,) for n in exhume])
+                    self._db.executemany(
+                        "INSERT INTO tombstones VALUES (?, ?, ?, ?)",
+                        [(t.number, t.start_ms, t.end_ms, encode_selectors(t.selectors)) for t in entomb],
+                    )
                     self._db.execute(
                         "UPDATE store SET cursor = ?, next_number = ?", (cursor, self._next_number)
                     )

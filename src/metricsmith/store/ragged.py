@@ -187,7 +187,15 @@ def take_series(piece: RaggedPiece, series: U32) -> RaggedPiece:
 
 def trim(piece: RaggedPiece, start_ms: int, end_ms: int) -> RaggedPiece:
     """Return the samples in the closed range; series without any are left out."""
-    inside = (piece.times >= start_ms) & (piece.times <= end_ms)
+    return keep_samples(piece, (piece.times >= start_ms) & (piece.times <= end_ms))
+
+
+def keep_samples(piece: RaggedPiece, inside: Bool) -> RaggedPiece:
+    """Return the chosen samples; series without any are left out.
+
+    Shapes:
+        inside: (P,)
+    """
     if bool(inside.all()):
         return piece
     counted = np.zeros(len(inside) + 1, np.int64)

@@ -12,6 +12,10 @@ class EmbeddedConfig(StoreConfig):
     """Settings of the embedded store."""
 
     max_disk: SizeBytes | None = Field(None, description="Refuse new samples rather than use more disk.")
+    retention_size: SizeBytes | None = Field(
+        None,
+        description="Delete the oldest blocks rather than use more disk for blocks.",
+    )
     head_bytes: SizeBytes = Field(64 << 20, description="Memory of recent samples before they are flushed.")
     head_age: DurationMs = Field(
         2 * 3_600_000,

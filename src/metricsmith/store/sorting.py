@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
@@ -12,6 +13,17 @@ from metricsmith.model.arrays import I64
 from metricsmith.model.series import SeriesTable
 from metricsmith.store.pieces import RaggedPiece
 from metricsmith.store.ragged import flat_positions, offsets_of, sort_samples, take
+from metricsmith.store.windows import Window
+
+
+class WindowOf(Protocol):
+    """Time cut into windows, each a multiple of the shortest one."""
+
+    shortest_ms: int
+
+    def of(self, time_ms: int) -> Window:
+        """Return the window of a time."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +104,16 @@ def _interleave(pieces: list[RaggedPiece], ranks: list[I64], count: int) -> Ragg
     return sort_samples(owner, times, values, stale)
 
 
-def by_window(keyed: KeyedPiece, window_ms: int) -> list[tuple[int, KeyedPiece]]:
-    """Return the start of each window that a piece has samples in, and these samples, oldest first."""
+def by_window(keyed: KeyedPiece, windows: WindowOf) -> list[tuple[Window, KeyedPiece]]:
+    """Return each window that a piece has samples in, and these samples, oldest first."""
     piece = keyed.piece
-    first, last = int(piece.times.min()) // window_ms, int(piece.times.max()) // window_ms
-    if first == last:
-        return [(first * window_ms, keyed)]
-    window = piece.times // window_ms - first
+    oldest = windows.of(int(piece.times.min()))
+    if int(piece.times.max()) < oldest.end_ms:
+        return [(oldest, keyed)]
+    found, window = _numbered(piece.times, windows)
     owner = np.repeat(np.arange(len(piece.series)), np.diff(piece.offsets))
     # Radix sort, and many times faster, for the small numbers that windows nearly always are.
-    order = np.argsort(window.astype(np.uint16) if last - first < 1 << 16 else window, kind="stable")
+    order = np.argsort(window.astype(np.uint16) if len(found) < 1 << 16 else window, kind="stable")
     window = window[order]
     starts = np.flatnonzero(np.append(True, window[1:] != window[:-1]))
     cut = []
@@ -113,5 +125,30 @@ def by_window(keyed: KeyedPiece, window_ms: int) -> list[tuple[int, KeyedPiece]]
             piece.series[rows], np.append(offsets, hi - lo), piece.times[at], piece.values[at], stale
         )
         keys = [keyed.keys[i] for i in rows.tolist()]
-        cut.append((int(first + window[lo]) * window_ms, KeyedPiece(part, keys)))
+        cut.append((found[window[lo]], KeyedPiece(part, keys)))
     return cut
+
+
+def _numbered(times: I64, windows: WindowOf) -> tuple[list[Window], I64]:
+    """Return the windows that times are in, oldest first, and the number of each time's window.
+
+    Shapes:
+        times: (P,); returns: W windows, (P,)
+    """
+    step = times // windows.shortest_ms
+    first = int(step.min())
+    if int(step.max()) - first < 1 << 16:
+        which = step - first
+        present = np.flatnonzero(np.bincount(which))
+    else:
+        present, which = np.unique(step - first, return_inverse=True)
+        which = which.astype(np.int64)
+    at = [windows.of((first + n) * windows.shortest_ms) for n in present.tolist()]
+    found = list(dict.fromkeys(at))
+    number_of = {window: n for n, window in enumerate(found)}
+    numbers = np.array([number_of[window] for window in at], np.int64)
+    if int(step.max()) - first < 1 << 16:
+        dense = np.zeros(int(present[-1]) + 1, np.int64)
+        dense[present] = numbers
+        numbers = dense
+    return found, numbers[which]

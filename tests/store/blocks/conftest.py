@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,11 @@ from metricsmith.store.pieces import MatrixPiece, RaggedPiece
 STALE = "stale"
 Contents = dict[tuple[bytes, int], float | str]
 Samples = Mapping[bytes, Mapping[int, float | str]]
-SMALL = BlockConfig(retention_ms=10**6, window_ms=1000, max_blocks_per_window=3, row_group_rows=7)
+SMALL = BlockConfig(
+    retention_ms=10**6, window_ms=1000, max_blocks_per_window=3, row_group_rows=7, windows_in_retention=1000
+)
+GROWING = dataclasses.replace(SMALL, windows_in_retention=100)
+"""With windows of 1,000, 3,000 and 9,000 milliseconds."""
 
 
 def series_key(number: int) -> bytes:
@@ -58,6 +63,7 @@ class Opened:
 
     def write(self, *pieces: Samples, cursor: int = 1) -> None:
         self.store.write([self.piece(samples) for samples in pieces], {}, cursor)
+        self.store.compact()
 
     def contents(self, start_ms: int = -(2**62), end_ms: int = 2**62) -> Contents:
         """Return everything in the range that the store answers with, later pieces over earlier ones."""
@@ -105,7 +111,13 @@ def same(got: Contents, wanted: Contents) -> bool:
 def tools() -> SimpleNamespace:
     """The helpers of this file."""
     return SimpleNamespace(
-        key=series_key, expected=expected, same=same, contents_of=contents_of, Opened=Opened, SMALL=SMALL
+        key=series_key,
+        expected=expected,
+        same=same,
+        contents_of=contents_of,
+        Opened=Opened,
+        SMALL=SMALL,
+        GROWING=GROWING,
     )
 
 

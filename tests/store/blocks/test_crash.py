@@ -144,7 +144,7 @@ def test_a_merge_that_finds_no_space_is_counted_and_done_later(open_store, tools
     one = open_store()
     limit = tools.SMALL.max_blocks_per_window
     with monkeypatch.context() as patch:
-        patch.setattr("metricsmith.store.blocks.copy_blocks", _no_space)
+        patch.setattr("metricsmith.store.compactor.copy_blocks", _no_space)
         for i in range(limit + 1):
             one.write({tools.key(0): {i: 1.0}})
     assert one.store.block_count == limit + 1

@@ -26,6 +26,7 @@ while True:
     i = store.cursor
     times = np.tile([i % 100, 100 + i], 20).astype(np.int64)
     store.write([RaggedPiece(ids, np.arange(21) * 2, times, np.full(40, float(i)))], {}, i + 1)
+    store.compact()
     print(store.cursor, flush=True)
 """
 
