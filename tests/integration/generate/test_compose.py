@@ -69,7 +69,7 @@ def test_agents_find_one_another_and_the_store(made: Generated) -> None:
     consumer = load_text(made.files["metricsmith/metricsmith.yaml"], "c.yaml", given)
     producer = load_text(made.files["metricsmith-producer/metricsmith.yaml"], "p.yaml", given)
     store: Any = consumer.store.config
-    assert store.url == "http://influxdb:8086/x"
+    assert store.url == "http://influxdb:8086"
     assert consumer.settings.bus is not None and producer.settings.bus is not None
     assert consumer.settings.bus.endpoint == "tcp://0.0.0.0:11001"
     assert producer.settings.bus.endpoint == "tcp://metricsmith:11001"
@@ -92,6 +92,15 @@ def test_a_secret_of_several_lines_is_told(configure: Configure) -> None:
     text = 'storage: {type: influxdb, url: "http://i:1", database: d, token: "a\\nb"}'
     with pytest.raises(ConfigError, match="SECRET_STORAGE_TOKEN: got several lines"):
         compose(configure(text), DEFAULT)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:18086", "https://[::1]/pre?token=abc", "${STORE}"])
+def test_the_container_of_a_store_is_reached_at_its_own_port(url: str, configure: Configure) -> None:
+    text = f'storage: {{type: influxdb, url: "{url}", database: d}}'
+    done = compose(configure(text, STORE="http://127.0.0.1:8086"), DEFAULT)
+    config = load_text(done.files["metricsmith/metricsmith.yaml"], "c.yaml", {}).store.config
+    assert config.url == "http://influxdb:8086"  # type: ignore[attr-defined]
+    assert SECRETS not in done.files, "nothing of the other address is needed"
 
 
 def test_a_store_elsewhere_stays_there(configure: Configure) -> None:

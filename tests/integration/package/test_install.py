@@ -44,6 +44,21 @@ def put(file: Path, agent: Path, *, dry: bool = False) -> Installed:
     return install(file, agent_place(agent), dry=dry)
 
 
+def test_agents_of_other_users_can_read_it_whatever_the_umask(package: Make, tmp_path: Path) -> None:
+    file, agent = package(), tmp_path / "etc" / "agent"
+    former = os.umask(0o077)
+    try:
+        done = put(file, agent)
+        done.file.chmod(0o640)
+        put(package(version="0.2.0", change=("integration.yaml", "interval: 30s", "interval: 45s")), agent)
+    finally:
+        os.umask(former)
+    for path in (agent.parent, agent, *agent.rglob("*")):
+        if path.is_dir():
+            assert path.stat().st_mode & 0o777 == 0o755, path
+    assert done.file.stat().st_mode & 0o777 == 0o640, "what somebody has set stays"
+
+
 def test_what_is_installed_runs_from_the_file_that_agents_read(package: Make, agent: Path) -> None:
     done = put(package(), agent)
     assert (done.former, done.file_outcome) == (None, "created")

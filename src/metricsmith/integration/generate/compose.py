@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -12,7 +13,17 @@ from metricsmith.integration.generate import pods
 from metricsmith.integration.generate.configured import Configured
 from metricsmith.integration.generate.files import Generated, header
 from metricsmith.integration.generate.image import USER
-from metricsmith.integration.generate.roles import DATA, FILE, FOLDER, NAME, Role, cautions, files_of, roles
+from metricsmith.integration.generate.roles import (
+    DATA,
+    FILE,
+    FOLDER,
+    NAME,
+    Role,
+    cautions,
+    files_of,
+    roles,
+    used_variables,
+)
 from metricsmith.integration.generate.rule_files import own_rule_files
 from metricsmith.integration.generate.yaml_text import yaml_text
 
@@ -22,6 +33,7 @@ SECRETS = "metricsmith.env"
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _INFLUXDB = "influxdb:1.8.10"
 _PROMETHEUS = "prom/prometheus:v3.5.0"
+_PORTS = {"influxdb": 8086, "prometheus": 9090}
 
 
 def compose(configured: Configured, image: str) -> Generated:
@@ -90,13 +102,13 @@ def _host(role: Role) -> Iterator[str]:
 
 
 def _reaching(role: Role, stores: Mapping[str, Any]) -> Role:
-    """Return an agent whose store is one of the containers."""
-    for name in stores:
-        storage = role.data.get("storage") or {}
-        if "url" in storage:
-            url = urlsplit(storage["url"])
-            storage["url"] = url._replace(netloc=f"{name}:{url.port}" if url.port else name).geturl()
-    return role
+    """Return an agent whose store is one of the containers, at the port that its image has."""
+    storage = role.data.get("storage") or {}
+    if not stores or "url" not in storage:
+        return role
+    (name,) = stores
+    data = {**role.data, "storage": {**storage, "url": f"http://{name}:{_PORTS[name]}"}}
+    return replace(role, data=data, variables=used_variables(data, role.variables))
 
 
 def _store(configured: Configured, settings: Settings) -> dict[str, dict[str, Any]]:

@@ -126,6 +126,12 @@ def _about_bus(consumer: Role, bus: BusSettings) -> Iterator[str]:
         yield "bus.curve is not set: whoever reaches the port of the bus can send metrics"
 
 
+def used_variables(data: Mapping[str, Any], known: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return those of some variables that a configuration refers to."""
+    used = "\n".join(text for _, text in _texts(data, ()))
+    return {name: value for name, value in known.items() if f"${{{name}}}" in used}
+
+
 def _role(settings: Settings, apart: Separated, data: dict[str, Any], name: str, *, per_node: bool) -> Role:
     port = settings.server.address()[1]
     done = _deep(data)
@@ -141,8 +147,7 @@ def _role(settings: Settings, apart: Separated, data: dict[str, Any], name: str,
         service.setdefault("name", name)
     # Not the mode: it may change, and what selects pods must not.
     component = "node" if per_node else "agent"
-    used = "\n".join(text for _, text in _texts(done, ()))
-    variables = {n: value for n, value in apart.variables.items() if f"${{{n}}}" in used}
+    variables = used_variables(done, apart.variables)
     return Role(name, component, per_node, done, {"http": port, **_bus_ports(done)}, variables)
 
 

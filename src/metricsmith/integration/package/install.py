@@ -18,7 +18,7 @@ from pathlib import Path
 
 from metricsmith.errors import MetricsmithError
 from metricsmith.integration.package import declared, unpack
-from metricsmith.integration.package.layout import EXECUTABLE, FILES_FOLDER, PackageError
+from metricsmith.integration.package.layout import EXECUTABLE, FILES_FOLDER, PLAIN, PackageError
 from metricsmith.integration.project import Project, read_project
 from metricsmith.model.durable_files import replace_file, sync_folder
 
@@ -116,7 +116,7 @@ def _scratch(place: Place, dry: bool) -> Iterator[Path]:
             yield Path(folder)
         return
     for needed in (place.programs, place.files):
-        needed.mkdir(parents=True, exist_ok=True)
+        _make_folder(needed)
     with (place.programs / ".lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -127,6 +127,14 @@ def _scratch(place: Place, dry: bool) -> Iterator[Path]:
             yield made
         finally:
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, that agents can look into: they may run as another user."""
+    for each in (*reversed(folder.parents), folder):
+        if not each.exists():
+            each.mkdir()
+            each.chmod(EXECUTABLE)
 
 
 class _Step:
@@ -152,7 +160,7 @@ class _Step:
     def done(self) -> Installed:
         """Do it; what fails is undone."""
         outcome = self._outcome()
-        self._home.mkdir(exist_ok=True)
+        _make_folder(self._home)
         self._put_folder()
         self._point(self._folder.name)
         try:
@@ -209,9 +217,14 @@ class _Step:
 
     def _put_file(self, outcome: str) -> None:
         if outcome in ("created", "changed"):
-            replace_file(self._file, self._text.encode())
+            self._write(self._file)
         elif outcome == "kept":
-            replace_file(self._file.with_suffix(".yml.sample"), self._text.encode())
+            self._write(self._file.with_suffix(".yml.sample"))
+
+    def _write(self, path: Path) -> None:
+        mode = path.stat().st_mode & 0o777 if path.exists() else PLAIN
+        replace_file(path, self._text.encode())
+        path.chmod(mode)
 
     def _remove_old(self) -> tuple[str, ...]:
         """Remove all versions but the new one and the one before it."""
