@@ -98,7 +98,8 @@ BROKEN: dict[str, tuple[str, str, str, str, str]] = {
         'metrics.prom differs (`--update-golden` takes what is now):\n-queue_depth_items{queue="mail"} 3',
     ),
     "alert that is no PromQL": (
-        "integration.yaml", "total[10m])", "total", "declaration", "parse error",
+        "integration.yaml", "total[10m])", "total", "declaration",
+        "alert QueueDepthStuck: 1:64: parse error",
     ),
 }  # fmt: skip
 

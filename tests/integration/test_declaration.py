@@ -58,6 +58,11 @@ def test_labels_are_texts_or_more() -> None:
             HEAD + "metrics: [{name: x_total, type: counter, help: x, alerts: [{alert: A, when: '> 5'}]}]",
             "rate(x_total[5m]) > 5",
         ),
+        (
+            HEAD + "metrics: [{name: x, type: histogram, help: x, alerts: [{alert: A, when: '> 5'}]}]",
+            "expr: histogram_quantile(0.95, rate(x_bucket[5m])) > 5",
+        ),
+        (HEAD + METRIC.replace("queue_items", "Inf"), "wanted a metric's name"),
         (HEAD + METRIC + "settings: [{name: token, help: x}]", "capital letters"),
         (HEAD + METRIC + "settings: [{name: A, help: x, secret: true, default: a}]", "no default of a"),
         (HEAD.replace("queue-depth", "Queue") + METRIC, 'try "queue-metrics"'),

@@ -20,7 +20,8 @@ from metricsmith.model.metadata import MetricType
 from metricsmith.model.settings_types import DurationMs
 
 MAX_TEXT = 2000
-_METRIC = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_METRIC = re.compile(r"(?!(?i:inf|nan)$)[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+"""Not `inf` and `nan`: these are numbers in PromQL."""
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*", re.ASCII)
 _VERSION = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}([-+.]?[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?", re.ASCII)
@@ -156,12 +157,18 @@ class Metric(PartConfig):
         return [(hint, hint.expr or f"{self.name} {hint.when.strip()}") for hint in self.alerts]
 
     @model_validator(mode="after")
-    def _counters_only_grow(self) -> Metric:
-        for hint in self.alerts if self.type == "counter" else ():
-            if hint.when:
+    def _only_some_are_compared(self) -> Metric:
+        for hint in self.alerts:
+            if hint.when and self.type == "counter":
                 raise ValueError(
                     f"got when: {hint.when} on a counter, wanted an expr: a counter only grows"
                     f" (expr: rate({self.name}[5m]) {hint.when})"
+                )
+            if hint.when and self.type == "histogram":
+                quantile = f"histogram_quantile(0.95, rate({self.name}_bucket[5m]))"
+                raise ValueError(
+                    f"got when: {hint.when} on a histogram, wanted an expr: no series has its name"
+                    f" (expr: {quantile} {hint.when})"
                 )
         return self
 

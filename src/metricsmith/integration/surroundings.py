@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 
 import yaml
@@ -14,6 +15,8 @@ from metricsmith.integration.project import Project
 from metricsmith.rules.files import read_rule_text
 from metricsmith.rules.schema import DEFAULT_INTERVAL_MS
 from metricsmith.runtime.rule_engine import RuleEngine
+
+_RULE = re.compile(r"groups\[0\]\.rules\[(\d+)\]")
 
 
 def set_environment(project: Project, mode: str) -> None:
@@ -42,9 +45,14 @@ def wrong_settings(project: Project, mode: str) -> Iterator[str]:
 
 def wrong_alerts(project: Project) -> Iterator[str]:
     """Yield a finding for each alert hint that makes no rule."""
+    metrics = project.declaration.metrics
+    places = [(i, j) for i, metric in enumerate(metrics) for j in range(len(metric.alerts))]
     text = yaml.safe_dump(rule_file(project.declaration))
     for problem in read_rule_text(text, "", RuleEngine(), DEFAULT_INTERVAL_MS).problems:
-        yield f"alert: {problem.message}{f' ({problem.hint})' if problem.hint else ''}"
+        metric, hint = places[int(found[1])] if (found := _RULE.match(problem.path)) else places[0]
+        where = project.line("metrics", metric, "alerts", hint)
+        advice = f" ({problem.hint})" if problem.hint else ""
+        yield f"alert {metrics[metric].alerts[hint].alert}: {problem.message}{advice} ({where})"
 
 
 def foreign_metrics(project: Project) -> Iterator[str]:
