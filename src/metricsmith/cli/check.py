@@ -25,17 +25,11 @@ def check_config(
     Rule files and files of integrations that it names are checked with it.
     """
     from metricsmith.config import load_file
-    from metricsmith.runtime.file_problems import file_problems
+    from metricsmith.runtime.file_problems import file_problems, summary
 
     configuration = load_file(file)
     if problems := file_problems(configuration):
         raise ConfigError(problems)
-    counts = ", ".join(_count(len(configuration.of(g)), g) for g in ("sources", "processors", "sinks"))
-    mode = configuration.settings.service.type.value
     for note in configuration.notes:
         typer.echo(f"note: {note}", err=True)
-    typer.echo(f"{file}: ok ({mode}; storage {configuration.settings.storage.type}; {counts})")
-
-
-def _count(number: int, plural: str) -> str:
-    return f"{number} {plural.removesuffix('s') if number == 1 else plural}"
+    typer.echo(f"{file}: ok ({summary(configuration)})")

@@ -19,7 +19,6 @@ from metricsmith.cli.client import call
 from metricsmith.cli.collect import positive_seconds
 from metricsmith.errors import ConfigError, MetricsmithError
 from metricsmith.model.findings import Finding, Level
-from metricsmith.model.wording import nearest, one_of
 
 if TYPE_CHECKING:
     from metricsmith.config.load import Configuration
@@ -97,6 +96,8 @@ def doctor(
 
 
 def _check_names(chosen: list[str], known: Sequence[str]) -> None:
+    from metricsmith.model.wording import nearest, one_of
+
     for name in chosen:
         if name not in known:
             hint = f" ({found})" if (found := nearest(name, list(known))) else ""

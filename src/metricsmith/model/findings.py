@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC
@@ -12,6 +13,8 @@ from metricsmith.model.clock import Clock
 
 MAX_TEXT = 500
 MAX_LINES = 1000
+SPARE = 0.1
+"""Of the time, for telling that the rest of it was not enough."""
 
 
 class Level(StrEnum):
@@ -56,6 +59,19 @@ class Findings:
         self.samples_per_s = 0.0
         """What the part will collect, as far as it is known."""
         self._clock = clock
+        self.begin()
+
+    def begin(self) -> None:
+        """Have the time begin now."""
+        self._ends_s = self._clock.monotonic() + (1 - SPARE) * self.timeout_s
+
+    def within_ms(self, timeout_ms: int) -> int:
+        """Return how long to wait for an answer that may take so long, to tell of it in time."""
+        return max(1, min(timeout_ms, int(1000 * (self._ends_s - self._clock.monotonic()))))
+
+    def within_s(self, timeout_s: float = math.inf) -> float:
+        """Return the same in seconds."""
+        return max(0.001, min(timeout_s, self._ends_s - self._clock.monotonic()))
 
     def ok(self, about: str, got: str) -> None:
         """Tell that something is as it should be."""

@@ -45,7 +45,7 @@ async def examine_post(findings: Findings, about: str, asked: Awaitable[Answer],
 async def examine_server(findings: Findings, about: str, url: str, tls: Tls) -> None:
     """Tell whether an HTTP server is there: its root is asked for, without credentials, with any answer."""
     began = time.monotonic()
-    poster = Poster(Access(tls=tls), findings.timeout_s)
+    poster = Poster(Access(tls=tls), findings.within_s())
     try:
         status, headers = await poster.head(str(URL(url).origin()))
     except RetryLater as error:
@@ -60,12 +60,13 @@ async def examine_server(findings: Findings, about: str, url: str, tls: Tls) -> 
 async def examine_port(findings: Findings, about: str, host: str, port: int, hint: str) -> bool:
     """Tell whether somebody takes connections there; return whether."""
     began = time.monotonic()
+    limit_s = findings.within_s()
     try:
-        async with asyncio.timeout(findings.timeout_s):
+        async with asyncio.timeout(limit_s):
             address = (await Resolver().resolve(host, port))[0]
             _, writer = await asyncio.open_connection(address["host"], port)
     except TimeoutError:
-        findings.problem(about, f"no connection within {findings.timeout_s:g}s", "an open port", hint)
+        findings.problem(about, f"no connection within {limit_s:.3g}s", "an open port", hint)
         return False
     except OSError as error:
         findings.problem(about, f"cannot connect: {why_not_connected(error)}", "an open port", hint)

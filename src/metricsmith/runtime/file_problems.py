@@ -1,4 +1,4 @@
-"""What is wrong in the files that a configuration names, besides itself."""
+"""What checks of a configuration tell of it, besides what loading does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,13 @@ from metricsmith.sources.exec.files import read_all
 from metricsmith.sources.exec.settings import ExecConfig
 
 
+def summary(configuration: Configuration) -> str:
+    """Return what a configuration is, in a few words."""
+    counts = ", ".join(_count(len(configuration.of(g)), g) for g in ("sources", "processors", "sinks"))
+    mode = configuration.settings.service.type.value
+    return f"{mode}; storage {configuration.settings.storage.type}; {counts}"
+
+
 def file_problems(configuration: Configuration) -> list[Problem]:
     """Return every mistake in rule files and files of integrations."""
     problems = [*configured_files(configuration, RuleEngine()).problems]
@@ -17,3 +24,7 @@ def file_problems(configuration: Configuration) -> list[Problem]:
         if isinstance(part.config, ExecConfig):
             problems += read_all(part.config).problems
     return problems
+
+
+def _count(number: int, plural: str) -> str:
+    return f"{number} {plural.removesuffix('s') if number == 1 else plural}"

@@ -50,7 +50,8 @@ class RemoteWriteSink:
     @classmethod
     async def examine(cls, config: RemoteWriteConfig, context: Context, findings: Findings) -> None:
         """Post a request without samples."""
-        sink = cls(config, context)
+        shorter = config.model_copy(update={"timeout": findings.within_ms(config.timeout)})
+        sink = cls(shorter, context)
         version = "2.0" if config.version == "2.0" else "1.0"
         body = sink.body(version, Delivery([], []))
         try:

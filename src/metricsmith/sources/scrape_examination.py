@@ -79,7 +79,7 @@ async def _first_list(pair: tuple[Provider, Overheard], findings: Findings) -> F
     began = time.monotonic()
     tasks = [asyncio.create_task(work) for work in (provider.run(update), there.wait(), heard.until_heard())]
     try:
-        limit_s = 0.8 * findings.timeout_s  # the rest is for what it lists
+        limit_s = 0.7 * findings.within_s()  # the rest is for what it lists
         await asyncio.wait(tasks, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
@@ -94,7 +94,7 @@ async def _first_list(pair: tuple[Provider, Overheard], findings: Findings) -> F
         took = f"{(time.monotonic() - began) * 1000:.0f} ms"
         findings.ok(provider.kind, f"{sum(one.wanted for one in found)} targets in {took}")
     elif not heard.heard:
-        findings.problem(provider.kind, f"no answer within {limit_s:g}s", "a list of targets")
+        findings.problem(provider.kind, f"no answer within {limit_s:.3g}s", "a list of targets")
     return found
 
 
@@ -125,7 +125,7 @@ async def _fetch(
     about = one.shown
     heard = Overheard()
     context = replace(context, telemetry=heard)
-    timeout_s = min(one.timeout_ms / 1000, findings.timeout_s)
+    timeout_s = round(findings.within_s(one.timeout_ms / 1000), 3)
     headers = {"Accept": ACCEPT_HEADER, "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_s:g}"}
     try:
         async with gate:

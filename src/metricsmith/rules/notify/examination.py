@@ -40,7 +40,7 @@ async def examine_destinations(settings: NotifySettings, findings: Findings) -> 
 
 
 async def _alertmanager(url: str, config: AlertmanagerConfig, findings: Findings) -> None:
-    poster = Poster(config, min(config.timeout / 1000, findings.timeout_s))
+    poster = Poster(config, findings.within_s(config.timeout / 1000))
 
     async def asked() -> Answer:
         return await poster.ask(alerts_url(url, config), b"[]", _JSON)

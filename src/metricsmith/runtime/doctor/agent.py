@@ -10,7 +10,6 @@ from metricsmith.config.load import Configuration
 from metricsmith.store.datadir import holder
 from metricsmith.store_contracts import StoreConfig
 
-READY_S = 3.0
 MAX_ANSWER_BYTES = 1 << 20
 
 
@@ -30,9 +29,9 @@ def agent_pid(configuration: Configuration) -> int | None:
     return int(held_by) if held_by is not None and held_by.isdigit() else None
 
 
-def asked_ready(host: str, port: int) -> tuple[bool, str] | None:
+def asked_ready(host: str, port: int, timeout_s: float) -> tuple[bool, str] | None:
     """Return what an agent answers to /ready: whether, and why not; None when it is no agent."""
-    connection = http.client.HTTPConnection(reachable(host), port, timeout=READY_S)
+    connection = http.client.HTTPConnection(reachable(host), port, timeout=timeout_s)
     try:
         connection.request("GET", "/ready")
         document = json.loads(connection.getresponse().read(MAX_ANSWER_BYTES))

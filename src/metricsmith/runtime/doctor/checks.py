@@ -18,7 +18,7 @@ from metricsmith.runtime.doctor.limits import examine_limits
 from metricsmith.runtime.doctor.parts import part_checks
 from metricsmith.runtime.doctor.secrets import examine_files
 from metricsmith.runtime.doctor.server import examine_server
-from metricsmith.runtime.file_problems import file_problems
+from metricsmith.runtime.file_problems import file_problems, summary
 
 AREAS = ("configuration", "server", "sources", "sinks", "storage", "alerts", "clock", "disk", "limits")
 
@@ -69,12 +69,7 @@ def _in_thread(call: Callable[[Findings], None]) -> Callable[[Findings], Awaitab
 
 
 def _configuration(configuration: Configuration, findings: Findings) -> None:
-    settings = configuration.settings
-    counts = ", ".join(
-        f"{len(configuration.of(group))} {group}" for group in ("sources", "processors", "sinks")
-    )
-    about = configuration.file or "no file"
-    findings.ok(about, f"{settings.service.type.value}; storage {configuration.store.type}; {counts}")
+    findings.ok(configuration.file or "no file", summary(configuration))
     for note in configuration.notes:
         findings.warning(note.path or note.file, note.message, hint=note.hint)
     for problem in file_problems(configuration):

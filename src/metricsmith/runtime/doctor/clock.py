@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 
 from metricsmith.model.clock import Clock
@@ -40,17 +40,21 @@ def _compare(ahead_s: dict[str, float], findings: Findings) -> None:
     wrong = {server: ahead for server, ahead in ahead_s.items() if abs(ahead) > SKEW_S}
     middle = statistics.median(ahead_s.values())
     if abs(middle) <= SKEW_S:
-        findings.ok("clock", f"{abs(middle):.0f}s from the middle of {len(ahead_s)} servers")
+        findings.ok("clock", f"{abs(middle):.1f}s from that of {_servers(ahead_s)}")
         for server, ahead in wrong.items():
             findings.warning(server, f"its clock is {_apart(-ahead)} ours", "the same time", "set its clock")
         return
     tell = findings.problem if abs(middle) > BAD_SKEW_S else findings.warning
     tell(
         "clock",
-        f"{_apart(middle)} that of {len(wrong)} of {len(ahead_s)} servers",
+        f"{_apart(middle)} that of {_servers(wrong)}",
         f"within {SKEW_S:g}s",
         _HINT,
     )
+
+
+def _servers(known: Collection[str]) -> str:
+    return next(iter(known)) if len(known) == 1 else f"{len(known)} servers"
 
 
 def _apart(ahead_s: float) -> str:

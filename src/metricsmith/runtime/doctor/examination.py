@@ -74,6 +74,7 @@ class Examination:
 
     async def _one(self, each: Done) -> None:
         check, findings = each.check, each.findings
+        findings.begin()
         try:
             async with asyncio.timeout(self._timeout_s):
                 await check.run(findings)

@@ -10,12 +10,14 @@ from metricsmith.net.listening import examine_listening
 from metricsmith.runtime.doctor.agent import asked_ready
 
 ABOUT = "server.listen"
+READY_S = 4.0
+"""Half of it at most is for an answer of the agent: another program may never give one."""
 
 
 def examine_server(settings: ServerSettings, findings: Findings) -> None:
     """Tell of the port. Waits: call it in a thread."""
     host, port = settings.address()
-    ready = asked_ready(host, port) if port else None
+    ready = asked_ready(host, port, findings.within_s(READY_S) / 2) if port else None
     if ready is not None:
         _tell_agent(ready, port, findings)
     else:

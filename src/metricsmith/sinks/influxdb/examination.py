@@ -21,7 +21,7 @@ _HINTS = {
 
 async def examine(config: InfluxdbSinkConfig, context: Context, findings: Findings) -> None:
     """Tell what the server answers to no points, and what it keeps."""
-    poster = Poster(config.access(), min(config.timeout / 1000, findings.timeout_s))
+    poster = Poster(config.access(), findings.within_s(config.timeout / 1000))
     about = place_of(config.write_url())
     try:
         await _write_nothing(config, poster, about, findings)
@@ -58,5 +58,10 @@ async def _retention(
         keeps_ms = await Database(config, context, poster).retention_ms()
     except DeliveryError:
         return  # told of already
-    if keeps_ms is not None:
+    if keeps_ms and config.retention is not None and keeps_ms < config.retention:
+        wanted = f"retention, {format_duration(config.retention)}"
+        findings.warning(
+            "retention policy", format_duration(keeps_ms), wanted, "set `alter: true`, or change one"
+        )
+    elif keeps_ms is not None:
         findings.ok("retention policy", format_duration(keeps_ms) if keeps_ms else "keeps points for ever")

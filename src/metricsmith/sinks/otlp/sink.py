@@ -40,7 +40,8 @@ class OtlpSink:
     @classmethod
     async def examine(cls, config: OtlpConfig, context: Context, findings: Findings) -> None:
         """Post a request without points."""
-        sink = cls(config, context)
+        shorter = config.model_copy(update={"timeout": findings.within_ms(config.timeout)})
+        sink = cls(shorter, context)
         try:
             await examine_post(findings, place_of(config.url), sink._post(b""))
         finally:

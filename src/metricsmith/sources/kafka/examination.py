@@ -19,7 +19,7 @@ _NEEDED = {
 
 async def examine(config: KafkaConfig, name: str, findings: Findings) -> None:
     """Tell of the cluster, and of each kind of reading."""
-    limit_ms = min(config.timeout, int(findings.timeout_s * 400))  # the first connection, then a question
+    limit_ms = findings.within_ms(config.timeout * 2) // 2  # the first connection, then a question
     await in_thread(name, lambda: _examine(config.model_copy(update={"timeout": limit_ms}), findings))
 
 
