@@ -1,4 +1,7 @@
-"""The Compose file is of the format, its containers may do little, and find one another."""
+"""The Compose file is of the format, its containers may do little, and find one another.
+
+Commands and outputs of docs/generate.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

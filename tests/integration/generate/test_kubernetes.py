@@ -1,4 +1,7 @@
-"""Manifests are what the API takes, fit one another, keep secrets apart, and ask for few rights."""
+"""Manifests are what the API takes, fit one another, keep secrets apart, and ask for few rights.
+
+Commands and outputs of docs/generate.md are of what is tested here.
+"""
 
 from __future__ import annotations
 
@@ -219,6 +222,26 @@ sources:
     assert "a-long-secret" not in config.data[FILE] and "1234" not in config.data[FILE]
     assert {"a-long-secret", "1234"} <= {*secret.string_data.values()}
     assert "host" in yaml.safe_load(node.data[FILE])["sources"][0]["type"]
+
+
+@pytest.mark.parametrize(
+    ("command", "hidden"),
+    [
+        ('"/bin/a --token t0ps3cret -v"', "/bin/a --token t0ps3cret -v"),
+        ("[/bin/a, --api-key=t0ps3cret, -v]", "--api-key=t0ps3cret"),
+        ("[/bin/a, --Password, t0ps3cret]", "t0ps3cret"),
+        ('"/bin/a --token ${TOKEN}"', None),
+        ("[/bin/a, --token, --verbose, -k, x]", None),
+        ('"/bin/keytool --monkeys"', None),
+    ],
+)
+def test_what_options_say_to_be_secret_is(command: str, hidden: str | None, configure: Configure) -> None:
+    text = f"sources: [{{type: exec, integrations: [{{name: a, exec: {command}}}]}}]"
+    generated = made(configure(text, TOKEN="x"))
+    (config,) = objects(generated, "ConfigMap")
+    assert "t0ps3cret" not in config.data[FILE]
+    kept = {v for each in objects(generated, "Secret") for k, v in each.string_data.items() if k != "TOKEN"}
+    assert kept == {hidden} - {None}
 
 
 def test_a_text_that_is_half_a_secret_is_refused(configure: Configure) -> None:

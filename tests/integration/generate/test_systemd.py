@@ -1,4 +1,7 @@
-"""The unit is what systemd takes, and leaves the agent nothing that it does not need."""
+"""The unit is what systemd takes, and leaves the agent nothing that it does not need.
+
+Commands and outputs of docs/generate.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,10 @@ from metricsmith.model.yaml_lines import Path, show
 _FROM_FILE = "file:"
 _LONG = 12
 """Characters from which on a text is no word that stands somewhere else by chance."""
+_COMMANDS = frozenset({"exec", "cli_args"})
+_SECRET_OPTION = r"--?[\w-]*(?:pass|pwd|secret|token|key|cred)[\w-]*"
+_OPTION = re.compile(_SECRET_OPTION, re.IGNORECASE)
+_WITH_VALUE = re.compile(rf"(?:^|\s){_SECRET_OPTION}[=\s]\S", re.IGNORECASE)
 _PASSWORD = re.compile(r"://[^/\s@:]*:[^@\s]+@|[?&][^=\s&]+=[^&\s]+")
 
 
@@ -40,7 +44,7 @@ def separated(configured: Configured) -> Separated:
 
     What is secret the types of settings say, and pages hide. A long secret is
     also known by its value, wherever it stands: none is left because somebody
-    repeated it.
+    repeated it. In command lines, secret is what options such as `--token` are given.
 
     Raises:
         ConfigError: a text is half a secret and half a variable.
@@ -50,6 +54,7 @@ def separated(configured: Configured) -> Separated:
     for group in ("sources", "processors", "sinks"):
         for i, part in enumerate(meaning.of(group)):
             places |= _of_part(part, (group, i))
+    places |= dict(_in_commands(configured.data, ()))
     finder = _Finder(places, dict(configured.variables), meaning.file)
     data = finder.without(configured.data, ())
     if finder.problems:
@@ -108,6 +113,22 @@ def _folded(path: Path) -> Path:
 def _called(item: Any, index: int) -> str:
     named = (item.get("name") or item.get("type")) if isinstance(item, Mapping) else None
     return str(named or index)
+
+
+def _in_commands(value: Any, path: Path, before: str = "") -> Iterator[tuple[Path, str]]:
+    """Yield the words of command lines that an option says to be secret; a line in one text as a whole."""
+    match value:
+        case Mapping():
+            for key, inner in value.items():
+                yield from _in_commands(inner, (*path, key))
+        case list():
+            for i, inner in enumerate(value):
+                former = value[i - 1] if i and isinstance(value[i - 1], str) else ""
+                yield from _in_commands(inner, (*path, i), former)
+        case str():
+            told = _OPTION.fullmatch(before) and not value.startswith("-")
+            if not _COMMANDS.isdisjoint(path) and (told or _WITH_VALUE.search(value)):
+                yield path, value
 
 
 def _of_part(part: Part, path: Path) -> dict[Path, str]:
