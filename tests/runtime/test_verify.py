@@ -1,4 +1,4 @@
-"""`metricsmith store verify`: what a crash leaves is no fault of a data directory; damage is, with its place."""
+"""`metricsmith store verify`: what a crash leaves is no fault of the data; damage is, with its place."""
 
 from __future__ import annotations
 
