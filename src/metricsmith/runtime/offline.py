@@ -36,7 +36,9 @@ KEPT_FOR_EVER_MS = 1000 * 365 * 86_400_000
 class OfflineStore:
     """A store without an agent. On one event loop; while it is open no agent can start."""
 
-    def __init__(self, config: EmbeddedConfig, journal: JournalConfig, clock: Clock) -> None:
+    def __init__(
+        self, config: EmbeddedConfig, journal: JournalConfig, clock: Clock, table: SeriesTable
+    ) -> None:
         """Open it, and apply what the journal has beyond the blocks.
 
         Raises:
@@ -45,7 +47,7 @@ class OfflineStore:
         """
         folder = Path(config.path)
         self._clock, self._retention_ms = clock, config.retention
-        telemetry, self.series_table = Telemetry(clock), SeriesTable()
+        telemetry, self.series_table = Telemetry(clock), table
         self.store = EmbeddedStore(config, Context("store", self.series_table, telemetry, clock))
         try:
             self._journal = Journal(folder / "journal", self.series_table, telemetry, clock, journal)
@@ -82,6 +84,10 @@ class OfflineStore:
         """Return what is known of metric families."""
         return self.store.metadata()
 
+    def time_span(self) -> tuple[int, int] | None:
+        """Return the times of the first and the last sample in blocks, None without any."""
+        return self.store.time_span()
+
     async def snapshot(self) -> Snapshot:
         """Make a snapshot of everything."""
         return await self.admin.snapshot(skip_head=False)
@@ -115,7 +121,10 @@ class OfflineStore:
 
 @asynccontextmanager
 async def open_offline(
-    config: EmbeddedConfig, journal: JournalConfig | None = None, clock: Clock | None = None
+    config: EmbeddedConfig,
+    journal: JournalConfig | None = None,
+    clock: Clock | None = None,
+    table: SeriesTable | None = None,
 ) -> AsyncIterator[OfflineStore]:
     """Hold the data directory of a stopped agent for the time of the block.
 
@@ -124,6 +133,11 @@ async def open_offline(
         StoreError, JournalError: it cannot be opened.
     """
     async with AsyncExitStack() as stack:
-        store = OfflineStore(config, journal or JournalConfig(), clock or SystemClock())
+        store = OfflineStore(
+            config,
+            journal or JournalConfig(),
+            clock or SystemClock(),
+            SeriesTable() if table is None else table,
+        )
         stack.push_async_callback(store.close)
         yield store

@@ -246,6 +246,13 @@ class BlockStore:
         """Return the bytes of all blocks."""
         return sum(block.meta.disk_bytes for block in self._live.all())
 
+    def time_span(self) -> tuple[int, int] | None:
+        """Return the times of the oldest and the newest sample, None without any."""
+        metas = [block.meta for block in self._live.all()]
+        if not metas:
+            return None
+        return min(m.min_time_ms for m in metas), max(m.max_time_ms for m in metas)
+
     def last_sample_ms(self) -> int | None:
         """Return the time of the newest sample, None without any."""
         return max((block.meta.max_time_ms for block in self._live.all()), default=None)

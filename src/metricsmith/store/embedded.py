@@ -145,6 +145,10 @@ class EmbeddedStore:
         """The journal sequence number after the last batch that was applied."""
         return self._heads.next_sequence
 
+    def time_span(self) -> tuple[int, int] | None:
+        """Return the times of the oldest and the newest sample in blocks, None without any."""
+        return self._blocks.time_span()
+
     def begin_flush(self) -> Future[None]:
         """Return the flush that runs, or begin one now; call it again until `cursor` is `applied`.
 

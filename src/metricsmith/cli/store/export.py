@@ -18,6 +18,7 @@ from metricsmith.cli.store.place import Config, Folder, Place, Url, find_place
 from metricsmith.cli.store.progress import progress
 from metricsmith.cli.times import read_time
 from metricsmith.wire.sample_files.formats import ExportFormat, compression_of, format_of
+from metricsmith.wire.sample_files.names import LAST_MS
 
 if TYPE_CHECKING:
     from metricsmith.model.matchers import Matcher
@@ -70,7 +71,7 @@ def export(
 
     now = time.time()
     start_ms = round(read_time(start, now, "--start") * 1000)
-    end_ms = round((read_time(end, now, "--end") if end else now + 3600) * 1000)
+    end_ms = round(read_time(end, now, "--end") * 1000) if end else LAST_MS
     if end_ms < start_ms:
         raise typer.BadParameter("got an end before the start, wanted --start before --end")
     try:

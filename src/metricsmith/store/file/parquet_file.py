@@ -30,6 +30,7 @@ _NONE = np.empty(0, np.int64)
 _DESCRIBING, _SAMPLES = ["name", "labels"], ["time", "value"]
 
 
+MOST_ROWS = 20_000_000
 EVER = (-(1 << 62), 1 << 62)
 
 
@@ -118,6 +119,25 @@ class ParquetFile:
             if len(found.times):
                 limit.add(len(found.times))
                 yield found
+
+    def row_groups(self) -> Iterator[tuple[RaggedPiece, int]]:
+        """Yield all samples, one row group at a time, and the bytes of each; nothing is remembered.
+
+        Raises:
+            FileNotFoundError: it is gone.
+            BlockCorrupt: a row group is larger than what is held in memory at once.
+        """
+        for number in range(self._metadata.num_row_groups):
+            told = self._metadata.row_group(number)
+            if told.num_rows > MOST_ROWS:
+                wanted = f"got {told.num_rows} rows in row group {number}, wanted at most {MOST_ROWS}"
+                raise BlockCorrupt(f"{self._path}: {wanted}")
+            group = self._unless_damaged(number, lambda: self._described(number))  # noqa: B023 - called at once
+            piece = None if group is None else self._unless_damaged(number, lambda: self._whole(group))  # noqa: B023
+            yield EMPTY if piece is None else piece, told.total_byte_size
+
+    def _whole(self, group: _Group) -> RaggedPiece:
+        return self._read(group, np.arange(len(group.series)))
 
     def _candidates(self, start_ms: int, end_ms: int, name: str | None) -> Iterator[int]:
         for number, bounds in enumerate(self._bounds):

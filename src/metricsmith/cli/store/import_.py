@@ -1,0 +1,164 @@
+"""`metricsmith store import`: files of samples into a stopped data directory or a running agent."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metricsmith.cli.exits import Exit
+from metricsmith.cli.store.place import Config, Folder, Json, Place, Url, find_place
+from metricsmith.cli.store.progress import progress
+from metricsmith.errors import MetricsmithError
+
+if TYPE_CHECKING:
+    from metricsmith.runtime.import_files import ImportFile
+    from metricsmith.runtime.importing import Imported, Target
+    from metricsmith.wire.sample_files.columns import Damage
+
+SHOWN = 20
+"""Lines that cannot be read are shown up to so many, and counted."""
+EXAMPLES = """Examples:
+
+metricsmith store import history.om --label site=berlin
+
+metricsmith store import -c metricsmith.yaml /backup/2026-11-21
+
+metricsmith store import --path ./data --dry-run *.parquet export.csv.gz
+"""
+
+
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files, blocks or snapshots.", exists=True)
+    ],
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="FORMAT",
+            help="openmetrics, prometheus, parquet, csv, jsonl, block, directory; default: as it looks.",
+        ),
+    ] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--label", "-l", metavar="NAME=VALUE", help="Put a label on every series; may be repeated."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", metavar="", help="Read and count only.")] = False,
+    path: Folder = None,
+    config: Config = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Take samples with timestamps from files: what `store export` writes, Prometheus text and OpenMetrics,
+    what `promtool tsdb dump` prints, blocks, snapshots and data directories.
+
+    Any time within the retention is accepted. To import the same again changes nothing. Exit code 1 when
+    lines could not be read or samples were refused; what was right is in.
+    """
+    from metricsmith.runtime.import_files import ImportFile, ImportFormat, format_of
+
+    labels = dict(map(_label, label or ()))
+    problems: list[str] = []
+    counted = 0
+
+    def tell(file: Path, damage: Damage) -> None:
+        nonlocal counted
+        counted += 1
+        if len(problems) < SHOWN:
+            problems.append(": ".join(filter(None, (str(file), damage.place, damage.problem))))
+            typer.echo(f"error: {problems[-1]}", err=True)
+
+    try:
+        chosen = [ImportFile(f, ImportFormat(format) if format else format_of(f), tell) for f in files]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    place = find_place(path, config, url)
+    began = time.monotonic()
+    done = asyncio.run(_import(place, chosen, labels, dry_run))
+    summary: dict[str, Any] = {
+        "files": len(files),
+        "series": len(done.series),
+        "samples_read": done.read,
+        "samples_accepted": 0 if dry_run else done.accepted,
+        "too_old": done.too_old,
+        "too_far_ahead": done.too_far_ahead,
+        "unreadable": counted,
+        "first_ms": done.first_ms,
+        "last_ms": done.last_ms,
+        "seconds": round(time.monotonic() - began, 3),
+        "dry_run": dry_run,
+    }
+    if as_json:
+        typer.echo(json.dumps(summary | {"problems": problems}))
+    else:
+        _print(summary, counted - len(problems))
+    if counted or done.too_old or done.too_far_ahead:
+        raise typer.Exit(Exit.FAILURE)
+
+
+async def _import(place: Place, files: list[ImportFile], labels: dict[str, str], dry_run: bool) -> Imported:
+    from metricsmith.cli.store.agent_target import AgentTarget
+    from metricsmith.model.series import SeriesTable
+    from metricsmith.runtime.offline import open_offline
+
+    table = SeriesTable()
+    if dry_run:
+        return await _take(None, files, labels, table)
+    if place.in_use():
+        return await _take(AgentTarget(place.url, table), files, labels, table)
+    async with open_offline(place.settings(), place.journal(), table=table) as store:
+        return await _take(store, files, labels, table)
+
+
+async def _take(
+    target: Target | None, files: list[ImportFile], labels: dict[str, str], table: Any
+) -> Imported:
+    from metricsmith.runtime.importing import Importer
+
+    importer = Importer(target, table, labels)
+    with progress("importing", sum(file.size for file in files), size=True) as advance:
+        for file in files:
+            try:
+                async for part in file.parts(table):
+                    await importer.take(part)
+                    advance(part.bytes)
+            except OSError as error:
+                raise MetricsmithError(f"{file.path}: {error.strerror or error}") from error
+    return importer.done
+
+
+def _label(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise typer.BadParameter(f'--label: got "{text}", wanted NAME=VALUE such as site=berlin')
+    return name, value
+
+
+def _print(summary: dict[str, Any], not_shown: int) -> None:
+    from metricsmith.cli.table import print_table
+    from metricsmith.wire.messages import format_timestamp
+
+    if not_shown > 0:
+        typer.echo(f"and {not_shown} more that could not be read", err=True)
+    rows: list[tuple[str, ...]] = [
+        ("files", str(summary["files"])),
+        ("series", str(summary["series"])),
+        ("samples read", str(summary["samples_read"])),
+        ("samples accepted", "0 (dry run)" if summary["dry_run"] else str(summary["samples_accepted"])),
+        ("refused, older than the retention", str(summary["too_old"])),
+        ("refused, too far ahead", str(summary["too_far_ahead"])),
+        ("could not be read", str(summary["unreadable"])),
+    ]
+    if summary["first_ms"] is not None:
+        rows.append(("first sample", format_timestamp(summary["first_ms"])))
+        rows.append(("last sample", format_timestamp(summary["last_ms"])))
+    rows.append(("seconds", f"{summary['seconds']:.1f}"))
+    print_table(rows, ("import", ""))
