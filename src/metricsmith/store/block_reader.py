@@ -372,7 +372,9 @@ def _series_file(folder: Path, meta: BlockMeta, columns: list[str]) -> pa.Table:
     path = folder / SERIES_FILE
     data = _read(path, 0, meta.series_file.bytes, meta.series_file.crc32, "whole file")
     try:
-        return pq.read_table(pa.BufferReader(data), columns=columns, use_threads=False)
+        # Not `read_table`: that reads ahead in threads of its own, 2 ms for what takes 0.1 from memory.
+        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
+        return file.read(columns=columns, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise _corrupt(path, str(error)) from error
 
