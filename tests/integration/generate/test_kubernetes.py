@@ -6,6 +6,7 @@ Commands and outputs of docs/generate.md are of what is tested here.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
@@ -432,6 +433,24 @@ def test_kustomize_builds_the_base_and_an_overlay_with_the_component(
         for data in built:
             read_object(data)
     assert said.stdout.count("image: registry.example/metricsmith:9.9.9") == 2
+
+
+def test_the_overlay_of_the_page_keeps_the_journal_on_the_node(configure: Configure, tmp_path: Path) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not here")
+    write(made(configure(CONSUMER)), tmp_path / "base")
+    page = (Path(__file__).parents[3] / "docs" / "generate.md").read_text()
+    (overlay,) = [block for block in re.findall("```yaml\n(.*?)```", page, re.DOTALL) if "patches:" in block]
+    (tmp_path / "overlay").mkdir()
+    (tmp_path / "overlay/kustomization.yaml").write_text(overlay)
+    command = [kubectl, "kustomize", str(tmp_path / "overlay")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    (daemon_set,) = [data for data in yaml.safe_load_all(said.stdout) if data["kind"] == "DaemonSet"]
+    read_object(daemon_set)
+    volumes = {each.pop("name"): each for each in daemon_set["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["data"] == {"hostPath": {"path": "/var/lib/metricsmith", "type": "Directory"}}
+    assert {"config", "data", "tmp", "proc", "sys", "root"} == volumes.keys()
 
 
 def test_the_stream_is_for_kubectl_apply(configure: Configure) -> None:
