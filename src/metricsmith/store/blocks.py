@@ -461,8 +461,10 @@ class BlockStore:
 
     def _delete(self, block: Block) -> None:
         self._cache.drop(lambda key: key[0] == block.entry.number)
+        going = self._dirs.tmp / block.folder.name  # half a block would look like a damaged one
         try:
-            fsutil.remove_tree(block.folder)
+            fsutil.rename(block.folder, going)
+            fsutil.remove_tree(going)
         except OSError as error:  # the manifest has forgotten it: the next start finds it
             log.warning("could not delete %s: %s", block.folder, error)
 

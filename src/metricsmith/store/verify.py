@@ -14,7 +14,7 @@ from pathlib import Path
 
 from metricsmith.errors import BlockCorrupt, FormatTooNew, StoreError
 from metricsmith.model.faults import Advance, Fault
-from metricsmith.store.block_meta import BlockMeta
+from metricsmith.store.block_meta import META_FILE, BlockMeta
 from metricsmith.store.block_reader import read_meta
 from metricsmith.store.datadir import DataDir, current_version, version_of
 from metricsmith.store.manifest import BlockEntry
@@ -107,6 +107,8 @@ def verify_blocks(dirs: DataDir, found: Contents, in_use: bool, advance: Advance
             yield Fault(
                 f"blocks/{folder.name}", "", "has been merged into another", NEXT_START, harmless=True
             )
+        elif not (folder / META_FILE).exists():
+            yield Fault(f"blocks/{folder.name}", "", "is only a part of a block", SET_ASIDE, harmless=True)
         elif known and folder.name in found.metas:
             yield Fault(f"blocks/{folder.name}", "", "is not in the manifest", SET_ASIDE, harmless=True)
         else:
