@@ -51,8 +51,8 @@ class BlockConfig:
 
     `row_group_rows` is what one series costs at least when it is read from
     disk (0.3 ms for 32,768); smaller ones make whole reads slower. The longest
-    window is a fortieth of the retention: with longer ones, a query over a few
-    hours would decode days, and more would be kept past the retention.
+    window is a fortieth of the retention, 54 h at most: with longer ones, a
+    query over a few hours would decode days, and more would be kept past the retention.
     """
 
     retention_ms: int = 30 * 86_400_000
@@ -62,6 +62,7 @@ class BlockConfig:
     row_group_rows: int = 32_768
     retention_bytes: int | None = None
     windows_in_retention: int = 40
+    longest_window_ms: int = 54 * 3_600_000
     most_merged_samples: int = 1 << 27
     """Blocks of a window with more than this together stay as they are: they are large enough."""
 
@@ -72,7 +73,8 @@ class BlockStore:
     def __init__(self, folder: Path, series: SeriesTable, telemetry: Telemetry, config: BlockConfig) -> None:
         self._series, self._telemetry, self._config = series, telemetry, config
         self._dirs = DataDir(folder)
-        self._sizes = window_sizes(config.window_ms, config.retention_ms // config.windows_in_retention)
+        longest_ms = min(config.retention_ms // config.windows_in_retention, config.longest_window_ms)
+        self._sizes = window_sizes(config.window_ms, longest_ms)
         self._cache = ByteCache(config.cache_bytes, telemetry)
         self._live = LiveBlocks()
         self._catalogues: WeakValueDictionary[str, Catalogue] = WeakValueDictionary()
