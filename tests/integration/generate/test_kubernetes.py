@@ -373,6 +373,16 @@ def test_rule_files_stand_beside_the_configuration(configure: Configure, tmp_pat
     }
 
 
+def test_names_of_rule_files_are_keys_that_the_api_takes(configure: Configure, tmp_path: Path) -> None:
+    for number, name in enumerate(("my rüles [1].yml", "..x.yml", "[é].yml")):
+        rules = f"groups: [{{name: a{number}, rules: [{{record: 'a:b', expr: sum(b)}}]}}]\n"
+        (tmp_path / name).write_text(rules)
+    (config,) = objects(made(configure("rules: {files: ['*[!h].yml', '..x.yml']}")), "ConfigMap")
+    names = yaml.safe_load(config.data[FILE])["rules"]["files"]
+    assert sorted(names) == ["my-r-les-1.yml", "rules.yml", "x.yml"]
+    assert {FILE, *names} == set(config.data)
+
+
 def test_a_configuration_that_fits_into_no_configmap_is_told(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:

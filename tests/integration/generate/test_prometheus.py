@@ -60,6 +60,14 @@ def test_promtool_takes_the_configuration_and_all_rule_files(
     assert said.stdout.count("rules found") == len(expected)
 
 
+def test_names_of_rule_files_are_no_patterns(configure: Configure, tmp_path: Path, promtool: Path) -> None:
+    (tmp_path / "my rules [1].yml").write_text(MINE)
+    write(prometheus(configure("rules: {files: ['*1].yml']}")), tmp_path / "out")
+    command = [promtool, "check", "config", tmp_path / "out/prometheus.yml"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "rules/my-rules-1.yml\n  SUCCESS: 2 rules found" in said.stdout
+
+
 def test_rules_are_those_that_the_agent_evaluates(configure: Configure, projects: Sequence[Project]) -> None:
     text = (
         "alerts: {rules: [{name: high_cpu, metric: cpu_usage, threshold: 80, operator: '>', duration: 5m}]}"

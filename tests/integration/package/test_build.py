@@ -271,6 +271,19 @@ def test_what_cannot_be_packed_is_told(
     assert not (folder / "dist").exists()
 
 
+def test_patterns_take_what_they_would_in_a_shell(new_project: MakeProject, edit: Edit) -> None:
+    folder = new_project()
+    for name in (".env", ".git/config", "data/a.txt", "data/.swp"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    edit(folder).replace("integration.yaml", "[sample.json]", '["*", "data/**/*"]')
+    found = payload.project_files(read_project(folder)).keys()
+    assert {"sample.json", "queue_depth.py", "README.md", "data/a.txt"} <= found
+    assert not found & {".env", "data/.swp", "integration.yaml", ".gitignore"}
+    edit(folder).replace("integration.yaml", '["*", "data/**/*"]', '[.env, "data/.s*"]')
+    assert {".env", "data/.swp"} <= payload.project_files(read_project(folder)).keys()
+
+
 def test_secrets_are_in_no_file(new_project: MakeProject, edit: Edit, packages: Packages) -> None:
     folder = new_project(Kind.EXEC)
     secret = "settings:\n  - {name: TOKEN, help: A token., secret: true, example: tok-example}\n"

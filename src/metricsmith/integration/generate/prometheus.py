@@ -12,7 +12,7 @@ from metricsmith.config.settings import Settings
 from metricsmith.integration.alerts import rule_file
 from metricsmith.integration.generate.configured import Configured
 from metricsmith.integration.generate.files import Generated, header
-from metricsmith.integration.generate.rule_files import free_name, is_pack, read_rule_files
+from metricsmith.integration.generate.rule_files import free_name, is_pack, plain_stem, read_rule_files
 from metricsmith.integration.generate.yaml_text import yaml_text
 from metricsmith.integration.project import Project
 from metricsmith.model.duration import format_duration
@@ -96,8 +96,7 @@ def _alertmanager(config: AlertmanagerConfig) -> Iterator[dict[str, Any]]:
 
 
 def _rule_name(file: str, taken: Container[str]) -> str:
-    path = Path(file)
-    return free_name(f"rules/{path.parent.name if is_pack(file) else path.stem}.yml", taken)
+    return free_name(f"rules/{Path(file).parent.name if is_pack(file) else plain_stem(file)}.yml", taken)
 
 
 def _recording(groups: Iterable[Group]) -> Iterator[Group]:

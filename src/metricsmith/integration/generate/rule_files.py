@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Container
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from metricsmith.packs import FOLDER as PACKS
 from metricsmith.rules.ruleset import RuleSet
 from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.runtime.rules import configured_files
+
+_ODD = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 def read_rule_files(configured: Configured) -> RuleSet:
@@ -35,15 +38,25 @@ def own_rule_files(configured: Configured) -> dict[str, str]:
     texts: dict[str, str] = {}
     for file in read_rule_files(configured).files:
         if not is_pack(file.name):
-            texts[free_name(f"{Path(file.name).stem}.yml", texts)] = Path(file.name).read_text(
-                encoding="utf-8"
-            )
+            name = free_name(f"{plain_stem(file.name)}.yml", texts)
+            texts[name] = Path(file.name).read_text(encoding="utf-8")
     return texts
 
 
 def is_pack(file: str) -> bool:
     """Return whether a rule file is that of a pack."""
     return Path(file).parent.parent == PACKS
+
+
+def plain_stem(file: str) -> str:
+    """Return the name of a file without its suffix, of characters that mean themselves everywhere.
+
+    Keys of a ConfigMap may have no others, and in lists of files others are patterns.
+
+    >>> plain_stem("rules/my rules [1].yml")
+    'my-rules-1'
+    """
+    return _ODD.sub("-", Path(file).stem).strip("-.") or "rules"
 
 
 def free_name(name: str, taken: Container[str]) -> str:

@@ -76,7 +76,7 @@ def project_files(project: Project) -> dict[str, Entry]:
     found: dict[str, Entry] = {}
     for path in _named(project):
         name = check_path(path.relative_to(project.folder).as_posix())
-        if name in OWN or name.startswith("integrations.d/"):
+        if _is_own(name):
             raise PackageError(
                 f"{name}: packages have a file of that name of their own; take it out of `files`"
             )
@@ -107,11 +107,23 @@ def _named(project: Project) -> Iterator[Path]:
         if (index == 0 and is_inside(word)) or (short and (project.folder / word).is_file()):
             yield project.folder / word
     for index, pattern in enumerate(identity.files):
-        there = [path for path in sorted(project.folder.glob(pattern)) if path.is_file()]
+        chosen = sorted(project.folder.glob(pattern))
+        there = [path for path in chosen if path.is_file() and _is_meant(path, pattern, project.folder)]
         if not there:
             where = project.line("integration", "files", index)
             raise PackageError(f'files: got "{pattern}", which no file is called ({where})')
         yield from (path for path in there if "__pycache__" not in path.parts)
+
+
+def _is_meant(path: Path, pattern: str, folder: Path) -> bool:
+    """Return whether a pattern means a file: as in a shell, none with a dot first, nor a package's own."""
+    name = path.relative_to(folder).as_posix()
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return name == pattern or not (_is_own(name) or (hidden and not f"/{pattern}".count("/.")))
+
+
+def _is_own(name: str) -> bool:
+    return name in OWN or name.startswith("integrations.d/")
 
 
 def script_of(project: Project, payload: dict[str, Entry]) -> str | None:
