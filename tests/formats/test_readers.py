@@ -8,6 +8,7 @@ import math
 import pickle
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -23,6 +24,7 @@ from metricsmith.delivery.quarantine import Quarantine
 from metricsmith.model.batch import Batch, Layout, event_batch
 from metricsmith.model.events import Event
 from metricsmith.model.labels import decode_labels, encode_labels
+from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.series import SeriesTable
 from metricsmith.runtime.agent import Agent
@@ -159,6 +161,25 @@ async def test_blocks_are_read_as_documented(filled):
     read = read_alone("read_blocks.py", filled.folder)
     assert len(read) == len(KEYS)
     assert comparable(read) == stored(filled.agent)
+
+
+async def test_what_was_deleted_is_left_out_as_documented(filled):
+    store = filled.agent.store
+    some = (Matcher("__name__", MatchOp.RE, "up|lo.*"), Matcher("job", MatchOp.NE, "b"))
+    none = (Matcher("__name__", MatchOp.EQ, "requests_total"), Matcher("zone", MatchOp.NRE, ".*"))
+    by_zone = (Matcher("zone", MatchOp.EQ, "ü"), Matcher("__name__", MatchOp.EQ, ""))
+    before = stored(filled.agent)
+    store.delete_series((some, none), NOW - 6 * HOUR, NOW + 5000)
+    store.delete_series((by_zone,), NOW - HOUR, NOW)
+    await filled.send(filled.some())
+    await filled.agent.stop()
+    await filled.begin()
+    manifest = sqlite3.connect(filled.folder / "manifest.sqlite")
+    assert manifest.execute("SELECT count(*) FROM tombstones").fetchone() == (2,), "blocks have it still"
+    manifest.close()
+    left = stored(filled.agent)
+    assert left != before
+    assert comparable(read_alone("read_blocks.py", filled.folder)) == left
 
 
 async def test_a_journal_is_read_as_documented(filled, tmp_path):
