@@ -50,7 +50,7 @@ sinks: [{{type: file, path: out}}]
     assert done.returncode == 1 and done.stderr == "", done
     heads = [line for line in done.stdout.splitlines() if line and not line.startswith(" ")]
     assert heads[:-1] == [
-        "configuration", "server", "sources: bad", "sources: good", "sinks: file", "clock", "disk", "limits",
+        "configuration", "server", "sources: good", "sources: bad", "sinks: file", "clock", "disk", "limits",
     ]  # fmt: skip
     assert heads[-1].startswith("1 problem, ")
     assert f"  ok       {target.url}: up 1, 1 series in" in done.stdout

@@ -25,6 +25,7 @@ from metricsmith.cli import (
     rules,
     run,
     sinks,
+    sql,
     store,
     topics,
 )
@@ -60,6 +61,7 @@ app.add_typer(integration.app, name="integration")
 app.add_typer(generate.app, name="generate")
 app.add_typer(kafka.app, name="kafka")
 app.add_typer(oci.app, name="oci")
+app.command("sql", epilog=sql.EXAMPLES)(sql.sql)
 app.add_typer(store.app, name="store")
 app.add_typer(sinks.sink, name="sink")
 app.add_typer(sinks.quarantine, name="quarantine")

@@ -16,6 +16,8 @@ from metricsmith.net.post import Answer, HttpRefused, Poster
 from metricsmith.net.resolver import Resolver
 from metricsmith.net.settings import Access, Tls
 
+IS_IT_THERE = "is it running, and is the address right?"
+
 
 def place_of(url: str) -> str:
     """Return scheme, host and path of a URL: user, password and query may be secret.
@@ -36,7 +38,8 @@ async def examine_post(findings: Findings, about: str, asked: Awaitable[Answer],
         findings.told_time(about, error.headers)
         findings.problem(about, f"it refused: {error.reason}", "an answer of 2xx", hint)
     except DeliveryError as error:
-        findings.problem(about, str(error), "an answer of 2xx", hint)
+        away = isinstance(error, RetryLater) and error.reason == "connection"
+        findings.problem(about, str(error), "an answer of 2xx", IS_IT_THERE if away else hint)
     else:
         findings.told_time(about, answer.headers)
         findings.ok(about, f"took an empty request in {_ms(began)}")

@@ -12,7 +12,7 @@ from metricsmith.contracts import Context
 from metricsmith.errors import MetricsmithError, ScrapeError
 from metricsmith.model.findings import Findings
 from metricsmith.model.overheard import Overheard
-from metricsmith.net.reach import place_of
+from metricsmith.net.reach import IS_IT_THERE, place_of
 from metricsmith.net.target_files import Found, Listed
 from metricsmith.sources.body import BodyReader
 from metricsmith.sources.client import HttpClient
@@ -27,7 +27,7 @@ MOST_TARGETS = 1000
 MANY_SERIES = 0.8
 """So much of a limit is near to it."""
 _HINTS = {
-    "connection": "is it running, and is the address right?",
+    "connection": IS_IT_THERE,
     "timeout": "set a longer timeout, or find out what makes it slow",
     "tls": "check tls.ca_file and tls.server_name, or the scheme",
     "secret": "check the file and who may read it",
@@ -156,7 +156,7 @@ async def _fetch(
     if took_s > one.timeout_ms / 1000 / 2:
         got = f"it took {took_s:.2f}s of a timeout of {one.timeout_ms / 1000:g}s"
         findings.warning(about, got, "time to spare", "set a longer timeout and interval")
-    findings.ok(about, f"up 1, {samples} series in {took_s * 1000:.0f} ms, {_limits(config)}")
+    findings.ok(about, f"up 1, {samples} series{_limit(config)} in {took_s * 1000:.0f} ms")
 
 
 def _tell_form(about: str, content_type: str, findings: Findings) -> None:
@@ -166,8 +166,8 @@ def _tell_form(about: str, content_type: str, findings: Findings) -> None:
         findings.warning(about, got, "text/plain or OpenMetrics", "is this a page of metrics?")
 
 
-def _limits(config: ScrapeConfig) -> str:
-    return f"at most {config.sample_limit}" if config.sample_limit else "no sample_limit"
+def _limit(config: ScrapeConfig) -> str:
+    return f" of at most {config.sample_limit}" if config.sample_limit else ""
 
 
 def _hint(error: ScrapeError) -> str:

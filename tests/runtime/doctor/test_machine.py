@@ -162,7 +162,7 @@ def test_a_file_system_in_memory_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ahead_s", "level", "text"),
     [
-        ((0, 0), Level.OK, "from that of 2 servers"),
+        ((0, 0), Level.OK, "of that of 2 servers"),
         ((-30, -31), Level.WARNING, "behind that of 2 servers"),
         ((3600, 3600, 3600), Level.PROBLEM, "s ahead of that of 3 servers"),
         ((0, 0, 600), Level.WARNING, "s2: its clock is"),

@@ -31,7 +31,11 @@ def examination_of(
     `besides` are checks of sinks that somebody else makes.
     """
     chosen, settings = frozenset(only), configuration.settings
-    parts = sorted([*part_checks(configuration), *besides], key=_place)
+    places = {part.name: number for number, part in enumerate(configuration.parts)}
+    parts = sorted(
+        [*part_checks(configuration), *besides],
+        key=lambda check: (AREAS.index(check.area), places[check.name]),
+    )
     others: list[Findings] = []
     checks = [
         Check("configuration", "", _in_thread(partial(_configuration, configuration))),
@@ -55,10 +59,6 @@ def examination_of(
 def names_of(configuration: Configuration) -> Sequence[str]:
     """Return what may be chosen: areas, and parts that have a check."""
     return list(dict.fromkeys([*AREAS, *(check.name for check in part_checks(configuration))]))
-
-
-def _place(check: Check) -> tuple[int, str]:
-    return AREAS.index(check.area), check.name
 
 
 def _in_thread(call: Callable[[Findings], None]) -> Callable[[Findings], Awaitable[None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
@@ -40,7 +41,7 @@ def _compare(ahead_s: dict[str, float], findings: Findings) -> None:
     wrong = {server: ahead for server, ahead in ahead_s.items() if abs(ahead) > SKEW_S}
     middle = statistics.median(ahead_s.values())
     if abs(middle) <= SKEW_S:
-        findings.ok("clock", f"{abs(middle):.1f}s from that of {_servers(ahead_s)}")
+        findings.ok("clock", f"within {max(1, math.ceil(abs(middle)))}s of that of {_servers(ahead_s)}")
         for server, ahead in wrong.items():
             findings.warning(server, f"its clock is {_apart(-ahead)} ours", "the same time", "set its clock")
         return
