@@ -170,6 +170,31 @@ class Manifest:
         self._db.close()
 
 
+def look_into(path: Path) -> tuple[list[BlockEntry], list[Tombstone]]:
+    """Return the blocks and tombstones that a manifest names, also while an agent uses it; nothing changes.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
+    with _sqlite_errors(path):
+        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            database.execute("BEGIN")  # both as of one moment
+            entries = database.execute(
+                "SELECT number, name, meta_crc32 FROM blocks ORDER BY number"
+            ).fetchall()
+            known = database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'tombstones'").fetchone()
+            rows = (
+                database.execute("SELECT number, start_ms, end_ms, selectors FROM tombstones")
+                if known
+                else ()
+            )
+            tombstones = [Tombstone(n, start, end, decode_selectors(text)) for n, start, end, text in rows]
+        finally:
+            database.close()
+    return [BlockEntry(*entry) for entry in entries], tombstones
+
+
 @contextmanager
 def _sqlite_errors(path: Path) -> Iterator[None]:
     try:

@@ -45,7 +45,7 @@ def snapshot(
     place = find_place(path, config, url)
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StoreError(f"got {target}, which exists, wanted a new or an empty folder")
-    made = _from_agent(place) if place.in_use() else asyncio.run(_offline(place))
+    made = take_snapshot(place)
     try:
         with progress(f"copying {made.name}", made.bytes, size=True) as advance:
             copied = move_snapshot(Path(made.path), target, advance)
@@ -58,6 +58,16 @@ def snapshot(
         return
     how = "copied, as it is on another file system" if copied else "hard links"
     typer.echo(f"{target}: {made.samples} samples in {made.blocks} blocks, {format_size(made.bytes)} ({how})")
+
+
+def take_snapshot(place: Place) -> Snapshot:
+    """Return a new snapshot, which lies under `snapshots/` of the data directory; the caller removes it.
+
+    Raises:
+        Unreachable, ExecutionError: the agent is not there, or refuses.
+        StoreError: there is none, or it is not on this machine.
+    """
+    return _from_agent(place) if place.in_use() else asyncio.run(_offline(place))
 
 
 def _from_agent(place: Place) -> Snapshot:

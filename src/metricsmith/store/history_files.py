@@ -1,0 +1,110 @@
+"""The blocks of a data directory as files for other engines to read, while an agent may use it.
+
+What is deleted or merged meanwhile must not pull a file from under a reader, so the files are linked
+into a folder of their own.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from metricsmith.errors import BlockCorrupt, StoreError
+from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta
+from metricsmith.store.block_reader import read_meta
+from metricsmith.store.datadir import DataDir
+from metricsmith.store.manifest import look_into
+from metricsmith.store.tombstones import Tombstone
+
+TRIES = 5
+"""A merge may delete blocks between a look into the manifest and the links."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFiles:
+    """A block as a folder that stays, and what it says of itself."""
+
+    folder: Path
+    meta: BlockMeta
+
+    @property
+    def samples(self) -> Path:
+        """Its samples."""
+        return self.folder / SAMPLES_FILE
+
+    @property
+    def series(self) -> Path:
+        """Its series."""
+        return self.folder / SERIES_FILE
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The blocks that a manifest names, oldest number first, and what is deleted of them."""
+
+    blocks: Sequence[HistoryFiles]
+    tombstones: Sequence[Tombstone]
+
+
+def read_history(folder: Path) -> History:
+    """Return what the manifest of a data directory names, as it is now.
+
+    Raises:
+        StoreError: it is no data directory, or cannot be read.
+    """
+    dirs = DataDir(folder)
+    if not dirs.manifest.is_file():
+        raise StoreError(
+            f"got {folder}, wanted a data directory or a snapshot (no {dirs.manifest.name} there)"
+        )
+    for last in range(TRIES):
+        entries, tombstones = look_into(dirs.manifest)
+        try:
+            metas = [read_meta(dirs.blocks / entry.name)[0] for entry in entries]
+        except BlockCorrupt:
+            if last == TRIES - 1:
+                raise
+            continue
+        blocks = [HistoryFiles(dirs.blocks / e.name, m) for e, m in zip(entries, metas, strict=True)]
+        return History(blocks, tombstones)
+    raise AssertionError
+
+
+@contextmanager
+def held_history(folder: Path) -> Iterator[History]:
+    """Hold the files of all blocks for the time of the block; where they cannot be linked, as they lie.
+
+    Raises:
+        StoreError: it is no data directory, or cannot be read.
+    """
+    aside = DataDir(folder).tmp / f"sql-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        yield _linked(folder, aside)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _linked(folder: Path, aside: Path) -> History:
+    for _ in range(TRIES):
+        history = read_history(folder)
+        try:
+            aside.mkdir(exist_ok=True)
+            return History([_link(block, aside) for block in history.blocks], history.tombstones)
+        except FileNotFoundError:  # a block is gone, or the folder `tmp` is
+            shutil.rmtree(aside, ignore_errors=True)
+        except OSError:  # a disk that is read-only, a folder of somebody else
+            break
+    return read_history(folder)
+
+
+def _link(block: HistoryFiles, aside: Path) -> HistoryFiles:
+    target = aside / block.meta.name
+    target.mkdir(exist_ok=True)
+    for name in (META_FILE, SAMPLES_FILE, SERIES_FILE):
+        os.link(block.folder / name, target / name)
+    return HistoryFiles(target, block.meta)
