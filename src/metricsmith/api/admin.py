@@ -7,11 +7,12 @@ from starlette.responses import Response
 
 from metricsmith.api.body import Bodies
 from metricsmith.api.context import ApiContext, StoreAdmin
-from metricsmith.api.errors import ApiError, json_response
+from metricsmith.api.errors import ApiError, bad_parameter, json_response
 from metricsmith.api.origin import refuse_other_origin
-from metricsmith.api.params import read_params
-from metricsmith.api.routes import Handler, Operation, Parameter
+from metricsmith.api.params import MAX_TIME_MS, MIN_TIME_MS, read_params
+from metricsmith.api.routes import TIME, Handler, Operation, Parameter
 from metricsmith.api.schemas import Schema
+from metricsmith.api.selectors import read_selectors
 
 GROUP = "Admin"
 _SNAPSHOT: Schema = {
@@ -22,6 +23,12 @@ _SNAPSHOT: Schema = {
         "path": {"type": "string", "description": "The same, as the agent's machine knows it."},
         **{name: {"type": "integer", "minimum": 0} for name in ("blocks", "samples", "bytes")},
     },
+}
+
+_DELETED: Schema = {
+    "type": "object",
+    "required": ["series"],
+    "properties": {"series": {"type": "integer", "minimum": 0, "description": "Series that lost samples."}},
 }
 
 
@@ -40,7 +47,18 @@ class AdminApi:
                 "Make a snapshot of all that is stored, everything acknowledged before included.",
                 (Parameter("skip_head", "`true`: only what is in blocks already."),),
                 _SNAPSHOT,
-            )
+            ),
+            self._operation(
+                "/api/v1/admin/tsdb/delete_series",
+                self._delete_series,
+                "Delete samples that were accepted before: at once for queries, then from disk.",
+                (
+                    Parameter("match[]", "Series selector.", required=True, repeated=True),
+                    Parameter("start", "Begin of the range; all times when absent.", TIME),
+                    Parameter("end", "End of the range; all times when absent.", TIME),
+                ),
+                _DELETED,
+            ),
         ]
 
     def _operation(
@@ -88,3 +106,15 @@ class AdminApi:
             "bytes": made.bytes,
         }
         return json_response({"status": "success", "data": data})
+
+    async def _delete_series(self, request: Request) -> Response:
+        params = await read_params(request, self._bodies)
+        params.refuse_unknown(["match[]", "start", "end"])
+        if not params.all("match[]"):
+            raise bad_parameter("match[]", "no match[] parameter provided", "none", "a series selector")
+        selectors = read_selectors(params, may_match_all=True)
+        start_ms, end_ms = params.time_ms("start", MIN_TIME_MS), params.time_ms("end", MAX_TIME_MS)
+        if end_ms < start_ms:
+            raise bad_parameter("end", "end timestamp must not be before start time")
+        series = await self._admin().delete_series(selectors, start_ms, end_ms)
+        return json_response({"status": "success", "data": {"series": series}})

@@ -13,6 +13,7 @@ from metricsmith.model.arrays import F64
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
 from metricsmith.model.health import Check
+from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.rules import GroupView
 from metricsmith.model.series import SeriesTable
@@ -100,6 +101,17 @@ class StoreAdmin(Protocol):
         Raises:
             DiskFull: recent samples cannot be written; there is none.
             StoreError: there is none.
+        """
+        ...
+
+    async def delete_series(
+        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
+    ) -> int:
+        """Delete what was accepted before, in the closed range; return of how many series.
+
+        Raises:
+            DiskFull: recent samples cannot be written; nothing is deleted.
+            StoreError: nothing is deleted.
         """
         ...
 

@@ -8,7 +8,7 @@ import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -67,7 +67,9 @@ def http_address(text: str, port: int = AGENT_PORT) -> str:
     return url.rstrip("/")
 
 
-def call(url: str, path: str, parameters: dict[str, str]) -> tuple[Any, list[str]]:
+def call(
+    url: str, path: str, parameters: dict[str, str] | Sequence[tuple[str, str]]
+) -> tuple[Any, list[str]]:
     """Return the `data` of an answer of the Prometheus API, and its warnings and infos, each named so.
 
     Raises:

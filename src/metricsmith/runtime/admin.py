@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from metricsmith.api.context import Snapshot, StoreAdmin
+from metricsmith.model.matchers import Matcher
 from metricsmith.runtime.agent import Agent
 from metricsmith.store.embedded import EmbeddedStore
 
@@ -28,6 +30,12 @@ class EmbeddedAdmin:
                 await self.flush()
             made = await asyncio.to_thread(self._store.snapshot)
         return Snapshot(made.path.name, str(made.path.absolute()), made.blocks, made.samples, made.bytes)
+
+    async def delete_series(self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int) -> int:
+        """Flush what has been accepted, then hide matching samples from all queries, for good."""
+        await self.flush()
+        found = tuple(tuple(matchers) for matchers in selectors)
+        return await asyncio.to_thread(self._store.delete_series, found, start_ms, end_ms)
 
     async def flush(self) -> None:
         """Return when all that is in memory now is in blocks.
