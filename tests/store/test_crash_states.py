@@ -191,7 +191,7 @@ def test_the_run_does_all_that_is_promised(recorded: Callable[[int], Recording])
     lengths = {int(name[9:11]) - int(name[26:28]) for name in blocks}
     assert len(lengths) > 1, "blocks of one length only: nothing was compacted"
     assert "Remove(path='journal/" in text
-    assert "Remove(path='blocks/" in text
+    assert "Rename(source='blocks/" in text, "no block was deleted"
     assert "deleted" in text
 
 

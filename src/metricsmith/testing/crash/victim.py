@@ -117,13 +117,14 @@ class Run:
         self.store.delete_series(((matchers,),), 0, 1 << 60)
 
     def everything(self) -> Samples:
-        """Return all that can be read."""
+        """Return all that can be read; nothing is there twice."""
         rows = {key(row): row for row in range(ROWS)}
-        return {
-            (rows[name], at): value
-            for name, times, values in _series_of(self.store.select([], 0, 1 << 60))
-            for at, value in zip(times.tolist(), values.tolist(), strict=True)
-        }
+        found: Samples = {}
+        for name, times, values in _series_of(self.store.select([], 0, 1 << 60)):
+            own = {(rows[name], at): value for at, value in zip(times.tolist(), values.tolist(), strict=True)}
+            assert len(own) == len(times) and own.keys().isdisjoint(found), f"{name!r} is there twice"
+            found |= own
+        return found
 
     async def close(self) -> None:
         """End without a flush."""
