@@ -105,6 +105,14 @@ def test_a_package_has_all_that_agents_and_people_read(
     assert not (folder / "tests").exists() and not (folder / "recordings").exists()
 
 
+@pytest.mark.parametrize(("form", "system"), [(Form.LINUX_ARM64, "linux"), (Form.DARWIN_ARM64, "darwin")])
+def test_definitions_say_the_system_that_a_package_is_for(
+    form: Form, system: str, new_project: MakeProject, packages: Packages
+) -> None:
+    (made,) = packages(new_project(Kind.EXEC), form)
+    assert yaml.safe_load(files_in(made.path)["definition.yml"])["os"] == system
+
+
 def test_the_list_of_parts_names_each_file_and_library(new_project: MakeProject, packages: Packages) -> None:
     (made,) = packages(new_project(), Form.LINUX_AMD64)
     inside = files_in(made.path)

@@ -91,7 +91,7 @@ def _contents(project: Project, order: Order, target: Target, time_s: int) -> Co
         entries = {project.name if script is None else script: program}
     manifest = Manifest(name=project.name, version=order.version, target=target.form.value, python=python)
     ours = project.kind is Kind.PYTHON
-    entries |= _described(project, order.version)
+    entries |= _described(project, order.version, target)
     entries[layout.MANIFEST] = Entry(manifest.encode())
     entries[layout.SBOM] = Entry(sbom(manifest, found, entries, ours, time_s))
     entries[layout.SUMS] = Entry(layout.sums_of(entries))
@@ -137,12 +137,12 @@ def _zipapp(
     return archive.zipapp(inside, time_s)
 
 
-def _described(project: Project, version: str) -> dict[str, Entry]:
+def _described(project: Project, version: str, target: Target) -> dict[str, Entry]:
     declaration = project.declaration
     text = (project.folder / DECLARATION).read_text("utf-8")
     made = {
         DECLARATION: declared.packaged_declaration(text, declaration, version),
-        layout.DEFINITION: declared.definition(declaration, version),
+        layout.DEFINITION: declared.definition(declaration, version, target.system.lower()),
         layout.SAMPLE: declared.sample(declaration),
         f"{layout.FILES_FOLDER}/{project.name}.yml": declared.integration_file(declaration, ".."),
     }

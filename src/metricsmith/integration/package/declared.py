@@ -34,7 +34,7 @@ def command_of(declaration: Declaration) -> tuple[str, ...]:
     return (f"./{identity.name}",) if identity.kind is Kind.PYTHON else identity.command
 
 
-def definition(declaration: Declaration, version: str) -> str:
+def definition(declaration: Declaration, version: str, system: str) -> str:
     """Return definition.yml: what New Relic's agent before version 1.8 reads."""
     identity = declaration.integration
     protocol = 3 if identity.kind is Kind.EXEC else 4
@@ -42,7 +42,7 @@ def definition(declaration: Declaration, version: str) -> str:
     commands = {"metrics": {"command": list(command_of(declaration)), "interval": seconds}}
     description = identity.description or f"{identity.name} {version}"
     fields = {"name": identity.name, "description": description, "protocol_version": protocol}
-    return MADE + yaml_text({**fields, "os": "linux", "commands": commands})
+    return MADE + yaml_text({**fields, "os": system, "commands": commands})
 
 
 def integration_file(declaration: Declaration, folder: str, head: str = MADE) -> str:
