@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
 from enum import StrEnum
@@ -76,31 +76,23 @@ def sql(
     place = find_place(path or (None if config else Path("data")), config, url)
     with _folder(place, fresh) as folder, open_sql(folder, limits) as session, session.query(query) as found:
         titles, rows = found
-        shown = list(islice(rows, max_rows)) if max_rows and format is RowFormat.TABLE else rows
-        more = _print(format, titles, shown, rows, max_rows)
+        more = _print(format, titles, rows, max_rows)
     if more:
         typer.echo(f"the first {max_rows} rows of more; --max-rows 0 shows all", err=True)
 
 
-def _print(
-    format: RowFormat,
-    titles: list[str],
-    shown: Iterable[Sequence[Any]],
-    rows: Iterator[Sequence[Any]],
-    most: int,
-) -> bool:
-    """Print rows; return whether there are more."""
-    if format is RowFormat.TABLE:
-        from metricsmith.cli.table import print_table
-
-        print_table([tuple(map(_cell, row)) for row in shown], tuple(titles))
-        return bool(most) and next(rows, None) is not None
+def _print(format: RowFormat, titles: list[str], rows: Iterator[Sequence[Any]], most: int) -> bool:
+    """Print the first rows; return whether there are more."""
     chosen = islice(rows, most) if most else rows
     match format:
+        case RowFormat.TABLE:
+            from metricsmith.cli.table import print_table
+
+            print_table([tuple(map(_cell, row)) for row in chosen], tuple(titles))
         case RowFormat.CSV:
             writer = csv.writer(sys.stdout, lineterminator="\n")
             writer.writerow(titles)
-            writer.writerows(["" if v is None else _cell(v) for v in row] for row in chosen)
+            writer.writerows([_text(value) for value in row] for row in chosen)
         case RowFormat.JSONL:
             for row in chosen:
                 typer.echo(json.dumps(dict(zip(titles, map(_json, row), strict=True)), ensure_ascii=False))
@@ -142,6 +134,14 @@ def _cell(value: Any) -> str:
         case float() if value.is_integer() and abs(value) < 1e15:
             return str(int(value))
     return str(value)
+
+
+def _text(value: Any) -> str:
+    """Return a value as programs read it in CSV: what has parts is JSON."""
+    plain = _json(value)
+    if isinstance(plain, dict | list):
+        return json.dumps(plain, ensure_ascii=False)
+    return "" if plain is None else str(plain)
 
 
 def _json(value: Any) -> Any:

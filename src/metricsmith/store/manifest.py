@@ -180,19 +180,15 @@ def look_into(path: Path) -> tuple[list[BlockEntry], list[Tombstone]]:
         database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
             database.execute("BEGIN")  # both as of one moment
-            entries = database.execute(
-                "SELECT number, name, meta_crc32 FROM blocks ORDER BY number"
-            ).fetchall()
+            blocks = database.execute("SELECT number, name, meta_crc32 FROM blocks ORDER BY number")
+            entries = [BlockEntry(*row) for row in blocks]
             known = database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'tombstones'").fetchone()
-            rows = (
-                database.execute("SELECT number, start_ms, end_ms, selectors FROM tombstones")
-                if known
-                else ()
-            )
+            deletes = "SELECT number, start_ms, end_ms, selectors FROM tombstones"
+            rows = database.execute(deletes) if known else ()
             tombstones = [Tombstone(n, start, end, decode_selectors(text)) for n, start, end, text in rows]
         finally:
             database.close()
-    return [BlockEntry(*entry) for entry in entries], tombstones
+    return entries, tombstones
 
 
 @contextmanager

@@ -44,8 +44,8 @@ def series_sql(history: History) -> str:
     union = "\nUNION ALL\n".join(branches) or _NO_SERIES
     return (
         "SELECT name, labels, max(type) AS type, max(unit) AS unit, max(help) AS help,"
-        f" make_timestamp_ms(min(lo)) AS first_time, make_timestamp_ms(max(hi)) AS last_time FROM (\n{union}\n)"
-        " GROUP BY name, labels"
+        " make_timestamp_ms(min(lo)) AS first_time, make_timestamp_ms(max(hi)) AS last_time"
+        f" FROM (\n{union}\n) GROUP BY name, labels"
     )
 
 
