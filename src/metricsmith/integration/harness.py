@@ -21,6 +21,7 @@ from metricsmith.integration.surroundings import (
     wrong_settings,
 )
 from metricsmith.model.metadata import Metadata
+from metricsmith.model.wording import counted
 from metricsmith.sources.python.advice import advice
 
 PYTHON_COLLECTIONS = 1000
@@ -104,7 +105,7 @@ class Examination:
         project = self.project
         refused = [line for each in seen[:1] for line in each.refused]
         declared = [*contract.undeclared(project, seen), *contract.missing(project, seen)]
-        count = f"{len(project.declaration.metrics)} metrics, {len(seen[0].series)} series"
+        count = f"{counted(len(project.declaration.metrics), 'metric')}, {len(seen[0].series)} series"
         names = list(dict.fromkeys(series for each in seen for series in each.series))
         own = {m.name: Metadata(m.metric_type, m.unit, m.help) for m in project.declaration.metrics}
         known = sorted(name for name in names if project.declaration.metric_of(name[0]) is not None)
@@ -204,7 +205,8 @@ class Examination:
 
     def _declared(self) -> str:
         hints = sum(len(metric.alerts) for metric in self.project.declaration.metrics)
-        return f"{DECLARATION}: {len(self.project.declaration.metrics)} metrics, {hints} alerts"
+        metrics = counted(len(self.project.declaration.metrics), "metric")
+        return f"{DECLARATION}: {metrics}, {counted(hints, 'alert')}"
 
     _unstable: dict[str, None] = field(default_factory=dict)
     _reads_before: dict[str, int] = field(default_factory=reads)

@@ -158,13 +158,13 @@ def _wanted(model: type[BaseModel], detail: Any) -> str:
         case "less_than_equal":
             return f"at most {_limit(model, detail, context['le'])}"
         case "string_too_short":
-            return f"text of at least {_count(context['min_length'], 'character')}"
+            return f"text of at least {counted(context['min_length'], 'character')}"
         case "string_too_long":
-            return f"text of at most {_count(context['max_length'], 'character')}"
+            return f"text of at most {counted(context['max_length'], 'character')}"
         case "too_short":
-            return f"at least {_count(context['min_length'], 'item')}"
+            return f"at least {counted(context['min_length'], 'item')}"
         case "too_long":
-            return f"at most {_count(context['max_length'], 'item')}"
+            return f"at most {counted(context['max_length'], 'item')}"
         case "string_pattern_mismatch" if context["pattern"] == "^https?://":
             return "a URL that begins with http:// or https://"
         case "string_pattern_mismatch":
@@ -172,7 +172,8 @@ def _wanted(model: type[BaseModel], detail: Any) -> str:
     return str(detail["msg"]).removeprefix("Input should be ").removeprefix("a valid ")
 
 
-def _count(number: int, thing: str) -> str:
+def counted(number: int, thing: str) -> str:
+    """Return a number and what it counts, such as `2 items`."""
     return f"{number} {thing}" + ("" if number == 1 else "s")
 
 
