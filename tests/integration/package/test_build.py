@@ -105,6 +105,19 @@ def test_a_package_has_all_that_agents_and_people_read(
     assert not (folder / "tests").exists() and not (folder / "recordings").exists()
 
 
+@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\u2028", "\u2029"])
+def test_no_text_ends_its_comment(end: str, new_project: MakeProject, edit: Edit) -> None:
+    folder = new_project(Kind.EXEC)
+    text = json.dumps(f"a{end}evil: 1{end}- b")
+    setting = f"settings:\n  - {{name: TEXT, help: {text}, default: {text}}}\n"
+    edit(folder).replace("integration.yaml", "settings:\n", setting)
+    edit(folder).replace("integration.yaml", "description: ", f"description: {text} # ")
+    declaration = read_project(folder).declaration
+    sample = yaml.safe_load(declared.sample(declaration))
+    assert list(sample) == ["integrations"]
+    assert sample["integrations"][0]["env"]["TEXT"] == f"a{end}evil: 1{end}- b"
+
+
 @pytest.mark.parametrize(("form", "system"), [(Form.LINUX_ARM64, "linux"), (Form.DARWIN_ARM64, "darwin")])
 def test_definitions_say_the_system_that_a_package_is_for(
     form: Form, system: str, new_project: MakeProject, packages: Packages

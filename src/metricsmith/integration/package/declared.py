@@ -69,8 +69,8 @@ def integration_file(declaration: Declaration, folder: str, head: str = MADE) ->
 def sample(declaration: Declaration) -> str:
     """Return config.yml.sample: the same, with every setting explained."""
     told = "".join(_explained(setting) for setting in declaration.settings)
-    what = declaration.integration.description
-    head = f"{MADE}# {what}\n" if what and "\n" not in what else MADE
+    what = _one_line(declaration.integration.description)
+    head = f"{MADE}# {what}\n" if what else MADE
     note = "# Goes into integrations.d, with paths as they are there.\n"
     return head + note + told + integration_file(declaration, "..", "")
 
@@ -91,7 +91,11 @@ def _secrets(declaration: Declaration) -> list[str]:
 
 
 def _explained(setting: Setting) -> str:
-    help_text = " ".join(setting.help.split())
     how = "secret: `file:PATH` in metricsmith, or the environment of the agent" if setting.secret else ""
-    default = f"default: {setting.default}" if setting.default is not None else "must be set"
-    return f"#   {setting.name}: {help_text} ({how or default!s})\n".replace("\r", " ")
+    default = f"default: {_one_line(setting.default)}" if setting.default is not None else "must be set"
+    return f"#   {setting.name}: {_one_line(setting.help)} ({how or default})\n"
+
+
+def _one_line(text: str) -> str:
+    """Return a text without what some reader of YAML takes for the end of a comment."""
+    return " ".join(text.split())
