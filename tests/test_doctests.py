@@ -1,4 +1,7 @@
-"""The examples in docstrings and pages are true."""
+"""The examples in docstrings and pages are true.
+
+Commands and outputs of docs/promql.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`metricsmith bus`, `topics` and `tail` as programs, with publishers that are bare ZeroMQ sockets."""
+"""`metricsmith bus`, `topics` and `tail` as programs, with publishers that are bare ZeroMQ sockets.
+
+Commands and outputs of docs/bus-tools.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

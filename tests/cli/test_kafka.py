@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,10 +20,21 @@ from confluent_kafka import Consumer, Producer, TopicPartition
 from kafka import KafkaAdminClient
 
 from metricsmith.testing import kafka as real
+from metricsmith.testing.terminal import alike, steps
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 PREFIX = "cli-"
 ALL_OURS = f"{PREFIX}.*"
+PAGES = [Path(__file__).parents[2] / "docs" / name for name in ("kafka-commands.md", "kafka-health.md")]
+BLOCKS = [text for page in PAGES for text in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)]
+SHOWN = [
+    (command, shown)
+    for block in BLOCKS
+    for command, shown in steps(block)
+    if command.startswith("metricsmith kafka") and shown and "error" not in shown and "|" not in command
+]
+WORDS = {"topics", "lag", "tombstones", "balance", "health", "--json", "--exact", "--partitions"}
+"""Of commands on the pages; topics, groups and times are those of the tests."""
 
 
 @dataclass
@@ -424,6 +437,18 @@ def test_without_the_extra_the_command_says_what_to_install() -> None:
     )
     assert done.returncode == 1 and done.stderr.count("\n") == 1
     assert "pip install 'metricsmith[kafka]'" in done.stderr
+
+
+@pytest.mark.parametrize(("command", "shown"), SHOWN, ids=[command for command, _ in SHOWN])
+def test_pages_show_the_columns_that_are_printed(shop: Shop, command: str, shown: str) -> None:
+    """Of docs/kafka-commands.md and docs/kafka-health.md; what is in the columns is that cluster's."""
+    words = [word for word in shlex.split(command)[2:] if word in WORDS]
+    observe = ["--observe", "10ms"] if words[0] in ("topics", "lag", "health") else []
+    said = shop(*words, *observe, COLUMNS="160").stdout
+    first = next(line for line in shown.splitlines())
+    if words[0] == "health" and "--json" not in words:
+        first = next(line for line in shown.splitlines() if line.startswith("component"))
+    assert alike(first, said), said
 
 
 def test_help_costs_no_client(metricsmith: Run) -> None:

@@ -1,4 +1,7 @@
-"""`metricsmith kafka demo` as a newcomer runs it: the groups come out as told, and nothing is left behind."""
+"""`metricsmith kafka demo` as a newcomer runs it: the groups come out as told, and nothing is left behind.
+
+Commands and outputs of docs/kafka.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

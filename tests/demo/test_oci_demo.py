@@ -1,4 +1,7 @@
-"""`metricsmith oci demo` ships what the example ships, and shows it."""
+"""`metricsmith oci demo` ships what the example ships, and shows it.
+
+Commands and outputs of docs/oci.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

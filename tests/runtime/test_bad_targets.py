@@ -1,4 +1,7 @@
-"""Targets that are slow, dead or hostile cost nobody else a scrape, and the agent no memory."""
+"""Targets that are slow, dead or hostile cost nobody else a scrape, and the agent no memory.
+
+Commands and outputs of docs/scrape.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

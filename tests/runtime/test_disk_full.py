@@ -1,4 +1,7 @@
-"""A full disk is a state the agent survives and says, not an end: it serves, refuses, and goes on."""
+"""A full disk is a state the agent survives and says, not an end: it serves, refuses, and goes on.
+
+Commands and outputs of docs/operate.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

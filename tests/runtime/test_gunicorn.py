@@ -1,4 +1,7 @@
-"""Workers of gunicorn are killed, reloaded and loaded while the agent's counters match what was answered."""
+"""Workers of gunicorn are killed, reloaded and loaded while the agent's counters match what was answered.
+
+What docs/sdk-processes.md shows is of what is tested here.
+"""
 
 from __future__ import annotations
 

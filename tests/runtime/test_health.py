@@ -1,4 +1,7 @@
-"""Probes are told what is wrong; what mends by itself makes the agent not ready, but does not kill it."""
+"""Probes are told what is wrong; what mends by itself makes the agent not ready, but does not kill it.
+
+What docs/operate.md shows of /ready and /health is of what is tested here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""An agent that reads its machine and runs integrations: all can be queried, and all ends with it."""
+"""An agent that reads its machine and runs integrations: all can be queried, and all ends with it.
+
+Commands and outputs of docs/exec.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""An agent whose alerts are told: to a real Alertmanager and a webhook, over kills of either."""
+"""An agent whose alerts are told: to a real Alertmanager and a webhook, over kills of either.
+
+Commands and outputs of docs/notifications.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

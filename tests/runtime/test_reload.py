@@ -1,4 +1,7 @@
-"""A reload takes over all of a new configuration or nothing, and touches only what changed."""
+"""A reload takes over all of a new configuration or nothing, and touches only what changed.
+
+Commands and outputs of docs/operate.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

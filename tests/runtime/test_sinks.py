@@ -1,4 +1,8 @@
-"""An agent ships to a destination, sets aside what is refused, and people look after it by commands."""
+"""An agent ships to a destination, sets aside what is refused, and people look after it by commands.
+
+Commands and outputs of these pages are of what is tested here: docs/delivery.md, docs/files.md, influxdb.md,
+newrelic.md, otlp.md, remote-write.md.
+"""
 
 from __future__ import annotations
 

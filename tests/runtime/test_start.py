@@ -1,4 +1,7 @@
-"""A start that cannot succeed is one clear line and the documented exit code; what is not used is said."""
+"""A start that cannot succeed is one clear line and the documented exit code; what is not used is said.
+
+Commands and outputs of docs/operate.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Agents whose samples another program keeps: documented settings work, nothing is lost while it is away."""
+"""Agents whose samples another program keeps: documented settings work, nothing is lost while it is away.
+
+Commands and outputs of docs/storage.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The same page scraped by Prometheus and by us: the same series with the same values."""
+"""The same page scraped by Prometheus and by us: the same series with the same values.
+
+Commands and outputs of docs/scrape.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

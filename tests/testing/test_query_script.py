@@ -1,4 +1,7 @@
-"""Query scripts: what is read, and that a wrong answer is always noticed."""
+"""Query scripts: what is read, and that a wrong answer is always noticed.
+
+Commands and outputs of docs/query-tests.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

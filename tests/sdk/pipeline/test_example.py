@@ -1,4 +1,7 @@
-"""The example: what is durable is counted once, whatever is replayed; and it runs as its words say."""
+"""The example: what is durable is counted once, whatever is replayed; and it runs as its words say.
+
+Its `happened` is on docs/sdk-pipeline.md.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Each change counts once, whatever breaks between a worker and the collecting process."""
+"""Each change counts once, whatever breaks between a worker and the collecting process.
+
+What docs/sdk-processes.md shows is of what is tested here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Applications as users run them: uvicorn with workers, Celery's pool, gunicorn's master as collector."""
+"""Applications as users run them: uvicorn with workers, Celery's pool, gunicorn's master as collector.
+
+What docs/sdk-processes.md shows is of what is tested here.
+"""
 
 from __future__ import annotations
 

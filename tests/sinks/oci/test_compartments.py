@@ -1,4 +1,7 @@
-"""Choosing a compartment."""
+"""Choosing a compartment.
+
+Commands and outputs of docs/oci.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Tombstones of a real Kafka, counted and estimated; the truth is what the test wrote."""
+"""Tombstones of a real Kafka, counted and estimated; the truth is what the test wrote.
+
+Commands and outputs of docs/kafka-tombstones.md are of what is tested here.
+"""
 
 from __future__ import annotations
 

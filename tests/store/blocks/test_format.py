@@ -73,6 +73,17 @@ def test_the_documented_query_gives_the_samples_of_all_blocks(open_store, tools)
     assert got == [("a", 0, 1.0), ("a", 1000, 2.0), ("b", 500, 3.0), ("b", 1500, 4.0)]
 
 
+def test_the_query_for_passers_by_counts_samples(open_store):
+    text = (Path(__file__).parents[3] / "docs/query.md").read_text()
+    query = text.split("duckdb.sql('''")[1].split("'''")[0]
+    one = open_store()
+    one.write({b"up\xffjob\xfeauth": {0: 1.0, 1000: 0.0, 2000: "stale"}, b"up\xffjob\xfebad": {500: 0.0}})
+    assert ask_duckdb(query.replace("data/blocks", str(one.folder / "blocks"))) == [
+        ("auth", 2, 0.5),
+        ("bad", 1, 0.0),
+    ]
+
+
 def test_rows_are_sorted_and_row_groups_begin_with_a_series(open_store, tools):
     one = open_store()
     one.write({tools.key(n): dict.fromkeys(range(1 + n % 5), 1.0) for n in range(20)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,24 @@ def test_duckdb_and_arrow_read_parquet(tmp_path: Path, batch: tuple[SeriesTable,
     assert [(r["name"], r["labels"], r["time"]) for r in rows] == sorted(
         (r["name"], r["labels"], r["time"]) for r in rows
     )
+
+
+def test_what_the_page_asks_is_answered(tmp_path: Path, batch: tuple[SeriesTable, Batch]) -> None:
+    table, samples = batch
+    page = (Path(__file__).parents[3] / "docs/files.md").read_text()
+    page = page.replace("/var/lib/archive", str(tmp_path))
+    with (tmp_path / "a.parquet").open("wb") as file:
+        write_parquet(file, columns_of([samples]), table, "zstd")
+    lines = LineWriter(DIALECTS[Form.JSON], table).encode(samples)
+    (tmp_path / "a.json.gz").write_bytes(compressed(lines, ".gz"))
+    of_parquet, of_json = re.findall(r"^SELECT.*?;", page, re.MULTILINE | re.DOTALL)
+    with duckdb.connect() as connection:
+        asked = of_parquet.replace("request_seconds", "up").replace("INTERVAL 7 DAY", "INTERVAL 9000 DAY")
+        assert ("shop", 1.5) in [(job, value) for _, job, value in connection.execute(asked).fetchall()]
+        assert len(connection.execute(of_json).fetchall()) == len(SAMPLES)
+    found: dict[str, Any] = {}
+    exec(re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0], found)
+    assert found["table"].column_names == ["time", "labels", "value"] and found["table"].num_rows == 3
 
 
 def test_parquet_is_sorted_and_the_later_of_two_samples_stays(tmp_path: Path) -> None:
