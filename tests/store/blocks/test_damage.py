@@ -113,6 +113,18 @@ def test_a_merge_and_a_restart_leave_out_what_is_damaged_and_no_more(open_store,
     assert len(everything) - len(found) == 40, "one series fills the first row group"
 
 
+@pytest.mark.parametrize("name", FILES[:2])
+def test_a_query_that_began_before_has_its_files_until_it_ends(open_store, tools, name):
+    folders, halves = written(open_store, tools)
+    two = open_store(dataclasses.replace(tools.SMALL, row_group_rows=50))
+    with two.store._live.lease(lambda block: True) as blocks:
+        flip(folders[0] / name, -20)  # what no row group can do without
+        assert two.contents() == tools.expected(halves[1])
+        assert two.store.block_count == 1
+        assert [block.folder for block in blocks if not block.folder.is_dir()] == []
+    assert [p.name for p in (two.folder / "strays").iterdir()] == [folders[0].name]
+
+
 def test_what_is_written_anew_does_not_win_over_what_came_later(open_store, tools):
     one = open_store(dataclasses.replace(tools.SMALL, row_group_rows=50))
     long = {tools.key(n): {t: float(n) for t in range(500)} for n in range(2)}
