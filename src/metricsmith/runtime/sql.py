@@ -105,6 +105,10 @@ class SqlSession:
             raise QueryRefused(str(error)) from None
         except known.Error as error:
             raise QueryRefused(str(error).strip()) from None
+        except RuntimeError as error:
+            if "interrupted" in str(error):  # what DuckDB makes of Ctrl-C
+                raise KeyboardInterrupt from None
+            raise
 
 
 @contextmanager
