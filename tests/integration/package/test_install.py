@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -75,6 +76,16 @@ def test_what_is_installed_runs_from_the_file_that_agents_read(package: Make, ag
     assert {name for name, mode in modes.items() if mode == 0o755} == {"queue-depth"}
     assert set(modes.values()) == {0o755, 0o644}
     assert done.folder.stat().st_mode & 0o777 == 0o755  # agents may run as another user
+
+
+def test_rules_and_dashboards_are_made_of_what_is_installed(package: Make, agent: Path) -> None:
+    """As docs/package.md has it."""
+    put(package(Kind.PYTHON), agent)
+    project = str(agent / "integrations" / "queue-depth" / "current")
+    for kind, file in (("prometheus", "rules/queue-depth.yml"), ("grafana", "queue-depth.json")):
+        command = [sys.executable, "-m", "metricsmith", "generate", kind, "--project", project]
+        subprocess.run([*command, "--out", agent / kind], check=True, capture_output=True)
+        assert "queue_depth_items" in (agent / kind / file).read_text()
 
 
 def test_a_dry_run_changes_nothing_and_tells_the_same(package: Make, agent: Path) -> None:
