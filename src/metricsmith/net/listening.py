@@ -42,8 +42,11 @@ def examine_listening(findings: Findings, about: str, host: str, port: int, sett
         return
     if error.errno == errno.EADDRINUSE:
         holder = holder_of(port)
-        if holder is not None and holder == findings.agent_pid:
-            findings.ok(about, f"{shown} is used by the agent that runs, process {holder}")
+        if findings.agent_pid is not None and holder in (findings.agent_pid, None):
+            surely = "" if holder else "surely "  # who holds ports is shown to their user and root only
+            findings.ok(
+                about, f"{shown} is {surely}used by the agent that runs, process {findings.agent_pid}"
+            )
             return
         findings.problem(
             about, f"{shown} is used by {named(holder)}", "a free port", f"stop it, or set {setting}"

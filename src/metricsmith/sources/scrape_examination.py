@@ -12,8 +12,9 @@ from metricsmith.contracts import Context
 from metricsmith.errors import MetricsmithError, ScrapeError
 from metricsmith.model.findings import Findings
 from metricsmith.model.overheard import Overheard
+from metricsmith.net.list_examination import first_list
 from metricsmith.net.reach import IS_IT_THERE, place_of
-from metricsmith.net.target_files import Found, Listed
+from metricsmith.net.target_files import Listed
 from metricsmith.sources.body import BodyReader
 from metricsmith.sources.client import HttpClient
 from metricsmith.sources.discovery import Provider, providers
@@ -41,7 +42,9 @@ _HINTS = {
 async def examine(config: ScrapeConfig, context: Context, findings: Findings) -> None:
     """Tell of each provider and each target."""
     context = replace(context, telemetry=Overheard())
-    lists = await asyncio.gather(*(_first_list(p, findings) for p in _providers(config, context)))
+    lists = await asyncio.gather(
+        *(first_list(p.kind, p.run, own, findings) for p, own in _providers(config, context))
+    )
     wanted = _endpoints([one for found in lists for one in found], config, context, findings)
     if not wanted:
         findings.warning("targets", "none", "at least one", "discovery lists none, or relabel rules drop all")
@@ -64,38 +67,6 @@ def _providers(config: ScrapeConfig, context: Context) -> list[tuple[Provider, O
     return [
         (providers(config, replace(context, telemetry=own))[number], own) for number, own in enumerate(heard)
     ]
-
-
-async def _first_list(pair: tuple[Provider, Overheard], findings: Findings) -> Found:
-    """Return the first list of a provider, or what came until it told of trouble; tell of it."""
-    provider, heard = pair
-    found: Found = []
-    there = asyncio.Event()
-
-    async def update(told: Found) -> None:
-        found[:] = told
-        there.set()
-
-    began = time.monotonic()
-    tasks = [asyncio.create_task(work) for work in (provider.run(update), there.wait(), heard.until_heard())]
-    try:
-        limit_s = 0.7 * findings.within_s()  # the rest is for what it lists
-        await asyncio.wait(tasks, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-    for message in heard.heard:
-        hint = "check its address, files and credentials"
-        findings.problem(provider.kind, message, "a list of targets", hint)
-    if provider.kind == "static":
-        return found
-    if there.is_set():
-        took = f"{(time.monotonic() - began) * 1000:.0f} ms"
-        findings.ok(provider.kind, f"{sum(one.wanted for one in found)} targets in {took}")
-    elif not heard.heard:
-        findings.problem(provider.kind, f"no answer within {limit_s:.3g}s", "a list of targets")
-    return found
 
 
 def _endpoints(

@@ -67,7 +67,7 @@ def test_the_agent_that_runs_is_known_and_another_one_is_in_the_way(
     assert found.told("ok", "LOCK", f"process {pid}") and not found.of(Level.PROBLEM), found
     (tmp_path / "data").rename(tmp_path / "elsewhere")
     found = examine(text, "server")
-    assert found.told("problem", "server.listen", "an agent listens"), found
+    assert found.told("problem", "server.listen", "another agent listens"), found
     (tmp_path / "elsewhere").rename(tmp_path / "data")
 
 

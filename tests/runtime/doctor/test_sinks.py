@@ -175,3 +175,23 @@ def test_a_certificate_that_is_not_trusted(examine: Examine, tmp_path: Path) -> 
         server.shutdown()
         server.server_close()
     assert found.told("problem", url, "its certificate is not trusted"), found
+
+
+def test_the_sink_that_writes_a_store_is_looked_at_too(examine: Examine, prometheus: Server) -> None:
+    text = f'storage: {{type: prometheus, url: "{prometheus.url}", write_url: "{prometheus.url}/none"}}'
+    found = examine(text, "storage")
+    assert found.told("ok", prometheus.url, "answers queries"), found
+    assert found.told("problem", f"{prometheus.url}/none", "it refused: 405") or found.told(
+        "problem", "/none", "404"
+    ), found
+
+
+def test_alertmanagers_of_files(examine: Examine, alertmanager: Server, tmp_path: Path) -> None:
+    address = alertmanager.url.removeprefix("http://")
+    (tmp_path / "good.json").write_text(f'[{{"targets": ["{address}", "a b"]}}]')
+    (tmp_path / "bad.json").write_text("[{")
+    text = "alerts: {alertmanagers: [{file_sd: {files: [good.json]}}, {file_sd: {files: [bad.json]}}]}"
+    found = examine(text, "alerts")
+    assert found.told("ok", "file_sd", "2 targets") and found.told("problem", "file_sd", "a b"), found
+    assert found.told("ok", f"Alertmanager {alertmanager.url}", "took an empty request"), found
+    assert found.told("problem", "file_sd", "bad.json"), found

@@ -6,13 +6,15 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import quote
 
 from metricsmith.errors import Rejected
 from metricsmith.model.labels import encode_labels
+from metricsmith.net.addresses import check_target
 from metricsmith.net.post import Poster
+from metricsmith.net.target_files import Found
 from metricsmith.rules.alerting import RESOLVED_KEPT_MS
 from metricsmith.rules.model import Notification
 from metricsmith.rules.notify.destination import json_headers
@@ -27,6 +29,19 @@ _ONE_MAY_BE_BAD = ("400", "413", "422")
 def alerts_url(url: str, config: AlertmanagerConfig) -> str:
     """Return where an Alertmanager takes alerts."""
     return f"{url.rstrip('/')}{config.path_prefix.rstrip('/')}/api/v2/alerts"
+
+
+def listed_urls(found: Found, config: AlertmanagerConfig, refuse: Callable[[str], None]) -> list[str]:
+    """Return the addresses of listed Alertmanagers; `refuse` is told why one is none."""
+    urls = []
+    for target in dict.fromkeys(listed.target for listed in found):
+        try:
+            address = check_target(target)
+        except ValueError as error:
+            refuse(str(error))
+        else:
+            urls.append(address if "://" in address else f"{config.scheme}://{address}")
+    return urls
 
 
 class Alertmanager:

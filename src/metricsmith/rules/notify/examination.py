@@ -7,12 +7,18 @@ from importlib.util import find_spec
 
 from pydantic import SecretStr
 
+from metricsmith.contracts import Context
+from metricsmith.model.clock import SystemClock
 from metricsmith.model.findings import Findings
+from metricsmith.model.overheard import Overheard
+from metricsmith.model.series import SeriesTable
 from metricsmith.model.settings_types import reveal
+from metricsmith.net.list_examination import first_list
 from metricsmith.net.post import Answer, Poster
 from metricsmith.net.reach import examine_post, examine_server
 from metricsmith.net.settings import Tls
-from metricsmith.rules.notify.alertmanager import alerts_url
+from metricsmith.net.target_files import FileProvider
+from metricsmith.rules.notify.alertmanager import alerts_url, listed_urls
 from metricsmith.rules.notify.destination import shown_address
 from metricsmith.rules.notify.settings import AlertmanagerConfig, NotifySettings
 
@@ -21,7 +27,7 @@ _JSON = {"Content-Type": "application/json"}
 
 async def examine_destinations(settings: NotifySettings, findings: Findings) -> None:
     """Tell whether Alertmanagers take a list of no alerts, and whether webhooks' servers are there."""
-    work = [_alertmanager(url, each, findings) for each in settings.alertmanagers for url in each.addresses()]
+    work = [_alertmanagers(each, findings) for each in settings.alertmanagers]
     if settings.webhook_url is not None:
         work.append(_webhook("alerts.webhook_url", settings.webhook_url, findings))
     work += [
@@ -37,6 +43,16 @@ async def examine_destinations(settings: NotifySettings, findings: Findings) -> 
         findings.ok(
             "alerts.notify", f"{len(settings.notify)} services; whether they are reached is not tried"
         )
+
+
+async def _alertmanagers(config: AlertmanagerConfig, findings: Findings) -> None:
+    urls = list(config.addresses())
+    if config.file_sd is not None:
+        heard = Overheard()
+        provider = FileProvider(config.file_sd, Context("alerts", SeriesTable(), heard, SystemClock()))
+        found = await first_list(provider.kind, provider.run, heard, findings)
+        urls += listed_urls(found, config, lambda why: findings.problem("file_sd", why))
+    await asyncio.gather(*(_alertmanager(url, config, findings) for url in urls))
 
 
 async def _alertmanager(url: str, config: AlertmanagerConfig, findings: Findings) -> None:

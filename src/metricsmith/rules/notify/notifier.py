@@ -13,10 +13,9 @@ from pydantic import SecretStr
 
 from metricsmith.contracts import Context
 from metricsmith.model.labels import encode_labels
-from metricsmith.net.addresses import check_target
 from metricsmith.net.target_files import FileProvider, Found, Update, discovery_failed
 from metricsmith.rules.model import Notification
-from metricsmith.rules.notify.alertmanager import Alertmanager
+from metricsmith.rules.notify.alertmanager import Alertmanager, listed_urls
 from metricsmith.rules.notify.apprise_service import AppriseService
 from metricsmith.rules.notify.book import Book
 from metricsmith.rules.notify.destination import Destination
@@ -209,14 +208,11 @@ class Notifier:
 
     def _found_in(self, config: AlertmanagerConfig) -> Update:
         async def update(found: Found) -> None:
-            urls = []
-            for target in dict.fromkeys(listed.target for listed in found):
-                try:
-                    address = check_target(target)
-                except ValueError as error:
-                    discovery_failed(self._context, "file_sd", f"Alertmanager: {error}")
-                else:
-                    urls.append(address if "://" in address else f"{config.scheme}://{address}")
+            urls = listed_urls(
+                found,
+                config,
+                lambda why: discovery_failed(self._context, "file_sd", f"Alertmanager: {why}"),
+            )
             with self._lock:
                 self._discovered[config] = urls
                 self._reconcile()

@@ -6,7 +6,7 @@ import ipaddress
 
 from metricsmith.config.settings import ServerSettings
 from metricsmith.model.findings import Findings
-from metricsmith.net.listening import examine_listening
+from metricsmith.net.listening import examine_listening, holder_of
 from metricsmith.runtime.doctor.agent import asked_ready
 
 ABOUT = "server.listen"
@@ -29,9 +29,10 @@ def examine_server(settings: ServerSettings, findings: Findings) -> None:
 
 
 def _tell_agent(ready: tuple[bool, str], port: int, findings: Findings) -> None:
-    if findings.agent_pid is None:
-        got = f"an agent listens on port {port}, and none holds this configuration's data folder"
-        findings.problem(ABOUT, got, "a free port", f"stop it, or set {ABOUT}; its --config may be another")
+    holder = holder_of(port)
+    if findings.agent_pid is None or (holder is not None and holder != findings.agent_pid):
+        got = f"another agent listens on port {port}: it is not the one that holds this data folder"
+        findings.problem(ABOUT, got, "a free port", f"stop it, or set {ABOUT}")
         return
     is_ready, why = ready
     findings.ok(ABOUT, f"the agent that runs, process {findings.agent_pid}, listens on port {port}")

@@ -44,6 +44,9 @@ def _examine_one(integration: Integration, config: ExecConfig, findings: Finding
     if folder is not None and not Path(folder).is_dir():
         findings.problem(about, f"no folder {folder}", "its working_dir", "check working_dir")
         return
+    as_other = words[0] == "sudo" and integration.exec[:1] != ("sudo",)
+    if as_other:  # as the source runs it: `sudo -E -n -u USER -- PROGRAM`
+        words = words[words.index("--") + 1 :]
     program = words[0]
     found = _program(program, folder, path)
     if found is None:
@@ -53,7 +56,7 @@ def _examine_one(integration: Integration, config: ExecConfig, findings: Finding
             else f'no "{program}"'
         )
         findings.problem(about, why, WANTED, "check exec, chmod +x it, or give its whole path")
-    elif words[:1] == ["sudo"] and os.geteuid():
+    elif as_other and os.geteuid():
         got = f"runs as {integration.integration_user} by sudo -n, which is not tried"
         findings.warning(
             about, got, "a rule in sudoers", f"`sudo -n -u {integration.integration_user} true` tells"
