@@ -45,7 +45,6 @@ check: setup ## Lint, format, types, dependency directions, generated docs, link
 	@echo "[check] generated docs";   $(BIN)/python tools/docs.py --check
 	@echo "[check] deploy/";           env -u METRICSMITH_CONFIG $(BIN)/metricsmith generate systemd | diff deploy/metricsmith.service -
 	@echo "[check] links in docs";    $(BIN)/python tools/links.py
-	@echo "[check] docs site";        $(MAKE) --no-print-directory site
 
 format: setup ## Format and mend what ruff can mend
 	@$(BIN)/ruff check --fix .
