@@ -7,6 +7,8 @@ from pathlib import Path
 
 from metricsmith.model.findings import Findings
 
+_EFFECTIVE = os.access in os.supports_effective_ids
+
 
 def examine_folder(findings: Findings, folder: Path, setting: str) -> Path | None:
     """Tell whether we may write there; return the folder, or the one that it will be made in, None if not."""
@@ -18,7 +20,7 @@ def examine_folder(findings: Findings, folder: Path, setting: str) -> Path | Non
     elif os.statvfs(there).f_flag & os.ST_RDONLY:
         hint = f"mount it for writing, or set {setting}"
         findings.problem(about, "the file system is read-only", "one to write to", hint)
-    elif not os.access(there, os.R_OK | os.W_OK | os.X_OK):
+    elif not os.access(there, os.R_OK | os.W_OK | os.X_OK, effective_ids=_EFFECTIVE):
         hint = f"chown it to {user}, run the agent as its owner, or set {setting}"
         findings.problem(about, f"{user} may not write to {there}", "a folder to write to", hint)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -141,6 +142,32 @@ def test_the_data_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert told(disk(tmp_path, path="file/data"), Level.PROBLEM, "is no folder")
     assert told(disk(tmp_path, path="/proc/data"), Level.PROBLEM, "/proc/data") or os.geteuid() == 0
+
+
+@pytest.fixture
+def reached_by_all() -> Iterator[Path]:
+    """A folder that other users may look into, as pytest's own are closed."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_data_folder_of_another_user(reached_by_all: Path, findings: Findings) -> None:
+    if os.geteuid():
+        pytest.skip("only root can be another user")
+    folder = reached_by_all
+    (folder / "data" / "blocks").mkdir(parents=True)
+    (folder / "data").chmod(0o700)
+    disk(folder)  # what it needs is loaded
+    os.seteuid(65_534)
+    try:
+        found, below = disk(folder), disk(folder, path="data/below")
+        examine_limits(load_text(f'storage: {{path: "{folder}/data"}}', "", {}), [], findings)
+    finally:
+        os.seteuid(0)
+    for each in (found, below):
+        assert told(each, Level.PROBLEM, "user 65534 may not write to"), each.lines
+    assert told(findings, Level.OK, "user 65534, not root")
 
 
 def test_room_for_what_retention_will_need(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def _user(findings: Findings) -> None:
 
 def _files(configuration: Configuration, targets: int, findings: Findings) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    blocks = sum(1 for _ in (data_folder(configuration) / "blocks").glob("*"))
+    blocks = _entries(data_folder(configuration) / "blocks")
     need = BASE_FILES + FILES_PER_TARGET * targets + FILES_PER_BLOCK * blocks
     got, wanted = f"{soft} (hard limit {hard})", f"{need} for {targets} targets and {blocks} blocks"
     if soft != resource.RLIM_INFINITY and soft < need:
@@ -56,6 +56,13 @@ def _files(configuration: Configuration, targets: int, findings: Findings) -> No
         )
     else:
         findings.ok("ulimit -n", f"{got}; needed: {wanted}")
+
+
+def _entries(folder: Path) -> int:
+    try:
+        return len(os.listdir(folder))  # noqa: PTH208 - only their number
+    except OSError:  # not there yet, or another user's, which is told with the disk
+        return 0
 
 
 def _memory(configuration: Configuration, text: str | None, findings: Findings) -> None:

@@ -76,7 +76,7 @@ def _tell_free(free: int, journal: int, findings: Findings) -> None:
 def _measured(blocks: Path) -> tuple[int, int]:
     """Return the samples in blocks, and the bytes that these take."""
     samples = size = 0
-    for file in blocks.glob(f"*/{META_FILE}"):
+    for file in sorted(blocks.glob(f"*/{META_FILE}")) if os.access(blocks, os.R_OK | os.X_OK) else ():
         try:
             meta = decode_meta(file.read_bytes(), str(file))
         except (StoreError, OSError):
