@@ -28,6 +28,7 @@ from metricsmith.runtime.verify import Verification, rebuild
 from metricsmith.store.embedded import EmbeddedConfig, EmbeddedStore
 from metricsmith.store.verify import kept_from_others
 from metricsmith.testing.clock import FakeClock
+from metricsmith.testing.crash import victim
 from metricsmith.testing.programs import AgentProgram
 
 Make = Callable[..., AgentProgram]
@@ -197,6 +198,27 @@ def test_rebuilt_from_the_blocks_alone(data: Path, tmp_path: Path) -> None:
     database = sqlite3.connect(data / "manifest.sqlite")
     assert database.execute("SELECT cursor, next_number FROM store").fetchall() == [(0, 2)]
     database.close()
+
+
+@pytest.mark.parametrize("readable", [True, False])
+async def test_what_was_deleted_stays_so_if_the_old_manifest_tells(tmp_path: Path, readable: bool) -> None:
+    run = victim.Run(tmp_path / "data")
+    for number in range(12):
+        await run.accept(number)
+    run.delete()
+    shown = run.everything()
+    assert shown
+    await run.close()
+    for path in segments(tmp_path / "data"):  # they hold what was deleted, too
+        path.unlink()
+    if not readable:
+        flip(tmp_path / "data" / "manifest.sqlite", 0)
+    rebuild(tmp_path / "data")
+    again = victim.Run(tmp_path / "data")
+    found = again.everything()
+    assert (found == shown) == readable
+    assert shown.items() <= found.items()
+    await again.close()
 
 
 def command(folder: Path, *options: str) -> tuple[int, str, str]:

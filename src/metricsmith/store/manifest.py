@@ -34,6 +34,8 @@ CREATE TABLE IF NOT EXISTS tombstones (
     selectors TEXT NOT NULL
 ) STRICT
 """
+_ADD_BLOCK = "INSERT INTO blocks VALUES (?, ?, ?)"
+_ADD_TOMBSTONE = "INSERT INTO tombstones VALUES (?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class BlockEntry:
     meta_crc32: int
 
 
-def create_manifest(path: Path, blocks: Sequence[BlockEntry]) -> None:
+def create_manifest(path: Path, blocks: Sequence[BlockEntry], tombstones: Sequence[Tombstone] = ()) -> None:
     """Write a new manifest that names the given blocks, with the cursor at the journal's beginning.
 
     It is made aside and renamed: a manifest that exists is complete.
@@ -59,9 +61,11 @@ def create_manifest(path: Path, blocks: Sequence[BlockEntry]) -> None:
         leftover.unlink(missing_ok=True)
     with _sqlite_errors(path):
         database = sqlite3.connect(aside, isolation_level=None)
-        database.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-        database.executemany("INSERT INTO blocks VALUES (?, ?, ?)", [astuple(entry) for entry in blocks])
-        next_number = 1 + max((entry.number for entry in blocks), default=0)
+        database.executescript(f"BEGIN; {_SCHEMA} {_TOMBSTONES}; COMMIT;")
+        database.executemany(_ADD_BLOCK, [astuple(entry) for entry in blocks])
+        database.executemany(_ADD_TOMBSTONE, [_row(tombstone) for tombstone in tombstones])
+        numbers = [entry.number for entry in blocks] + [tombstone.number for tombstone in tombstones]
+        next_number = 1 + max(numbers, default=0)
         database.execute("UPDATE store SET next_number = ?", (next_number,))
         database.close()
     with aside.open("rb") as file:
@@ -134,12 +138,9 @@ class Manifest:
                 try:
                     self._db.execute("BEGIN IMMEDIATE")
                     self._db.executemany("DELETE FROM blocks WHERE number = ?", [(n,) for n in remove])
-                    self._db.executemany("INSERT INTO blocks VALUES (?, ?, ?)", [astuple(e) for e in add])
+                    self._db.executemany(_ADD_BLOCK, [astuple(e) for e in add])
                     self._db.executemany("DELETE FROM tombstones WHERE number = ?", [(n,) for n in exhume])
-                    self._db.executemany(
-                        "INSERT INTO tombstones VALUES (?, ?, ?, ?)",
-                        [(t.number, t.start_ms, t.end_ms, encode_selectors(t.selectors)) for t in entomb],
-                    )
+                    self._db.executemany(_ADD_TOMBSTONE, [_row(t) for t in entomb])
                     self._db.execute(
                         "UPDATE store SET cursor = ?, next_number = ?", (cursor, self._next_number)
                     )
@@ -189,6 +190,10 @@ def look_into(path: Path) -> tuple[list[BlockEntry], list[Tombstone]]:
         finally:
             database.close()
     return entries, tombstones
+
+
+def _row(tombstone: Tombstone) -> tuple[int, int, int, str]:
+    return tombstone.number, tombstone.start_ms, tombstone.end_ms, encode_selectors(tombstone.selectors)
 
 
 @contextmanager

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metricsmith.errors import BlockCorrupt
+from metricsmith.errors import BlockCorrupt, StoreError
 from metricsmith.store import fsutil
 from metricsmith.store.block_meta import BlockMeta
 from metricsmith.store.block_reader import read_meta
 from metricsmith.store.datadir import DataDir
-from metricsmith.store.manifest import BlockEntry, create_manifest
+from metricsmith.store.manifest import BlockEntry, Manifest, create_manifest
+from metricsmith.store.tombstones import Tombstone
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ class Rebuilt:
     replaced: int
 
 
-def begin_manifest(dirs: DataDir) -> Rebuilt:
+def begin_manifest(dirs: DataDir, tombstones: Sequence[Tombstone] = ()) -> Rebuilt:
     """Name all blocks found; those that another says it has replaced are left over from a merge.
 
     The cursor is at the journal's beginning: replaying what is in blocks changes nothing.
@@ -47,7 +50,7 @@ def begin_manifest(dirs: DataDir) -> Rebuilt:
     for name, meta in found.items():
         if name not in replaced:
             entries.setdefault(meta.number, BlockEntry(meta.number, name, checksums[name]))
-    create_manifest(dirs.manifest, list(entries.values()))
+    create_manifest(dirs.manifest, list(entries.values()), tombstones)
     metas = [found[entry.name] for entry in entries.values()]
     return Rebuilt(
         blocks=len(metas),
@@ -59,12 +62,27 @@ def begin_manifest(dirs: DataDir) -> Rebuilt:
 def rebuild_manifest(dirs: DataDir) -> Rebuilt:
     """Replace the manifest by one made of the blocks; the old one is kept in `strays/`.
 
-    Whoever calls it has opened the directory, so no agent uses it.
+    Deletes that have not reached the blocks yet are taken over from it, if it
+    can be read. Whoever calls it has opened the directory, so no agent uses it.
     """
+    tombstones = _known_deletes(dirs)
     if dirs.manifest.exists():
         for path in (dirs.manifest, dirs.manifest.with_name(f"{dirs.manifest.name}-journal")):
             if path.exists():
                 fsutil.rename(path, dirs.strays / path.name)
         fsutil.sync_folder(dirs.strays)
         fsutil.sync_folder(dirs.folder)
-    return begin_manifest(dirs)
+    return begin_manifest(dirs, tombstones)
+
+
+def _known_deletes(dirs: DataDir) -> list[Tombstone]:
+    try:
+        manifest = Manifest(dirs.manifest)  # finishes what a crash left unfinished
+        try:
+            return manifest.tombstones()
+        finally:
+            manifest.close()
+    except (StoreError, sqlite3.Error, ValueError) as error:
+        if dirs.manifest.exists():
+            log.warning("series that were deleted may come back, the old manifest cannot be read: %s", error)
+        return []

@@ -57,7 +57,9 @@ def test_a_whole_block_has_no_fault(block):
 
 @settings(max_examples=60)
 @given(
-    name=st.sampled_from(FILES), place=st.floats(0, 1, exclude_max=True), harm=st.sampled_from(["flip", "cut"])
+    name=st.sampled_from(FILES),
+    place=st.floats(0, 1, exclude_max=True),
+    harm=st.sampled_from(["flip", "cut"]),
 )
 def test_damage_of_any_byte_is_found_and_its_file_named(block, memory, name, place, harm):
     with tempfile.TemporaryDirectory(dir=memory) as copy:
