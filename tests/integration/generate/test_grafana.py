@@ -16,7 +16,7 @@ import pytest
 
 from metricsmith.contracts import Context
 from metricsmith.integration.generate.configured import Configured
-from metricsmith.integration.generate.grafana import grafana
+from metricsmith.integration.generate.grafana import grafana, of_project
 from metricsmith.integration.project import DECLARATION, Project, read_project
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.labels import encode_labels
@@ -224,6 +224,17 @@ def test_identities_of_long_names_fit_and_differ(tmp_path: Path) -> None:
         )
         uids.append(found.uid)
     assert uids[0] != uids[1] and all(len(uid) == 40 for uid in uids)
+
+
+@pytest.mark.parametrize("name", ["host", "kafka-groups"])
+def test_a_project_does_not_take_the_place_of_a_pack(name: str, tmp_path: Path) -> None:
+    text = f"integration: {{name: {name}, kind: exec, command: [a]}}"
+    (tmp_path / DECLARATION).write_text(text + "\nmetrics: [{name: a_info, type: info, help: H.}]")
+    without, project = grafana(None).files, read_project(tmp_path)
+    found = grafana(None, [project, project]).files
+    assert without.items() <= found.items() and len(found) == len(without) + 2
+    uids = [read(text).uid for text in without.values()]
+    assert read(of_project(project)).uid not in uids
 
 
 @pytest.mark.parametrize(

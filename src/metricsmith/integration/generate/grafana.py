@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 
 from metricsmith.integration.declaration import OWN_LABELS, Metric
 from metricsmith.integration.generate.configured import Configured
 from metricsmith.integration.generate.dashboard import Panel, Query, Row, Variable, dashboard
 from metricsmith.integration.generate.files import Generated
+from metricsmith.integration.generate.rule_files import free_name
 from metricsmith.integration.project import Project
 from metricsmith.packs import dashboards, pack_names
 
@@ -40,8 +42,11 @@ def grafana(configured: Configured | None, projects: Sequence[Project] = ()) -> 
     The agent's own and those of projects are always among them.
     """
     chosen = pack_names() if configured is None else _packs(configured)
-    files = {f"{pack}-{path.stem}.json": path.read_text() for pack in chosen for path in dashboards(pack)}
-    return Generated(files | {f"{project.name}.json": of_project(project) for project in projects})
+    ours = {f"{pack}-{path.stem}.json": path for pack in pack_names() for path in dashboards(pack)}
+    files = {name: path.read_text() for name, path in ours.items() if name.partition("-")[0] in chosen}
+    for project in projects:
+        files[free_name(f"{project.name}.json", {*ours, *files})] = of_project(project)
+    return Generated(files)
 
 
 def of_project(project: Project) -> str:
@@ -61,9 +66,14 @@ def of_project(project: Project) -> str:
 
 
 def _uid(name: str) -> str:
-    """Return an identity of at most 40 characters, as many as Grafana takes."""
+    """Return an identity of at most 40 characters, as many as Grafana takes, and none of a pack's."""
     uid = f"metricsmith-{name}"
-    return uid if len(uid) <= 40 else f"{uid[:31]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    taken = {json.loads(path.read_bytes())["uid"] for pack in pack_names() for path in dashboards(pack)}
+    return (
+        uid
+        if len(uid) <= 40 and uid not in taken
+        else f"{uid[:31]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    )
 
 
 def _packs(configured: Configured) -> list[str]:
