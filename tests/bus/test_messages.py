@@ -244,6 +244,21 @@ FIELDS = {
 }
 
 
+def test_all_parts_of_a_histogram_have_one_key() -> None:
+    """A share of the keys is what one of several consumers gets, who makes quantiles of it."""
+    series = SeriesTable()
+
+    def keys(*labels: dict[str, str]) -> set[bytes]:
+        ids = series.intern_many([encode_labels({"service": "shop", **each}) for each in labels])
+        batch = Batch(Layout(ids), NOW, np.ones(len(ids)))
+        return {key for key, _ in MessageEncoder(series, "us").keyed(batch)}
+
+    buckets = [{"__name__": "lat_bucket", "route": "/", "le": le} for le in ("1", "2", "+Inf")]
+    quantiles = [{"__name__": "size", "route": "/", "quantile": q} for q in ("0.5", "0.9")]
+    assert len(keys(*buckets, *quantiles, {"__name__": "lat_count", "route": "/"})) == 1
+    assert len(keys(*buckets, {"__name__": "lat_count", "route": "/cart"})) == 2
+
+
 @given(st.binary(max_size=200) | JSON.map(json.dumps).map(str.encode))
 def test_any_bytes_are_a_message_or_refused(body: bytes) -> None:
     with contextlib.suppress(WireError):  # a MessageError is one

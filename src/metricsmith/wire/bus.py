@@ -20,13 +20,16 @@ from metricsmith.wire.messages import MAX_METRICS, SERVICE, format_timestamp, js
 
 TOPIC_PREFIX = "metrics."
 _DUMP = orjson.OPT_SERIALIZE_NUMPY
+_PARTS = ("le", "quantile")
+"""Labels that tell the parts of one histogram or summary apart."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """The series of one message: its topic, what stands around the metrics, and where their values are."""
+    """The series of one message: topic, key, what stands around the metrics, and where their values are."""
 
     topic: bytes
+    key: bytes
     head: bytes
     tail: bytes
     names: tuple[str, ...]
@@ -46,9 +49,13 @@ class MessageEncoder:
             yield group.topic, body
 
     def keyed(self, batch: Batch) -> Iterator[tuple[bytes, bytes]]:
-        """Yield key and JSON of the same messages: the messages of a series have one key, always."""
+        """Yield key and JSON of the same messages.
+
+        The messages of a series have one key, always, and so have those of all parts of a histogram or
+        summary: who takes a share of the keys can make quantiles and averages of them.
+        """
         for group, body in self._bodies(batch):
-            yield group.topic + group.tail, body
+            yield group.key, body
 
     def _bodies(self, batch: Batch) -> Iterator[tuple[_Group, bytes]]:
         groups: list[_Group] = batch.layout.derive(self, self._groups)
@@ -88,9 +95,13 @@ class MessageEncoder:
         ids = layout.ids[places].tolist()
         names = tuple(metric_name(self._series.key(series)) for series in ids)
         head = b'{"service":' + orjson.dumps(service) + b',"timestamp":"'
-        tail = (b',"tags":' + orjson.dumps(dict(tags)) if tags else b"") + b"}"
         topic = f"{TOPIC_PREFIX}{service}".encode()
-        return _Group(topic, head, tail, names, np.array(places, dtype=np.int64))
+        key = topic + _tail([(name, value) for name, value in tags if name not in _PARTS])
+        return _Group(topic, key, head, _tail(tags), names, np.array(places, dtype=np.int64))
+
+
+def _tail(tags: Sequence[tuple[str, str]]) -> bytes:
+    return (b',"tags":' + orjson.dumps(dict(tags)) if tags else b"") + b"}"
 
 
 def _message(group: _Group, names: Sequence[str], values: F64, time_ms: int) -> bytes:
