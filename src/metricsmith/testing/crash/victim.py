@@ -19,7 +19,7 @@ import numpy as np
 from metricsmith.contracts import Context
 from metricsmith.journal import Journal, JournalConfig
 from metricsmith.model.batch import Batch, Layout
-from metricsmith.model.labels import encode_labels
+from metricsmith.model.labels import decode_labels, encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.selection import Selection
 from metricsmith.model.series import SeriesTable
@@ -48,7 +48,12 @@ def sent(number: int) -> Samples:
         4: now_ms - 30 * HOUR_MS,
         5: now_ms - STEP_MS,
     }.get(number % 6, now_ms)
-    return {(row, at): number + row / 16 for row in range(number % 3, ROWS)}
+    return {(row, at): number + row / 16 for row in (*range(number % 3, ROWS), passing(number))}
+
+
+def passing(number: int) -> int:
+    """Return the row of a series that comes, and is gone after a few batches."""
+    return 100 + number // 8
 
 
 def accepted(numbers: set[int]) -> Samples:
@@ -118,10 +123,10 @@ class Run:
 
     def everything(self) -> Samples:
         """Return all that can be read; nothing is there twice."""
-        rows = {key(row): row for row in range(ROWS)}
         found: Samples = {}
         for name, times, values in _series_of(self.store.select([], 0, 1 << 60)):
-            own = {(rows[name], at): value for at, value in zip(times.tolist(), values.tolist(), strict=True)}
+            row = int(decode_labels(name)["row"])
+            own = {(row, at): value for at, value in zip(times.tolist(), values.tolist(), strict=True)}
             assert len(own) == len(times) and own.keys().isdisjoint(found), f"{name!r} is there twice"
             found |= own
         return found
