@@ -154,7 +154,11 @@ class BlockStore:
                 log.info("removed %s, which a merge has replaced", path)
             else:
                 self._move_to_strays(path)
-                self.note_set_aside("unknown", f"{path.name} is not in the manifest")
+                self.note_set_aside(
+                    "unknown",
+                    f"{path.name} is not in the manifest: a crash left it, and its samples are in the journal"
+                    " (if you put it there: metricsmith store verify --rebuild)",
+                )
 
     # --- reading: any thread -------------------------------------------------------------------
 
@@ -457,7 +461,7 @@ class BlockStore:
             log,
             "metricsmith_store_blocks_set_aside_total",
             f"set aside under {self._dirs.strays}: {message}",
-            level=logging.ERROR,
+            level=logging.WARNING if reason == "unknown" else logging.ERROR,
             reason=reason,
         )
 
