@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -134,6 +135,7 @@ def _sending(configuration: Configuration) -> list[Check]:
 async def _run(examination: Examination, as_json: bool, quiet: bool) -> None:
     progress = Progress()
     headed = ""
+    progress.show(examination.pending)
     async for done in examination.run():
         lines = [f for f in done.findings.lines if not quiet or f.level is not Level.OK]
         progress.clear()
@@ -171,7 +173,8 @@ class Progress:
         """Write the line."""
         if self._on and pending:
             more = f" and {len(pending) - SHOWN} more" if len(pending) > SHOWN else ""
-            sys.stderr.write(f"checking {', '.join(pending[:SHOWN])}{more} …")
+            line = f"checking {', '.join(pending[:SHOWN])}{more} …"
+            sys.stderr.write(line[: shutil.get_terminal_size().columns - 1])
             sys.stderr.flush()
 
     def clear(self) -> None:

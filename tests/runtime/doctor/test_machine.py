@@ -95,6 +95,17 @@ def test_files_of_secrets_are_read_and_closed_to_others(examine: Examine, tmp_pa
     assert "s3cret" not in repr(found)
 
 
+def test_an_empty_secret_is_told(examine: Examine, tmp_path: Path) -> None:
+    (tmp_path / "token").touch(0o600)
+    text = """sources:
+- {type: scrape, name: a, targets: ["h:1"], authorization: {credentials: ""}}
+- {type: scrape, name: b, targets: ["h:1"], authorization: {credentials_file: token}}
+"""
+    found = examine(text, "configuration")
+    assert found.told("warning", "credentials", "it is empty"), found
+    assert found.told("problem", str(tmp_path / "token"), "it is empty"), found
+
+
 def test_secrets_from_the_environment_do_not_stand_in_the_file(
     examine: Examine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,9 +14,11 @@ from metricsmith.config.load import Configuration
 from metricsmith.model.findings import Findings
 
 SECRET_FILES = frozenset(
-    {"password_file", "credentials_file", "key_file", "secret_key_file", "kubeconfig_file", "config_file"}
+    {"password_file", "credentials_file", "key_file", "secret_key_file", "kubeconfig_file"}
 )
 """Settings that name a file which holds a secret."""
+OCI_FILE = "config_file"
+"""One that need not be there: other ways to log in do without it."""
 _SECTIONS_OF_PARTS = frozenset({"sources", "processors", "sinks", "storage"})
 _FROM_FILE = "file:"
 _MIN_SECRET = 4
@@ -30,6 +32,10 @@ def examine_files(configuration: Configuration, findings: Findings) -> None:
         _examine_configuration(configuration.file, settings, findings)
     for path in dict.fromkeys(_files(settings)):
         _examine_secret(path, findings)
+    for name, value in settings:
+        if isinstance(value, SecretStr) and not value.get_secret_value():
+            hint = "is the environment variable set, but to nothing?"
+            findings.warning(name, "it is empty", "a secret", hint)
 
 
 def _settings(configuration: Configuration) -> Iterator[tuple[str, Any]]:
@@ -63,7 +69,9 @@ def _files(settings: list[tuple[str, Any]]) -> Iterator[str]:
             if text.startswith(_FROM_FILE):
                 yield text.removeprefix(_FROM_FILE)
         elif name in SECRET_FILES and isinstance(value, str) and value:
-            yield os.path.expanduser(value)  # noqa: PTH111 - as the libraries that read it do
+            yield value
+        elif name == OCI_FILE and isinstance(value, str) and (path := Path(value).expanduser()).exists():
+            yield str(path)
 
 
 def _examine_configuration(file: str, settings: list[tuple[str, Any]], findings: Findings) -> None:
@@ -87,11 +95,14 @@ def _examine_secret(path: str, findings: Findings) -> None:
     try:
         with Path(path).open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
+            is_empty = not file.read(1)
     except OSError as error:
         hint = f"user {os.getuid()} must be able to read it"
         findings.problem(path, f"{error.strerror}", "a file with the secret", hint)
         return
-    if mode & stat.S_IROTH:
+    if is_empty:
+        findings.problem(path, "it is empty", "a file with the secret")
+    elif mode & stat.S_IROTH:
         got = f"everyone on this machine may read it (mode {mode & 0o777:04o})"
         findings.warning(path, got, "none but the agent's user", f"chmod 600 {path}")
     else:

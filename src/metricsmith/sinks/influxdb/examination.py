@@ -7,7 +7,7 @@ from metricsmith.errors import DeliveryError
 from metricsmith.model.duration import format_duration
 from metricsmith.model.findings import Findings
 from metricsmith.net.post import HttpRefused, Poster
-from metricsmith.net.reach import place_of
+from metricsmith.net.reach import IS_IT_THERE, place_of
 from metricsmith.sinks.influxdb.database import Database
 from metricsmith.sinks.influxdb.settings import InfluxdbSinkConfig
 
@@ -45,7 +45,7 @@ async def _write_nothing(config: InfluxdbSinkConfig, poster: Poster, about: str,
             wanted = f"the right to write to {target}"
             findings.problem(about, f"it refused: {error.reason}", wanted, _HINTS.get(error.status, ""))
     except DeliveryError as error:
-        findings.problem(about, str(error), "an InfluxDB", "check the address")
+        findings.problem(about, str(error), "an InfluxDB", IS_IT_THERE)
     else:
         findings.told_time(about, answer.headers)
         findings.ok(about, "takes what we write")
