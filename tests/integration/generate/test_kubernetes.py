@@ -352,6 +352,23 @@ def test_pods_may_be_read_where_they_are_discovered(
     assert not plain.spec.template.spec.automount_service_account_token
 
 
+def test_kustomize_leaves_rights_where_pods_are_discovered(configure: Configure, tmp_path: Path) -> None:
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        pytest.skip("kubectl is not here")
+    where = "kubernetes_sd: {namespaces: {names: [shop], own_namespace: true}}"
+    generated = made(configure(f"sources: [{{type: scrape, {where}}}]"))
+    write(generated, tmp_path)
+    said = subprocess.run([kubectl, "kustomize", tmp_path], capture_output=True, text=True, check=True)
+
+    def places(text: str) -> set[tuple[str, str | None, str]]:
+        data = [each for each in yaml.safe_load_all(text) if each]
+        return {(d["kind"], d["metadata"].get("namespace"), d["metadata"]["name"]) for d in data}
+
+    assert places(said.stdout) == places(stream(generated))
+    assert ("RoleBinding", "shop", "metricsmith-discovery-metricsmith") in places(said.stdout)
+
+
 @pytest.mark.parametrize(("text", "level"), [(STANDALONE, "restricted"), (NODES, "privileged")])
 def test_the_namespace_is_as_strict_as_it_can_be(configure: Configure, text: str, level: str) -> None:
     (namespace,) = objects(made(configure(text), namespace="observing"), "Namespace")

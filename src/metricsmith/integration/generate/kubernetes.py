@@ -223,7 +223,8 @@ def _kustomize(resources: Sequence[str], namespace: str, settings: Settings) -> 
     component = {"apiVersion": "kustomize.config.k8s.io/v1alpha1", "kind": "Component"}
     base = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization"}
     return {
-        "kustomization.yaml": _documents([{**base, "namespace": namespace, "resources": list(resources)}]),
+        # No `namespace`: each object has its own, and roles for discovery stand in others.
+        "kustomization.yaml": _documents([{**base, "resources": list(resources)}]),
         "components/service-monitor/kustomization.yaml": _documents(
             [{**component, "resources": ["servicemonitor.yaml"]}]
         ),
