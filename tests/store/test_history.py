@@ -38,7 +38,7 @@ appends = st.tuples(
 )
 scrapes = st.tuples(st.just("scrape"), st.integers(1, 15))
 deletes = st.tuples(st.just("delete"), st.integers(0, 2), hours, st.integers(0, 200))
-plain = st.sampled_from([("flush",), ("upkeep",), ("restart",), ("kill",)])
+plain = st.sampled_from([("flush",), ("upkeep",), ("restart",), ("kill",), ("month",)])
 steps = st.lists(
     st.one_of(appends, scrapes, plain, plain, deletes, st.tuples(st.just("pass"), st.integers(1, 9))),
     max_size=25,
@@ -119,6 +119,13 @@ class Life:
         while self.store._upkeep is not None:
             self.store._upkeep.result(30)
             self.store.tick(self.clock.now_ms())
+
+    def month(self) -> None:
+        """All that is there becomes too old; ids of series without samples are released."""
+        self.flush()
+        self.clock.advance(RETENTION_H * 3600)
+        for _ in range(3):
+            self.upkeep()
 
     def kill(self) -> None:
         self.store.close(flush=False)

@@ -1,4 +1,8 @@
-"""The series table: label sets interned once, at the edge, to small integers."""
+"""The series table: label sets interned once, at the edge, to small integers.
+
+Ids are never used again. A series that has no samples any more is retired: its key gets a new id when it
+comes back, and the old one still tells the key, to whoever holds it; `current` says the new one.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from metricsmith.model.arrays import U32
+from metricsmith.model.arrays import U32, Bool
+from metricsmith.model.key_pages import PAGE_KEYS, KeyPages
 from metricsmith.model.labels import decode_labels
 
 
 class SeriesTable:
-    """Maps canonical keys to dense ids 0, 1, 2… and back; ids live as long as the process.
+    """Maps canonical keys to dense ids 0, 1, 2… and back.
 
     One table per runtime. Lookups need no lock (dict reads are atomic); new
     keys take one, so several threads may intern at once.
@@ -20,11 +25,20 @@ class SeriesTable:
 
     def __init__(self) -> None:
         self._ids: dict[bytes, int] = {}
-        self._keys: list[bytes] = []
+        self._keys = KeyPages()
+        self._pages = self._keys.pages
+        self._retired: Bool = np.zeros(0, np.bool_)
         self._lock = threading.Lock()
+        self.generation = 0
+        """Grows when series are retired."""
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def alive(self) -> int:
+        """The number of series that are not retired."""
+        return len(self._ids)
 
     def intern(self, key: bytes) -> int:
         """Return the id of a key, giving it one if it is new."""
@@ -47,15 +61,55 @@ class SeriesTable:
 
     def key(self, series: int) -> bytes:
         """Return the canonical key of a series id."""
-        return self._keys[series]
+        return self._pages[series // PAGE_KEYS][series % PAGE_KEYS]
 
     def keys(self, start: int = 0, stop: int | None = None) -> list[bytes]:
         """Return the keys of ids [start, stop), in id order."""
-        return self._keys[start:stop]
+        return self._keys.between(start, stop)
 
     def labels(self, series: int) -> dict[str, str]:
         """Return the label set of a series id."""
         return decode_labels(self._keys[series])
+
+    def retired(self) -> Bool:
+        """Return which ids are retired; those beyond its end are not.
+
+        Shapes:
+            returns: (≤ len(self),)
+        """
+        return self._retired
+
+    def retire(self, series: U32) -> None:
+        """Let go of series that nobody has samples of; `pack` frees their memory later."""
+        with self._lock:
+            if len(self._retired) < len(self._keys):
+                grown = np.zeros(len(self._keys) + len(self._keys) // 2, np.bool_)
+                grown[: len(self._retired)] = self._retired
+                self._retired = grown
+            for number in series.tolist():
+                key = self._keys[number]
+                if self._ids.get(key) == number:
+                    del self._ids[key]
+            self._retired[series] = True
+            self.generation += 1
+
+    def pack(self) -> None:
+        """Free the memory of retired series; takes longer than a thread that others wait for may."""
+        self._keys.pack(self._retired)
+
+    def current(self, series: U32) -> U32:
+        """Return the ids that the same keys have now; the same array where none of them is retired.
+
+        Shapes:
+            series, returns: (S,)
+        """
+        known = np.minimum(series, max(len(self._retired) - 1, 0))
+        gone = (self._retired[known] & (known == series)) if len(self._retired) else None
+        if gone is None or not gone.any():
+            return series
+        now = series.copy()
+        now[gone] = self.intern_many(self._keys[number] for number in series[gone].tolist())
+        return now
 
     def _add(self, key: bytes) -> int:
         with self._lock:

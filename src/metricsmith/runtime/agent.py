@@ -322,7 +322,7 @@ class Agent:
         telemetry.set("metricsmith_start_time_seconds", self.started_ms / 1000)
         telemetry.set("metricsmith_config_last_reload_success", 1)
         telemetry.watch("metricsmith_resident_memory_bytes", lambda: float(process.memory_info().rss))
-        telemetry.watch("metricsmith_series_interned", lambda: float(len(self.series)))
+        telemetry.watch("metricsmith_series_interned", lambda: float(self.series.alive))
 
 
 def _section(configuration: Configuration, name: str) -> BaseModel:

@@ -427,7 +427,7 @@ class BlockStore:
 
     def _block(self, made: FinishedBlock) -> Block:
         catalogue = self._catalogues.get(made.meta.catalogue)
-        if catalogue is None:
+        if catalogue is None or not np.array_equal(catalogue.ids, made.ids):
             catalogue = self._catalogues[made.meta.catalogue] = Catalogue(made.ids, made.metadata)
         entry = BlockEntry(made.meta.number, made.meta.name, made.meta_crc32)
         return Block(self._dirs.blocks / made.meta.name, entry, made.meta, catalogue, self._note_damage)

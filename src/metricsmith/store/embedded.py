@@ -37,6 +37,7 @@ from metricsmith.store.key_lists import KeyLists
 from metricsmith.store.memory import give_back
 from metricsmith.store.merge import merge
 from metricsmith.store.pieces import samples_in
+from metricsmith.store.release import Release
 from metricsmith.store.settings import EmbeddedConfig
 from metricsmith.store.snapshot import SnapshotMade
 from metricsmith.store.tombstones import Selectors
@@ -62,6 +63,7 @@ class EmbeddedStore:
         self._index.catch_up()  # now, and not while the first batch waits
         self._blocks.find_deleted(self._found_by)
         self._key_lists = KeyLists(context.series)
+        self._release = Release(context.series, self._index)
         self._heads = Heads(
             self._blocks, context.series, context.telemetry, config.head_bytes, config.head_age
         )
@@ -96,7 +98,7 @@ class EmbeddedStore:
             self._heads.wait_for_write(now_ms)
         batch.layout.derive(self._metadata_seen, self._learn_metadata)
         if len(batch):
-            self._heads.append(batch, now_ms)
+            self._heads.append(self._release.current(batch), now_ms)
             self._index.catch_up()
             self._telemetry.count("metricsmith_store_samples_total", len(batch))
         self._heads.applied(sequence)
@@ -130,6 +132,7 @@ class EmbeddedStore:
         """Start a flush or upkeep that is due, in the background, and take note of what ended."""
         self._heads.tick(now_ms)
         self._disk_bytes = self._blocks.disk_usage()
+        self._release.retire(self._heads.present, self._blocks.live.all())
         if self._upkeep is not None and self._upkeep.done():
             self._end_upkeep(self._upkeep)
         steady_ms = self._steady.now_ms()
@@ -177,6 +180,8 @@ class EmbeddedStore:
         """Delete blocks that are too old and merge small ones; what was freed goes back to the system."""
         self._blocks.apply_retention(steady_ms)
         self._blocks.compact(lambda: not self._closing.is_set())
+        heads = self._heads.present
+        self._release.look(heads, self._blocks.live.all())
         give_back()
 
     def _end_upkeep(self, ended: Future[None]) -> None:

@@ -68,6 +68,16 @@ class Head:
         """Return the sorted ids of series that have samples here."""
         return np.flatnonzero(self._home).astype(np.uint32)
 
+    def has(self, series: U32) -> Bool:
+        """Return which of these series have samples here.
+
+        Shapes:
+            series, returns: (S,)
+        """
+        home = self._home
+        found: Bool = (home[np.minimum(series, len(home) - 1)] != NO_HOME) & (series < len(home))
+        return found
+
     def first_ms(self) -> int | None:
         """Return the time of the oldest sample."""
         oldest = min([self._loose.first_ms, *(slab.first_ms() for slab in self._slabs if slab.columns)])

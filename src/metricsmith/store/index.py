@@ -38,6 +38,10 @@ class _Numbers:
         self._room = NONE
         self.view: U32 = NONE
 
+    def put(self, numbers: U32) -> None:
+        """Replace all numbers."""
+        self._room = self.view = numbers
+
     def extend(self, more: list[int]) -> None:
         old, size = len(self.view), len(self.view) + len(more)
         if size > len(self._room):
@@ -73,6 +77,23 @@ class _Column:
         self._series.extend(series)
         self._value.extend(numbers)
         self.entries = (self._series.view, self._value.view)
+
+    def without(self, retired: Bool) -> _Column | None:
+        """Return a column of the series that are not retired, None when none is left, itself if all are."""
+        series, value = self.entries
+        kept = ~_marked(retired, series)
+        if kept.all():
+            return self
+        if not kept.any():
+            return None
+        used, number = np.unique(value[kept], return_inverse=True)
+        left = _Column()
+        for old in used.tolist():
+            left.number(self.values[old])
+        left._series.put(series[kept])
+        left._value.put((number + 1).astype(np.uint32))
+        left.entries = (left._series.view, left._value.view)
+        return left
 
     def having(self, numbers: I64) -> U32:
         """Return the sorted ids of the series whose value has one of these numbers."""
@@ -197,6 +218,24 @@ class SeriesIndex:
         for label, (series_ids, numbers) in added.items():
             self._columns[label].extend(series_ids, numbers)
 
+    def forget(self) -> None:
+        """Drop the entries of series that the table has retired, label by label."""
+        retired = self._table.retired()
+        for label, column in list(self._columns.items()):
+            size = len(column.entries[0])
+            left = column.without(retired)
+            if left is column:
+                continue
+            with self._lock:  # what came meanwhile is of later series
+                series, value = (entries[size:].tolist() for entries in column.entries)
+                if series and left is None:
+                    left = _Column()
+                if left is None:
+                    del self._columns[label]
+                    continue
+                left.extend(series, [left.number(column.values[n]) for n in value])
+                self._columns[label] = left
+
     def match(self, matchers: Sequence[Matcher]) -> U32:
         """Return the sorted ids of the series that satisfy all matchers; an absent label is empty."""
         self.catch_up()
@@ -250,6 +289,14 @@ class SeriesIndex:
             return []
         numbers = _distinct(column.numbers_of(series))
         return sorted(column.values[n].decode() for n in numbers.tolist() if n != ABSENT)
+
+
+def _marked(marks: Bool, series: U32) -> Bool:
+    """Return the marks of sorted series; those beyond the marks have none."""
+    found = np.zeros(len(series), np.bool_)
+    known = int(np.searchsorted(series, len(marks)))
+    found[:known] = marks[series[:known]]
+    return found
 
 
 def _distinct(numbers: U32) -> I64:

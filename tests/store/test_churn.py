@@ -1,0 +1,101 @@
+"""Series that come and go leave nothing behind; one that comes back is found once, whatever its id."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.labels import encode_labels
+from metricsmith.model.matchers import Matcher, MatchOp
+from metricsmith.store.release import PART_SERIES
+
+NOW = 1_700_000_000_000
+RETENTION_S = 48 * 3600
+POD = (Matcher("pod", MatchOp.NE, ""),)
+
+
+def send(process, names, sequence: int, layout: Layout | None = None) -> Layout:
+    """Send a sample of each pod; return their layout, which may be sent again."""
+    if layout is None:
+        keys = [encode_labels({"__name__": "up", "pod": name}) for name in names]
+        layout = Layout(process.table.intern_many(keys), "pods")
+    now_ms = process.clock.now_ms()
+    process.store.apply(Batch(layout, now_ms, np.full(len(layout), float(sequence))), sequence)
+    return layout
+
+
+def upkeep(process, seconds: float = 61, times: int = 1) -> None:
+    for _ in range(times):
+        process.clock.advance(seconds)
+        process.store.tick(process.clock.now_ms())
+        process.store._heads.wait_for_write(process.clock.now_ms())
+        if process.store._upkeep is not None:
+            process.store._upkeep.result(30)
+
+
+def test_what_is_kept_of_series_does_not_grow_with_those_that_are_gone(process):
+    sizes = []
+    for round_ in range(6):
+        send(process, [f"{round_}-{n}" for n in range(500)], round_)
+        upkeep(process, 1800, times=2)  # flushed
+        upkeep(process, RETENTION_S)  # deleted
+        upkeep(process, times=4)  # found, retired, forgotten
+        pods = process.store._index._columns.get(b"pod")
+        entries = 0 if pods is None else len(pods.entries[0])
+        sizes.append((process.table.alive, entries, 0 if pods is None else len(pods.values)))
+    assert sizes == [(1, 0, 0)] * 6, "the one that was never stored stays"
+    assert process.store.label_values("pod", (), 0, 1 << 60) == []
+
+
+def test_more_than_a_part_at_a_time_is_retired_tick_by_tick(process):
+    send(process, [str(n) for n in range(PART_SERIES * 2 + 5)], 0)
+    upkeep(process, 1800, times=2)
+    upkeep(process, RETENTION_S)
+    left = []
+    for _ in range(5):
+        upkeep(process, 1)
+        left.append(process.table.alive)
+    assert left[-1] == 1
+    assert {PART_SERIES + 6, 6} <= set(left)
+
+
+def test_a_series_that_comes_back_is_one_whichever_id_it_is_sent_with(process):
+    old = send(process, ["a", "b"], 0)
+    upkeep(process, 1800, times=2)
+    upkeep(process, RETENTION_S)
+    upkeep(process, times=4)
+    assert process.table.find(process.table.key(int(old.ids[0]))) is None
+    first = process.clock.now_ms()
+    send(process, (), 1, old)  # its source holds the layout still
+    process.clock.advance(1)
+    new = send(process, ["b", "c"], 2)
+    assert old.ids[1] not in new.ids
+    process.clock.advance(1)
+    send(process, (), 3, old)
+    found = process.store.select(POD, 0, 1 << 60)
+    pods = [process.table.labels(process.table.intern(key))["pod"] for key in found.keys]
+    assert pods == ["a", "b", "c"]
+    b = process.store.select((Matcher("pod", MatchOp.EQ, "b"),), 0, 1 << 60)
+    times = b.matrices[0].times if b.matrices else b.ragged.times
+    assert times.tolist() == [first, first + 1000, first + 2000]
+    assert process.store.label_values("pod", POD, 0, 1 << 60) == ["a", "b", "c"]
+
+
+def test_a_series_with_samples_again_just_before_it_is_retired_keeps_its_id(process):
+    old = send(process, ["a", "b"], 0)
+    upkeep(process, 1800, times=2)
+    upkeep(process, RETENTION_S)
+    assert process.store._release._found.tolist() == old.ids.tolist()
+    send(process, ["a"], 1)
+    upkeep(process, times=3)
+    assert process.table.find(process.table.key(int(old.ids[0]))) == old.ids[0]
+    assert process.table.find(process.table.key(int(old.ids[1]))) is None
+
+
+def test_a_series_that_was_never_stored_keeps_its_id(process):
+    before = process.table.intern(encode_labels({"__name__": "before relabelling"}))
+    send(process, ["a"], 0)
+    upkeep(process, 1800, times=2)
+    upkeep(process, RETENTION_S)
+    upkeep(process, times=4)
+    assert process.table.find(process.table.key(before)) == before
