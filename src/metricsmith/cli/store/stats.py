@@ -45,9 +45,9 @@ def stats(
     from metricsmith.store.stats import history_stats
 
     place = find_place(path or (None if config else Path("data")), config, url)
-    with held_history(place.needed_folder()) as history:
-        with progress("reading series", len(history.blocks)) as advance:
-            found = history_stats(history, limit, advance)
+    folder = place.needed_folder()
+    with held_history(folder) as history, progress("reading series", len(history.blocks)) as advance:
+        found = history_stats(history, limit, advance)
     memory = _in_memory(place)
     journal_bytes = sum(
         f.stat().st_size for f in (place.needed_folder() / "journal").glob("*") if f.is_file()
