@@ -11,12 +11,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
 
 from metricsmith.testing.services import free_port
+from metricsmith.testing.terminal import alike, shown_on
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 MESSAGE = {
     "service": "s",
@@ -80,7 +84,9 @@ def endpoint() -> str:
 def test_forward_and_tail(start, publisher, endpoint):
     outgoing = f"tcp://127.0.0.1:{free_port()}"
     forward = start("bus", "forward", "--in", endpoint, "--out", outgoing)
-    assert endpoint in forward.stderr.readline()
+    told = shown_on(DOCS / "bus-tools.md", "metricsmith bus forward").splitlines()
+    first = forward.stderr.readline()
+    assert endpoint in first and alike(told[0], first)
     tail = start("tail", "--connect", outgoing, "--count", "3", "--json")
     assert outgoing in tail.stderr.readline()
     socket = publisher(endpoint)
@@ -93,7 +99,8 @@ def test_forward_and_tail(start, publisher, endpoint):
     assert shown[2] == {"topic": "other", "message": {"a": 1}}
     assert tail.returncode == 0
     forward.send_signal(signal.SIGTERM)
-    assert forward.communicate(timeout=20)[1].startswith("3 messages forwarded, ")
+    last = forward.communicate(timeout=20)[1]
+    assert last.startswith("3 messages forwarded, ") and alike(told[1].removeprefix("^C"), last)
     assert forward.returncode == 0
 
 
@@ -133,6 +140,7 @@ def test_topics_that_an_agent_has_seen(api, metricsmith):
     state["paths"] = {"/api/v1/bus/topics": [{"topic": "metrics.a", **seen}, {"topic": "b", **seen}]}
     shown = metricsmith("topics", "metrics.*", "--url", url)
     assert shown.returncode == 0, shown.stderr
+    assert alike(shown_on(DOCS / "bus-tools.md", "metricsmith topics").splitlines()[0], shown.stdout)
     assert shown.stdout.splitlines()[1].split() == ["metrics.a", "1,200", "2.50", "4.0KB", "22:13:20Z"]
     assert len(shown.stdout.splitlines()) == 2
 

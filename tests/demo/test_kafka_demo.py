@@ -26,6 +26,9 @@ from metricsmith.demo.programs import DemoError
 from metricsmith.testing import kafka as real
 from metricsmith.testing.programs import eventually
 from metricsmith.testing.services import ServiceMissing, free_port
+from metricsmith.testing.terminal import alike, shown_on
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 START_LIMIT_S = 90.0
 STATES = "count by (consumergroup, reason) (kafka_consumergroup_lag_state)"
@@ -127,6 +130,7 @@ def test_groups_come_out_as_the_story_tells(demo: Callable[..., Demo], tmp_path:
     code, text = running.end()
     assert code == 0, text
     assert "Traceback" not in text
+    assert alike(shown_on(DOCS / "kafka.md", "metricsmith kafka demo"), text)
     assert re.search(r"^billing +(growing|stalled) +\d\d:\d\d:\d\d +[\d,]+ +never", text, re.MULTILINE)
     assert re.search(r"^\d\d:\d\d:\d\d  shipping: caught_up, \d+ unread$", text, re.MULTILINE)
     assert re.search(r"^clicks +0 +0 +\d+$", text, re.MULTILINE), "one partition has nearly all"

@@ -18,6 +18,9 @@ import yaml
 from metricsmith.demo.oci_run import CONFIG
 from metricsmith.testing.programs import eventually
 from metricsmith.testing.services import free_port
+from metricsmith.testing.terminal import alike, shown_on
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "oci.yaml"
 OTHERS = {"config_file", "endpoint", "flush_interval"}
@@ -47,6 +50,7 @@ def test_it_ends_by_itself_with_what_came(tmp_path: Path) -> None:
     assert process.returncode == 0, text
     (said,) = re.findall(r"^([\d,]+) points in (\d+) calls of at most 50 streams, 0 refused$", text, re.M)
     assert int(said[0].replace(",", "")) > 100
+    assert alike(shown_on(DOCS / "oci.md", "metricsmith oci demo"), text)
     rows = {
         line.split()[0]: line.split()[1:] for line in text.splitlines() if line.startswith(("http", "order"))
     }

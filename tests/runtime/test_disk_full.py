@@ -8,11 +8,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metricsmith.testing.programs import AgentProgram, eventually
+from metricsmith.testing.terminal import alike, shown_on
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 Make = Callable[..., AgentProgram]
 BASE = 'server: {{listen: "127.0.0.1:{port}"}}\nstorage: {{path: "{data}", head_bytes: 256KiB}}\n'
@@ -81,6 +85,8 @@ def test_journal_fills_the_disk(agent_program: Make, small_disk: Any) -> None:
         assert pusher.push().status == 201
     disk.fill()
     refusal = pusher.push_until(503)
+    said = agent.ask("/-/ready").text.replace(str(agent.data), "./data")
+    assert alike(shown_on(DOCS / "operate.md", "curl http://127.0.0.1:9480/-/ready"), said), said
     assert_refuses_and_serves(agent, refusal, pusher)
     disk.free()
     assert_takes_again(agent, pusher)

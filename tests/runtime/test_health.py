@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,9 @@ from metricsmith.store_contracts import StoreStatus
 from metricsmith.testing.clock import FakeClock
 from metricsmith.testing.programs import AgentProgram, eventually
 from metricsmith.testing.services import free_port
+from metricsmith.testing.terminal import alike, shown_on
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 SINK = """
 sinks:
@@ -143,6 +147,7 @@ def test_a_destination_that_is_away_shows_until_it_is_back(
     agent.push({"x": 1.0})
     eventually(lambda: "Connection refused" in agent.ask("/ready").text)
     assert agent.ask("/ready").status == 503
+    assert alike(shown_on(DOCS / "operate.md", "curl http://127.0.0.1:9480/ready"), agent.ask("/ready").text)
     told = agent.get("/health")
     assert (told["status"], told["ready"]) == ("unhealthy", False)
     wrong = [each for each in told["checks"] if not each["ok"]]

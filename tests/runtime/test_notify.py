@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from metricsmith.testing import services
 from metricsmith.testing.programs import AgentProgram, eventually
+from metricsmith.testing.terminal import alike, shown_on
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 Make = Callable[..., AgentProgram]
 SECTION = """
@@ -54,6 +58,8 @@ def test_alerts_outlast_kills_of_both(agent_program: Make, start_alertmanager: A
     told = agent.get("/api/v1/alerts/destinations")["data"]
     (destination,) = told["destinations"]
     assert (destination["name"], destination["address"]) == ("alertmanager-0", url)
+    shown = shown_on(DOCS / "notifications.md", "curl -s localhost:9480/api/v1/alerts/destinations")
+    assert alike(shown.partition('"refused"')[0], agent.ask("/api/v1/alerts/destinations").text)
     assert destination["toldAlerts"] >= 3 and told["refused"] == []
     assert agent.own("metricsmith_notifications_sent_total") >= 3
     assert agent.stop() == 0

@@ -8,9 +8,13 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from metricsmith.testing.programs import AgentProgram, eventually
 from metricsmith.testing.targets import Target, running_target
+from metricsmith.testing.terminal import alike, shown_on
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 Make = Callable[..., AgentProgram]
 SUCCESS = "metricsmith_config_last_reload_success"
@@ -27,6 +31,7 @@ def assert_refused(agent: AgentProgram, config: str, *fields: str) -> str:
     agent.write_config(config)
     answer = agent.post("/-/reload", None)
     assert answer.status == 400
+    assert alike(shown_on(DOCS / "operate.md", "curl -X POST"), answer.text)
     assert {problem["field"] for problem in json.loads(answer.text)["problems"]} == set(fields)
     assert agent.own(SUCCESS) == 0
     return answer.text

@@ -20,7 +20,10 @@ import pytest
 from metricsmith.model.series import SeriesTable
 from metricsmith.testing.programs import AgentProgram, eventually
 from metricsmith.testing.services import free_port
+from metricsmith.testing.terminal import alike, shown_on
 from metricsmith.wire.remote_write import RemoteWriteDecoder
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 Make = Callable[..., AgentProgram]
 SINK = """
@@ -117,6 +120,8 @@ def test_sinks_are_listed_and_tried(agent_program: Make, centre: Centre) -> None
     unknown = _metricsmith("sink", "test", "center", *url)
     assert (unknown.returncode, unknown.stdout) == (1, "")
     assert 'got the sink "center", wanted centre (did you mean "centre"?)' in unknown.stderr
+    header, *_ = shown_on(DOCS / "delivery.md", "metricsmith sink list").splitlines()
+    assert alike(header, _metricsmith("sink", "list", *url).stdout)
     (listed,) = json.loads(_metricsmith("sink", "list", "--json", *url).stdout)
     assert (listed["name"], listed["type"], listed["state"]) == ("centre", "remote_write", "ok")
     assert _metricsmith("quarantine", "drop", "--all", *url).stdout == "nothing is in quarantine\n"
@@ -173,7 +178,8 @@ def test_a_sink_of_files_can_be_tried(agent_program: Make, tmp_path: Path) -> No
     agent.start()
     tried = _metricsmith("sink", "test", "archive", "--url", agent.url)
     assert (tried.returncode, tried.stderr) == (0, "")
-    assert f"it is in {tmp_path}/files, where " in tried.stdout
+    said = tried.stdout.replace(f"{tmp_path}/files", "/var/lib/archive")
+    assert alike(shown_on(DOCS / "files.md", "metricsmith sink test archive"), said), said
     (file,) = (tmp_path / "files").glob("*.json")
     assert '"name":"metricsmith_sink_test","labels":{"sink":"archive"},"value":1.0}' in file.read_text()
     assert agent.stop() == 0

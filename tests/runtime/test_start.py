@@ -17,9 +17,12 @@ from metricsmith.runtime.agent import source_parts
 from metricsmith.runtime.service import log_without_sources
 from metricsmith.testing.programs import AgentProgram
 from metricsmith.testing.services import free_port
+from metricsmith.testing.terminal import shape
 
 Make = Callable[..., AgentProgram]
 FAILED, BAD_CONFIG = 1, 3
+PAGE = Path(__file__).parents[2] / "docs" / "operate.md"
+SHOWN = {shape(line) for line in PAGE.read_text().splitlines()}
 
 
 def assert_one_line(ended: tuple[int, str], code: int, *wanted: str) -> None:
@@ -38,7 +41,9 @@ def test_second_agent_on_the_same_data_names_the_first(agent_program: Make) -> N
     assert first.process is not None
     second.config = second.config.replace("{data}", str(first.data))
     process = f"process {first.process.pid}"
-    assert_one_line(second.run_to_end(), FAILED, str(first.data), process, "storage.path")
+    ended = second.run_to_end()
+    assert_one_line(ended, FAILED, str(first.data), process, "storage.path")
+    assert shape(ended[1].replace(str(first.data), "./data")) in SHOWN
     assert first.push({"m": 1}).status == 201, "the first is not disturbed"
     first.kill()
     second.start()  # a lock of one that was killed holds nobody back
@@ -49,9 +54,9 @@ def test_address_in_use_leaves_the_data_as_it_was(agent_program: Make) -> None:
     first, second = agent_program(), agent_program()
     first.start()
     second.port = first.port
-    assert_one_line(
-        second.run_to_end(), FAILED, f"127.0.0.1:{first.port}", "another program", "server.listen"
-    )
+    ended = second.run_to_end()
+    assert_one_line(ended, FAILED, f"127.0.0.1:{first.port}", "another program", "server.listen")
+    assert shape(ended[1]) in SHOWN
     second.port = free_port()
     second.start()
 

@@ -14,6 +14,9 @@ import yaml
 
 from metricsmith.testing import services
 from metricsmith.testing.programs import AgentProgram, eventually
+from metricsmith.testing.terminal import alike, shown_on
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 Make = Callable[..., AgentProgram]
 BASE = 'server: {{listen: "127.0.0.1:{port}"}}\n'
@@ -104,6 +107,8 @@ def test_server_without_receiver_names_what_to_set(agent_program: Make, tmp_path
         agent.push({"stores_away": 1.0})
         status = eventually(lambda: (found := agent.get("/storage/status"))["status"] == "error" and found)
         assert "--web.enable-remote-write-receiver" in status["detail"]
+        shown = shown_on(DOCS / "storage.md", "curl http://127.0.0.1:9480/storage/status")
+        assert alike(shown, agent.ask("/storage/status").text)
         (warning,) = agent.get("/status")["warnings"]
         assert "--web.enable-remote-write-receiver" in warning and "storage.push: false" in warning
         assert agent.stop() == 0

@@ -12,6 +12,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -21,6 +22,7 @@ from metricsmith.cli.main import main
 from metricsmith.testing.programs import Log
 from metricsmith.testing.services import SERVICES, free_port
 
+_BLOCK = re.compile(r"^ *```console\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _SHELL = re.compile(r"[|<>;&`$*]")
 _QUOTED = re.compile(r"'[^']*'")
 _NUMBER = re.compile(r"(?<![\w#])[-+]?\.?\d[\w.,:+µ]*(?:-\d[\w.,:+-]*)?%?")
@@ -77,6 +79,15 @@ def alike(shown: str, said: str) -> bool:
 
 def _like(line: str, other: str) -> bool:
     return re.fullmatch(re.escape(line).replace(ANY, ".*"), other) is not None
+
+
+def shown_on(page: Path, command: str) -> str:
+    """Return the output that a page shows for the first of its commands that begins so."""
+    for block in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        for typed, shown in steps(textwrap.dedent(block)):
+            if typed.startswith(command):
+                return shown
+    raise LookupError(f"{page.name} shows no command {command}")
 
 
 class Terminal:

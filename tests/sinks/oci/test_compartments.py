@@ -15,6 +15,9 @@ from metricsmith.cli.main import app
 from metricsmith.errors import RetryLater
 from metricsmith.testing.oci_server import OciServer
 from metricsmith.testing.oci_signature import ApiKey
+from metricsmith.testing.terminal import alike, shown_on
+
+DOCS = Path(__file__).parents[3] / "docs"
 
 SHOP, WEB = "ocid1.compartment.oc1..aaaashop", "ocid1.compartment.oc1..aaaaweb"
 PLANT = "ocid1.compartment.oc1..aaaaplant"
@@ -35,6 +38,8 @@ def asking(oci: OciServer, tmp_path: Path) -> list[str]:
 def test_compartments_stand_in_their_order_with_their_ids(asking: list[str], oci: OciServer) -> None:
     answer = CliRunner().invoke(app, asking)
     assert answer.exit_code == 0, answer.output
+    header, *_ = shown_on(DOCS / "oci.md", "metricsmith oci compartments").splitlines()
+    assert alike(header, answer.stdout)
     rows = [line.split() for line in answer.stdout.splitlines()]
     assert [row[:2] for row in rows[1:]] == [
         ["(root)", oci.key.tenancy],
