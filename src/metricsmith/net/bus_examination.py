@@ -9,7 +9,7 @@ from metricsmith.model.findings import Findings
 from metricsmith.net.bus_keys import read_keys
 from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.listening import examine_listening
-from metricsmith.net.reach import examine_port
+from metricsmith.net.reach import IS_IT_THERE, examine_port
 from metricsmith.net.threads import in_thread
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -40,8 +40,7 @@ async def _examine_tcp(settings: SocketSettings, findings: Findings) -> None:
     host, _, port = settings.endpoint.removeprefix(_TCP).rpartition(":")
     host, about = host.strip("[]"), settings.endpoint
     if not settings.bind:
-        hint = "is the other side running, and the address right? What is sent to a bus meanwhile may be lost"
-        await examine_port(findings, about, host, int(port), hint)
+        await examine_port(findings, about, host, int(port), IS_IT_THERE)
         return
     listened = "127.0.0.1" if host == "localhost" else _ANY.get(host, host)
     await in_thread("bus", lambda: examine_listening(findings, about, listened, int(port), "endpoint"))

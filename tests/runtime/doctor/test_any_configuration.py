@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from metricsmith import registry
 from metricsmith.config.load import load_text
+from metricsmith.contracts import Examined
 from metricsmith.errors import ConfigError
 from metricsmith.model.findings import Finding, Findings
 from metricsmith.runtime.doctor import clock
@@ -101,3 +102,22 @@ def test_what_far_ends_say_stays_on_one_line(got: str, about: str, level: str) -
     findings = Findings(SystemClock(), 1.0)
     getattr(findings, level)(about, got)
     assert str(findings.lines[0]).isprintable() and len(findings.lines[0].got) <= 500
+
+
+NOTHING_TO_SEE = {
+    ("sources", "application"),
+    ("sources", "pushgateway"),
+    ("sources", "self"),
+    ("stores", "embedded"),  # its folder is the agent's data, which is looked at anyhow
+    ("stores", "file"),  # the same, and the sink that writes it
+}
+
+
+def test_each_part_has_a_look_or_nothing_to_look_at() -> None:
+    without = {
+        (group, name)
+        for group in ("sources", "sinks", "stores")
+        for name in registry.BUILT_IN[group]
+        if not isinstance(registry.load(group, name), Examined)
+    }
+    assert without == NOTHING_TO_SEE
