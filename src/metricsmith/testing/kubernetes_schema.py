@@ -144,6 +144,13 @@ class Seccomp(_Object):
     type: Literal["RuntimeDefault", "Unconfined"]
 
 
+class Sysctl(_Object):
+    """A setting of the kernel that a pod has for itself."""
+
+    name: str
+    value: str
+
+
 class ContainerSecurity(_Object):
     """What a container may do."""
 
@@ -163,6 +170,7 @@ class PodSecurity(_Object):
     fs_group: int = Field(ge=0)
     fs_group_change_policy: Literal["OnRootMismatch", "Always"]
     seccomp_profile: Seccomp
+    sysctls: list[Sysctl] = Field(default_factory=list)
 
 
 class Mount(_Object):

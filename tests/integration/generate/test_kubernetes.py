@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 from hypothesis import given, settings
@@ -85,14 +86,13 @@ def test_every_object_is_one_of_the_api(configure: Configure, text: str) -> None
 @pytest.mark.parametrize("version", ["1.28", "1.36"])
 def test_the_schemas_of_the_api_take_every_object(configure: Configure, version: str) -> None:
     """Those that kubeconform uses; they know no ServiceMonitor, which is not of Kubernetes."""
-    schemas = pytest.importorskip("kubernetes_validate")
     for text in ALL:
         for data in documents(made(configure(text))):
             if data["kind"] != "ServiceMonitor":
-                schemas.validate(data, version, strict=True)
+                kubernetes_validate.validate(data, version, strict=True)
     data["apiVersion"], data["kind"], data["metadata"]["annotations"] = "v1", "Service", {"port": 9480}
-    with pytest.raises(schemas.ValidationError):
-        schemas.validate(data, version, strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(data, version, strict=True)
 
 
 @pytest.mark.parametrize("text", ALL, ids=IDS)
@@ -350,6 +350,18 @@ def test_pods_may_be_read_where_they_are_discovered(
     assert not objects(made(configure(STANDALONE)), "ClusterRole")
     (plain,) = objects(made(configure(STANDALONE)), "Deployment")
     assert not plain.spec.template.spec.automount_service_account_token
+
+
+@pytest.mark.parametrize(("port", "allowed"), [(80, 1), (9480, 0)])
+def test_a_low_port_is_allowed_without_a_privilege(configure: Configure, port: int, allowed: int) -> None:
+    generated = made(configure(f"server: {{listen: '0.0.0.0:{port}'}}"))
+    (data,) = yaml.safe_load_all(generated.files["deployment.yaml"])
+    read_object(data)
+    kubernetes_validate.validate(data, "1.31", strict=True)
+    pod = data["spec"]["template"]["spec"]
+    sysctls = [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}] * allowed
+    assert pod["securityContext"].get("sysctls", []) == sysctls
+    assert pod["containers"][0]["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
 def test_kustomize_leaves_rights_where_pods_are_discovered(configure: Configure, tmp_path: Path) -> None:

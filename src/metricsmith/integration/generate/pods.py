@@ -12,6 +12,7 @@ _GIB, _MIB = 1 << 30, 1 << 20
 _BASE_BYTES = 512 * _MIB
 _BLOCKS_BYTES = 10 * _GIB
 """Room for blocks where `storage.max_disk` says nothing."""
+_FIRST_FREE_PORT = 1024
 _HOST_PATHS = {"proc": "/proc", "sys": "/sys", "root": "/"}
 
 
@@ -33,6 +34,10 @@ def pod(role: Role, settings: Settings, image: str, *, discovers: bool) -> dict[
         },
         "nodeSelector": {"kubernetes.io/os": "linux"},
     }
+    if any(port < _FIRST_FREE_PORT for port in role.ports.values()):
+        # Without privileges it could not listen there, where container engines do not say so already.
+        start = {"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}
+        spec["securityContext"]["sysctls"] = [start]
     if role.per_node:
         spec["tolerations"] = [{"operator": "Exists"}]  # every node is to be seen
     spec["containers"] = [_container(role, settings, image)]
