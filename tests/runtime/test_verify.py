@@ -233,6 +233,7 @@ def command(folder: Path, *options: str) -> tuple[int, str, str]:
 
 
 def test_the_command_says_file_part_and_what_to_do(data: Path) -> None:
+    """As docs/operate.md shows it."""
     code, out, _ = command(data)
     assert (code, out.count("\n")) == (0, 1)
     assert "all is well" in out

@@ -206,7 +206,7 @@ def _sqlite_errors(path: Path) -> Iterator[None]:
                 f"writing {path}: {error}; wanted free space; samples stay in the journal"
             ) from error
         raise StoreError(
-            f"{path}: {error} (docs/formats/data-directory.md says how to rebuild it)"
+            f"{path}: {error} (with the agent stopped, `metricsmith store verify --rebuild` makes it anew)"
         ) from error
 
 
