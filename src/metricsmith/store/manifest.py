@@ -154,6 +154,8 @@ class Manifest:
     def copy_to(self, path: Path) -> None:
         """Write all of it to a new file, durable when this returns but for the file's name.
 
+        The cursor is at the beginning there: the journal stays here.
+
         Raises:
             DiskFull, StoreError: it cannot be written.
         """
@@ -161,6 +163,8 @@ class Manifest:
             copy = sqlite3.connect(path)
             try:
                 self._db.backup(copy)
+                with copy:
+                    copy.execute("UPDATE store SET cursor = 0")
             finally:
                 copy.close()
         with path.open("rb") as file:
