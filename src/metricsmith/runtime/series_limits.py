@@ -7,7 +7,7 @@ import logging
 import numpy as np
 
 from metricsmith.config.settings import LimitSettings
-from metricsmith.model.arrays import I64, U32
+from metricsmith.model.arrays import I64, U32, distinct
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.clock import Clock
 from metricsmith.model.series import SeriesTable
@@ -94,7 +94,7 @@ class SeriesLimits:
         self._fit(ids)
         self._seen[ids] = True
         owner = self._owner[ids]
-        self._take(np.unique(ids[owner == _BEFORE]), number)
+        self._take(distinct(ids[owner == _BEFORE]), number)
         cell.generation, cell.kept = self._generation, None
         new = ids[owner == _NOBODY]
         if not len(new):

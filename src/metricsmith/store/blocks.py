@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from metricsmith.errors import BlockCorrupt, DiskFull, StoreError
-from metricsmith.model.arrays import U32
+from metricsmith.model.arrays import U32, distinct
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import UNLIMITED, SampleLimit
 from metricsmith.model.series import SeriesTable
@@ -237,12 +237,12 @@ class BlockStore:
             for b in blocks
             if b.entry.number in hidden
         ]
-        return np.unique(np.concatenate([np.empty(0, np.uint32), *found.values(), *left]))
+        return distinct(np.concatenate([np.empty(0, np.uint32), *found.values(), *left]))
 
     def _hidden(self, block: Block) -> U32:
         """Return the series of a block that are deleted from it as a whole."""
         hiding = [t for t in self._tombstones if t.concerns(block) and t.hides_all(block)]
-        return np.unique(np.concatenate([np.empty(0, np.uint32), *(t.series for t in hiding)]))
+        return distinct(np.concatenate([np.empty(0, np.uint32), *(t.series for t in hiding)]))
 
     def metadata(self) -> Mapping[str, Metadata]:
         """Return what blocks know of each metric family."""

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 
 from metricsmith.contracts import Context
 from metricsmith.errors import DiskFull
-from metricsmith.model.arrays import U32
+from metricsmith.model.arrays import U32, distinct
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
@@ -210,7 +210,7 @@ class EmbeddedStore:
 
     def _found_by(self, selectors: Selectors) -> U32:
         found = [self._index.match(matchers) for matchers in selectors]
-        return np.unique(np.concatenate([np.empty(0, np.uint32), *found]))
+        return distinct(np.concatenate([np.empty(0, np.uint32), *found]))
 
     def _learn_metadata(self, layout: Layout) -> None:
         new = {name: m for name, m in layout.metadata.items() if self._metadata.get(name) != m}
@@ -262,7 +262,7 @@ class EmbeddedStore:
         start_ms, end_ms = self._kept(start_ms, end_ms)
         parts = [head.series_in(start_ms, end_ms) for head in self._heads.present]
         parts.append(self._blocks.series_in(start_ms, end_ms))
-        there = np.unique(np.concatenate(parts))
+        there = distinct(np.concatenate(parts))
         return np.intersect1d(self._index.match(matchers), there, assume_unique=True) if matchers else there
 
     def series_since(self, start_ms: int) -> U32:
@@ -303,4 +303,4 @@ class EmbeddedStore:
 
 
 def _active(heads: Sequence[Head]) -> U32:
-    return np.unique(np.concatenate([head.active_series() for head in heads]))
+    return distinct(np.concatenate([head.active_series() for head in heads]))

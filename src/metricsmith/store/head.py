@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metricsmith.model.arrays import F64, I64, U32, Bool
+from metricsmith.model.arrays import F64, I64, U32, Bool, distinct
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.store.loose import LooseSamples
 from metricsmith.store.pieces import Piece, RaggedPiece
@@ -211,7 +211,7 @@ class Head:
                 if slab.columns and slab.first_ms() <= end_ms and slab.last_ms >= start_ms
             ]
             in_range += [run.series for run in self._runs(start_ms, end_ms)]
-        return np.unique(np.concatenate(in_range)) if in_range else np.empty(0, np.uint32)
+        return distinct(np.concatenate(in_range)) if in_range else np.empty(0, np.uint32)
 
 
 def _has_duplicates(ids: U32) -> bool:

@@ -153,6 +153,17 @@ class _Column:
         return among[_matches(matcher, values)]
 
 
+class _Added:
+    """What is new in a column; an object, for a look-up in it is faster than one in the column."""
+
+    __slots__ = ("column", "number", "numbers", "series")
+
+    def __init__(self, column: _Column) -> None:
+        self.column, self.number = column, column.numbers
+        self.series: list[int] = []
+        self.numbers: list[int] = []
+
+
 def _literals(matcher: Matcher) -> set[bytes] | None:
     """Return the only values that satisfy a matcher, or None when there is no such list."""
     if matcher.op is MatchOp.EQ:
@@ -200,23 +211,20 @@ class SeriesIndex:
                 self._size = start + len(keys)
 
     def _add(self, start: int, keys: list[bytes]) -> None:
-        added: dict[bytes, tuple[list[int], list[int]]] = {}
+        added: dict[bytes, _Added] = {}
         for series, key in enumerate(keys, start):
             name, *pairs = key.split(PAIR)
             if name:
                 pairs.append(NAME_LABEL.encode() + VALUE + name)
             for pair in pairs:
                 label, _, value = pair.partition(VALUE)
-                column = self._columns.get(label)
-                if column is None:
-                    column = self._columns[label] = _Column()
-                lists = added.get(label)
-                if lists is None:
-                    lists = added[label] = ([], [])
-                lists[0].append(series)
-                lists[1].append(column.number(value))
-        for label, (series_ids, numbers) in added.items():
-            self._columns[label].extend(series_ids, numbers)
+                found = added.get(label)
+                if found is None:
+                    found = added[label] = _Added(self._columns.setdefault(label, _Column()))
+                found.series.append(series)
+                found.numbers.append(found.number.get(value) or found.column.number(value))
+        for each in added.values():
+            each.column.extend(each.series, each.numbers)
 
     def forget(self) -> None:
         """Drop the entries of series that the table has retired, label by label."""
