@@ -111,7 +111,7 @@ sinks:
 alerts: {{webhook_url: "http://127.0.0.1:{port}/s3cret-12", notify: ["json://127.0.0.1/s3cret-13"]}}
 storage: {{type: influxdb, url: "http://127.0.0.1:{port}", database: d, token: s3cret-14}}
 """
-    for form in ((), ("--json",), ("--verbose",)):
+    for form in ((), ("--json",)):
         done = doctor(text, *form)
         assert done.returncode == 1 and str(port) in done.stdout
         assert "s3cret" not in done.stdout + done.stderr

@@ -103,6 +103,10 @@ class Findings:
     def _add(self, level: Level, *texts: str) -> None:
         if len(self.lines) < MAX_LINES:
             self.lines.append(Finding(level, *map(_printable, texts)))
+        elif len(self.lines) == MAX_LINES:
+            self.lines.append(
+                Finding(Level.PROBLEM, "findings", f"more than {MAX_LINES}; the rest is left out")
+            )
 
 
 def _printable(text: str) -> str:

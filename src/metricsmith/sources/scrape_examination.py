@@ -25,6 +25,8 @@ from metricsmith.wire.exposition import ACCEPT_HEADER, ExpositionFormat, format_
 
 AT_ONCE = 50
 MOST_TARGETS = 1000
+SHOWN = 20
+"""So many targets that are well have lines of their own."""
 MANY_SERIES = 0.8
 """So much of a limit is near to it."""
 _HINTS = {
@@ -53,11 +55,15 @@ async def examine(config: ScrapeConfig, context: Context, findings: Findings) ->
     if len(wanted) > MOST_TARGETS:
         findings.warning("targets", f"{len(wanted)}; the first {MOST_TARGETS} are fetched")
     findings.targets += len(wanted)
-    gate = asyncio.Semaphore(AT_ONCE)
-    async with HttpClient(config) as client:
-        await asyncio.gather(
-            *(_fetch(one, client, gate, config, context, findings) for one in wanted[:MOST_TARGETS])
-        )
+    gate, well = asyncio.Semaphore(AT_ONCE), dict[str, int]()
+    try:
+        async with HttpClient(config) as client:
+            await asyncio.gather(
+                *(_fetch(one, client, gate, config, context, findings, well) for one in wanted[:MOST_TARGETS])
+            )
+    finally:  # when the time runs out, too
+        if more := list(well.values())[SHOWN:]:
+            findings.ok(f"{len(more)} more targets", f"up 1, {sum(more)} series")
 
 
 def _providers(config: ScrapeConfig, context: Context) -> list[tuple[Provider, Overheard]]:
@@ -91,8 +97,9 @@ async def _fetch(
     config: ScrapeConfig,
     context: Context,
     findings: Findings,
+    well: dict[str, int],
 ) -> None:
-    """Fetch a target as a scrape does, and tell what came of it."""
+    """Fetch a target as a scrape does, and tell what came of it; `well` are the series of those that are."""
     about = one.shown
     heard = Overheard()
     context = replace(context, telemetry=heard)
@@ -127,7 +134,9 @@ async def _fetch(
     if took_s > one.timeout_ms / 1000 / 2:
         got = f"it took {took_s:.2f}s of a timeout of {one.timeout_ms / 1000:g}s"
         findings.warning(about, got, "time to spare", "set a longer timeout and interval")
-    findings.ok(about, f"up 1, {samples} series{_limit(config)} in {took_s * 1000:.0f} ms")
+    well[one.url] = samples
+    if len(well) <= SHOWN:
+        findings.ok(about, f"up 1, {samples} series{_limit(config)} in {took_s * 1000:.0f} ms")
 
 
 def _tell_form(about: str, content_type: str, findings: Findings) -> None:

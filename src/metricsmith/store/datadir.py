@@ -96,9 +96,9 @@ class DataDir:
                 f"got {self.folder} in use by process {holder}, wanted it for this process alone"
                 " (stop that process, or give this one another storage.path)"
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._lock = descriptor
+        # Over what the last process wrote, never shorter: a full disk has no room for a file that was emptied.
+        os.pwrite(descriptor, f"{os.getpid():<15}\n".encode(), 0)
 
     def _migrate(self) -> None:
         file = self.folder / "FORMAT"

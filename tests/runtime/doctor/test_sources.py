@@ -54,7 +54,7 @@ def test_a_target_that_is_well_is_told_with_its_series(examine: Examine, target:
         (answers(200, "<html>"), "", "problem", "malformed"),
         (answers(200, "a 1\n", Content_Type="text/html"), "", "warning", "Content-Type text/html"),
         (silent, ", timeout: 200ms", "problem", "no complete answer within 0.2s"),
-        (silent, ", interval: 1m, timeout: 1m", "problem", "no complete answer within 2."),
+        (silent, ", interval: 1m, timeout: 1m", "problem", "no complete answer within 1."),
         (None, ", sample_limit: 2", "problem", "got 3 samples, wanted at most 2"),
         (None, ", sample_limit: 3", "warning", "near to sample_limit 3"),
         (None, ", body_size_limit: 10", "problem", "body over 10B"),
@@ -83,7 +83,7 @@ def test_what_is_wrong_with_a_target_is_told(
     examine: Examine, target: Target, behave: Any, more: str, level: str, text: str
 ) -> None:
     target.text, target.behave = PAGE, behave
-    found = examine(scrape(target, more), "shop")
+    found = examine(scrape(target, more), "shop", timeout_s=2.0)
     assert found.told(level, "", text), found
     assert not found.told("problem", "", "the check itself failed")
 
@@ -96,6 +96,14 @@ def test_a_target_that_is_away_and_one_of_plain_http_where_tls_is_wanted(
     found = examine(text, "sources")
     assert found.told("problem", away, "Connection refused"), found
     assert found.told("problem", str(target.port), "TLS"), found
+
+
+def test_of_many_targets_that_are_well_a_few_have_lines(examine: Examine, target: Target) -> None:
+    many = ", ".join(f'"{target.url}?number={n}"' for n in range(1, 51))
+    params = "relabel_configs: [{source_labels: [__param_number], target_label: number}]"
+    found = examine(f"sources: [{{type: scrape, name: many, targets: [{many}], {params}}}]", "sources")
+    assert target.served == 50 and len(found.lines) == 21, found
+    assert found.told("ok", "30 more targets", "up 1, 90 series"), found
 
 
 def test_credentials_of_a_target_are_not_told(examine: Examine, target: Target) -> None:

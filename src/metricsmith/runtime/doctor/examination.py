@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -83,7 +84,9 @@ class Examination:
         except MetricsmithError as error:
             findings.problem(check.name or check.area, str(error))
         except Exception as error:  # a check of somebody's part must not end the others
-            log.debug("a check failed", exc_info=error)
+            # Where, and not what: messages may hold secrets.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.debug("%s: %s\n%s", _title(check), type(error).__name__, where)
             findings.problem(
                 check.name or check.area,
                 f"the check itself failed: {type(error).__name__}",
