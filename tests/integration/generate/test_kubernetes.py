@@ -421,6 +421,15 @@ def test_a_configuration_that_fits_into_no_configmap_is_told(
         made(configure(CONSUMER))
 
 
+@pytest.mark.parametrize(("more", "told"), [("", 0), (", binaries: [/opt/checks]", 1)])
+def test_folders_that_are_looked_into_by_default_are_not_noted(
+    configure: Configure, more: str, told: int
+) -> None:
+    text = f"sources: [{{type: exec, integrations: [{{name: a, exec: /bin/a}}]{more}}}]"
+    notes = made(configure(text)).notes
+    assert ["binaries" in note for note in notes if "give the container" in note] == [True] * told
+
+
 def test_what_differs_in_a_container_is_told(configure: Configure, tmp_path: Path) -> None:
     (tmp_path / "targets.json").write_text("[]")
     text = """

@@ -30,10 +30,12 @@ def named_files(meaning: Configuration) -> Iterator[tuple[str, str]]:
 
 def _in_model(model: BaseModel, path: Path) -> Iterator[tuple[str, str]]:
     for name, field in type(model).model_fields.items():
-        below = (*path, field.alias or name)
-        if below != _TAKEN_ALONG:
+        below, value = (*path, field.alias or name), getattr(model, name)
+        # Places where programs are looked for by default need not be there.
+        looked_in = isinstance(value, tuple) and name not in model.model_fields_set
+        if below != _TAKEN_ALONG and not looked_in:
             marked = _BESIDE in field.metadata or _is_path(field.annotation)
-            yield from _in_value(getattr(model, name), below, marked)
+            yield from _in_value(value, below, marked)
 
 
 def _in_value(value: Any, path: Path, marked: bool) -> Iterator[tuple[str, str]]:

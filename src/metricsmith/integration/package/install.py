@@ -44,7 +44,7 @@ class Place:
 
 def agent_place(folder: Path) -> Place:
     """Return where an agent with its configuration in that folder has integrations."""
-    folder = folder.absolute()
+    folder = folder.resolve()
     return Place(folder / "integrations", folder / FILES_FOLDER)
 
 
