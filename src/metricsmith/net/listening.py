@@ -57,7 +57,7 @@ def examine_listening(findings: Findings, about: str, host: str, port: int, sett
             if 0 < port < _FIRST_FREE_PORT
             else f"set {setting}"
         )
-        findings.problem(about, f"user {os.getuid()} may not listen on {shown}", "a port that it may", hint)
+        findings.problem(about, f"user {os.geteuid()} may not listen on {shown}", "a port that it may", hint)
     else:
         wanted = "an address of this machine"
         findings.problem(about, f"{shown}: {error.strerror or error}", wanted, f"check {setting}")

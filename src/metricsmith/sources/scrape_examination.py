@@ -67,12 +67,12 @@ async def examine(config: ScrapeConfig, context: Context, findings: Findings) ->
 
 
 def _providers(config: ScrapeConfig, context: Context) -> list[tuple[Provider, Overheard]]:
-    """Return the providers, each with what hears of its troubles."""
-    kinds = [provider.kind for provider in providers(config, context)]
-    heard = [Overheard() for _ in kinds]
-    return [
-        (providers(config, replace(context, telemetry=own))[number], own) for number, own in enumerate(heard)
-    ]
+    """Return the providers, each with what alone hears of its troubles."""
+    found = []
+    for number in range(len(providers(config, context))):
+        heard = Overheard()
+        found.append((providers(config, replace(context, telemetry=heard))[number], heard))
+    return found
 
 
 def _endpoints(

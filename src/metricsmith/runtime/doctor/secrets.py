@@ -97,7 +97,7 @@ def _examine_secret(path: str, findings: Findings) -> None:
             mode = os.fstat(file.fileno()).st_mode
             is_empty = not file.read(1)
     except OSError as error:
-        hint = f"user {os.getuid()} must be able to read it"
+        hint = f"user {os.geteuid()} must be able to read it"
         findings.problem(path, f"{error.strerror}", "a file with the secret", hint)
         return
     if is_empty:
