@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from metricsmith.errors import StoreError
@@ -12,7 +13,7 @@ from metricsmith.journal.verify import verify_journal
 from metricsmith.model.faults import Advance, Fault
 from metricsmith.store.datadir import DataDir
 from metricsmith.store.rebuild import Rebuilt, rebuild_manifest
-from metricsmith.store.verify import read_contents, verify_blocks, verify_database
+from metricsmith.store.verify import copied, read_contents, verify_blocks
 
 STATE_LOST = "stop the agent and remove it: alerts begin anew"
 
@@ -65,6 +66,7 @@ def _state(path: Path) -> Iterator[Fault]:
     if not path.exists():
         return
     try:
-        verify_database(path, "SELECT count(*) FROM state")
+        with copied(path) as copy, closing(sqlite3.connect(copy)) as database:
+            database.execute("SELECT count(*) FROM state").fetchone()
     except (sqlite3.Error, StoreError) as error:
         yield Fault(path.name, "", str(error), STATE_LOST)

@@ -17,7 +17,7 @@ from metricsmith.model.faults import Advance, Fault
 from metricsmith.store.block_meta import META_FILE, BlockMeta
 from metricsmith.store.block_reader import read_meta
 from metricsmith.store.datadir import DataDir, current_version, version_of
-from metricsmith.store.manifest import BlockEntry
+from metricsmith.store.manifest import BlockEntry, look_into
 from metricsmith.store.verify_block import BLOCK_LOST, NEWER, verify_block
 
 REBUILD = "stop the agent, then `metricsmith store verify --rebuild`"
@@ -72,7 +72,7 @@ def read_contents(dirs: DataDir, in_use: bool) -> tuple[Contents, list[Fault]]:
     if dirs.manifest.exists():
         try:
             found.entries, found.cursor = _read_manifest(dirs.manifest, in_use)
-        except (sqlite3.Error, StoreError) as error:
+        except (sqlite3.Error, StoreError, ValueError) as error:
             faults.append(Fault(dirs.manifest.name, "", str(error), REBUILD))
     else:
         what = "is missing: the next start makes one of the blocks"
@@ -118,10 +118,11 @@ def verify_blocks(dirs: DataDir, found: Contents, in_use: bool, advance: Advance
             yield Fault(f"tmp/{path.name}", "", "was not finished", NEXT_START, harmless=True)
 
 
-def verify_database(path: Path, query: str) -> list[tuple[int, ...]]:
-    """Return the rows of a query of an SQLite file that nobody uses; SQLite itself checks the file first.
+@contextmanager
+def copied(path: Path) -> Iterator[Path]:
+    """Yield a copy of an SQLite file that nobody uses, checked by SQLite; the file stays as it is.
 
-    A copy is looked at, with what a crash left to be rolled back or forward: the file stays as it is.
+    With it is copied what a crash left to be rolled back or forward.
 
     Raises:
         sqlite3.Error: it is damaged, or no database.
@@ -132,25 +133,32 @@ def verify_database(path: Path, query: str) -> list[tuple[int, ...]]:
             beside = path.with_name(path.name + suffix)
             if beside.exists():
                 shutil.copyfile(beside, Path(folder) / beside.name)
-        with closing(sqlite3.connect(Path(folder) / path.name)) as database:
-            return _checked(database, query)
+        copy = Path(folder) / path.name
+        with closing(sqlite3.connect(copy)) as database:
+            _check(database)
+        yield copy
 
 
-def _checked(database: sqlite3.Connection, query: str) -> list[tuple[int, ...]]:
+def _check(database: sqlite3.Connection) -> None:
     wrong = [row[0] for row in database.execute("PRAGMA integrity_check(5)") if row[0] != "ok"]
     if wrong:
         raise StoreError("; ".join(" ".join(text.split()) for text in wrong))
-    return database.execute(query).fetchall()
 
 
 def _read_manifest(path: Path, in_use: bool) -> tuple[list[BlockEntry], int]:
-    queries = "SELECT number, name, meta_crc32 FROM blocks ORDER BY number", "SELECT cursor FROM store"
-    if in_use:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-            rows, cursor = (_checked(database, query) for query in queries)
-    else:
-        rows, cursor = (verify_database(path, query) for query in queries)
-    return [BlockEntry(number, str(name), crc32) for number, name, crc32 in rows], cursor[0][0]
+    if not in_use:
+        with copied(path) as copy:
+            return _read_checked(copy)
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        _check(database)
+    return _read_checked(path)
+
+
+def _read_checked(path: Path) -> tuple[list[BlockEntry], int]:
+    entries, _ = look_into(path)  # deletes too: selectors that cannot be read are found
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        (cursor,) = database.execute("SELECT cursor FROM store").fetchone()
+    return entries, cursor
 
 
 def _format(folder: Path) -> Iterator[Fault]:

@@ -226,7 +226,8 @@ def test_damage_found_by_a_merge_is_left_out_and_the_rest_merged(open_store, too
     assert one.store.block_count <= tools.SMALL.max_blocks_per_window
 
 
-def test_what_the_manifest_does_not_know_is_set_aside(open_store, tools):
+def test_what_the_manifest_does_not_know_is_set_aside(open_store, tools, caplog):
+    caplog.set_level(logging.INFO)
     folders, halves = written(open_store, tools)
     shutil.copytree(folders[0], folders[0].parent / "copied here")
     (folders[0].parent / "note.txt").write_text("hello")
@@ -236,6 +237,8 @@ def test_what_the_manifest_does_not_know_is_set_aside(open_store, tools):
     assert sorted(p.name for p in (two.folder / "strays").iterdir()) == ["copied here", "note.txt"]
     assert two.telemetry.value("metricsmith_store_blocks_set_aside_total", reason="unknown") == 2
     assert list((two.folder / "tmp").iterdir()) == []
+    for told in ("00000077, left unfinished by the last run", "copied here is not in the manifest"):
+        assert told in caplog.text
 
 
 def test_a_lost_manifest_is_made_anew_from_the_blocks(open_store, tools):
