@@ -486,3 +486,5 @@ class BlockStore:
             fsutil.sync_folder(self._dirs.strays)
         except OSError as error:
             log.warning("could not move %s to %s: %s", path, target, error)
+        else:
+            log.info("moved %s to %s", path, target)

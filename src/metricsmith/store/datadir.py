@@ -97,7 +97,7 @@ class DataDir:
                 " (stop that process, or give this one another storage.path)"
             ) from None
         self._lock = descriptor
-        # Over what the last process wrote, never shorter: a full disk has no room for a file that was emptied.
+        # Over what the last process wrote: a full disk has no room for what was emptied before.
         os.pwrite(descriptor, f"{os.getpid():<15}\n".encode(), 0)
 
     def _migrate(self) -> None:
