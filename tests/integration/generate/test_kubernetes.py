@@ -422,12 +422,14 @@ def test_a_configuration_that_fits_into_no_configmap_is_told(
 
 
 @pytest.mark.parametrize(("more", "told"), [("", 0), (", binaries: [/opt/checks]", 1)])
-def test_folders_that_are_looked_into_by_default_are_not_noted(
+def test_programs_are_noted_and_folders_that_are_looked_into_by_default_are_not(
     configure: Configure, more: str, told: int
 ) -> None:
     text = f"sources: [{{type: exec, integrations: [{{name: a, exec: /bin/a}}]{more}}}]"
     notes = made(configure(text)).notes
-    assert ["binaries" in note for note in notes if "give the container" in note] == [True] * told
+    found = [note.partition(": give the container the file ") for note in notes]
+    assert ("sources[0].integrations[0].exec", "/bin/a") in {(where, file) for where, _, file in found}
+    assert len([where for where, _, _ in found if "binaries" in where]) == told
 
 
 def test_what_differs_in_a_container_is_told(configure: Configure, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from metricsmith.config.load import Configuration
 from metricsmith.model.settings_types import FilePathText
 from metricsmith.model.yaml_lines import Path, show
 from metricsmith.sinks.file.settings import FileSinkConfig
+from metricsmith.sources.exec.settings import ExecConfig
 
 _FROM_FILE = "file:"
 _BESIDE = get_args(FilePathText)[1]
@@ -26,6 +27,17 @@ def named_files(meaning: Configuration) -> Iterator[tuple[str, str]]:
         for i, part in enumerate(meaning.of(group)):
             if not isinstance(part.config, FileSinkConfig):
                 yield from _in_model(part.config, (group, i))
+            if isinstance(part.config, ExecConfig):
+                yield from _programs(part.config, (group, i, "integrations"))
+
+
+def _programs(config: ExecConfig, path: Path) -> Iterator[tuple[str, str]]:
+    """Yield what integrations run, which an image of the agent alone does not have."""
+    for i, each in enumerate(config.integrations):
+        if each.exec:
+            yield show((*path, i, "exec")), each.exec[0]
+        else:
+            yield show((*path, i, "name")), f"{each.name} of `binaries`"
 
 
 def _in_model(model: BaseModel, path: Path) -> Iterator[tuple[str, str]]:
