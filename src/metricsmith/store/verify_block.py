@@ -23,6 +23,9 @@ from metricsmith.store.manifest import BlockEntry
 
 BLOCK_LOST = "the agent sets the block aside; if there is a backup, put its folder in its place"
 GROUP_LOST = "the agent leaves its samples out; if there is a backup, put the block's folder in its place"
+UNREADABLE = (
+    "queries that need it fail: look at the disk; if there is a backup, put the folder in its place"
+)
 NOT_OURS = "the writer did not write this: please report it"
 NEWER = "use the metricsmith that wrote it"
 
@@ -110,18 +113,22 @@ def _samples(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield part, fault and advice of what is wrong with `samples.parquet`."""
     parts = meta.samples_file
+    at, broken = 0, set()
     try:
         with _open(path) as file:
-            broken = set()
             for number, (size, crc32) in enumerate(
                 zip(parts.row_group_bytes, parts.row_group_crc32, strict=True)
             ):
                 try:
+                    file.seek(at)
                     _check(file.read(size), size, crc32)
-                except BlockCorrupt as error:
+                except (BlockCorrupt, OSError) as error:
                     broken.add(number)
-                    yield f"row group {number}", str(error), GROUP_LOST
+                    unread = isinstance(error, OSError)
+                    yield f"row group {number}", str(error), UNREADABLE if unread else GROUP_LOST
+                at += size
                 advance(size)
+            file.seek(at)
             _check(file.read(parts.footer_bytes + 1), parts.footer_bytes, parts.footer_crc32)
             advance(parts.footer_bytes)
             parquet = pq.ParquetFile(path)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import io
 import json
 import os
 import shutil
@@ -88,6 +90,30 @@ def test_a_missing_file_is_named(block, tmp_path, name):
     folder = shutil.copytree(folder, tmp_path / folder.name)
     (folder / name).unlink()
     assert any(file == name and "missing" in what for file, _, what in found(folder, entry))
+
+
+class BadSector(io.BytesIO):
+    """A file of which some bytes cannot be read."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        at = self.tell()
+        data = super().read(size)
+        if at <= 600 < at + len(data):
+            raise OSError(errno.EIO, "Input/output error")
+        return data
+
+
+def test_a_bad_sector_is_one_of_its_row_group(block, monkeypatch):
+    folder, entry = block
+
+    def opened(path: Path) -> io.BytesIO:
+        return (BadSector if path.name == FILES[0] else io.BytesIO)(path.read_bytes())
+
+    monkeypatch.setattr("metricsmith.store.verify_block._open", opened)
+    (fault,) = found(folder, entry)
+    sizes = json.loads((folder / "meta.json").read_text())["samples_file"]["row_group_bytes"]
+    assert fault[1] == f"row group {int(np.searchsorted(np.cumsum(sizes), 600, 'right'))}"
+    assert "Input/output error" in fault[2]
 
 
 def unsorted(samples: pa.Table, series: pa.Table) -> tuple[pa.Table, pa.Table]:
