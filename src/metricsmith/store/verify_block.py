@@ -23,9 +23,7 @@ from metricsmith.store.manifest import BlockEntry
 
 BLOCK_LOST = "the agent sets the block aside; if there is a backup, put its folder in its place"
 GROUP_LOST = "the agent leaves its samples out; if there is a backup, put the block's folder in its place"
-UNREADABLE = (
-    "queries that need it fail: look at the disk; if there is a backup, put the folder in its place"
-)
+UNREADABLE = "queries that need it fail: look at the disk; if there is a backup, put the folder in its place"
 NOT_OURS = "the writer did not write this: please report it"
 NEWER = "use the metricsmith that wrote it"
 
