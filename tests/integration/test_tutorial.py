@@ -16,7 +16,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "tutorial.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"`([./\w]+\.(?:py|yaml))`[^`]*\Z")
 AGENTS = re.compile(r"(?:http://)?127\.0\.0\.1:94[89]0")
-FASTER = {"interval: 5s, timeout: 3s": "interval: 1s, timeout: 1s", "interval: 5s}": "interval: 1s}", "for: 10s": "for: 1s"}
+FASTER = {
+    "interval: 5s, timeout: 3s": "interval: 1s, timeout: 1s",
+    "interval: 5s}": "interval: 1s}",
+    "for: 10s": "for: 1s",
+}
 SOON_S = 45
 """An integration that is too slow once, on a busy machine, runs again after 15 s."""
 
