@@ -26,6 +26,8 @@ Maps: TypeAlias = Any
 Coded: TypeAlias = Any
 """An Arrow dictionary array of strings."""
 
+PART_KEYS = 16384
+"""So many are taken at a time: joining keys lets no other thread run."""
 _KEY_END = b"\xfd"
 _END, _VALUE, _PAIR = _KEY_END[0], VALUE[0], PAIR[0]
 _METADATA_COLUMNS = ("family", "type", "unit", "help")
@@ -38,6 +40,14 @@ def keys_to_columns(keys: Sequence[bytes]) -> tuple[Strings, Maps]:
         keys: S keys.
         returns: (S,), (S,)
     """
+    parts = [_part_to_columns(keys[at : at + PART_KEYS]) for at in range(0, max(len(keys), 1), PART_KEYS)]
+    if len(parts) == 1:
+        return parts[0]
+    names, labels = zip(*parts, strict=True)
+    return pa.concat_arrays(names), pa.concat_arrays(labels)
+
+
+def _part_to_columns(keys: Sequence[bytes]) -> tuple[Strings, Maps]:
     data: U8 = np.frombuffer(_KEY_END.join([*keys, b""]), np.uint8)
     marks = np.flatnonzero(data >= _END)
     before = np.append(_END, data[marks[:-1]]) if len(marks) else data[:0]  # what each token follows
@@ -52,9 +62,14 @@ def keys_to_columns(keys: Sequence[bytes]) -> tuple[Strings, Maps]:
 
 def columns_to_keys(names: Strings, labels: Maps) -> list[bytes]:
     """Return the canonical keys of names and labels, in order; labels stand in byte order of their names."""
+    keys: list[bytes] = []
+    for at in range(0, len(names), PART_KEYS):
+        keys += _part_to_keys(names.slice(at, PART_KEYS), labels.slice(at, PART_KEYS))
+    return keys
+
+
+def _part_to_keys(names: Strings, labels: Maps) -> list[bytes]:
     count = len(names)
-    if count == 0:
-        return []
     offsets = np.asarray(labels.offsets).astype(np.int64)
     first, pairs = int(offsets[0]), int(offsets[-1] - offsets[0])
     owner = np.repeat(np.arange(count), np.diff(offsets))
@@ -102,7 +117,9 @@ def metadata_of(table: pa.Table) -> dict[str, Metadata]:
 
 def fingerprint(keys: Sequence[bytes], metadata: Mapping[str, Coded]) -> str:
     """Return a hash that is equal for blocks with the same series in the same order and the same metadata."""
-    digest = hashlib.blake2b(_KEY_END.join(keys), digest_size=16)
+    digest = hashlib.blake2b(digest_size=16)
+    for at in range(0, len(keys), PART_KEYS):
+        digest.update((_KEY_END if at else b"") + _KEY_END.join(keys[at : at + PART_KEYS]))
     for column in _METADATA_COLUMNS:
         known = metadata[column]
         digest.update(repr(known.dictionary.to_pylist()).encode())

@@ -18,9 +18,9 @@ from metricsmith.store.sorting import KeyedPiece, join
 from metricsmith.store.tombstones import Tombstone, visible_samples
 from metricsmith.store.windows import Window, Windows, window_of
 
-PART_SAMPLES = 500_000
+PART_SAMPLES = 131_072
 """Samples that are decoded at once."""
-PART_SERIES = 16_384
+PART_SERIES = 4_096
 """Series that are brought into order at once: sorting keys lets no other thread run."""
 MOST_BLOCKS = 64
 """Blocks that are read side by side; of more, the newest first."""

@@ -81,3 +81,12 @@ def test_the_fingerprint_tells_series_order_and_metadata_apart():
     ]
     assert len({of(*case) for case in different}) == len(different)
     assert of([b"a", b"b"], {"a": gauge, "other": gauge}) == of([b"a", b"b"], {"a": gauge})
+
+
+def test_many_keys_are_taken_part_by_part_with_the_same_result(monkeypatch):
+    keys = [encode_labels({"__name__": f"m{n}", **({"job": "a"} if n % 2 else {})}) for n in range(7)]
+    described = metadata_columns(keys_to_columns(keys)[0], {"m3": Metadata(MetricType.GAUGE)})
+    whole = (*keys_to_columns(keys), fingerprint(keys, described))
+    monkeypatch.setattr("metricsmith.store.catalogue.PART_KEYS", 3)
+    names, labels, hashed = (*keys_to_columns(keys), fingerprint(keys, described))
+    assert (names.equals(whole[0]), labels.equals(whole[1]), hashed) == (True, True, whole[2])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.store import compaction
+from metricsmith.store.pieces import RaggedPiece
 
 EVERYTHING = ((Matcher("__name__", MatchOp.NE, ""),),)
 
@@ -210,3 +213,35 @@ def test_blocks_are_read_in_parts_of_few_series_and_samples(open_store, tools, m
     assert one.contents(0, 9000) == tools.expected(*sent)
     assert len(parts) > 10
     assert max(parts) <= 183, "one series of three blocks, at most"
+
+
+def test_memory_of_a_merge_does_not_grow_with_its_blocks(open_store, tools, monkeypatch):
+    monkeypatch.setattr(compaction, "PART_SAMPLES", 20_000)
+    one = open_store(
+        dataclasses.replace(tools.GROWING, window_ms=10**6, retention_ms=10**9, row_group_rows=4096)
+    )
+    series, samples = 60, 5000
+    for window in range(2):
+        times = np.tile(window * 10**6 + np.arange(samples) * 100, series)
+        keys = sorted(tools.key(n) for n in range(series))
+        offsets = np.arange(series + 1) * samples
+        piece = RaggedPiece(
+            one.table.intern_many(keys), offsets, times, np.random.default_rng(1).random(len(times))
+        )
+        one.store.write([piece], {}, 1)
+    one.store.write([one.piece({tools.key(0): {10**8: 1.0}})], {}, 1)
+    decoded = 2 * series * samples * 16
+    del piece, times
+    arrow = [pa.total_allocated_bytes()]
+    join = compaction.join
+    monkeypatch.setattr(
+        compaction, "join", lambda pieces: arrow.append(pa.total_allocated_bytes()) or join(pieces)
+    )
+    tracemalloc.start()
+    try:
+        one.store.compact()
+        peak = tracemalloc.get_traced_memory()[1] + max(arrow) - arrow[0]
+    finally:
+        tracemalloc.stop()
+    assert windows(one)[0] == (0, 9000)
+    assert peak < decoded / 3, f"{peak / 1e6:.1f} MB for {decoded / 1e6:.1f} MB of samples"
