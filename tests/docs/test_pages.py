@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 MAKE = re.compile(r"^make ")
 FAILS = re.compile(r"error|FAILED")
 IS_THERE_SOON_S = 8
+HINT = "(a comment before the fence may name another test that runs it: tests/docs/conftest.py)"
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def check_python(block: Any, terminal: Terminal, program: str) -> None:
 def check_command(block: Any, terminal: Terminal, command: str, shown: str) -> None:
     code, said = answer(terminal, MAKE.sub(f"make -n -C {ROOT} ", command), shown)
     place = f"{block.page}:{block.line}: {command}"
-    assert FAILS.search(shown) or code == 0, f"{place}\n{said}"
-    assert not shown or alike(shown, said), f"{place}\n--- shown\n{shown}\n--- said\n{said}"
+    assert FAILS.search(shown) or code == 0, f"{place}\n{said}\n{HINT}"
+    assert not shown or alike(shown, said), f"{place}\n--- shown\n{shown}\n--- said\n{said}\n{HINT}"
 
 
 def answer(terminal: Terminal, command: str, shown: str) -> tuple[int, str]:

@@ -7,18 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 ASSET = re.compile(r'<(?:script|img|iframe|link)\b[^>]*?\b(?:src|href)="(?:https?:)?//[^"]*"')
 FETCHED = re.compile(r"(?:url\(|@import )[\"']?(?:https?:)?//[^)\"';]*")
 
 
+@pytest.mark.timeout(300)
 def test_the_site(tmp_path: Path) -> None:
     """One test, for one build: as `make site` builds it."""
     site = tmp_path / "site"
     options = ["-q", "-E", "-W", "--keep-going", "-c", "tools/site", "-d", str(tmp_path / "trees")]
     done = subprocess.run(
         [sys.executable, "-m", "sphinx", *options, ".", str(site)],
-        cwd=ROOT, capture_output=True, text=True, timeout=100, check=False,
+        cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     every_page_is_in_it(site)

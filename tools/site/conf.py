@@ -33,6 +33,7 @@ extensions = ["myst_parser"]
 myst_heading_anchors = 6
 myst_enable_extensions = ["strikethrough"]
 highlight_language = "text"
+smartquotes = False  # options begin with two hyphens
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 
 html_theme = "furo"
