@@ -1,4 +1,4 @@
-"""The documentation site, made of README.md and docs as they are: docs/decisions/0014-documentation-site.md."""
+"""The documentation site, of README.md and docs as they are: docs/decisions/0014-documentation-site.md."""
 
 from __future__ import annotations
 
