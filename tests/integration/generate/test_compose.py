@@ -5,6 +5,7 @@ Commands and outputs of docs/generate.md are of what is tested here.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,19 @@ def test_secrets_are_in_a_file_of_their_own_as_they_are(made: Generated, tmp_pat
     assert set(write(made, tmp_path / "out").values()) == {Outcome.UNCHANGED}
     (service,) = [s for s in read(made).services.values() if s.env_file]
     assert service.env_file[0].path == SECRETS
+
+
+def test_the_user_of_the_container_can_read_what_is_mounted(made: Generated, tmp_path: Path) -> None:
+    former = os.umask(0o077)
+    try:
+        write(made, tmp_path / "out")
+    finally:
+        os.umask(former)
+    for path in (tmp_path / "out" / "metricsmith").iterdir():
+        assert path.stat().st_mode & 0o777 == 0o644
+        assert path.parent.stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "out" / SECRETS).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "out").stat().st_mode & 0o777 == 0o700
 
 
 def test_a_secret_of_several_lines_is_told(configure: Configure) -> None:

@@ -62,7 +62,8 @@ def compose(configured: Configured, image: str) -> Generated:
         lines = (f"{name}={_one_line(name, value or '')}\n" for name, value in sorted(variables.items()))
         files[SECRETS] = header(KIND) + "".join(lines)
     private = {SECRETS: variables} if variables else {}
-    return Generated(files, tuple(cautions(found, configured.meaning)), frozenset(private), private)
+    notes, mounted = tuple(cautions(found, configured.meaning)), [name for name in files if "/" in name]
+    return Generated(files, notes, frozenset(private), private, mounted)
 
 
 def _service(role: Role, settings: Settings, image: str, needs: list[str]) -> dict[str, Any]:

@@ -36,15 +36,16 @@ class Outcome(StrEnum):
 class Generated:
     """Texts by file name, and what their reader should know.
 
-    Of these, `aside` are only for folders, and `private` hold secrets, each with
-    the names of these: they are written when they are not there, for people fill
-    them in.
+    Of these, `aside` are only for folders, `mounted` are read by the user of a
+    container, and `private` hold secrets, each with the names of these: they are
+    written when they are not there, for people fill them in.
     """
 
     files: Mapping[str, str]
     notes: tuple[str, ...] = ()
     aside: frozenset[str] = frozenset()
     private: Mapping[str, Collection[str]] = field(default_factory=dict)
+    mounted: Collection[str] = ()
 
 
 def header(kind: str) -> str:
@@ -74,6 +75,9 @@ def write(generated: Generated, folder: Path) -> dict[str, Outcome]:
     for name, outcome in outcomes.items():
         if outcome in (Outcome.CREATED, Outcome.CHANGED):
             _write(folder / name, generated.files[name], name in generated.private)
+            if name in generated.mounted:  # whatever the umask
+                (folder / name).chmod(0o644)
+                (folder / name).parent.chmod(0o755)
     return outcomes
 
 
