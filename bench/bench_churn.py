@@ -50,7 +50,7 @@ def main(rounds: int, series: int) -> None:
                 store.apply(batch, sequence)
                 sequence += 1
                 slowest = max(slowest, _upkeep(store, clock))
-            for _ in range(3 + series // 10_000):
+            for _ in range(3 + series // 5_000):
                 clock.advance(5)
                 slowest = max(slowest, _upkeep(store, clock))
             del layout, batch

@@ -18,7 +18,7 @@ from metricsmith.store.block_reader import Block
 from metricsmith.store.head import Head
 from metricsmith.store.index import SeriesIndex
 
-PART_SERIES = 10_000
+PART_SERIES = 5_000
 """So many are retired at a time: a few milliseconds."""
 NONE: U32 = np.empty(0, np.uint32)
 _CELL = object()
