@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from metricsmith.contracts import Context
+from metricsmith.errors import DataDirLocked
 from metricsmith.journal import Journal, JournalConfig
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.faults import Fault
@@ -25,6 +26,7 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.runtime.state import StateFile
 from metricsmith.runtime.verify import Verification, rebuild
+from metricsmith.store.datadir import DataDir
 from metricsmith.store.embedded import EmbeddedConfig, EmbeddedStore
 from metricsmith.store.verify import kept_from_others
 from metricsmith.testing.clock import FakeClock
@@ -93,7 +95,8 @@ def verify(folder: Path) -> list[Fault]:
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, bytes]]:
-    return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "LOCK"]
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
 
 
 def flip(path: Path, at: int) -> None:
@@ -250,6 +253,18 @@ def test_the_command_says_file_part_and_what_to_do(data: Path) -> None:
     code, out, _ = command(data, "--rebuild")
     assert code == 1, "what is damaged stays so"
     assert "made anew of 1 blocks" in out
+
+
+def test_no_agent_starts_meanwhile(data: Path) -> None:
+    with kept_from_others(data) as user:
+        assert user == ""
+        with pytest.raises(DataDirLocked, match=f"in use by process {os.getpid()},"):
+            DataDir(data).open()
+    dirs = DataDir(data)
+    dirs.open()
+    with kept_from_others(data) as user:
+        assert user == str(os.getpid())
+    dirs.close()
 
 
 def test_what_is_no_data_directory_is_refused(tmp_path: Path) -> None:

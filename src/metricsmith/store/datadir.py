@@ -97,8 +97,7 @@ class DataDir:
                 " (stop that process, or give this one another storage.path)"
             ) from None
         self._lock = descriptor
-        # Over what the last process wrote: a full disk has no room for what was emptied before.
-        os.pwrite(descriptor, f"{os.getpid():<15}\n".encode(), 0)
+        note_holder(descriptor)
 
     def _migrate(self) -> None:
         file = self.folder / "FORMAT"
@@ -137,6 +136,12 @@ def holder(folder: Path) -> str | None:
 def write_format(folder: Path) -> None:
     """Mark a folder as a data directory of the current version."""
     fsutil.write_synced(folder / "FORMAT", _version_text(current_version()))
+
+
+def note_holder(descriptor: int) -> None:
+    """Write into an open LOCK who has it, for the error message of the next process."""
+    # Over what the last process wrote: a full disk has no room for what was emptied before.
+    os.pwrite(descriptor, f"{os.getpid():<15}\n".encode(), 0)
 
 
 def _holder(descriptor: int) -> str:

@@ -16,7 +16,7 @@ from metricsmith.errors import BlockCorrupt, FormatTooNew, StoreError
 from metricsmith.model.faults import Advance, Fault
 from metricsmith.store.block_meta import META_FILE, BlockMeta
 from metricsmith.store.block_reader import read_meta
-from metricsmith.store.datadir import DataDir, current_version, version_of
+from metricsmith.store.datadir import DataDir, current_version, note_holder, version_of
 from metricsmith.store.manifest import BlockEntry, look_into
 from metricsmith.store.verify_block import BLOCK_LOST, NEWER, verify_block
 
@@ -51,7 +51,7 @@ def kept_from_others(folder: Path) -> Iterator[str]:
     if not folder.is_dir() or not any((folder / name).exists() for name in ("FORMAT", "blocks", "LOCK")):
         raise StoreError(f"got {folder}, wanted a data directory (storage.path of an agent, or a copy of it)")
     try:
-        descriptor = os.open(folder / "LOCK", os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = _open_lock(folder / "LOCK")
     except FileNotFoundError:  # a copy, or blocks alone: nobody uses it
         yield ""
         return
@@ -61,9 +61,20 @@ def kept_from_others(folder: Path) -> Iterator[str]:
         except BlockingIOError:
             yield os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
         else:
+            with suppress(OSError):  # a disk that is read-only or full
+                note_holder(descriptor)
             yield ""
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a disk, or rights, to read only
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def read_contents(dirs: DataDir, in_use: bool) -> tuple[Contents, list[Fault]]:
