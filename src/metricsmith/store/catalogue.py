@@ -26,7 +26,7 @@ Maps: TypeAlias = Any
 Coded: TypeAlias = Any
 """An Arrow dictionary array of strings."""
 
-PART_KEYS = 16384
+PART_KEYS = 16_384
 """So many are taken at a time: joining keys lets no other thread run."""
 _KEY_END = b"\xfd"
 _END, _VALUE, _PAIR = _KEY_END[0], VALUE[0], PAIR[0]
