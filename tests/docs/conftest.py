@@ -14,6 +14,8 @@ import os
 import re
 import subprocess
 import sys
+import urllib.parse
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -113,18 +115,21 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    assert process.stdout is not None
-    shop = re.search(r"http://\S+(?=/metrics)", process.stdout.readline())
-    assert shop, "the demo says first where its shop is"
-    ask = [sys.executable, "-m", "metricsmith", "query", "--url", f"http://127.0.0.1:{port}", "--json"]
-    eventually(lambda: '"value"' in _said([*ask, "sum(rate(http_requests_total[30s])) > 1"]))
-    yield Demo(port, shop[0])
-    process.terminate()
-    process.communicate(timeout=30)
+    try:
+        assert process.stdout is not None
+        shop = re.search(r"http://\S+(?=/metrics)", process.stdout.readline())
+        assert shop, "the demo says first where its shop is"
+        query = urllib.parse.quote("sum(rate(http_requests_total[30s])) > 1")
+        eventually(lambda: '"value"' in _answer(f"http://127.0.0.1:{port}/api/v1/query?query={query}"))
+        yield Demo(port, shop[0])
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
-def _said(command: list[str]) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30).stdout
+def _answer(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        return str(answer.read().decode())
 
 
 @pytest.fixture(scope="session")

@@ -162,6 +162,7 @@ class Terminal:
         with ExitStack() as stack:
             stack.enter_context(chdir(self.folder))
             stack.enter_context(mock.patch.object(sys, "argv", words))
+            stack.enter_context(mock.patch.object(sys, "stdin", io.StringIO()))
             stack.enter_context(mock.patch.dict(os.environ, self.environment))
             stack.enter_context(redirect_stdout(said))
             stack.enter_context(redirect_stderr(said))

@@ -1,4 +1,7 @@
-"""What is deleted is gone for good, of a running agent and of a stopped one; what comes after stays."""
+"""What is deleted is gone for good, of a running agent and of a stopped one; what comes after stays.
+
+The command of docs/storage.md is of what is tested here.
+"""
 
 from __future__ import annotations
 
