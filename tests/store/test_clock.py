@@ -16,10 +16,15 @@ def housekeeping(process, hours: float = 0, ticks: int = 1) -> None:
     """Let time pass, with retention at each tick."""
     for _ in range(ticks):
         process.clock.advance(hours * 3600 / ticks)
+        settle(process)  # what still runs would put off what is due now
         process.store.tick(process.clock.now_ms())
-        if process.store._upkeep is not None:
-            process.store._upkeep.result(30)
-            process.store._end_upkeep(process.store._upkeep)
+        settle(process)
+
+
+def settle(process) -> None:
+    if process.store._upkeep is not None:
+        process.store._upkeep.result(30)
+        process.store._end_upkeep(process.store._upkeep)
 
 
 def test_times_outside_the_accepted_are_refused_and_counted_and_the_rest_goes_on(process, lab):
