@@ -6,7 +6,9 @@ The command of docs/storage.md is of what is tested here.
 from __future__ import annotations
 
 import json
+import shlex
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from typer.testing import CliRunner
 
 from metricsmith.cli.main import app
 from metricsmith.testing.programs import AgentProgram
+from metricsmith.testing.terminal import steps
 
 CONFIG = 'server: {{listen: "127.0.0.1:{port}", admin_api: %s}}\nstorage: {{path: "{data}"}}\n'
 
@@ -41,6 +44,22 @@ def test_of_a_stopped_agent(tmp_path: Path, fill, content_of):
     run("--path", tmp_path, "-m", '{job="a"}', "-m", '{job="c"}', "--yes")
     del before[labelled("a")]
     assert content_of(tmp_path) == before
+
+
+def test_the_page_shows_what_is_asked_and_said(tmp_path: Path, fill, content_of):
+    in_november = round(datetime(2026, 11, 5, tzinfo=UTC).timestamp() * 1000)
+    old = [
+        ({"__name__": "http_requests_total", "job": "old", "n": str(n)}, {in_november: 1.0})
+        for n in range(12)
+    ]
+    fill(tmp_path, [*old, ({"__name__": "http_requests_total", "job": "new"}, {in_november: 1.0})])
+    page = Path(__file__).parents[3] / "docs" / "storage.md"
+    command = "metricsmith store delete-series --match 'http_requests_total{job=\"old\"}'"
+    [shown] = [(typed, output) for typed, output in steps(page.read_text()) if typed.startswith(command)]
+    arguments = [*shlex.split(shown[0])[1:], "--path", str(tmp_path)]
+    said = CliRunner().invoke(app, arguments, input="y\n").output
+    assert said.splitlines() == shown[1].splitlines()[:2]
+    assert len(content_of(tmp_path)) == 1
 
 
 def test_what_an_answer_of_no_leaves_as_it_was(tmp_path: Path, fill, content_of):
