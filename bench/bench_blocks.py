@@ -131,6 +131,7 @@ def read_across(folder: Path) -> None:
     blocks = store.block_count
     begin = time.perf_counter()
     store.write([counters(table, SERIES, 20, WINDOW_START_MS + 1360 * STEP_MS, 9)], {}, 1)
+    store.compact()
     merge = time.perf_counter() - begin
     store.close()
     print(

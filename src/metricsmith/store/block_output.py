@@ -11,7 +11,8 @@ from metricsmith.store.block_writer import BlockWriter, FinishedBlock
 from metricsmith.store.sorting import KeyedPiece, WindowOf, by_window
 from metricsmith.store.windows import Window
 
-MAX_OPEN_WRITERS = 64
+MAX_OPEN_WRITERS = 256
+"""Windows that are written side by side, a file each: enough for samples of a year in any order."""
 
 
 class BlockOutput:

@@ -133,7 +133,8 @@ def test_pieces_are_taken_one_at_a_time_when_they_follow_one_another(open_store,
     assert one.contents() == {(key, 1): 1.0 for key in keys}
 
 
-def test_backfill_over_more_windows_than_files_may_be_open(open_store, tools):
+def test_backfill_over_more_windows_than_files_may_be_open(open_store, tools, monkeypatch):
+    monkeypatch.setattr("metricsmith.store.block_output.MAX_OPEN_WRITERS", 20)
     one = open_store()
     wanted = {tools.key(n): {t * 1000: float(t) for t in range(80)} for n in range(2)}
     one.store.write([one.piece({k: s}) for k, s in sorted(wanted.items())], {}, 1)
