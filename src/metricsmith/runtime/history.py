@@ -16,7 +16,7 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.store.pieces import RaggedPiece
 from metricsmith.store.ragged import flat_positions
 
-MOST_SAMPLES = 2_000_000
+MOST_SAMPLES = 500_000
 """Wanted at once."""
 NAMES_AT_ONCE = 50
 MOST_PATTERN = 16_384

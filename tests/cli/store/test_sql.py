@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -22,7 +23,9 @@ from metricsmith.model.labels import encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.runtime.offline import KEPT_FOR_EVER_MS, open_offline
 from metricsmith.runtime.sql import SqlLimits, open_sql
+from metricsmith.store.history_files import read_history
 from metricsmith.store.settings import EmbeddedConfig
+from metricsmith.store.sql_views import samples_sql
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 HOUR = 3_600_000
@@ -192,3 +195,19 @@ def test_without_duckdb_it_says_what_to_install(
         1,
         "error: SQL needs DuckDB, which is not installed: pip install 'metricsmith[sql]'\n",
     )
+
+
+def test_blocks_of_other_times_are_not_opened(history: Path) -> None:
+    found = read_history(history)
+    first_ms = min(block.meta.min_time_ms for block in found.blocks)
+    assert len(found.blocks) > 1
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE VIEW samples AS {samples_sql(found)}")
+
+        def files(condition: str) -> int:
+            sql = f"EXPLAIN SELECT sum(value) FROM samples WHERE {condition}"
+            return str(connection.execute(sql).fetchall()[0][1]).count("PARQUET")
+
+        assert files("name = 'up'") == 2 * len(found.blocks)
+        assert files(f"name = 'up' AND time <= make_timestamp_ms({first_ms})") == 2
+        assert files("time > '2027-01-01'") == 0
