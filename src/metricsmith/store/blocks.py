@@ -33,6 +33,7 @@ from metricsmith.store.cache import ByteCache
 from metricsmith.store.compaction import oldest_beyond
 from metricsmith.store.compactor import Compactor
 from metricsmith.store.datadir import DataDir
+from metricsmith.store.disposal import Disposal
 from metricsmith.store.leases import LiveBlocks
 from metricsmith.store.manifest import BlockEntry, Manifest
 from metricsmith.store.pieces import Piece, RaggedPiece
@@ -77,6 +78,7 @@ class BlockStore:
         self._sizes = window_sizes(config.window_ms, longest_ms)
         self._cache = ByteCache(config.cache_bytes, telemetry)
         self._live = LiveBlocks()
+        self._disposal = Disposal(self._dirs, self._cache, telemetry)
         self._catalogues: WeakValueDictionary[str, Catalogue] = WeakValueDictionary()
         self._metadata: dict[str, Metadata] = {}
         self._change = threading.Lock()  # one change of the manifest and the live blocks at a time
@@ -88,7 +90,7 @@ class BlockStore:
         self._tombstones: tuple[Tombstone, ...] = ()
         self.tmp = self._dirs.tmp
         self._compactor = Compactor(
-            self, series, telemetry, config.max_blocks_per_window, config.row_group_rows
+            self, self._disposal, series, telemetry, config.max_blocks_per_window, config.row_group_rows
         )
         self._manifest: Manifest
 
@@ -126,12 +128,16 @@ class BlockStore:
         for entry in self._manifest.blocks():
             try:
                 block = open_block(
-                    self._dirs.blocks / entry.name, entry, self._series, self._catalogues, self._note_damage
+                    self._dirs.blocks / entry.name,
+                    entry,
+                    self._series,
+                    self._catalogues,
+                    self._disposal.note_damage,
                 )
             except BlockCorrupt as error:
                 damaged.append(entry.number)
-                self._move_to_strays(self._dirs.blocks / entry.name)
-                self.note_set_aside("damaged", str(error))
+                self._disposal.move_to_strays(self._dirs.blocks / entry.name)
+                self._disposal.note_set_aside("damaged", str(error))
             else:
                 blocks.append(block)
                 self._metadata.update(block.catalogue.metadata)
@@ -153,8 +159,8 @@ class BlockStore:
                 fsutil.remove_tree(path)
                 log.info("removed %s, which a merge has replaced", path)
             else:
-                self._move_to_strays(path)
-                self.note_set_aside(
+                self._disposal.move_to_strays(path)
+                self._disposal.note_set_aside(
                     "unknown",
                     f"{path.name} is not in the manifest: a crash left it, and its samples are in the journal"
                     " (if you put it there: metricsmith store verify --rebuild)",
@@ -390,17 +396,14 @@ class BlockStore:
                 self._let_go(
                     beyond, "size", f"more than {format_size(limit)} are used (storage.retention_size)"
                 )
-        for path in self._dirs.strays.iterdir():
-            if path.stat().st_mtime * 1000 < cutoff_ms:
-                fsutil.remove_tree(path)
-                log.info("deleted %s, older than the retention", path)
+        self._disposal.delete_strays(cutoff_ms)
 
     def _let_go(self, blocks: Sequence[Block], reason: str, why: str) -> None:
         """Delete blocks for good; the caller holds `_change`."""
         if not blocks:
             return
         self._manifest.commit(remove=[b.entry.number for b in blocks])
-        self._live.exchange((), {b.entry.number: self._delete for b in blocks})
+        self._live.exchange((), {b.entry.number: self._disposal.delete for b in blocks})
         self._telemetry.count("metricsmith_store_blocks_deleted_total", len(blocks), reason=reason)
         samples = sum(b.meta.samples for b in blocks)
         self._telemetry.count("metricsmith_store_samples_deleted_total", samples, reason=reason)
@@ -412,7 +415,7 @@ class BlockStore:
     ) -> None:
         """Rename finished blocks to their place and let them serve instead of the replaced ones."""
         blocks = [self._block(block) for block in finished]
-        gone = {b.entry.number: self._keep_as_stray if b.damaged else self._delete for b in replaced}
+        gone = {b.entry.number: self._disposal.keep if b.damaged else self._disposal.delete for b in replaced}
         with ExitStack() as undo, fsutil.disk_full("publishing a block"):
             for made, block in zip(finished, blocks, strict=True):
                 undo.callback(fsutil.remove_tree, block.folder)
@@ -430,61 +433,21 @@ class BlockStore:
         if catalogue is None or not np.array_equal(catalogue.ids, made.ids):
             catalogue = self._catalogues[made.meta.catalogue] = Catalogue(made.ids, made.metadata)
         entry = BlockEntry(made.meta.number, made.meta.name, made.meta_crc32)
-        return Block(self._dirs.blocks / made.meta.name, entry, made.meta, catalogue, self._note_damage)
+        return Block(
+            self._dirs.blocks / made.meta.name, entry, made.meta, catalogue, self._disposal.note_damage
+        )
 
     # --- taking blocks out ---------------------------------------------------------------------
-
-    def _note_damage(self, block: Block, error: BlockCorrupt) -> None:
-        self._telemetry.problem(
-            log,
-            "metricsmith_store_row_groups_damaged_total",
-            f"left out, the rest of the block serves: {error}",
-            level=logging.ERROR,
-        )
 
     def set_aside(self, block: Block, error: BlockCorrupt) -> None:
         """Take a block out that is damaged as a whole; the others serve."""
         with self._change:
             if block not in self._live.all():
                 return  # another thread was first
-            self.note_set_aside("damaged", str(error))
+            self._disposal.note_set_aside("damaged", str(error))
             try:
                 self._manifest.commit(remove=[block.entry.number])
             except (StoreError, DiskFull) as failure:  # the next reader tries again
                 log.warning("%s stays in place: %s", block.folder, failure)
                 return
-            self._live.exchange((), {block.entry.number: self._keep_as_stray})
-
-    def note_set_aside(self, reason: str, message: str) -> None:
-        """Count and log that something was set aside."""
-        self._telemetry.problem(
-            log,
-            "metricsmith_store_blocks_set_aside_total",
-            f"set aside under {self._dirs.strays}: {message}",
-            level=logging.WARNING if reason == "unknown" else logging.ERROR,
-            reason=reason,
-        )
-
-    def _delete(self, block: Block) -> None:
-        self._cache.drop(lambda key: key[0] == block.entry.number)
-        going = self._dirs.tmp / block.folder.name  # half a block would look like a damaged one
-        try:
-            fsutil.rename(block.folder, going)
-            fsutil.remove_tree(going)
-        except OSError as error:  # the manifest has forgotten it: the next start finds it
-            log.warning("could not delete %s: %s", block.folder, error)
-
-    def _keep_as_stray(self, block: Block) -> None:
-        self._cache.drop(lambda key: key[0] == block.entry.number)
-        self._move_to_strays(block.folder)
-
-    def _move_to_strays(self, path: Path) -> None:
-        target = self._dirs.strays / path.name
-        try:
-            fsutil.remove_tree(target)
-            fsutil.rename(path, target)
-            fsutil.sync_folder(self._dirs.strays)
-        except OSError as error:
-            log.warning("could not move %s to %s: %s", path, target, error)
-        else:
-            log.info("moved %s to %s", path, target)
+            self._live.exchange((), {block.entry.number: self._disposal.keep})

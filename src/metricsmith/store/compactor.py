@@ -17,6 +17,7 @@ from metricsmith.store.block_output import BlockOutput
 from metricsmith.store.block_reader import Block
 from metricsmith.store.block_writer import FinishedBlock
 from metricsmith.store.compaction import Job, OneWindow, Stopped, copy_blocks, next_job
+from metricsmith.store.disposal import Disposal
 from metricsmith.store.leases import LiveBlocks
 from metricsmith.store.tombstones import Tombstone
 from metricsmith.store.windows import Windows
@@ -56,10 +57,6 @@ class Blocks(Protocol):
         """Take a block out that is damaged as a whole."""
         ...
 
-    def note_set_aside(self, reason: str, message: str) -> None:
-        """Tell that something was set aside."""
-        ...
-
     def drop_tombstones(self) -> None:
         """Forget tombstones of which no block has anything left."""
         ...
@@ -78,12 +75,14 @@ class Compactor:
     def __init__(
         self,
         blocks: Blocks,
+        disposal: Disposal,
         series: SeriesTable,
         telemetry: Telemetry,
         most_open_blocks: int,
         row_group_rows: int,
     ) -> None:
-        self._blocks, self._series, self._telemetry = blocks, series, telemetry
+        self._blocks, self._disposal = blocks, disposal
+        self._series, self._telemetry = series, telemetry
         self._most_open_blocks, self._row_group_rows = most_open_blocks, row_group_rows
 
     def run(self, go_on: Callable[[], bool]) -> None:
@@ -173,4 +172,4 @@ class Compactor:
             if block.damaged:
                 groups = len(block.damaged)
                 what = f"{block.folder.name}, with {groups} damaged row groups; the others serve"
-                self._blocks.note_set_aside("row_groups", what)
+                self._disposal.note_set_aside("row_groups", what)
