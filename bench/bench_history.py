@@ -2,7 +2,8 @@
 
 All get the same samples by remote write. Prometheus then serves one block made of all (a snapshot with its
 head), VictoriaMetrics its merged parts, ours what a stop leaves; each is started anew for every cold answer,
-which is the first of a process, files being in the system's cache. `bench_history.py [--who NAMES]`.
+which is the first of a process, files being in the system's cache.
+`bench_history.py [--who NAMES] [--query TEXT]`.
 """
 
 from __future__ import annotations
@@ -46,16 +47,18 @@ def main() -> None:
     """Print milliseconds of each query, cold and warm, and CPU milliseconds of warm ones."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--who", default="prometheus,victoria-metrics,metricsmith")
-    chosen = parser.parse_args().who.split(",")
+    parser.add_argument("--query", default="", help="only queries whose title has this in it")
+    options = parser.parse_args()
+    chosen, titles = options.who.split(","), [title for title in QUERIES if options.query in title]
     end_ms = time.time_ns() // 1_000_000 // STEP_MS * STEP_MS - HOUR_MS
     with workspace() as folder:
         loaders = {"prometheus": _prometheus, "victoria-metrics": _victoria, "metricsmith": _metricsmith}
         found = {}
         for name in chosen:
             start = loaders[name](folder / name, end_ms)
-            found[name] = {title: _measured(start, title, end_ms) for title in QUERIES}
+            found[name] = {title: _measured(start, title, end_ms) for title in titles}
     rows = []
-    for title in QUERIES:
+    for title in titles:
         peer = found.get("prometheus", {}).get(title)
         for name in chosen:
             cold, warm, cpu = found[name][title]
