@@ -52,7 +52,10 @@ def prometheus(config: Config = None, out: Out = None, project: Projects = None)
 
 @app.command("grafana")
 def grafana(config: Config = None, out: Out = None, project: Projects = None) -> None:
-    """Dashboards for Grafana: of what the configuration collects, of everything without one."""
+    """Dashboards for Grafana: of what the configuration collects, and of projects.
+
+    With --project and no configuration it is only what the project declares; without both, everything.
+    """
     from metricsmith.integration.generate.grafana import grafana
 
     _put(grafana(_configured(config) if _file(config) else None, _projects(project)), out)

@@ -226,13 +226,20 @@ def test_identities_of_long_names_fit_and_differ(tmp_path: Path) -> None:
     assert uids[0] != uids[1] and all(len(uid) == 40 for uid in uids)
 
 
+def test_a_project_alone_brings_only_its_own_dashboard(
+    configure: Configure, projects: Sequence[Project]
+) -> None:
+    assert set(grafana(None, projects).files) == {"queue-depth.json"}
+    assert set(grafana(configure("{}"), projects).files) == {"queue-depth.json", "agent-agent.json"}
+
+
 @pytest.mark.parametrize("name", ["host", "kafka-groups"])
 def test_a_project_does_not_take_the_place_of_a_pack(name: str, tmp_path: Path) -> None:
     text = f"integration: {{name: {name}, kind: exec, command: [a]}}"
     (tmp_path / DECLARATION).write_text(text + "\nmetrics: [{name: a_info, type: info, help: H.}]")
     without, project = grafana(None).files, read_project(tmp_path)
     found = grafana(None, [project, project]).files
-    assert without.items() <= found.items() and len(found) == len(without) + 2
+    assert len(found) == 2 and not without.keys() & found.keys()
     uids = [read(text).uid for text in without.values()]
     assert read(of_project(project)).uid not in uids
 

@@ -37,11 +37,12 @@ _PANELS_PER_ROW = 12
 
 
 def grafana(configured: Configured | None, projects: Sequence[Project] = ()) -> Generated:
-    """Return dashboards: of the packs and sources that a configuration names, of all packs without one.
+    """Return dashboards: of projects, and of the packs and sources that a configuration names.
 
-    The agent's own and those of projects are always among them.
+    With a configuration the agent's own is among them. Without one and without
+    projects they are those of all packs.
     """
-    chosen = pack_names() if configured is None else _packs(configured)
+    chosen = _packs(configured) if configured is not None else [] if projects else pack_names()
     ours = {f"{pack}-{path.stem}.json": path for pack in pack_names() for path in dashboards(pack)}
     files = {name: path.read_text() for name, path in ours.items() if name.partition("-")[0] in chosen}
     for project in projects:
