@@ -104,9 +104,7 @@ class StoreAdmin(Protocol):
         """
         ...
 
-    async def delete_series(
-        self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int
-    ) -> int:
+    async def delete_series(self, selectors: Sequence[Sequence[Matcher]], start_ms: int, end_ms: int) -> int:
         """Delete what was accepted before, in the closed range; return of how many series.
 
         Raises:

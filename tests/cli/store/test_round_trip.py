@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metricsmith.model.batch import Batch, Layout
@@ -75,12 +75,14 @@ def test_files_hold_everything(
 
 
 @pytest.mark.parametrize("file", ["x.parquet", "x.csv", "x.jsonl", "x.csv.zst"])
+@settings(max_examples=25)
 @given(content=contents())
 def test_any_content_comes_back(file: str, content: Content) -> None:
     wanted = {tuple(sorted(labels.items())): _bits(samples) for labels, samples in content}
     assert _written_and_read(file, content) == wanted
 
 
+@settings(max_examples=25)
 @given(content=contents())
 def test_openmetrics_leaves_out_markers_alone(content: Content) -> None:
     wanted = {

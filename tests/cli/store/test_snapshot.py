@@ -45,8 +45,8 @@ def test_snapshots_under_load(here: Run, content_of: Read, tmp_path: Path) -> No
     pusher.start()
     try:
         taken = []
-        for n in range(4):
-            while len(acknowledged) < 60 * (n + 1):
+        for n in range(3):
+            while len(acknowledged) < 40 * (n + 1):
                 time.sleep(0.01)
             before = list(acknowledged)
             target = tmp_path / f"snapshot-{n}"

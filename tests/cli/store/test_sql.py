@@ -60,7 +60,7 @@ _step = st.one_of(
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(steps=st.lists(_step, min_size=1, max_size=5))
 def test_the_views_have_what_queries_find(steps: list[Any], tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("sql")

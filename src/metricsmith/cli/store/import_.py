@@ -57,8 +57,9 @@ def import_(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Take samples with timestamps from files: what `store export` writes, Prometheus text and OpenMetrics,
-    what `promtool tsdb dump` prints, blocks, snapshots and data directories.
+    """Take samples with timestamps from files, blocks and snapshots.
+
+    Files: what `store export` writes, Prometheus text, OpenMetrics, the lines of `promtool tsdb dump`.
 
     Any time within the retention is accepted. To import the same again changes nothing. Exit code 1 when
     lines could not be read or samples were refused; what was right is in.
