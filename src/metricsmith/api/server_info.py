@@ -7,6 +7,7 @@ import platform
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -92,7 +93,7 @@ class ServerInfoApi:
             {
                 "startTime": _rfc3339(now_ms - status.uptime_ms),
                 "serverTime": _rfc3339(now_ms),
-                "CWD": "",
+                "CWD": _working_folder(),
                 "hostname": status.name,
                 "reloadConfigSuccess": status.reload_failed_ms is None,
                 "lastConfigTime": _rfc3339(status.config_ms),
@@ -192,6 +193,14 @@ def _flat(path: str, value: Any) -> Iterator[tuple[str, str]]:
 
 def _notification(text: str, since_ms: int) -> dict[str, Any]:
     return {"text": text, "date": _rfc3339(since_ms), "active": True}
+
+
+def _working_folder() -> str:
+    """Return what a relative `storage.path` is relative to; empty when somebody has removed it."""
+    try:
+        return str(Path.cwd())
+    except OSError:
+        return ""
 
 
 def _rfc3339(time_ms: int) -> str:

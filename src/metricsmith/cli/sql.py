@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metricsmith.cli.store.place import Config, Folder, Place, Url, find_place
+from metricsmith.cli.store.place import Config, Folder, Place, Url, find_folder
 from metricsmith.model.duration import parse_duration
 from metricsmith.model.settings_types import parse_size
 
@@ -68,12 +68,13 @@ def sql(
 
     What is in blocks is seen, of a running agent and of a stopped one: samples of the last minutes, up to two
     hours, are still in its memory. With --fresh a running agent makes a snapshot for the query
-    (`server.admin_api: true`). Without --path and -c, the data directory is ./data.
+    (`server.admin_api: true`). Without --path and -c, the data directory is ./data, else that of the agent at
+    --url.
     """
     from metricsmith.runtime.sql import SqlLimits, open_sql
 
     limits = SqlLimits(_size(memory), _seconds(timeout))
-    place = find_place(path or (None if config else Path("data")), config, url)
+    place = find_folder(path, config, url)
     with _folder(place, fresh) as folder, open_sql(folder, limits) as session, session.query(query) as found:
         titles, rows = found
         more = _print(format, titles, rows, max_rows)

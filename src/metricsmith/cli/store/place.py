@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metricsmith.cli.client import AGENT_PORT, DEFAULT_URL, URL_VARIABLE, http_address
-from metricsmith.errors import StoreError
+from metricsmith.cli.client import AGENT_PORT, DEFAULT_URL, URL_VARIABLE, Unreachable, fetch, http_address
+from metricsmith.errors import ExecutionError, StoreError
 
 if TYPE_CHECKING:
     from metricsmith.config.load import Configuration
     from metricsmith.journal.config import JournalConfig
     from metricsmith.store.settings import EmbeddedConfig
 
+HERE = Path("data")
+"""Where an agent without a configuration keeps its samples."""
 Folder = Annotated[
     Path | None,
     typer.Option("--path", metavar="DIR", help="Data directory.", exists=True, file_okay=False),
@@ -93,6 +96,49 @@ def find_place(folder: Path | None, config: Path | None, url: str | None) -> Pla
         raise StoreError(f"{config}: got storage.type {loaded.store.type}, wanted embedded")
     address = http_address(url) if url else _address(*loaded.settings.server.address())
     return Place(Path(loaded.settings.storage.path), address, loaded)
+
+
+def find_folder(folder: Path | None, config: Path | None, url: str | None) -> Place:
+    """Return what `--path`, `-c` and `--url` say, with a directory in any case.
+
+    Where none is named it is ./data, and where that is none, the directory of
+    the agent at the address.
+
+    Raises:
+        ConfigError, StoreError, typer.BadParameter: as `find_place`; or there is no directory to be found.
+    """
+    if folder is not None or config is not None:
+        return find_place(folder, config, url)
+    from metricsmith.store.datadir import version_of
+
+    address = http_address(url or DEFAULT_URL)
+    try:
+        there = version_of(HERE) is not None
+    except OSError:  # another user's, or no folder
+        there = False
+    return Place(HERE if there else _folder_of_agent(address), address)
+
+
+def _folder_of_agent(url: str) -> Path:
+    from metricsmith.store.datadir import holder
+
+    wanted = "wanted --path DIR, -c metricsmith.yaml, or --url of an agent on this machine"
+    try:
+        settings = fetch(url, "/api/v1/status/flags", {})
+        began_in = fetch(url, "/api/v1/status/runtimeinfo", {})["CWD"]
+        kind, folder = settings["storage.type"], Path(began_in, settings["storage.path"])
+    except Unreachable as error:
+        raise StoreError(f"got no data directory at {HERE}, {wanted}: {error}") from None
+    except (ExecutionError, KeyError):
+        raise StoreError(f"got no data directory at {HERE}, and none is named by {url}; {wanted}") from None
+    if kind != "embedded":
+        raise StoreError(f"got storage.type {kind} of the agent at {url}, wanted embedded, or --path DIR")
+    if not os.access(folder / "LOCK", os.R_OK) or holder(folder) is None:
+        raise StoreError(
+            f"the agent at {url} keeps its samples in {folder}, which cannot be read from here"
+            " (run this command on its machine and as its user, or name another directory with --path)"
+        )
+    return folder
 
 
 def _address(host: str, port: int) -> str:

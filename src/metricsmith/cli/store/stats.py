@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from metricsmith.cli.client import Unreachable, fetch
-from metricsmith.cli.store.place import Config, Folder, Json, Place, Url, find_place
+from metricsmith.cli.store.place import Config, Folder, Json, Place, Url, find_folder
 from metricsmith.cli.store.progress import progress
 from metricsmith.cli.table import print_table
 from metricsmith.errors import ExecutionError
@@ -39,12 +38,12 @@ def stats(
     """Count what is stored: series, samples, bytes, blocks by size and age, and what makes many series.
 
     Blocks are counted as they lie, also while an agent uses them; of what it has in memory besides, its API
-    tells. Without --path and -c, the data directory is ./data.
+    tells. Without --path and -c, the data directory is ./data, else that of the agent at --url.
     """
     from metricsmith.store.history_files import held_history
     from metricsmith.store.stats import history_stats
 
-    place = find_place(path or (None if config else Path("data")), config, url)
+    place = find_folder(path, config, url)
     folder = place.needed_folder()
     with held_history(folder) as history, progress("reading series", len(history.blocks)) as advance:
         found = history_stats(history, limit, advance)

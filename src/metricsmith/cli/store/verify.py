@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metricsmith.cli.exits import Exit
-from metricsmith.cli.store.place import Config, Folder, Json, find_place
+from metricsmith.cli.store.place import Config, Folder, Json, Url, find_folder
 from metricsmith.cli.store.progress import progress
 from metricsmith.cli.table import PIPED_WIDTH
 
@@ -36,18 +36,23 @@ Rebuild = Annotated[
 
 
 def verify(
-    path: Folder = None, config: Config = None, rebuild: Rebuild = False, as_json: Json = False
+    path: Folder = None,
+    config: Config = None,
+    url: Url = None,
+    rebuild: Rebuild = False,
+    as_json: Json = False,
 ) -> None:
     """Read everything in a data directory and say what is wrong; exit code 1 when something is.
 
     Blocks are read whole: checksums, order, times, series against samples. With the agent stopped, so are the
     journal, the manifest and the state of rules; of a directory in use, blocks alone. Nothing is changed
-    without --rebuild, for which the agent must be stopped.
+    without --rebuild, for which the agent must be stopped. Without --path and -c, the data directory is
+    ./data, else that of the agent at --url.
     """
     from metricsmith.runtime import verify as whole
     from metricsmith.store.verify import kept_from_others
 
-    folder = find_place(path, config, None).needed_folder()
+    folder = find_folder(path, config, url).needed_folder()
     rebuilt = whole.rebuild(folder) if rebuild else None
     with kept_from_others(folder) as user:
         verification = whole.Verification(folder, bool(user))
