@@ -248,7 +248,10 @@ def exposed(telemetry: Telemetry) -> str:
     return generate_latest(telemetry.registry).decode()
 
 
-async def test_an_alert_is_told_with_what_is_kept_of_it(world: World) -> None:
+async def test_an_alert_is_told_with_what_is_kept_of_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     world.engine.results["deep"] = 1.0
     await world.update(group(replace(DEEP, for_ms=0)))
     await world.rounds()
@@ -257,6 +260,8 @@ async def test_an_alert_is_told_with_what_is_kept_of_it(world: World) -> None:
     world.engine.results |= {"deep": None, "data of deep": 1.0}
     await world.rounds()
     assert world.outbox.released == ["fire", "end"]
+    assert 'alert Deep is firing: value 1, {job="a"}' in caplog.messages
+    assert 'alert Deep is resolved: {job="a"}' in caplog.messages
 
 
 class FullState(MemoryState):

@@ -10,6 +10,7 @@ import typer
 
 from metricsmith import __version__
 from metricsmith.cli import (
+    alerts,
     bus,
     check,
     collect,
@@ -52,6 +53,7 @@ app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.command("query", cls=query.QueryCommand, epilog=query.EXAMPLES)(query.query)
 app.command("collect", epilog=collect.EXAMPLES)(collect.collect)
 app.command("health", epilog=health.EXAMPLES)(health.health)
+app.command("alerts", epilog=alerts.EXAMPLES)(alerts.alerts)
 app.command("ohi", epilog=ohi.EXAMPLES)(ohi.ohi)
 app.command("topics", epilog=topics.TOPICS_EXAMPLES)(topics.topics)
 app.command("tail", epilog=topics.TAIL_EXAMPLES)(topics.tail)

@@ -40,6 +40,11 @@ def print_table(rows: list[tuple[str, ...]], columns: tuple[str, ...], prose: bo
     console.print(table)
 
 
+def printable(text: str) -> str:
+    """Return a text that does nothing to a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _width_before_last(rows: list[tuple[str, ...]]) -> int:
     from rich.cells import cell_len
 

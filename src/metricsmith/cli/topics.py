@@ -20,7 +20,7 @@ from metricsmith.cli.bus_options import (
     listening,
 )
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, fetch, http_address
-from metricsmith.cli.table import print_table
+from metricsmith.cli.table import print_table, printable
 from metricsmith.model.duration import parse_duration
 from metricsmith.model.settings_types import format_size
 
@@ -167,7 +167,7 @@ def _seconds(text: str | None) -> float | None:
 def _row(topic: dict[str, Any]) -> tuple[str, ...]:
     last = datetime.fromtimestamp(topic["last_ms"] / 1000, UTC)
     return (
-        _printable(topic["topic"]),
+        printable(topic["topic"]),
         f"{topic['messages']:,}",
         f"{topic['rate']:.2f}",
         format_size(topic["size_bytes"]),
@@ -184,7 +184,7 @@ def _json_line(heard: Heard) -> str:
 
 def _line(heard: Heard) -> str:
     if heard.problem:
-        return _printable(f"{heard.topic} ({heard.problem}) {heard.body[:200]!r}")
+        return printable(f"{heard.topic} ({heard.problem}) {heard.body[:200]!r}")
     document = heard.document
     metrics, tags = document.get("metrics"), document.get("tags")
     parts = [f"{document.get('timestamp', 'now')}", heard.topic]
@@ -194,9 +194,4 @@ def _line(heard: Heard) -> str:
         else ["no metrics"]
     )
     parts += [f"{name}:{value}" for name, value in tags.items()] if isinstance(tags, dict) else []
-    return _printable(" ".join(parts))
-
-
-def _printable(text: str) -> str:
-    """Return a text that does nothing to a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable(" ".join(parts))

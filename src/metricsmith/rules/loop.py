@@ -11,6 +11,7 @@ from metricsmith.errors import QueryCancelled
 from metricsmith.model.clock import Clock
 from metricsmith.model.schedule import Schedule
 from metricsmith.model.telemetry import Telemetry
+from metricsmith.rules.alert_log import AlertLog
 from metricsmith.rules.alerting import Alerting
 from metricsmith.rules.commit import RoundKeeper
 from metricsmith.rules.model import AlertState, Group
@@ -57,6 +58,7 @@ class GroupLoop:
         self.running = running
         self.firing = self.pending = 0
         self.keeper, self._workers, self._clock, self._telemetry = keeper, workers, clock, telemetry
+        self._alert_log = AlertLog(clock)
         self._not_before_ms = not_before_ms
         self._stopping = False
         self._in_round = False
@@ -143,6 +145,7 @@ class GroupLoop:
                 subject=rule.identity,
                 rule_group=key,
             )
+        self._alert_log.note(round.notifications)
         self._count_alerts()
 
     def _count_alerts(self) -> None:
