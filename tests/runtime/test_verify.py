@@ -224,6 +224,45 @@ async def test_what_was_deleted_stays_so_if_the_old_manifest_tells(tmp_path: Pat
     await again.close()
 
 
+@pytest.mark.parametrize("gone", [False, True])
+async def test_what_was_deleted_does_not_come_back_from_the_journal(tmp_path: Path, gone: bool) -> None:
+    """Of all that the journal holds it is replayed only where a block is gone, whose samples it may have."""
+    folder = tmp_path / "data"
+    run = victim.Run(folder)
+    run.journal.set_cursor("a sink that is behind", 0)
+    for number in range(12):
+        await run.accept(number)
+    run.delete()
+    run.upkeep()
+    await run.accept(12)
+    shown = run.everything()
+    assert not run.store._blocks.tombstones, "the journal alone has them"
+    await run.close()
+    if gone:
+        shutil.rmtree(next((folder / "blocks").iterdir()))
+    rebuilt = rebuild(folder)
+    assert rebuilt.cursor == (0 if gone else 12)
+    again = victim.Run(folder)
+    assert (again.everything() == shown) == (not gone)
+    assert shown.items() <= again.everything().items()
+    await again.close()
+
+
+def test_a_rebuild_that_ends_halfway_leaves_the_old_manifest(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (data / "manifest.sqlite").read_bytes()
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("metricsmith.store.rebuild.create_manifest", end)
+    with pytest.raises(KeyboardInterrupt):
+        rebuild(data)
+    assert (data / "manifest.sqlite").read_bytes() == before
+    assert (data / "strays" / "manifest.sqlite").read_bytes() == before
+
+
 def command(folder: Path, *options: str) -> tuple[int, str, str]:
     """Run the command as people do."""
     done = subprocess.run(

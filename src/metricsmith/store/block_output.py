@@ -20,6 +20,7 @@ class BlockOutput:
 
     A piece that goes back in key order, or one window too many at once, ends
     a block early: the window then gets another one with a higher number.
+    `sources` are the blocks that it replaces, asked for when all is written.
     """
 
     def __init__(
@@ -29,7 +30,7 @@ class BlockOutput:
         windows: WindowOf,
         row_group_rows: int,
         metadata: Mapping[str, Metadata],
-        sources: Sequence[str] = (),
+        sources: Callable[[], Sequence[str]] = list,
     ) -> None:
         self._tmp, self._take_number = tmp, take_number
         self._windows, self._row_group_rows = windows, row_group_rows
@@ -70,5 +71,5 @@ class BlockOutput:
 
     def _finish(self, window: Window) -> None:
         with fsutil.disk_full("finishing a block"):
-            self._finished.append(self._open[window].finish(self._metadata, self._sources))
+            self._finished.append(self._open[window].finish(self._metadata, self._sources()))
         del self._open[window]

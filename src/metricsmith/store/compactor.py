@@ -127,7 +127,8 @@ class Compactor:
             OneWindow(begun.job.window),
             self._row_group_rows,
             {name: told for block in blocks for name, told in block.catalogue.metadata.items()},
-            [block.entry.name for block in blocks],
+            # Not one whose damage was found on the way: it can be put back from a backup, and serves then.
+            lambda: [block.entry.name for block in blocks if not block.damaged],
         )
         try:
             hidden = copy_blocks(blocks, output, self._series, begun.tombstones, go_on)

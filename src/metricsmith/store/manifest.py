@@ -47,8 +47,10 @@ class BlockEntry:
     meta_crc32: int
 
 
-def create_manifest(path: Path, blocks: Sequence[BlockEntry], tombstones: Sequence[Tombstone] = ()) -> None:
-    """Write a new manifest that names the given blocks, with the cursor at the journal's beginning.
+def create_manifest(
+    path: Path, blocks: Sequence[BlockEntry], tombstones: Sequence[Tombstone] = (), cursor: int = 0
+) -> None:
+    """Write a new manifest that names the given blocks; by default the cursor is at the journal's beginning.
 
     It is made aside and renamed: a manifest that exists is complete.
     """
@@ -60,13 +62,14 @@ def create_manifest(path: Path, blocks: Sequence[BlockEntry], tombstones: Sequen
     ):  # an old journal must not be rolled back into a new file
         leftover.unlink(missing_ok=True)
     with _sqlite_errors(path):
+        fsutil.make_private_file(aside)
         database = sqlite3.connect(aside, isolation_level=None)
         database.executescript(f"BEGIN; {_SCHEMA} {_TOMBSTONES}; COMMIT;")
         database.executemany(_ADD_BLOCK, [astuple(entry) for entry in blocks])
         database.executemany(_ADD_TOMBSTONE, [_row(tombstone) for tombstone in tombstones])
         numbers = [entry.number for entry in blocks] + [tombstone.number for tombstone in tombstones]
         next_number = 1 + max(numbers, default=0)
-        database.execute("UPDATE store SET next_number = ?", (next_number,))
+        database.execute("UPDATE store SET cursor = ?, next_number = ?", (cursor, next_number))
         database.close()
     with aside.open("rb") as file:
         fsutil.sync_file(file)

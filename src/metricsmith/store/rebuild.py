@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from metricsmith.errors import BlockCorrupt, StoreError
 from metricsmith.store import fsutil
@@ -25,12 +27,27 @@ class Rebuilt:
     blocks: int
     samples: int
     replaced: int
+    cursor: int
+    """From where the journal is replayed; 0 for all of it."""
 
 
-def begin_manifest(dirs: DataDir, tombstones: Sequence[Tombstone] = ()) -> Rebuilt:
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What an old manifest says that blocks cannot tell."""
+
+    blocks: Collection[str] = ()
+    tombstones: Sequence[Tombstone] = ()
+    cursor: int = 0
+
+
+NOTHING = Known()
+
+
+def begin_manifest(dirs: DataDir, known: Known = NOTHING) -> Rebuilt:
     """Name all blocks found; those that another says it has replaced are left over from a merge.
 
-    The cursor is at the journal's beginning: replaying what is in blocks changes nothing.
+    The journal is replayed from where the old manifest says, so that what has been deleted
+    stays so; all of it when that is not known or a block is gone, which may be in the journal still.
 
     Raises:
         FormatTooNew: a newer metricsmith wrote a block.
@@ -50,39 +67,50 @@ def begin_manifest(dirs: DataDir, tombstones: Sequence[Tombstone] = ()) -> Rebui
     for name, meta in found.items():
         if name not in replaced:
             entries.setdefault(meta.number, BlockEntry(meta.number, name, checksums[name]))
-    create_manifest(dirs.manifest, list(entries.values()), tombstones)
+    cursor = known.cursor if found.keys() >= set(known.blocks) else 0
+    create_manifest(dirs.manifest, list(entries.values()), known.tombstones, cursor)
     metas = [found[entry.name] for entry in entries.values()]
     return Rebuilt(
         blocks=len(metas),
         samples=sum(meta.samples for meta in metas),
         replaced=len(replaced & found.keys()),
+        cursor=cursor,
     )
 
 
 def rebuild_manifest(dirs: DataDir) -> Rebuilt:
     """Replace the manifest by one made of the blocks; the old one is kept in `strays/`.
 
-    Deletes that have not reached the blocks yet are taken over from it, if it
-    can be read. Whoever calls it has opened the directory, so no agent uses it.
+    Cursor, and deletes that have not reached the blocks yet, are taken over from it,
+    if it can be read. Whoever calls it has opened the directory, so no agent uses it.
     """
-    tombstones = _known_deletes(dirs)
+    known = _known(dirs)
     if dirs.manifest.exists():
         for path in (dirs.manifest, dirs.manifest.with_name(f"{dirs.manifest.name}-journal")):
             if path.exists():
-                fsutil.rename(path, dirs.strays / path.name)
+                _keep(path, dirs.strays / path.name)
         fsutil.sync_folder(dirs.strays)
-        fsutil.sync_folder(dirs.folder)
-    return begin_manifest(dirs, tombstones)
+    return begin_manifest(dirs, known)
 
 
-def _known_deletes(dirs: DataDir) -> list[Tombstone]:
+def _keep(path: Path, target: Path) -> None:
+    """Give a file a second name: should this end halfway, the old manifest is in its place."""
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(path)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, target)
+
+
+def _known(dirs: DataDir) -> Known:
     try:
         manifest = Manifest(dirs.manifest)  # finishes what a crash left unfinished
         try:
-            return manifest.tombstones()
+            blocks = {entry.name for entry in manifest.blocks()}
+            return Known(blocks, manifest.tombstones(), manifest.cursor)
         finally:
             manifest.close()
-    except (StoreError, sqlite3.Error, ValueError) as error:
+    except (StoreError, sqlite3.Error, ValueError, TypeError) as error:
         if dirs.manifest.exists():
             log.warning("series that were deleted may come back, the old manifest cannot be read: %s", error)
-        return []
+        return NOTHING

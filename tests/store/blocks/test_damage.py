@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metricsmith.errors import DiskFull, FormatTooNew, StoreError
+from metricsmith.runtime.verify import rebuild
 from metricsmith.store import block_meta
 from metricsmith.store.manifest import Manifest
 
@@ -285,3 +286,21 @@ def test_a_block_of_a_newer_format_is_refused_and_left_alone(open_store, tools, 
     with pytest.raises(FormatTooNew, match="got block format 2, wanted 1"):
         open_store()
     assert all(folder.is_dir() for folder in folders)
+
+
+def test_a_block_put_back_from_a_backup_serves_again(open_store, tools):
+    """As docs/operate.md says; the rest of the damaged one has been written anew meanwhile."""
+    folders, halves = written(open_store, tools)
+    backup = shutil.copytree(folders[0], folders[0].parents[1] / "backup")
+    flip(folders[0] / "samples.parquet", 10)
+    two = open_store(dataclasses.replace(tools.SMALL, row_group_rows=50))
+    assert len(two.contents()) < len(tools.expected(*halves))
+    two.write({tools.key(0): {1100: 1.0}})
+    two.store.close()
+    assert not folders[0].exists()
+    backup.rename(folders[0])
+    for _ in range(2):
+        rebuild(two.folder)
+        three = open_store(dataclasses.replace(tools.SMALL, row_group_rows=50))
+        assert three.contents() == tools.expected(*halves, {tools.key(0): {1100: 1.0}})
+        three.store.close()
