@@ -16,7 +16,7 @@ from metricsmith.contracts import Delivery
 from metricsmith.errors import DeliveryError
 from metricsmith.model.batch import Batch, Layout, event_batch
 from metricsmith.model.clock import Clock
-from metricsmith.model.durable_files import replace_file, sync_folder
+from metricsmith.model.durable_files import make_private, replace_file, sync_folder
 from metricsmith.model.events import Event
 from metricsmith.model.labels import NAME_LABEL, encode_labels
 from metricsmith.model.series import SeriesTable
@@ -78,7 +78,7 @@ class Quarantine:
                 if self._files >= MAX_FILES or self._bytes + len(text) > self._max_bytes:
                     return 0
                 if not self._folder.is_dir():
-                    self._folder.mkdir(parents=True)
+                    make_private(self._folder)
                     sync_folder(self._folder.parent)
                 replace_file(self._new_path(at_ms), text)
                 self._files, self._bytes = self._files + 1, self._bytes + len(text)

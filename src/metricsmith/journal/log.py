@@ -21,6 +21,7 @@ from metricsmith.journal.segment import (
 )
 from metricsmith.journal.writer import SegmentWriter, journal_error
 from metricsmith.model.batch import Batch
+from metricsmith.model.durable_files import make_private
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.wire.frames.encode import FrameEncoder
@@ -56,7 +57,7 @@ class SegmentLog:
         self._open: tuple[SegmentWriter, FrameEncoder] | None = None
         self.origins = Origins({})
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private(folder)
             self._segments = list_segments(folder)
             self.next_sequence = self._repair()
             for stray in folder.glob("*.tmp"):

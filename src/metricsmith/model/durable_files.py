@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder that only its owner may enter, whatever the umask; one that is there stays as it is."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def make_private_file(path: Path) -> None:
+    """Create an empty file that only its owner may read; one that is there stays as it is.
+
+    What keeps it from being made is told by whoever opens it next. SQLite gives
+    the files beside a database the permissions of the database.
+    """
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metricsmith.errors import DiskFull, StoreError
+from metricsmith.model.durable_files import make_private, make_private_file
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (
@@ -32,8 +33,9 @@ class StateFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         with self._sqlite_errors():
+            make_private_file(path)
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             # Only the agent opens it; and the index of the log, which is shared memory in a file otherwise,
             # would end the process on a full disk.

@@ -63,11 +63,11 @@ class DataDir:
             StoreError: its FORMAT file is not one of ours, or it cannot be written.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            fsutil.make_private(self.folder)
             self._take_lock()
             self._migrate()
             for folder in (self.blocks, self.tmp, self.strays):
-                folder.mkdir(exist_ok=True)
+                fsutil.make_private(folder)
             fsutil.sync_folder(self.folder)
         except OSError as error:
             self.close()

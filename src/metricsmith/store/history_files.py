@@ -93,7 +93,7 @@ def _linked(folder: Path, aside: Path) -> History:
     for _ in range(TRIES):
         history = read_history(folder)
         try:
-            aside.mkdir(exist_ok=True)
+            aside.mkdir(mode=0o700, exist_ok=True)
             return History([_link(block, aside) for block in history.blocks], history.tombstones)
         except FileNotFoundError:  # a block is gone, or the folder `tmp` is
             shutil.rmtree(aside, ignore_errors=True)

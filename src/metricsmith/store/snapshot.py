@@ -48,14 +48,15 @@ def make_snapshot(dirs: DataDir, blocks: Sequence[Block], manifest: Path) -> Sna
     try:
         with ExitStack() as undo, fsutil.disk_full("making a snapshot"):
             undo.callback(shutil.rmtree, aside, ignore_errors=True)
-            (aside / "blocks").mkdir(parents=True)
+            fsutil.make_private(aside)
+            fsutil.make_private(aside / "blocks")
             for block in blocks:
                 _link_block(block.folder, aside / "blocks" / block.folder.name)
             fsutil.sync_folder(aside / "blocks")
             fsutil.rename(manifest, aside / dirs.manifest.name)
             write_format(aside)
             fsutil.sync_folder(aside)
-            dirs.snapshots.mkdir(exist_ok=True)
+            fsutil.make_private(dirs.snapshots)
             fsutil.rename(aside, target)
             fsutil.sync_folder(dirs.snapshots)
     except OSError as error:
@@ -109,7 +110,7 @@ def _copy(source: Path, target: Path, advance: Callable[[int], None]) -> None:
     try:
         for folder, _, files in os.walk(source):
             into = aside / Path(folder).relative_to(source)
-            into.mkdir()
+            into.mkdir(mode=0o700)
             for name in files:
                 _copy_file(Path(folder) / name, into / name, advance)
             fsutil.sync_folder(into)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import statistics
 import tempfile
 import time
@@ -33,6 +34,7 @@ def examine_disk(configuration: Configuration, others: Sequence[Findings], findi
     if there is None:
         return
     _examine_contents(folder, findings)
+    _examine_access(folder, findings)
     _examine_file_system(there, findings)
     examine_room(configuration, folder, there, sum(o.samples_per_s for o in others), findings)
     _examine_sync(there, findings)
@@ -61,6 +63,19 @@ def _examine_contents(folder: Path, findings: Findings) -> None:
         )
     elif version is not None:
         findings.ok("FORMAT", f"version {version}")
+
+
+def _examine_access(folder: Path, findings: Findings) -> None:
+    """Tell whether other users can read blocks: in a folder that was made with a usual umask they can."""
+    try:
+        modes = [stat.S_IMODE(each.stat().st_mode) for each in (folder, folder / "blocks")]
+    except OSError:  # there is none yet, or not one that we may look into, which was told
+        return
+    if all(mode & stat.S_IXOTH for mode in modes) and modes[-1] & stat.S_IROTH:
+        got = f"mode {modes[0]:04o}: all users of this machine can read the blocks"
+        findings.warning("access", got, "0700, as new ones have", f"chmod 700 {folder}")
+    else:
+        findings.ok("access", f"mode {modes[0]:04o}")
 
 
 def _examine_file_system(there: Path, findings: Findings) -> None:
