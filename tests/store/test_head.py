@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -221,3 +223,22 @@ def test_a_layout_with_a_series_twice_keeps_the_last_value():
     assert content(head.pieces(np.array([1, 2], np.uint32), 0, 9)) == {
         (1, 1): 30.0, (2, 1): 20.0, (1, 2): 60.0, (2, 2): 40.0,
     }  # fmt: skip
+
+
+def test_series_may_come_while_another_thread_asks_which_there_are():
+    head, known = Head(), 400_000
+    head.append(Batch(Layout(np.array([known], np.uint32)), 0, np.zeros(1)))
+    coming = [Batch(Layout(np.array([number], np.uint32)), 0, np.zeros(1)) for number in range(5_000)]
+
+    def append() -> None:
+        for batch in coming:
+            head.append(batch)
+
+    with ThreadPoolExecutor(1) as other:
+        appended = other.submit(append)
+        seen = [len(head.active_series())]
+        while not appended.done():
+            seen.append(len(head.active_series()))
+        appended.result()
+    assert seen == sorted(seen)
+    assert head.active_series().tolist() == [*range(len(coming)), known]

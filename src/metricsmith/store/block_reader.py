@@ -281,9 +281,10 @@ class Block:
         _read(path, start, samples.row_group_bytes[number], crc32, where, number)
         try:
             with pa.OSFile(str(path), "rb") as file:
-                parquet = pq.ParquetFile(file, metadata=self._file_metadata())
+                # Reading ahead would be done by a thread of its own, for which this one waits.
+                parquet = pq.ParquetFile(file, metadata=self._file_metadata(), pre_buffer=False)
                 columns = parquet.read_row_group(number, columns=["time_ms", "value"], use_threads=False)
-            times, values = columns["time_ms"].combine_chunks(), columns["value"].combine_chunks()
+            times, values = _whole(columns["time_ms"]), _whole(columns["value"])
         except OSError as error:  # its bytes were right a moment ago: the system's trouble, not the block's
             raise StoreError(f"{path}: {where}: {error}") from error
         except pa.ArrowException as error:
@@ -397,6 +398,11 @@ def _read(path: Path, start: int, size: int, crc32: int, what: str, row_group: i
             row_group,
         )
     return data
+
+
+def _whole(column: pa.ChunkedArray) -> Any:
+    """Return a column as one array; `combine_chunks` copies a single chunk too."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _corrupt(path: Path, what: str, row_group: int | None = None) -> BlockCorrupt:

@@ -66,7 +66,8 @@ class Head:
 
     def active_series(self) -> U32:
         """Return the sorted ids of series that have samples here."""
-        return np.flatnonzero(self._home).astype(np.uint32)
+        there = self._home != NO_HOME  # a copy: `flatnonzero` fails on what another thread changes meanwhile
+        return np.flatnonzero(there).astype(np.uint32)
 
     def has(self, series: U32) -> Bool:
         """Return which of these series have samples here.
