@@ -65,6 +65,7 @@ def build(
     """
     from dataclasses import replace
 
+    from metricsmith.integration.package.beside import looks_beside_itself
     from metricsmith.integration.package.build import Order
     from metricsmith.integration.package.build import build as make
     from metricsmith.integration.project import read_project
@@ -78,12 +79,15 @@ def build(
         _check("--python", python, _is_python(python), "a version such as 3.12")
         order = replace(order, python=python)
     with _refusals(str(folder)):
+        remarks = [] if forms == (Form.WHEEL,) else looks_beside_itself(project)
         built = make(project, order, _progress(as_json))
     if as_json:
         typer.echo(json.dumps([each.json() for each in built], indent=2))
     else:
         for each in built:
             typer.echo(_line(each))
+    for remark in remarks:
+        typer.echo(f"note: {remark}", err=True)
     if wanted != project.declaration.integration.version and project.kind.value != "python":
         typer.echo(f"note: {project.name} itself must say version {wanted}, or `verify` fails", err=True)
 

@@ -49,6 +49,17 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     return run
 
 
+def test_a_build_notes_what_will_not_be_beside_the_program(command: Command, tmp_path: Path) -> None:
+    command("new", "queue-depth", "--kind", "python")
+    code = tmp_path / "queue-depth" / "queue_depth.py"
+    code.write_text(code.read_text() + 'BACKUPS = HERE / "backups"\n')
+    line = len(code.read_text().splitlines())
+    for target, noted in (("linux-amd64", True), ("wheel", False)):
+        done, said = command("build", "queue-depth", "--target", target)
+        assert done == 0, said
+        assert (f'note: queue_depth.py:{line}: looks for "backups" beside itself' in said) == noted
+
+
 @pytest.fixture
 def second_agent(tmp_path: Path) -> Iterator[AgentProgram]:
     """An agent in a folder of its own, not started yet."""
