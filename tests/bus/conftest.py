@@ -189,7 +189,7 @@ class End:
         self.journal = Journal(
             self.folder / "journal", self.series, self.telemetry, SystemClock(), self.journal_settings
         )
-        self.pipeline = Pipeline(self.journal, self.store, self.telemetry)  # type: ignore[arg-type]
+        self.pipeline = Pipeline(self.journal, self.store, self.series, self.telemetry)  # type: ignore[arg-type]
         self.pipeline.processors = self.processors
         self.context = Context(
             self.name, self.series, self.telemetry, SystemClock(), self.state.of("part"), self.journal

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from metricsmith.model import key_pages
 from metricsmith.model.batch import Batch, Layout
+from metricsmith.model.key_pages import PAGE_KEYS
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
-from metricsmith.store.release import PART_SERIES
+from metricsmith.model.series import SeriesTable
+from metricsmith.model.series_use import in_use
+from metricsmith.store.index import SeriesIndex, _Column
+from metricsmith.store.release import PART_SERIES, UNUSED_S
 
 NOW = 1_700_000_000_000
 RETENTION_S = 48 * 3600
@@ -43,7 +48,7 @@ def test_what_is_kept_of_series_does_not_grow_with_those_that_are_gone(process):
         pods = process.store._index._columns.get(b"pod")
         entries = 0 if pods is None else len(pods.entries[0])
         sizes.append((process.table.alive, entries, 0 if pods is None else len(pods.values)))
-    assert sizes == [(1, 0, 0)] * 6, "the one that was never stored stays"
+    assert sizes[1:] == [(0, 0, 0)] * 5
     assert process.store.label_values("pod", (), 0, 1 << 60) == []
 
 
@@ -55,8 +60,8 @@ def test_more_than_a_part_at_a_time_is_retired_tick_by_tick(process):
     for _ in range(5):
         upkeep(process, 1)
         left.append(process.table.alive)
-    assert left[-1] == 1
-    assert {PART_SERIES + 6, 6} <= set(left)
+    assert left[-1] == 0
+    assert {PART_SERIES + 5, 5} <= set(left)
 
 
 def test_a_series_that_comes_back_is_one_whichever_id_it_is_sent_with(process):
@@ -92,10 +97,64 @@ def test_a_series_with_samples_again_just_before_it_is_retired_keeps_its_id(proc
     assert process.table.find(process.table.key(int(old.ids[1]))) is None
 
 
-def test_a_series_that_was_never_stored_keeps_its_id(process):
-    before = process.table.intern(encode_labels({"__name__": "before relabelling"}))
-    send(process, ["a"], 0)
-    upkeep(process, 1800, times=2)
-    upkeep(process, RETENTION_S)
-    upkeep(process, times=4)
-    assert process.table.find(process.table.key(before)) == before
+def test_a_series_that_is_not_stored_keeps_its_id_while_it_is_in_use(process):
+    table = process.table
+    kept, gone = (
+        table.intern(encode_labels({"__name__": name})) for name in ("before relabelling", "dropped")
+    )
+    layout = Layout(np.array([kept], np.uint32), "scrape")
+    for _ in range(10):
+        in_use(table, Batch(layout, process.clock.now_ms(), np.zeros(1)))
+        upkeep(process, UNUSED_S / 2 + 1)
+    upkeep(process, times=2)
+    assert table.find(table.key(kept)) == kept
+    assert table.find(table.key(gone)) is None
+    upkeep(process, UNUSED_S, times=3)
+    assert table.find(table.key(kept)) is None
+    again = in_use(table, Batch(layout, process.clock.now_ms(), np.zeros(1)))
+    assert again.layout.ids.tolist() == [table.find(table.key(kept))] != [kept]
+
+
+def test_series_that_are_all_dropped_do_not_add_up(process):
+    known = []
+    for round_ in range(8):
+        keys = [encode_labels({"__name__": "dropped", "pod": f"{round_}-{n}"}) for n in range(500)]
+        layout = Layout(process.table.intern_many(keys), "pods")
+        in_use(process.table, Batch(layout, process.clock.now_ms(), np.zeros(500)))
+        upkeep(process, UNUSED_S)
+        upkeep(process, times=2)
+        known.append(process.table.alive)
+    assert max(known) <= 1001
+    assert process.store._index.match(POD).size <= 1000
+
+
+def test_series_that_come_while_others_are_dropped_from_the_index_are_in_it_once(monkeypatch):
+    table = SeriesTable()
+    index = SeriesIndex(table)
+    pods = [encode_labels({"__name__": "up", "pod": str(n)}) for n in range(30)]
+    old = table.intern_many(pods[:10])
+    index.catch_up()
+    table.retire(old[:5])
+    more = iter(pods[10:])
+    without = _Column.without
+
+    def slow(column, *given):
+        table.intern(next(more))
+        index.catch_up()
+        return without(column, *given)
+
+    monkeypatch.setattr(_Column, "without", slow)
+    index.forget()
+    assert index.match(POD).tolist() == list(range(5, len(table)))
+
+
+def test_asking_for_many_series_that_are_gone_unpacks_a_page_once(monkeypatch):
+    table = SeriesTable()
+    ids = table.intern_many(b"name\xffpod\xfe%d" % n for n in range(2 * PAGE_KEYS + 1))
+    table.retire(ids[:-1])
+    table.pack()
+    unpacked = []
+    decompress = key_pages.zlib.decompress
+    monkeypatch.setattr(key_pages.zlib, "decompress", lambda data: unpacked.append(1) or decompress(data))
+    assert table.current(ids[:-1]).tolist() == list(range(len(ids), 2 * len(ids) - 1))
+    assert len(unpacked) == 2

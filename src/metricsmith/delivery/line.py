@@ -90,7 +90,10 @@ class Line:
         self._kind, self._sink, self._end = kind, sink, end
         self._context, self._limits, self._quarantine = context, limits, quarantine
         steps = [*processors, *([Prepared(sink)] if isinstance(sink, Preparing) else ())]
-        self._processing, self._before = Processing(steps, self._set_aside, sink.traits.whole), before
+        self._processing, self._before = (
+            Processing(steps, context.series, self._set_aside, sink.traits.whole),
+            before,
+        )
         self._age_s = age_s
         self._intake = Intake(reader, context.clock)
         self._cutter = Cutter(sink.groups if isinstance(sink, Grouping) else None)

@@ -9,6 +9,8 @@ from itertools import takewhile
 from metricsmith.contracts import Delivery, PartConfig, Preparing, Processor, Ticking
 from metricsmith.delivery.refused import Refusals
 from metricsmith.model.batch import Batch, empty_batch
+from metricsmith.model.series import SeriesTable
+from metricsmith.model.series_use import in_use
 from metricsmith.model.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -29,11 +31,13 @@ class Processing:
     def __init__(
         self,
         processors: Sequence[Processor],
+        series: SeriesTable,
         set_aside: Callable[[Delivery, str], Awaitable[None]],
         whole: bool = False,
     ) -> None:
         """With `whole`, an empty batch stands for one of which nothing is left: no number is missing then."""
-        self._processors, self._set_aside, self._whole = processors, set_aside, whole
+        self._processors, self._series = processors, series
+        self._set_aside, self._whole = set_aside, whole
 
     async def of(self, taken: Delivery, now_ms: int) -> Delivery:
         """Return what is left, and what processors give of their own by now, under the last number."""
@@ -47,7 +51,7 @@ class Processing:
                 continue
             left = None
             try:
-                left = _through(self._processors, batch)
+                left = self._through(self._processors, batch)
             except Exception as error:
                 log.debug("defect in a processor", exc_info=True)
                 reason = f"defect in a processor: {type(error).__name__}: {error}"
@@ -73,20 +77,22 @@ class Processing:
                 if batch.events:
                     continue
                 try:
-                    _through(primed, batch)
+                    self._through(primed, batch)
                 except Exception:  # it was set aside when it was to be sent
                     log.debug("defect in a processor", exc_info=True)
 
     def _ticked(self, now_ms: int) -> Iterator[Batch]:
         for place, processor in enumerate(self._processors):
             while isinstance(processor, Ticking) and (batch := processor.tick(now_ms)) is not None:
-                left = _through(self._processors[place + 1 :], batch)
+                left = self._through(self._processors[place + 1 :], batch)
                 if left is not None:
                     yield left
 
-
-def _through(processors: Sequence[Processor], batch: Batch) -> Batch | None:
-    left: Batch | None = batch
-    for processor in processors:
-        left = None if left is None else processor.process(left)
-    return left
+    def _through(self, processors: Sequence[Processor], batch: Batch) -> Batch | None:
+        left = in_use(self._series, batch)
+        for processor in processors:
+            result = processor.process(left)
+            if result is None:
+                return None
+            left = in_use(self._series, result)
+        return left

@@ -18,18 +18,31 @@ _LEVEL = 1
 class _Packed:
     """A page of which few keys are needed still; the others are there, compressed."""
 
-    __slots__ = ("_all", "needed")
+    __slots__ = ("_all", "_last", "needed")
 
-    def __init__(self, keys: Sequence[bytes], needed: dict[int, bytes]) -> None:
+    def __init__(self, keys: Sequence[bytes], needed: dict[int, bytes], last: _LastUnpacked) -> None:
         self._all = zlib.compress(_KEY_END.join(keys), _LEVEL)
-        self.needed = needed
+        self._last, self.needed = last, needed
 
     def __getitem__(self, place: int) -> bytes:
         found = self.needed.get(place)
         return self.keys()[place] if found is None else found
 
     def keys(self) -> list[bytes]:
-        return zlib.decompress(self._all).split(_KEY_END)
+        page, keys = self._last.unpacked
+        if page is not self:
+            keys = zlib.decompress(self._all).split(_KEY_END)
+            self._last.unpacked = self, keys
+        return keys
+
+
+class _LastUnpacked:
+    """The keys of one page: a batch of series that come back asks for thousands of one page."""
+
+    __slots__ = ("unpacked",)
+
+    def __init__(self) -> None:
+        self.unpacked: tuple[_Packed | None, list[bytes]] = (None, [])
 
 
 class KeyPages:
@@ -39,6 +52,7 @@ class KeyPages:
         self.pages: list[list[bytes] | _Packed] = []
         """For who looks up often: a key is at `pages[number // PAGE_KEYS][number % PAGE_KEYS]`."""
         self._size = 0
+        self._last = _LastUnpacked()
 
     def __len__(self) -> int:
         return self._size
@@ -81,4 +95,5 @@ class KeyPages:
                 if len(needed) < len(page.needed):
                     page.needed = needed
             elif 2 * np.count_nonzero(own) >= PAGE_KEYS:
-                self.pages[number] = _Packed(page, {n: key for n, key in enumerate(page) if not own[n]})
+                kept = {n: key for n, key in enumerate(page) if not own[n]}
+                self.pages[number] = _Packed(page, kept, self._last)

@@ -31,6 +31,9 @@ class SeriesTable:
         self._lock = threading.Lock()
         self.generation = 0
         """Grows when series are retired."""
+        self._in_use: Bool = np.zeros(0, np.bool_)
+        self.watch = 0
+        """Grows when `take_in_use` begins anew; 0 while nobody asks which series are in use."""
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -110,6 +113,38 @@ class SeriesTable:
         now = series.copy()
         now[gone] = self.intern_many(self._keys[number] for number in series[gone].tolist())
         return now
+
+    def note_in_use(self, series: U32) -> None:
+        """Note that samples of series come, whether these are stored or not."""
+        if not len(series):
+            return
+        with self._lock:
+            if (highest := int(series.max())) >= len(self._in_use):
+                self._in_use = np.append(self._in_use, np.zeros(highest + 1 + highest // 2, np.bool_))
+            self._in_use[series] = True
+
+    def in_use(self, series: U32) -> Bool:
+        """Return which series were noted since `take_in_use` was called last.
+
+        Shapes:
+            series, returns: (S,)
+        """
+        marks = self._in_use
+        if not len(marks):
+            return np.zeros(len(series), np.bool_)
+        found: Bool = marks[np.minimum(series, len(marks) - 1)] & (series < len(marks))
+        return found
+
+    def take_in_use(self) -> Bool:
+        """Return which ids were noted since the last call, and begin anew; those beyond its end were not.
+
+        Shapes:
+            returns: (any,)
+        """
+        with self._lock:
+            taken, self._in_use = self._in_use, np.zeros(len(self._in_use), np.bool_)
+            self.watch += 1
+        return taken
 
     def _add(self, key: bytes) -> int:
         with self._lock:

@@ -82,7 +82,7 @@ class Agent:
         # The keeper is told of every batch, so the journal must not number below what it has.
         self._release_journal()
         self.limits = SeriesLimits(configuration.settings.limits, self.series, self.clock, self.telemetry)
-        self.pipeline = Pipeline(self.journal, self.keeper, self.telemetry, self.limits)
+        self.pipeline = Pipeline(self.journal, self.keeper, self.series, self.telemetry, self.limits)
         self.sources = SourceRunner(self.pipeline, self.context)
         quarantine = Path(configuration.settings.storage.path) / "quarantine"
         begins = self.keeper.begins if isinstance(self.keeper, DeliveredKeeper) else None

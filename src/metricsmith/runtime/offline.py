@@ -55,7 +55,7 @@ class OfflineStore:
         except BaseException:
             self.store.close(flush=False)
             raise
-        self._pipeline = Pipeline(self._journal, self.store, telemetry)
+        self._pipeline = Pipeline(self._journal, self.store, table, telemetry)
         self.admin = EmbeddedAdmin(self.store)
         for sequence, batch in self._journal.replay(self.store.cursor()):
             self.store.apply(batch, sequence)

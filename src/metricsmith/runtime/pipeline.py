@@ -11,6 +11,8 @@ from metricsmith.contracts import Emit, Processor, Ticking
 from metricsmith.errors import DiskFull, JournalError
 from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch, Layout, empty_batch
+from metricsmith.model.series import SeriesTable
+from metricsmith.model.series_use import in_use
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.runtime.offered import Offered
 from metricsmith.runtime.series_limits import SeriesLimits
@@ -28,7 +30,12 @@ class Pipeline:
     """
 
     def __init__(
-        self, journal: Journal, keeper: Keeper, telemetry: Telemetry, limits: SeriesLimits | None = None
+        self,
+        journal: Journal,
+        keeper: Keeper,
+        series: SeriesTable,
+        telemetry: Telemetry,
+        limits: SeriesLimits | None = None,
     ) -> None:
         self.processors: Sequence[Processor] = ()
         self.accepted_samples = 0
@@ -38,7 +45,8 @@ class Pipeline:
         """Why the journal did not take the last batch; None when it did."""
         self.streams = Streams()
         self._offered = Offered()
-        self._journal, self._keeper, self._telemetry, self._limits = journal, keeper, telemetry, limits
+        self._journal, self._keeper, self._series = journal, keeper, series
+        self._telemetry, self._limits = telemetry, limits
         journal.on_commit(self._committed)
 
     def emit_for(self, source: str) -> Emit:
@@ -93,7 +101,7 @@ class Pipeline:
 
     def _through(self, source: str, batch: Batch, processors: Sequence[Processor]) -> Batch | None:
         """Return what processors leave of a batch: nothing when one of them fails on it."""
-        left = batch
+        left = in_use(self._series, batch)
         for processor in processors:
             try:
                 result = processor.process(left)
@@ -112,7 +120,7 @@ class Pipeline:
                 return None
             if result is None:
                 return None
-            left = result
+            left = in_use(self._series, result)
         return left
 
     def _ticked(self, processor: Ticking, now_ms: int) -> Batch | None:
@@ -142,7 +150,7 @@ class Pipeline:
             return
         try:
             self._keeper.check_space()
-            origin, batch = batch.origin, self._admit(source, batch)
+            origin, batch = batch.origin, self._admit(source, in_use(self._series, batch))
             if len(batch) == 0 and origin is None:
                 return
             await self._append(batch if batch.origin is origin else replace(batch, origin=origin))

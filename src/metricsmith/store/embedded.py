@@ -25,6 +25,7 @@ from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import SampleLimit, Selection
+from metricsmith.model.series_use import in_use
 from metricsmith.model.settings_types import format_size
 from metricsmith.model.steady_time import SteadyTime
 from metricsmith.store.admission import Admission
@@ -63,7 +64,7 @@ class EmbeddedStore:
         self._index.catch_up()  # now, and not while the first batch waits
         self._blocks.find_deleted(self._found_by)
         self._key_lists = KeyLists(context.series)
-        self._release = Release(context.series, self._index)
+        self._release = Release(context.series, self._index, context.clock)
         self._heads = Heads(
             self._blocks, context.series, context.telemetry, config.head_bytes, config.head_age
         )
@@ -98,7 +99,7 @@ class EmbeddedStore:
             self._heads.wait_for_write(now_ms)
         batch.layout.derive(self._metadata_seen, self._learn_metadata)
         if len(batch):
-            self._heads.append(self._release.current(batch), now_ms)
+            self._heads.append(in_use(self._table, batch), now_ms)
             self._index.catch_up()
             self._telemetry.count("metricsmith_store_samples_total", len(batch))
         self._heads.applied(sequence)

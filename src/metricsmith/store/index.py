@@ -78,9 +78,9 @@ class _Column:
         self._value.extend(numbers)
         self.entries = (self._series.view, self._value.view)
 
-    def without(self, retired: Bool) -> _Column | None:
-        """Return a column of the series that are not retired, None when none is left, itself if all are."""
-        series, value = self.entries
+    def without(self, retired: Bool, entries: tuple[U32, U32]) -> _Column | None:
+        """Return a column of those entries that are not retired, None when none is left, itself if all are."""
+        series, value = entries
         kept = ~_marked(retired, series)
         if kept.all():
             return self
@@ -230,12 +230,13 @@ class SeriesIndex:
         """Drop the entries of series that the table has retired, label by label."""
         retired = self._table.retired()
         for label, column in list(self._columns.items()):
-            size = len(column.entries[0])
-            left = column.without(retired)
+            entries = column.entries
+            left = column.without(retired, entries)
             if left is column:
                 continue
             with self._lock:  # what came meanwhile is of later series
-                series, value = (entries[size:].tolist() for entries in column.entries)
+                size = len(entries[0])
+                series, value = (each[size:].tolist() for each in column.entries)
                 if series and left is None:
                     left = _Column()
                 if left is None:
