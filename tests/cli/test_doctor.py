@@ -65,10 +65,10 @@ def test_exit_codes_tell_problems_warnings_and_what_cannot_be_read(
     open_to_all = doctor("", "--only", "server", METRICSMITH_SERVER_LISTEN="0.0.0.0:0")
     assert open_to_all.returncode == 0 and "0 problems, 1 warning" in open_to_all.stdout
     unread = doctor("sources: [{type: scrap}]\nstorage: {database: '${NOT_SET_ANYWHERE}'}")
-    assert (unread.returncode, unread.stdout) == (2, "")
+    assert (unread.returncode, unread.stdout) == (3, "")
     assert "environment variable NOT_SET_ANYWHERE is not set" in unread.stderr
     assert 'sources[0].type: got "scrap"' in unread.stderr
-    assert here("doctor", "-c", str(file.parent / "none.yaml")).returncode == 2
+    assert here("doctor", "-c", str(file.parent / "none.yaml")).returncode == 3
     unknown = doctor("", "--only", "disc")
     assert unknown.returncode == 2 and "disk" in unknown.stderr
 
@@ -85,7 +85,7 @@ def test_json_has_the_same_and_nothing_else(doctor: Run) -> None:
         "up 1: a page of metrics",
     )
     unread = doctor("sources: 1", "--json")
-    assert unread.returncode == 2 and json.loads(unread.stdout)["problem_count"] == 1
+    assert unread.returncode == 3 and json.loads(unread.stdout)["problem_count"] == 1
     quiet = doctor("", "--only", "clock", "--quiet")
     assert quiet.stdout.startswith("0 problems, 0 warnings, ")
 

@@ -18,6 +18,7 @@ import typer
 
 from metricsmith.cli.client import call
 from metricsmith.cli.collect import positive_seconds
+from metricsmith.cli.exits import Exit
 from metricsmith.errors import ConfigError, MetricsmithError
 from metricsmith.model.findings import Finding, Level
 
@@ -36,10 +37,8 @@ metricsmith doctor --send
 
 metricsmith doctor --json | jq '.findings[] | select(.level == "problem")'
 
-Exit codes: 0 no problems (warnings may be there), 1 problems, 2 the configuration cannot be read.
+Exit codes: 0 no problems (warnings may be there), 1 problems, 2 wrong usage, 3 bad configuration.
 """
-PROBLEMS, UNREADABLE = 1, 2
-"""Exit codes of this command alone."""
 SHOWN = 3
 _COLOURS = {Level.OK: typer.colors.GREEN, Level.WARNING: typer.colors.YELLOW, Level.PROBLEM: typer.colors.RED}
 
@@ -84,7 +83,7 @@ def doctor(
         configuration = load_file(file)
     except ConfigError as error:
         _tell_unreadable(error, as_json)
-        raise typer.Exit(UNREADABLE) from None
+        raise typer.Exit(Exit.BAD_CONFIG) from None
     chosen = only or []
     _check_names(chosen, names_of(configuration))
     sending = _sending(configuration) if send else []
@@ -93,7 +92,7 @@ def doctor(
     if as_json:
         typer.echo(json.dumps(_document(examination), indent=2))
     if examination.count(Level.PROBLEM):
-        raise typer.Exit(PROBLEMS)
+        raise typer.Exit(Exit.FAILURE)
 
 
 def _check_names(chosen: list[str], known: Sequence[str]) -> None:
