@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,10 @@ def version_of(folder: Path) -> int | None:
 def current_version() -> int:
     """Return the version that this metricsmith writes."""
     return len(MIGRATIONS) + 1
+
+
+_TRIES, _PAUSE_S = 10, 0.02
+"""How often, and after which pause, the lock is asked for: who looks at it shares it for an instant."""
 
 
 class DataDir:
@@ -87,15 +92,13 @@ class DataDir:
 
     def _take_lock(self) -> None:
         descriptor = os.open(self.folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(descriptor):
             holder = _holder(descriptor)
             os.close(descriptor)
             raise DataDirLocked(
                 f"got {self.folder} in use by process {holder}, wanted it for this process alone"
                 " (stop that process, or give this one another storage.path)"
-            ) from None
+            )
         self._lock = descriptor
         note_holder(descriptor)
 
@@ -142,6 +145,17 @@ def note_holder(descriptor: int) -> None:
     """Write into an open LOCK who has it, for the error message of the next process."""
     # Over what the last process wrote: a full disk has no room for what was emptied before.
     os.pwrite(descriptor, f"{os.getpid():<15}\n".encode(), 0)
+
+
+def _locked(descriptor: int) -> bool:
+    for _ in range(_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_S)
+        else:
+            return True
+    return False
 
 
 def _holder(descriptor: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -47,6 +48,16 @@ def test_the_lock_is_released_on_close_and_on_failure(tmp_path):
         DataDir(tmp_path).open()
     (tmp_path / "FORMAT").write_text("metricsmith data 1\n")
     DataDir(tmp_path).open()
+
+
+def test_who_looks_at_the_lock_at_that_instant_keeps_nobody_out(tmp_path, monkeypatch):
+    looking = os.open(tmp_path / "LOCK", os.O_RDONLY | os.O_CREAT)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    monkeypatch.setattr(datadir.time, "sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
+    held = DataDir(tmp_path)
+    held.open()
+    held.close()
+    os.close(looking)
 
 
 def test_newer_data_is_refused_and_not_touched(tmp_path):
