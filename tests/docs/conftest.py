@@ -120,7 +120,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         shop = re.search(r"http://\S+(?=/metrics)", process.stdout.readline())
         assert shop, "the demo says first where its shop is"
         query = urllib.parse.quote("sum(rate(http_requests_total[30s])) > 1")
-        eventually(lambda: '"value"' in _answer(f"http://127.0.0.1:{port}/api/v1/query?query={query}"))
+        asked = f"http://127.0.0.1:{port}/api/v1/query?query={query}"
+        eventually(lambda: '"value"' in _answer(asked), within_s=90)
         yield Demo(port, shop[0])
     finally:
         process.terminate()
@@ -128,8 +129,12 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 def _answer(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=20) as answer:
-        return str(answer.read().decode())
+    """Return what is answered, nothing while nobody does."""
+    try:
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            return str(answer.read().decode())
+    except OSError:
+        return ""
 
 
 @pytest.fixture(scope="session")

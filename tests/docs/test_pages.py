@@ -21,7 +21,6 @@ ROOT = Path(__file__).parents[2]
 # What runs for long, or sets this machine up, is only looked up.
 MAKE = re.compile(r"^make ")
 FAILS = re.compile(r"error|FAILED")
-IS_THERE_SOON_S = 8
 HINT = "(a comment before the fence may name another test that runs it: tests/docs/conftest.py)"
 
 
@@ -34,6 +33,7 @@ def terminal(
     places = {
         ".venv/bin/": "",
         "127.0.0.1:9095": f"127.0.0.1:{free_port()}",
+        "127.0.0.1:11001": f"127.0.0.1:{free_port()}",
         "/var/lib/archive": str(tmp_path / "archive"),
         "/etc/prometheus": str(tmp_path / "etc-prometheus"),
         "interval: 15s": "interval: 300ms",
@@ -50,6 +50,8 @@ def terminal(
         places |= {"http://127.0.0.1:3000": demo.shop, "http://localhost:3000": demo.shop}
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     opened = Terminal(tmp_path, places, f"http://{agent}")
+    if any("metricsmith doctor" in b.text for b in blocks):  # what else runs on this machine is in its way
+        opened.environment["METRICSMITH_SERVER_LISTEN"] = f"127.0.0.1:{free_port()}"
     for name, text in files.get(page, {}).items():
         opened.write(name.lstrip("/"), text)
     yield opened
@@ -95,5 +97,5 @@ def answer(terminal: Terminal, command: str, shown: str) -> tuple[int, str]:
             return alike(shown, found[-1][1])
 
         with contextlib.suppress(AssertionError):  # the caller shows both
-            eventually(again, IS_THERE_SOON_S)
+            eventually(again)
     return found[-1]

@@ -1,7 +1,4 @@
-"""Targets that are slow, dead or hostile cost nobody else a scrape, and the agent no memory.
-
-Commands and outputs of docs/scrape.md are of what is tested here.
-"""
+"""Targets that are slow, dead or hostile cost nobody else a scrape, and the agent no memory."""
 
 from __future__ import annotations
 

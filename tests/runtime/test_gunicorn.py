@@ -1,7 +1,4 @@
-"""Workers of gunicorn are killed, reloaded and loaded while the agent's counters match what was answered.
-
-What docs/sdk-processes.md shows is of what is tested here.
-"""
+"""Workers of gunicorn are killed, reloaded and loaded while the agent's counters match what was answered."""
 
 from __future__ import annotations
 

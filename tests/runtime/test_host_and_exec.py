@@ -1,7 +1,4 @@
-"""An agent that reads its machine and runs integrations: all can be queried, and all ends with it.
-
-Commands and outputs of docs/exec.md are of what is tested here.
-"""
+"""An agent that reads its machine and runs integrations: all can be queried, and all ends with it."""
 
 from __future__ import annotations
 

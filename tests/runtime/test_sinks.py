@@ -1,7 +1,6 @@
 """An agent ships to a destination, sets aside what is refused, and people look after it by commands.
 
-Commands and outputs of these pages are of what is tested here: docs/delivery.md, docs/files.md, influxdb.md,
-newrelic.md, otlp.md, remote-write.md.
+Commands and outputs of docs/delivery.md and docs/files.md are of what is tested here.
 """
 
 from __future__ import annotations

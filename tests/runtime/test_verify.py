@@ -32,8 +32,10 @@ from metricsmith.store.verify import kept_from_others
 from metricsmith.testing.clock import FakeClock
 from metricsmith.testing.crash import victim
 from metricsmith.testing.programs import AgentProgram
+from metricsmith.testing.terminal import shown_on
 
 Make = Callable[..., AgentProgram]
+OPERATE = Path(__file__).parents[2] / "docs" / "operate.md"
 NOW = 1_700_000_000_000
 SERIES, BATCHES = 20, 60
 
@@ -275,13 +277,14 @@ def command(folder: Path, *options: str) -> tuple[int, str, str]:
 
 
 def test_the_command_says_file_part_and_what_to_do(data: Path) -> None:
-    """As docs/operate.md shows it."""
+    header, *_ = shown_on(OPERATE, "metricsmith store verify").splitlines()
     code, out, _ = command(data)
     assert (code, out.count("\n")) == (0, 1)
     assert "all is well" in out
     flip(next((data / "blocks").rglob("samples.parquet")), 5)
     code, out, _ = command(data)
     assert code == 1
+    assert out.splitlines()[0].split() == header.split()
     line = next(line for line in out.splitlines() if "samples.parquet" in line)
     assert "row group 0" in line
     assert "backup" in line

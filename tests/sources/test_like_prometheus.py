@@ -1,7 +1,4 @@
-"""The same page scraped by Prometheus and by us: the same series with the same values.
-
-Commands and outputs of docs/scrape.md are of what is tested here.
-"""
+"""The same page scraped by Prometheus and by us: the same series with the same values."""
 
 from __future__ import annotations
 

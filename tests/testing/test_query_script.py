@@ -1,10 +1,12 @@
 """Query scripts: what is read, and that a wrong answer is always noticed.
 
-Commands and outputs of docs/query-tests.md are of what is tested here.
+The failure on docs/query-tests.md is one that was made here.
 """
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -91,6 +93,14 @@ def test_a_wrong_answer_fails_and_shows_both(script: str) -> None:
     report = difference(case)
     assert report.startswith(f"some.test:{case.line}: {case.text}\n  expected\n    ")
     assert "\n  got\n    " in report
+
+
+def test_a_failure_looks_as_the_page_shows_it() -> None:
+    page = (Path(__file__).parents[2] / "docs/query-tests.md").read_text()
+    (shown,) = [text for text in re.findall(r"```text\n(.*?)```", page, re.DOTALL) if "expected" in text]
+    (case,) = read_script("# \n" * 7 + "samples every 1m\n x 1 2 3\nat 2m: x\n x 4", "lookback.test")
+    report = difference(case)
+    assert re.sub(r":\d+:", ":", report).strip() == re.sub(r":\d+:", ":", shown).strip()
 
 
 @pytest.mark.parametrize("answer", ["sum(x)\n {} 8", "1 + 1\n scalar 2"])

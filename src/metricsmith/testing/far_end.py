@@ -128,7 +128,8 @@ class FarEnd:
 def _newrelic(payload: Any, now_ms: int) -> Iterator[Taken]:
     for point in read_metrics(payload, now_ms):
         assert isinstance(point, Point), point
-        yield str(point.attributes["n"]), point.timestamp
+        if "n" in point.attributes:  # else it tells of the sender
+            yield str(point.attributes["n"]), point.timestamp
 
 
 def _oci(body: bytes, now_ms: int) -> Iterator[Taken]:

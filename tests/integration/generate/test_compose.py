@@ -1,7 +1,4 @@
-"""The Compose file is of the format, its containers may do little, and find one another.
-
-Commands and outputs of docs/generate.md are of what is tested here.
-"""
+"""The Compose file is of the format, its containers may do little, and find one another."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 No container engine is needed: what the last stage holds is put into a folder, and run there by a user
 who may write nothing but the data folder.
-
-Commands and outputs of docs/generate.md are of what is tested here.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
-"""The unit is what systemd takes, and leaves the agent nothing that it does not need.
-
-Commands and outputs of docs/generate.md are of what is tested here.
-"""
+"""The unit is what systemd takes, and leaves the agent nothing that it does not need."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -54,6 +52,16 @@ def test_it_is_exposed_little(
     ]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout[-300:]
+
+
+def test_the_page_says_how_little(configure: Configure, tmp_path: Path, systemd_analyze: str) -> None:
+    page = (Path(__file__).parents[3] / "docs/generate.md").read_text()
+    (command,) = re.findall(r"^\$ (systemd-analyze .*)", page, re.MULTILINE)
+    (exposure,) = re.findall(r"an exposure of ([\d.]+)\.", page)
+    (tmp_path / UNIT).write_text(systemd(configure("{}"), PROGRAM, CONFIG).files[UNIT])
+    words = [systemd_analyze, *command.split()[1:]]
+    said = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert f"exposure level for {UNIT}: {exposure} " in said.stdout
 
 
 def test_a_low_port_needs_a_privilege_and_no_other_one_does(configure: Configure) -> None:

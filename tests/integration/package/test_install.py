@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -79,13 +80,15 @@ def test_what_is_installed_runs_from_the_file_that_agents_read(package: Make, ag
 
 
 def test_rules_and_dashboards_are_made_of_what_is_installed(package: Make, agent: Path) -> None:
-    """As docs/package.md has it."""
     put(package(Kind.PYTHON), agent)
-    project = str(agent / "integrations" / "queue-depth" / "current")
-    for kind, file in (("prometheus", "rules/queue-depth.yml"), ("grafana", "queue-depth.json")):
-        command = [sys.executable, "-m", "metricsmith", "generate", kind, "--project", project]
-        subprocess.run([*command, "--out", agent / kind], check=True, capture_output=True)
-        assert "queue_depth_items" in (agent / kind / file).read_text()
+    page = (Path(__file__).parents[3] / "docs/package.md").read_text()
+    typed = re.findall(r"^metricsmith (generate .*?)(?: +#.*)?$", page, re.MULTILINE)
+    assert len(typed) == 2
+    for line in typed:
+        command = [sys.executable, "-m", "metricsmith", *line.replace("NAME", "queue-depth").split()]
+        subprocess.run(command, cwd=agent, check=True, capture_output=True)
+    for file in ("generated/rules/queue-depth.yml", "dashboards/queue-depth.json"):
+        assert "queue_depth_items" in (agent / file).read_text()
 
 
 def test_a_dry_run_changes_nothing_and_tells_the_same(package: Make, agent: Path) -> None:

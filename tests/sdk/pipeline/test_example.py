@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import subprocess
 import sys
 import time
@@ -80,6 +81,15 @@ def test_what_was_not_persisted_is_not_counted(example: Path, tmp_path: Path) ->
         pipelines.happened(PipelineStarted("p"))
     assert generate_latest(registry) == before
     assert pipelines.state("p").status is PipelineState.CONFIGURED
+
+
+def test_the_page_shows_what_the_example_does(example: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs/sdk-pipeline.md").read_text()
+    (shown,) = re.findall(r"```python\n(def happened.*?)```", page, re.DOTALL)
+    code = (example / "dataflow/aggregate.py").read_text()
+    body = [line.partition("  #")[0].strip() for line in shown.splitlines()[1:]]
+    assert "\n        ".join(body) in code
+    assert shown.splitlines()[0] in code
 
 
 def test_a_torn_line_is_no_event(example: Path, tmp_path: Path) -> None:

@@ -1,7 +1,4 @@
-"""Each change counts once, whatever breaks between a worker and the collecting process.
-
-What docs/sdk-processes.md shows is of what is tested here.
-"""
+"""Each change counts once, whatever breaks between a worker and the collecting process."""
 
 from __future__ import annotations
 

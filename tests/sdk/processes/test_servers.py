@@ -1,7 +1,4 @@
-"""Applications as users run them: uvicorn with workers, Celery's pool, gunicorn's master as collector.
-
-What docs/sdk-processes.md shows is of what is tested here.
-"""
+"""Applications as users run them: uvicorn with workers, Celery's pool, gunicorn's master as collector."""
 
 from __future__ import annotations
 

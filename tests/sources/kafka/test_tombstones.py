@@ -1,13 +1,15 @@
 """Tombstones of a real Kafka, counted and estimated; the truth is what the test wrote.
 
-Commands and outputs of docs/kafka-tombstones.md are of what is tested here.
+The program of docs/kafka-tombstones.md is run here.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,6 +83,17 @@ def bench(kafka: real.Cluster) -> Iterator[Bench]:
     yield Bench(client, context, admin, bootstrap)
     admin.close()
     client.close()
+
+
+def test_the_program_of_the_page(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs/kafka-tombstones.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    bench.write(bench.topic("orders-of-the-page"), [b"x", None])
+    here = program.replace("localhost:9092", bench.bootstrap).replace('"orders"', '"orders-of-the-page"')
+    exec(compile(here, "page.py", "exec"), {})
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 2, "the topic, and its partition"
+    assert all("records=2, tombstones=1" in line for line in told)
 
 
 def figures(count: TombstoneCount) -> tuple[int, int, int]:
