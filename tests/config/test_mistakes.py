@@ -20,6 +20,7 @@ Problems = Callable[..., list[str]]
         ("service: {interval: }", "service.interval: got nothing, wanted a duration with its unit"),
         ("storage: {retention: 0s}", 'storage.retention: got "0s", wanted at least 1m'),
         ("journal: {segment_size: 1KB}", 'journal.segment_size: got "1KB", wanted at least 4KB'),
+        ("storage: {head_bytes: 1}", "storage.head_bytes: got 1, wanted at least 64KB"),
         ("journal: {segment_size: 2GB}", 'journal.segment_size: got "2GB", wanted at most 1GB'),
         ("server: {max_body: 5}", "server.max_body: got 5, wanted at least 1KB"),
         ("server: {max_body: -5}", "server.max_body: got -5, wanted a size such as 64MB"),

@@ -48,11 +48,11 @@ class Process:
             {
                 "path": str(folder),
                 "retention": "48h",
-                "head_bytes": head_bytes,
                 "head_age": "20m",
                 "max_disk": max_disk,
             }
         )
+        config = config.model_copy(update={"head_bytes": head_bytes})  # smaller than a person may have it
         self.store = EmbeddedStore(config, Context("store", self.table, self.telemetry, self.clock))
         self.layouts: dict[tuple[object, ...], Layout] = {}
 

@@ -16,7 +16,9 @@ class EmbeddedConfig(StoreConfig):
         None,
         description="Delete the oldest blocks rather than use more disk for blocks.",
     )
-    head_bytes: SizeBytes = Field(64 << 20, description="Memory of recent samples before they are flushed.")
+    head_bytes: SizeBytes = Field(
+        64 << 20, ge=64 << 10, description="Memory of recent samples before they are flushed; 64KB at least."
+    )
     head_age: DurationMs = Field(
         2 * 3_600_000,
         ge=60_000,
