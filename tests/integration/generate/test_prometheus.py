@@ -83,6 +83,19 @@ def test_rules_are_those_that_the_agent_evaluates(configure: Configure, projects
     ]
 
 
+def test_rules_that_were_generated_before_are_not_there_twice(
+    configure: Configure, projects: Sequence[Project], tmp_path: Path
+) -> None:
+    """The samples of `integration new` have such a configuration beside the project."""
+    first = prometheus(configure("rules: {interval: 5s}"), projects)
+    write(first, tmp_path / "generated")
+    again = prometheus(configure("rules: {files: [generated/rules/*.yml]}"), projects)
+    assert sorted(again.files) == ["prometheus.yml", "rules/queue-depth.yml"]
+    (tmp_path / "generated/rules/queue-depth.yml").write_text(MINE)
+    changed = prometheus(configure("rules: {files: [generated/rules/*.yml]}"), projects)
+    assert sorted(changed.files) == ["prometheus.yml", "rules/queue-depth-2.yml", "rules/queue-depth.yml"]
+
+
 @pytest.mark.parametrize(
     ("settings", "scheme", "path", "target"),
     [

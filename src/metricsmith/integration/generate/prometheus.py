@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import yaml
+
 from metricsmith.config.settings import Settings
 from metricsmith.integration.alerts import rule_file
 from metricsmith.integration.generate.configured import Configured
@@ -44,9 +46,13 @@ def prometheus(configured: Configured, projects: Sequence[Project] = ()) -> Gene
     if not settings.alerts.enabled:
         by_file = {name: tuple(_recording(groups)) for name, groups in by_file.items()}
     rules = {name: header(KIND) + format_groups(groups) for name, groups in by_file.items() if groups}
+    there = [group["rules"] for text in rules.values() for group in yaml.safe_load(text)["groups"]]
     for project in projects:
         content = rule_file(project.declaration)
-        if content["groups"] and settings.alerts.enabled:
+        if not settings.alerts.enabled:
+            continue
+        # The configuration may name the very file that an earlier run made: each alert is told once.
+        if any(group["rules"] not in there for group in content["groups"]):
             rules[_rule_name(project.name, rules)] = header(KIND) + yaml_text(content)
     main = header(KIND) + yaml_text(_main(settings, list(rules)))
     every = [group for groups in by_file.values() for group in groups]
