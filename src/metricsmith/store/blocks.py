@@ -1,4 +1,4 @@
-"""The blocks of a data directory: write, read, merge, delete, and recover after a crash.
+"""The blocks of a data directory: write, read, merge and delete.
 
 The manifest decides what exists. A block is written in `tmp`, synced, renamed into `blocks`, and then
 named in the manifest in one transaction with the journal cursor: a crash leaves the old state or the new.
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from metricsmith.errors import BlockCorrupt, DiskFull, StoreError
-from metricsmith.model.arrays import U32, distinct
+from metricsmith.model.arrays import U32
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import UNLIMITED, SampleLimit
 from metricsmith.model.series import SeriesTable
@@ -27,7 +27,7 @@ from metricsmith.model.settings_types import format_size
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.store import fsutil
 from metricsmith.store.block_output import BlockOutput
-from metricsmith.store.block_reader import Block, Catalogue, open_block
+from metricsmith.store.block_reader import Block, Catalogue
 from metricsmith.store.block_writer import FinishedBlock
 from metricsmith.store.cache import ByteCache
 from metricsmith.store.compaction import oldest_beyond
@@ -36,11 +36,12 @@ from metricsmith.store.datadir import DataDir
 from metricsmith.store.disposal import Disposal
 from metricsmith.store.leases import LiveBlocks
 from metricsmith.store.manifest import BlockEntry, Manifest
+from metricsmith.store.opening import open_blocks
 from metricsmith.store.pieces import Piece, RaggedPiece
 from metricsmith.store.rebuild import begin_manifest
 from metricsmith.store.snapshot import SnapshotMade, make_snapshot
 from metricsmith.store.sorting import joined
-from metricsmith.store.tombstones import Selectors, Tombstone, visible
+from metricsmith.store.tombstones import Selectors, Tombstone, series_left, visible_pieces
 from metricsmith.store.windows import Windows, window_sizes
 
 log = logging.getLogger(__name__)
@@ -112,8 +113,10 @@ class BlockStore:
                     log.warning("%s is missing: made anew of %d blocks", self._dirs.manifest, rebuilt.blocks)
             self._manifest = Manifest(self._dirs.manifest)
             undo.callback(self._manifest.close)
-            self._open_blocks()
-            self._clear_leftovers()
+            blocks = open_blocks(self._dirs, self._manifest, self._series, self._catalogues, self._disposal)
+            self._live.exchange(blocks, {})
+            for block in blocks:
+                self._metadata.update(block.catalogue.metadata)
             undo.pop_all()
         self._telemetry.watch("metricsmith_store_blocks", lambda: self.block_count)
         self._telemetry.watch("metricsmith_store_disk_bytes", self.disk_usage)
@@ -122,49 +125,6 @@ class BlockStore:
         """Release the directory."""
         self._manifest.close()
         self._dirs.close()
-
-    def _open_blocks(self) -> None:
-        blocks, damaged = [], []
-        for entry in self._manifest.blocks():
-            try:
-                block = open_block(
-                    self._dirs.blocks / entry.name,
-                    entry,
-                    self._series,
-                    self._catalogues,
-                    self._disposal.note_damage,
-                )
-            except BlockCorrupt as error:
-                damaged.append(entry.number)
-                self._disposal.move_to_strays(self._dirs.blocks / entry.name)
-                self._disposal.note_set_aside("damaged", str(error))
-            else:
-                blocks.append(block)
-                self._metadata.update(block.catalogue.metadata)
-        if damaged:
-            self._manifest.commit(remove=damaged)
-        self._live.exchange(blocks, {})
-
-    def _clear_leftovers(self) -> None:
-        """Remove what a crash left in `tmp` and what a merge replaced; set aside what nobody knows."""
-        for path in self._dirs.tmp.iterdir():
-            fsutil.remove_tree(path)
-            log.info("removed %s, left unfinished by the last run", path)
-        known = {block.entry.name for block in self._live.all()}
-        replaced = {name for block in self._live.all() for name in block.meta.sources}
-        for path in self._dirs.blocks.iterdir():
-            if path.name in known:
-                continue
-            if path.name in replaced:
-                fsutil.remove_tree(path)
-                log.info("removed %s, which a merge has replaced", path)
-            else:
-                self._disposal.move_to_strays(path)
-                self._disposal.note_set_aside(
-                    "unknown",
-                    f"{path.name} is not in the manifest: a crash left it, and its samples are in the journal"
-                    " (if you put it there: metricsmith store verify --rebuild)",
-                )
 
     # --- reading: any thread -------------------------------------------------------------------
 
@@ -209,19 +169,13 @@ class BlockStore:
             for block in blocks:
                 try:
                     pieces = block.pieces(series, start_ms, end_ms, self._cache, limit)
-                    found.extend(self._visible(block, pieces))
+                    found.extend(visible_pieces(block, pieces, self._tombstones))
                 except BlockCorrupt as error:
                     damaged.append((block, error))
         damaged += [(block, block.damaged[0]) for block in blocks if block.lost]
         for block, why in damaged:
             self.set_aside(block, why)
         return found
-
-    def _visible(self, block: Block, pieces: list[Piece]) -> list[Piece]:
-        hiding = [tombstone for tombstone in self._tombstones if tombstone.concerns(block)]
-        if not hiding:
-            return pieces
-        return [left for piece in pieces if (left := visible(piece, hiding)) is not None]
 
     def _count_whole_blocks(
         self, blocks: Sequence[Block], series: U32, start_ms: int, end_ms: int, limit: SampleLimit
@@ -236,19 +190,7 @@ class BlockStore:
         blocks = [
             b for b in self._live.all() if b.meta.min_time_ms <= end_ms and b.meta.max_time_ms >= start_ms
         ]
-        hidden = {b.entry.number: gone for b in blocks if len(gone := self._hidden(b))}
-        found = {id(b.catalogue): b.catalogue.sorted_ids for b in blocks if b.entry.number not in hidden}
-        left = [
-            np.setdiff1d(b.catalogue.sorted_ids, hidden[b.entry.number], assume_unique=True)
-            for b in blocks
-            if b.entry.number in hidden
-        ]
-        return distinct(np.concatenate([np.empty(0, np.uint32), *found.values(), *left]))
-
-    def _hidden(self, block: Block) -> U32:
-        """Return the series of a block that are deleted from it as a whole."""
-        hiding = [t for t in self._tombstones if t.concerns(block) and t.hides_all(block)]
-        return distinct(np.concatenate([np.empty(0, np.uint32), *(t.series for t in hiding)]))
+        return series_left(blocks, self._tombstones)
 
     def metadata(self) -> Mapping[str, Metadata]:
         """Return what blocks know of each metric family."""

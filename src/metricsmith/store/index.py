@@ -79,7 +79,7 @@ class _Column:
         self.entries = (self._series.view, self._value.view)
 
     def without(self, retired: Bool, entries: tuple[U32, U32]) -> _Column | None:
-        """Return a column of those entries that are not retired, None when none is left, itself if all are."""
+        """Return a column of the entries that are not retired, None when none is left, itself if all are."""
         series, value = entries
         kept = ~_marked(retired, series)
         if kept.all():

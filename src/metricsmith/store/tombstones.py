@@ -13,11 +13,13 @@ from typing import Protocol
 import numpy as np
 import orjson
 
-from metricsmith.model.arrays import U32
+from metricsmith.model.arrays import U32, distinct
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.store.block_meta import BlockMeta
 from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
 from metricsmith.store.ragged import as_ragged, keep_samples
+
+NONE: U32 = np.empty(0, np.uint32)
 
 
 class SortedIds(Protocol):
@@ -52,7 +54,7 @@ class Tombstone:
     start_ms: int
     end_ms: int
     selectors: Selectors
-    series: U32 = field(default_factory=lambda: np.empty(0, np.uint32), compare=False)
+    series: U32 = field(default_factory=lambda: NONE, compare=False)
 
     def of(self, series: U32) -> Tombstone:
         """Return the tombstone with the series that its selectors find."""
@@ -97,6 +99,28 @@ def _without(piece: Piece, tombstone: Tombstone) -> Piece | None:
         inside = np.tile(inside, len(piece.series))
     left = keep_samples(piece, ~(inside & np.repeat(hit, np.diff(piece.offsets))))
     return left if len(left.times) else None
+
+
+def visible_pieces(block: HasSeries, pieces: list[Piece], tombstones: Sequence[Tombstone]) -> list[Piece]:
+    """Return what tombstones leave of the pieces of a block."""
+    hiding = [tombstone for tombstone in tombstones if tombstone.concerns(block)]
+    if not hiding:
+        return pieces
+    return [left for piece in pieces if (left := visible(piece, hiding)) is not None]
+
+
+def series_left(blocks: Sequence[HasSeries], tombstones: Sequence[Tombstone]) -> U32:
+    """Return the sorted ids of all series of blocks, without those of which all samples are hidden."""
+    found: dict[int, U32] = {}  # by catalogue: blocks with the same series share one
+    left = [NONE]
+    for block in blocks:
+        hidden = [t.series for t in tombstones if t.concerns(block) and t.hides_all(block)]
+        ids = block.catalogue.sorted_ids
+        if hidden:
+            left.append(np.setdiff1d(ids, np.concatenate(hidden), assume_unique=len(hidden) == 1))
+        else:
+            found[id(block.catalogue)] = ids
+    return distinct(np.concatenate([*left, *found.values()]))
 
 
 def visible_samples(piece: RaggedPiece, tombstones: Sequence[Tombstone]) -> RaggedPiece | None:

@@ -1,0 +1,65 @@
+"""What is in a data directory at a start: blocks that serve, leftovers of a crash, what nobody knows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import MutableMapping, Sequence
+
+from metricsmith.errors import BlockCorrupt
+from metricsmith.model.series import SeriesTable
+from metricsmith.store import fsutil
+from metricsmith.store.block_reader import Block, Catalogue, open_block
+from metricsmith.store.datadir import DataDir
+from metricsmith.store.disposal import Disposal
+from metricsmith.store.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+
+def open_blocks(
+    dirs: DataDir,
+    manifest: Manifest,
+    series: SeriesTable,
+    known: MutableMapping[str, Catalogue],
+    disposal: Disposal,
+) -> list[Block]:
+    """Return the blocks that the manifest names, oldest first; set aside what is damaged or unknown.
+
+    Raises:
+        FormatTooNew: a newer metricsmith wrote one.
+    """
+    blocks, damaged = [], []
+    for entry in manifest.blocks():
+        folder = dirs.blocks / entry.name
+        try:
+            blocks.append(open_block(folder, entry, series, known, disposal.note_damage))
+        except BlockCorrupt as error:
+            damaged.append(entry.number)
+            disposal.move_to_strays(folder)
+            disposal.note_set_aside("damaged", str(error))
+    if damaged:
+        manifest.commit(remove=damaged)
+    _clear_leftovers(dirs, blocks, disposal)
+    return blocks
+
+
+def _clear_leftovers(dirs: DataDir, blocks: Sequence[Block], disposal: Disposal) -> None:
+    """Remove what a crash left in `tmp` and what a merge replaced; set aside what nobody knows."""
+    for path in dirs.tmp.iterdir():
+        fsutil.remove_tree(path)
+        log.info("removed %s, left unfinished by the last run", path)
+    known = {block.entry.name for block in blocks}
+    replaced = {name for block in blocks for name in block.meta.sources}
+    for path in dirs.blocks.iterdir():
+        if path.name in known:
+            continue
+        if path.name in replaced:
+            fsutil.remove_tree(path)
+            log.info("removed %s, which a merge has replaced", path)
+        else:
+            disposal.move_to_strays(path)
+            disposal.note_set_aside(
+                "unknown",
+                f"{path.name} is not in the manifest: a crash left it, and its samples are in the journal"
+                " (if you put it there: metricsmith store verify --rebuild)",
+            )
