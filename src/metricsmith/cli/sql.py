@@ -61,7 +61,7 @@ def sql(
         bool, typer.Option("--fresh", metavar="", help="Have samples that are still in memory written first.")
     ] = False,
 ) -> None:
-    """Ask the history in SQL, through DuckDB (pip install 'metricsmith[sql]').
+    """Ask the history in SQL, through DuckDB (the package's extra `sql`).
 
     Views: samples(time, name, labels, value), series(name, labels, type, unit, help, first_time, last_time);
     times are UTC, labels a map: labels['job'].

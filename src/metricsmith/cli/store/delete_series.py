@@ -62,6 +62,7 @@ def delete_series(
     except ParseError as error:
         raise typer.BadParameter(f"--match: {error}") from None
     place = find_place(path, config, url)
+    place.refuse_others()
     if not yes and not typer.confirm(f"Delete samples of {' and '.join(match)} for good?"):
         raise typer.Abort
     deleted = (

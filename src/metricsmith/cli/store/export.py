@@ -82,6 +82,7 @@ def export(
     if out is None and chosen is ExportFormat.PARQUET and sys.stdout.isatty():
         raise typer.BadParameter("parquet is not for terminals, wanted --out FILE")
     place = find_place(path, config, url)
+    place.refuse_others()
     done = asyncio.run(_export(place, selectors or [()], (start_ms, end_ms), chosen, out))
     if as_json and out is not None:
         typer.echo(json.dumps(done))
@@ -103,12 +104,12 @@ async def _export(
     from metricsmith.runtime.offline import open_offline
 
     if place.in_use():
-        return _write(AgentHistory(place.url, SeriesTable()), selectors, bounds, format, out)
+        return await _write(AgentHistory(place.url, SeriesTable()), selectors, bounds, format, out)
     async with open_offline(place.settings(), place.journal()) as store:
-        return _write(store, selectors, bounds, format, out)
+        return await _write(store, selectors, bounds, format, out)
 
 
-def _write(
+async def _write(
     history: Any,
     selectors: Sequence[Sequence[Matcher]],
     bounds: tuple[int, int],
@@ -128,6 +129,7 @@ def _write(
             samples += len(batch)
             advance(part - shown)
             shown = part
+            await asyncio.sleep(0)  # where Ctrl-C ends it
         writer.finish()
     left_out = writer.left_out
     return {"samples": samples - sum(left_out.values()), "series": reader.series, "left_out": left_out}

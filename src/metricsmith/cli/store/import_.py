@@ -82,6 +82,7 @@ def import_(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     place = find_place(path, config, url)
+    place.refuse_others(new=True)
     began = time.monotonic()
     done = asyncio.run(_import(place, chosen, labels, dry_run))
     summary: dict[str, Any] = {

@@ -50,6 +50,25 @@ class Place:
 
         return self.folder is None or holder(self.folder) is not None
 
+    def refuse_others(self, new: bool = False) -> None:
+        """Refuse a folder that is no data directory: to open it would make one of it.
+
+        `new` lets an empty folder and one that is still to be made pass.
+
+        Raises:
+            StoreError: there is nothing of a data directory in it.
+        """
+        from metricsmith.store.datadir import DataDir, version_of
+
+        if self.folder is None or version_of(self.folder) or DataDir(self.folder).manifest.exists():
+            return
+        if not new:
+            raise StoreError(f"got {self.folder}, wanted a data directory or a snapshot (check --path or -c)")
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise StoreError(
+                f"got {self.folder} with other files in it, wanted a data directory or an empty folder"
+            )
+
     def needed_folder(self) -> Path:
         """Return the directory.
 

@@ -43,6 +43,7 @@ def snapshot(
     from metricsmith.store.snapshot import move_snapshot
 
     place = find_place(path, config, url)
+    place.refuse_others()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise StoreError(f"got {target}, which exists, wanted a new or an empty folder")
     made = take_snapshot(place)

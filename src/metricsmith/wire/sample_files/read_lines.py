@@ -7,7 +7,6 @@ written it, is read by itself.
 from __future__ import annotations
 
 import codecs
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow as pa
 from metricsmith.model.arrays import F64, I64, U8, U32, Bool
 from metricsmith.model.series import SeriesTable
 from metricsmith.wire.exposition.numbers import MalformedNumber, parse_floats
+from metricsmith.wire.messages import parse_timestamp
 from metricsmith.wire.sample_files.columns import Columns, Damage
 from metricsmith.wire.sample_files.dialects import TIME_BYTES, Dialect
 
@@ -83,7 +83,9 @@ class LineReader:
                 times[i] = parse_time(sample.time)
                 series[i] = self._series.intern(sample.key)
             except ValueError as error:
-                damage.append(Damage(f"line {first_line + i}", f"{error}: {line[:100]!r}"))
+                damage.append(
+                    Damage(f"line {first_line + i}", f"{error}: {line[:100].decode(errors='replace')!r}")
+                )
                 continue
             values[i], stale[i] = np.nan if sample.value is None else sample.value, sample.value is None
             kept[i] = True
@@ -94,11 +96,12 @@ def parse_time(text: str) -> int:
     """Return the milliseconds of an RFC 3339 time; without a zone it is UTC.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is none. Digits alone are none: Unix milliseconds look like a date of 1795.
     """
-    at = datetime.fromisoformat(text)
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return round((at - datetime(1970, 1, 1, tzinfo=UTC)).total_seconds() * 1000)
+    found = parse_timestamp(text)
+    if found is None:
+        raise ValueError(f'got the time "{text[:40]}", wanted RFC 3339, such as 2026-11-21T18:00:00Z')
+    return found
 
 
 class _Lines:

@@ -1,0 +1,70 @@
+"""A folder named by mistake stays as it was, and Ctrl-C ends an export at once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metricsmith.runtime.history import HistoryReader
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["export", "--match", "up"],
+        ["delete-series", "--match", "up", "--yes"],
+        ["snapshot", "TARGET"],
+        ["import", "FILE"],
+        ["stats"],
+        ["verify"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_folder_of_something_else_is_left_as_it_is(here: Run, tmp_path: Path, command: list[str]) -> None:
+    folder, places = tmp_path / "home", {"TARGET": tmp_path / "target", "FILE": tmp_path / "a.prom"}
+    folder.mkdir()
+    (folder / "letter.txt").write_text("dear")
+    places["FILE"].write_text("up 1 1795000000000\n")
+    done = here("store", *(str(places.get(word, word)) for word in command), "--path", str(folder))
+    assert done.returncode == 1, done
+    assert f"got {folder}" in done.stderr
+    assert "wanted a data directory" in done.stderr
+    assert [path.name for path in folder.iterdir()] == ["letter.txt"]
+    assert not places["TARGET"].exists()
+
+
+def test_import_makes_a_data_directory_of_an_empty_folder(here: Run, tmp_path: Path) -> None:
+    folder, file = tmp_path / "new", tmp_path / "a.prom"
+    folder.mkdir()
+    file.write_text("up 1 1795000000000\n")
+    assert here("store", "import", "--path", str(folder), str(file)).returncode == 0
+    exported = here("store", "export", "--path", str(folder), "--out", str(tmp_path / "a.csv"))
+    assert exported.stdout.endswith("1 samples of 1 series\n"), exported
+
+
+def test_ctrl_c_ends_an_export_and_leaves_no_file(
+    here: Run, fill: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(tmp_path / "data", [({"__name__": "up"}, {1_795_000_000_000: 1.0})])
+    read, whole = 0, HistoryReader.batches
+
+    def batches(self: HistoryReader, selectors: Any) -> Iterator[Any]:
+        nonlocal read
+        for each in list(whole(self, selectors)) * 100:
+            read += 1
+            if read == 2:
+                signal.raise_signal(signal.SIGINT)
+            yield each
+
+    monkeypatch.setattr(HistoryReader, "batches", batches)
+    done = here("store", "export", "--path", str(tmp_path / "data"), "--out", str(tmp_path / "a.csv"))
+    assert done.returncode == 130, done
+    assert read == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
