@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
 from metricsmith.model import key_pages
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.key_pages import PAGE_KEYS
-from metricsmith.model.labels import encode_labels
+from metricsmith.model.labels import decode_labels, encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.series_use import in_use
@@ -158,3 +161,43 @@ def test_asking_for_many_series_that_are_gone_unpacks_a_page_once(monkeypatch):
     monkeypatch.setattr(key_pages.zlib, "decompress", lambda data: unpacked.append(1) or decompress(data))
     assert table.current(ids[:-1]).tolist() == list(range(len(ids), 2 * len(ids) - 1))
     assert len(unpacked) == 2
+
+
+def test_no_series_is_ever_told_with_the_labels_of_another(process):
+    """Each sample's value is the number of its pod, while pods come and go, are asked for and are sent on."""
+    wrong, asked, ended = [], [0], threading.Event()
+    held: list[tuple[Layout, list[bytes]]] = []
+
+    def look() -> None:
+        while not ended.is_set():
+            found = process.store.select(POD, 0, 1 << 60)
+            parts = [(m.rows, m.values[:, 0]) for m in found.matrices]
+            if found.ragged is not None:
+                parts.append((found.ragged.rows, found.ragged.values[found.ragged.offsets[:-1]]))
+            for rows, values in parts:
+                told = [decode_labels(found.keys[row])["pod"] for row in rows.tolist()]
+                pairs = zip(map(float, told), values.tolist(), strict=True)
+                wrong.extend((pod, value) for pod, value in pairs if pod != value)
+            for layout, keys in held[:2] + held[-2:]:
+                wrong.extend(set(keys) ^ {process.table.key(i) for i in layout.ids.tolist()})
+            asked[0] += 1
+
+    with ThreadPoolExecutor(1) as threads:
+        looker = threads.submit(look)
+        for round_ in range(24):
+            pods = [f"{(round_ * 37 + n) % 1000:05}" for n in range(100)]
+            keys = [encode_labels({"__name__": "up", "pod": pod}) for pod in pods]
+            held.append((Layout(process.table.intern_many(keys), "pods"), keys))
+            for layout, _ in (held[-1], held[round_ // 2]):  # the other is of a source that was away
+                batch = in_use(process.table, Batch(layout, process.clock.now_ms(), np.zeros(100)))
+                values = np.array([float(process.table.key(i)[-5:]) for i in batch.layout.ids.tolist()])
+                process.store.apply(Batch(batch.layout, process.clock.now_ms() + round_ % 2, values), round_)
+            upkeep(process, 1800, times=2)
+            if round_ % 4 == 3:
+                upkeep(process, RETENTION_S)
+                upkeep(process, times=3)
+        ended.set()
+        looker.result(30)
+    assert wrong == []
+    assert process.table.generation > 5
+    assert asked[0] > 2
