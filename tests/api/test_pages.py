@@ -13,6 +13,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from metricsmith.api.app import MetricsPage
+from metricsmith.api.context import Snapshot
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.own_metrics import OWN_METRICS
@@ -178,6 +179,23 @@ async def test_pages_of_other_servers_cannot_reload(api: Any, origin: str | None
     assert (await api.call("POST", "/-/reload", headers=headers)).status == status
 
 
+@pytest.mark.parametrize("host", ["evil.example:9480", "127.0.0.1.evil.example"])
+async def test_a_page_whose_own_name_points_here_gets_nothing(
+    api: Any, host: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    for method, path in (("POST", "/-/reload"), ("GET", "/api/v1/status/config"), ("POST", "/metrics/job/x")):
+        answer = await api.call(method, path, headers=headers)
+        assert (answer.status, b"server.allowed_hosts" in answer.body) == (421, True)
+    refused = api.context.telemetry.value(
+        "metricsmith_http_refused_total", route="/-/reload", reason="misdirected"
+    )
+    assert refused == 1
+    assert f'/-/reload: refused: got the host "{host}"' in caplog.text
+    for path in ("/metrics", "/health", "/ready", "/-/healthy", "/-/ready"):
+        assert (await api.call("GET", path, headers=headers)).status != 421, "scrapes and probes"
+
+
 async def test_every_route_stands_in_the_description(api: Any) -> None:
     document = (await api.get("/openapi.json")).json
     assert document["openapi"].startswith("3.1")
@@ -234,8 +252,18 @@ def fits(value: Any, schema: Any) -> bool:
     )
 
 
+class Admin:
+    """An operator's doings that do nothing."""
+
+    async def snapshot(self, skip_head: bool) -> Snapshot:
+        return Snapshot("now", "/data/snapshots/now", 1, 2, 3)
+
+    async def delete_series(self, *_: Any) -> int:
+        return 1
+
+
 async def test_answers_are_as_described(make_api: Any, desk: Any) -> None:
-    api = make_api(sinks=desk)
+    api = make_api(sinks=desk, admin=Admin(), admin_allowed=True)
     message = {"service": "s", "metrics": {"x": 1, "y": "NaN"}, "tags": {"a": "b"}}
     given = {
         "query": "x",

@@ -11,7 +11,7 @@ from metricsmith.api.errors import ApiError, bad_parameter, json_response
 from metricsmith.api.origin import refuse_other_origin
 from metricsmith.api.params import MAX_TIME_MS, MIN_TIME_MS, read_params
 from metricsmith.api.routes import TIME, Handler, Operation, Parameter
-from metricsmith.api.schemas import Schema
+from metricsmith.api.schemas import Schema, prometheus
 from metricsmith.api.selectors import read_selectors
 
 GROUP = "Admin"
@@ -46,7 +46,7 @@ class AdminApi:
                 self._snapshot,
                 "Make a snapshot of all that is stored, everything acknowledged before included.",
                 (Parameter("skip_head", "`true`: only what is in blocks already."),),
-                _SNAPSHOT,
+                prometheus(_SNAPSHOT),
             ),
             self._operation(
                 "/api/v1/admin/tsdb/delete_series",
@@ -57,7 +57,7 @@ class AdminApi:
                     Parameter("start", "Begin of the range; all times when absent.", TIME),
                     Parameter("end", "End of the range; all times when absent.", TIME),
                 ),
-                _DELETED,
+                prometheus(_DELETED),
             ),
         ]
 

@@ -30,6 +30,7 @@ from metricsmith.api.ingest import IngestApi
 from metricsmith.api.messages import MessagesApi
 from metricsmith.api.notifications import NotificationsApi
 from metricsmith.api.openapi import OpenApi
+from metricsmith.api.origin import OPEN_PAGES, refuse_other_host
 from metricsmith.api.otlp import OtlpApi
 from metricsmith.api.prometheus import QueryApi
 from metricsmith.api.pushgateway import PushgatewayApi
@@ -120,7 +121,8 @@ class _Endpoint:
     ) -> None:
         self._answers, self._compression = answers, compression
         self._telemetry, self._clock, self._status = context.telemetry, context.clock, context.status
-        self._path = path
+        self._path, self._hosts = path, context.hosts
+        self._open = path in OPEN_PAGES or path == context.metrics_path
         self._by_method = {method: o for o in operations for method in o.methods}
         if "GET" in self._by_method:
             self._by_method["HEAD"] = self._by_method["GET"]
@@ -166,6 +168,11 @@ class _Endpoint:
         )
 
     async def _answer(self, request: Request) -> Response:
+        try:
+            if not (self._open and request.method in ("GET", "HEAD")):
+                refuse_other_host(request, self._hosts)
+        except ApiError as error:
+            return self._refuse_host(error)
         operation = self._by_method.get(request.method)
         if operation is None:
             allowed = ", ".join(sorted(self._by_method))
@@ -183,6 +190,12 @@ class _Endpoint:
                 log.exception("%s %s failed", request.method, self._path)
                 told = ApiError("internal", "internal error; the agent's log says more")
             return self._refuse(told)
+
+    def _refuse_host(self, error: ApiError) -> Response:
+        """Tell the log, too: where it is a name of ours, somebody has to add it to the settings."""
+        name, told = "metricsmith_http_refused_total", f"{self._path}: refused: {error}"
+        self._telemetry.problem(log, name, told, route=self._path, reason=error.kind)
+        return self._error(error)
 
     def _refuse(self, error: ApiError) -> Response:
         if error.kind not in ("execution", "timeout"):

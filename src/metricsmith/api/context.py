@@ -13,6 +13,7 @@ from metricsmith.model.arrays import F64
 from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
 from metricsmith.model.health import Check
+from metricsmith.model.host_names import AllowedHosts
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.rules import GroupView
@@ -173,7 +174,7 @@ class ApiContext:
     `destinations` who is told of alerts, `refused` what they refused,
     `sinks` what people can do with sinks, `admin` what operators can do to a store of this
     machine, if `admin_allowed`, `settings` the configuration as plain data
-    without secrets.
+    without secrets, `hosts` by which names the agent may be asked.
     """
 
     store: Readable
@@ -203,6 +204,7 @@ class ApiContext:
     admin: StoreAdmin | None = None
     admin_allowed: bool = False
     settings: Callable[[], Mapping[str, Any]] = dict
+    hosts: AllowedHosts = field(default_factory=lambda: AllowedHosts("127.0.0.1"))
     limits: ApiLimits = field(default_factory=ApiLimits)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)
 

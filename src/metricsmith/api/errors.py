@@ -39,6 +39,7 @@ _STATUS = {
     "canceled": 499,
     "too_large": 413,
     "unsupported_media_type": 415,
+    "misdirected": 421,
     "unprocessable": 422,
     "execution": 422,
     "internal": 500,

@@ -13,7 +13,7 @@ from pydantic import Field, field_validator
 
 from metricsmith.contracts import PartConfig
 from metricsmith.journal.config import JournalConfig
-from metricsmith.model.settings_types import DurationMs, FilePattern, Secret, SizeBytes
+from metricsmith.model.settings_types import DurationMs, FilePattern, HostName, Secret, SizeBytes
 from metricsmith.model.wording import one_of
 from metricsmith.net.bus_settings import Curve, Endpoint
 from metricsmith.net.kafka_bus import ConsumedBus
@@ -276,7 +276,9 @@ class LimitSettings(PartConfig):
 
     series: int = Field(10_000_000, ge=1, description="Most series of all sources together.")
     series_per_source: int = Field(
-        2_000_000, ge=1, description="Most series of one source; what is pushed over HTTP is the source `api`."
+        2_000_000,
+        ge=1,
+        description="Most series of one source; what is pushed over HTTP is the source `api`.",
     )
     sources: dict[str, Annotated[int, Field(ge=1)]] = Field(
         default_factory=dict,
@@ -303,6 +305,12 @@ class ServerSettings(PartConfig):
         32 << 20, ge=1024, description="Largest request body, before and after decompression."
     )
 
+    allowed_hosts: tuple[HostName, ...] = Field(
+        (),
+        max_length=1000,
+        description="Names by which browsers may ask besides addresses, `localhost` and this machine's name,"
+        " such as that of a reverse proxy: `metrics.example.com`, `*.example.com`, or `*` for all.",
+    )
     admin_api: bool = Field(
         False,
         description="Serve /api/v1/admin/tsdb, by which whoever reaches the agent makes snapshots and deletes"

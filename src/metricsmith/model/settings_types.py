@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 
 from metricsmith.model.duration import format_duration, parse_duration
+from metricsmith.model.host_names import HOST_NAME
 
 _SIZE = re.compile(r"(\d{1,15})\s*(B|KB|KiB|MB|MiB|GB|GiB|TB|TiB)?", re.ASCII)
 _FACTOR = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
@@ -85,6 +86,12 @@ def context_of(file: str) -> dict[str, Path]:
     return {"folder": Path(file).parent}
 
 
+def _host_name(text: str) -> str:
+    if not HOST_NAME.fullmatch(text):
+        raise ValueError(f'got "{text[:100]}", wanted a name without port, such as metrics.example.com')
+    return text
+
+
 def _beside(path: str, info: ValidationInfo) -> str:
     folder = (info.context or {}).get("folder", Path())
     return os.path.join(folder, path) if path and folder != Path() else path  # noqa: PTH118 - globs stay as they are
@@ -110,6 +117,10 @@ FolderPath = Annotated[str, AfterValidator(_beside), FOLDER_PATH]
 
 Secret = Annotated[SecretStr, AfterValidator(_secret_beside)]
 """A secret: its text, or `file:PATH`, which `reveal` reads."""
+
+
+HostName = Annotated[str, AfterValidator(_host_name)]
+"""A name of a host, `*.example.com` for those below it, `*` for all."""
 
 
 def has_type(field: FieldInfo, marked: Any) -> bool:

@@ -13,6 +13,7 @@ from metricsmith.config.settings import Mode, Settings
 from metricsmith.config.shown import shown
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.model.duration import format_duration
+from metricsmith.model.host_names import AllowedHosts
 from metricsmith.promql.engine import Engine
 from metricsmith.runtime import warnings
 from metricsmith.runtime.admin import admin_of
@@ -163,6 +164,7 @@ class Service:
             sinks=agent.sinks.desk,
             admin=admin_of(agent),
             admin_allowed=settings.server.admin_api,
+            hosts=AllowedHosts(settings.server.address()[0], settings.server.allowed_hosts),
             settings=lambda: shown(agent.configuration),
             limits=make_limits(settings),
             otlp=settings.otlp,

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from metricsmith.model.duration import parse_duration
+from metricsmith.model.host_names import HOST_NAME
 
 PREFIX, ALIAS_PREFIX = "METRICSMITH_", "KAMON_"
 WRITE_PATH = "/api/v1/write"
@@ -48,6 +49,8 @@ class ExportSettings:
     status_page_enabled: bool = True
     status_page_host: str = "127.0.0.1"
     status_page_port: int = 5266
+    allowed_hosts: tuple[str, ...] = ()
+    """Names by which browsers may ask for the status page, besides addresses and this machine's."""
     tick_interval_s: float = 10.0
     push_url: str = ""
     bus_endpoint: str = ""
@@ -149,6 +152,13 @@ def _name(text: str) -> str:
     return text
 
 
+def _hosts(text: str) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not all(map(HOST_NAME.fullmatch, names)):
+        raise ValueError("names of hosts, such as metrics.example.com,*.example.org")
+    return names
+
+
 def _endpoint(text: str) -> str:
     scheme, _, rest = text.partition("://")
     if scheme not in ("tcp", "ipc") or not rest:
@@ -192,6 +202,7 @@ _SETTINGS: Mapping[str, tuple[str, Callable[[str], Any]]] = {
     "STATUS_PAGE_ENABLED": ("status_page_enabled", _boolean),
     "STATUS_PAGE_HOST": ("status_page_host", _name),
     "STATUS_PAGE_PORT": ("status_page_port", _port),
+    "ALLOWED_HOSTS": ("allowed_hosts", _hosts),
     "TICK_INTERVAL": ("tick_interval_s", _interval),
     "PUSH_URL": ("push_url", write_url),
     "BUS_ENDPOINT": ("bus_endpoint", _endpoint),

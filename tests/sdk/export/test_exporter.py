@@ -289,6 +289,26 @@ def test_a_host_that_is_none_costs_its_page_only(registry: Registry, host: str) 
     export.stop()
 
 
+def test_a_page_whose_own_name_points_here_does_not_get_the_status(registry: Registry) -> None:
+    export = Export(replace(ANY_PORTS, allowed_hosts=("apps.example.com",)), registry)
+    export.start()
+    status: dict[tuple[str, str], int] = {}
+    for page, path in (("metrics", "/metrics"), ("status", "/status.json")):
+        for name in ("evil.example", "apps.example.com", "localhost"):
+            request = urllib.request.Request(export.addresses[page] + path, headers={"Host": name})
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:
+                    status[page, name] = answer.status
+            except urllib.error.HTTPError as error:
+                status[page, name] = error.code
+                assert b"METRICSMITH_ALLOWED_HOSTS" in error.read()
+    assert [pair for pair, code in status.items() if code != 200] == [("status", "evil.example")]
+    assert status["status", "evil.example"] == 421
+    assert export.server is not None and export.server.refused == {"host": 1}
+    assert "evil.example" in export.problems.last()["host"]
+    export.stop()
+
+
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
 def test_an_address_of_version_6(registry: Registry, host: str) -> None:
     export = Export(replace(ANY_PORTS, prometheus_host=host, status_page_enabled=False), registry)

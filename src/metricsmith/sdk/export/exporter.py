@@ -135,11 +135,12 @@ class Export:
         if settings.prometheus_enabled:
             self._listen(server, "metrics", settings.prometheus_host, settings.prometheus_port, self.page)
         if settings.status_page_enabled:
+            from metricsmith.sdk.export.host_guard import HostGuard
             from metricsmith.sdk.status_page import StatusPage
 
-            self._listen(
-                server, "status", settings.status_page_host, settings.status_page_port, StatusPage(self)
-            )
+            host = settings.status_page_host
+            page = HostGuard(StatusPage(self), host, settings.allowed_hosts, self.problems)
+            self._listen(server, "status", host, settings.status_page_port, page)
         if self.addresses:
             server.start()
             self.server = server

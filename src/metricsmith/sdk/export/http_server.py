@@ -51,8 +51,8 @@ Handler = Callable[[Request], Response]
 class BadRequest(Exception):
     """A request that is not answered; after it the connection is closed."""
 
-    def __init__(self, status: int, why: str) -> None:
-        self.status, self.why = status, why
+    def __init__(self, status: int, why: str, reason: str = "request") -> None:
+        self.status, self.why, self.reason = status, why, reason
         super().__init__(why)
 
 
@@ -247,7 +247,7 @@ class _Connection:
             request, keep = read_request(head)
             response = self._handler(request)
         except BadRequest as error:
-            refused["request"] += 1
+            refused[error.reason] += 1
             response, keep = Response(f"{error.why}\n".encode(), status=error.status), False
         except BaseException:  # what a collector raises, time-outs of some libraries among it
             refused["page"] += 1
