@@ -47,5 +47,6 @@ async def first_list(
         took = f"{(time.monotonic() - began) * 1000:.0f} ms"
         findings.ok(kind, f"{sum(one.wanted for one in found)} targets in {took}")
     elif not heard.heard:
-        findings.problem(kind, f"no answer within {limit_s:.3g}s", "a list of targets")
+        hint = "does its server answer, and how long does it take?"
+        findings.problem(kind, f"no answer within {limit_s:.3g}s", "a list of targets", hint)
     return found

@@ -94,7 +94,7 @@ class Poster:
             async with asyncio.timeout(self._timeout_s):
                 yield
         except TimeoutError:
-            raise RetryLater(f"no answer within {self._timeout_s:g}s", reason="timeout") from None
+            raise RetryLater(f"no answer within {round(self._timeout_s, 2):g}s", reason="timeout") from None
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise RetryLater(f"TLS failed: {why_no_tls(error)}", reason="tls") from None
         except aiohttp.ClientConnectorError as error:

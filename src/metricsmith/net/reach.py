@@ -17,6 +17,12 @@ from metricsmith.net.resolver import Resolver
 from metricsmith.net.settings import Access, Tls
 
 IS_IT_THERE = "is it running, and is the address right?"
+_OF_REASON = {
+    "connection": IS_IT_THERE,
+    "timeout": "does something else listen there, or is it overloaded? otherwise set a longer timeout",
+    "status_5xx": "its own log says why",
+    "tls": "check `tls`: ca_file, server_name, certificate",
+}
 
 
 def place_of(url: str) -> str:
@@ -38,8 +44,8 @@ async def examine_post(findings: Findings, about: str, asked: Awaitable[Answer],
         findings.told_time(about, error.headers)
         findings.problem(about, f"it refused: {error.reason}", "an answer of 2xx", hint)
     except DeliveryError as error:
-        away = isinstance(error, RetryLater) and error.reason == "connection"
-        findings.problem(about, str(error), "an answer of 2xx", IS_IT_THERE if away else hint)
+        reason = error.reason if isinstance(error, RetryLater) else ""
+        findings.problem(about, str(error), "an answer of 2xx", _OF_REASON.get(reason, hint))
     else:
         findings.told_time(about, answer.headers)
         findings.ok(about, f"took an empty request in {_ms(began)}")

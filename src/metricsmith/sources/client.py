@@ -73,7 +73,7 @@ class HttpClient:
             async with asyncio.timeout(timeout_s):
                 return await self._get(url, headers, limit_bytes)
         except TimeoutError:
-            raise ScrapeError("timeout", f"no complete answer within {timeout_s:g}s") from None
+            raise ScrapeError("timeout", f"no complete answer within {round(timeout_s, 2):g}s") from None
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise ScrapeError("tls", f"TLS failed: {error}") from None
         except aiohttp.TooManyRedirects:

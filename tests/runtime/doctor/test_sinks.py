@@ -17,7 +17,7 @@ from metricsmith.testing.certificates import Certificates
 from metricsmith.testing.newrelic_server import newrelic_server
 from metricsmith.testing.oci_server import OciServer
 from metricsmith.testing.services import Server, free_port
-from metricsmith.testing.targets import running_target
+from metricsmith.testing.targets import running_target, silent
 
 Examine = Callable[..., Any]
 
@@ -66,8 +66,11 @@ def test_a_real_influxdb(examine: Examine, influxdb: Server) -> None:
     assert "doctor_none" not in get(f"{influxdb.url}/query?q=SHOW+DATABASES")
 
 
-@pytest.mark.parametrize("status", [200, 401, 503])
-def test_otlp(examine: Examine, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [(200, ""), (401, "check the"), (404, "check the address"), (503, "its own log")],
+)
+def test_otlp(examine: Examine, status: int, hint: str) -> None:
     bodies: list[bytes] = []
 
     def answer(handler: BaseHTTPRequestHandler, _closing: threading.Event) -> None:
@@ -83,6 +86,20 @@ def test_otlp(examine: Examine, status: int) -> None:
         "ok" if status == 200 else "problem", collector.url, "" if status == 200 else str(status)
     )
     assert len(bodies) == 1
+    assert all(hint in str(line) for line in found.of(Level.PROBLEM)), found
+
+
+def test_one_that_never_answers_is_told_once_with_what_to_do(examine: Examine) -> None:
+    with running_target(behave=silent) as deaf:
+        text = f"""sinks:
+- {{type: otlp, url: "{deaf.url}", timeout: 300ms}}
+- {{type: remote_write, url: "{deaf.url}", timeout: 300ms}}
+- {{type: influxdb, url: "http://127.0.0.1:{deaf.port}", database: d, timeout: 300ms}}
+"""
+        found = examine(text, "sinks")
+    assert [part for _, part, _ in found.lines] == ["otlp", "remote_write", "influxdb"], found
+    for _, _, line in found.lines:
+        assert "no answer within 0.3s" in line.got and line.hint, found
 
 
 def test_new_relic_is_reached_and_given_nothing(examine: Examine, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_S = 10.0
 """Longest time of one check."""
+_SLOW = "something that it asks is slow or does not answer; a longer --timeout tells which"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Examination:
             async with asyncio.timeout(self._timeout_s):
                 await check.run(findings)
         except TimeoutError:
-            findings.problem("time", f"not done within {self._timeout_s:g}s", "an answer", "see --timeout")
+            findings.problem("time", f"not done within {self._timeout_s:g}s", "an answer", _SLOW)
         except MetricsmithError as error:
             findings.problem(check.name or check.area, str(error))
         except Exception as error:  # a check of somebody's part must not end the others

@@ -24,14 +24,15 @@ async def examine(config: InfluxdbSinkConfig, context: Context, findings: Findin
     poster = Poster(config.access(), findings.within_s(config.timeout / 1000))
     about = place_of(config.write_url())
     try:
-        await _write_nothing(config, poster, about, findings)
-        if config.database is not None:
+        answers = await _write_nothing(config, poster, about, findings)
+        if answers and config.database is not None:
             await _retention(config, context, poster, findings)
     finally:
         await poster.close()
 
 
-async def _write_nothing(config: InfluxdbSinkConfig, poster: Poster, about: str, findings: Findings) -> None:
+async def _write_nothing(config: InfluxdbSinkConfig, poster: Poster, about: str, findings: Findings) -> bool:
+    """Tell how it went; return whether anything answers."""
     try:
         answer = await poster.ask(config.write_url(), b"", {"Content-Type": "text/plain; charset=utf-8"})
     except HttpRefused as error:
@@ -46,9 +47,11 @@ async def _write_nothing(config: InfluxdbSinkConfig, poster: Poster, about: str,
             findings.problem(about, f"it refused: {error.reason}", wanted, _HINTS.get(error.status, ""))
     except DeliveryError as error:
         findings.problem(about, str(error), "an InfluxDB", IS_IT_THERE)
+        return False
     else:
         findings.told_time(about, answer.headers)
         findings.ok(about, "takes what we write")
+    return True
 
 
 async def _retention(
