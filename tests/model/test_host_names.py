@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pytest
 
-from metricsmith.model.host_names import AllowedHosts
+from metricsmith.model.host_names import AllowedHosts, own_names
 
 NAMES = ("metrics.example.com", "*.example.org")
 
@@ -62,3 +63,15 @@ def test_the_name_that_is_listened_at_and_a_star() -> None:
     assert AllowedHosts("0.0.0.0").refused(browser)
     assert not AllowedHosts("edge-7.example.com").refused(browser)
     assert not AllowedHosts("0.0.0.0", ["*"]).refused(browser)
+
+
+def test_the_hosts_file_says_what_else_this_machine_is_called(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "gethostname", lambda: "Box")
+    file = tmp_path / "hosts"
+    file.write_text(
+        "127.0.0.1 localhost\n127.0.1.1 Box.corp.example box # box.evil.example\n10.0.0.9 other.example\n"
+    )
+    assert own_names(str(file)) == {"box", "box.corp.example"}
+    assert own_names(str(tmp_path / "none")) == {"box"}

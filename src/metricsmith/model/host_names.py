@@ -14,6 +14,7 @@ HOST_NAME: Final = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_.-]{0,251}[a-z0-9_])?|\
 """What a name may look like in a setting; `*` stands for all, `*.example.com` for those below."""
 UNREGISTRABLE: Final = (".localhost", ".local", ".internal", ".svc", ".home.arpa")
 """Nobody can own a name below these on the Internet: they are of a machine, a network, or a cluster."""
+MAX_HOSTS = 1 << 20
 BROWSER_HEADERS: Final = ("origin", "accept-language", "sec-fetch-site")
 """A browser sends one at least, and no script of a page can take away all; clients of APIs send none."""
 
@@ -38,7 +39,7 @@ class AllowedHosts:
         known = {each.lower().rstrip(".") for each in names}
         self._everything = "*" in known
         self._below = tuple(each[1:] for each in known if each.startswith("*.")) + UNREGISTRABLE
-        self._names = known | {listen, socket.gethostname().lower()}
+        self._names = known | {listen} | own_names()
 
     def refused(self, headers: Mapping[str, str]) -> str:
         """Return the name by which a request asks if it must not, else an empty text.
@@ -59,6 +60,24 @@ def advice(host: str, setting: str) -> str:
     """Return what to tell who asked by a name that is not known."""
     wanted = f"an address, localhost, this machine's name, or one that is in {setting}"
     return f'got the host "{host}", wanted {wanted} (a web page could have made its own name point here)'
+
+
+def own_names(hosts: str = "/etc/hosts") -> set[str]:
+    """Return the names of this machine: its host name, and those that the hosts file has beside it.
+
+    The resolver is not asked: it may take seconds, and answer what others say.
+    """
+    name = socket.gethostname().lower()
+    found = {name}
+    try:
+        with open(hosts, errors="replace") as file:
+            lines = file.read(MAX_HOSTS).lower().splitlines()
+    except OSError:
+        return found
+    for line in lines:
+        names = line.partition("#")[0].split()[1:]
+        found.update(names if name in names else ())
+    return found
 
 
 def _without_port(host: str) -> str:
