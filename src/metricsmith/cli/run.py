@@ -36,12 +36,14 @@ def run(
 
     from metricsmith.config import load_file
     from metricsmith.config.environment import config_path
+    from metricsmith.runtime.lean_arrow import spare_pandas
     from metricsmith.runtime.logs import set_up_logging
     from metricsmith.runtime.service import Service
 
     file = config or config_path(os.environ)
     configuration = load_file(file)
     set_up_logging(configuration.settings.logging)
+    spare_pandas()
 
     async def serve() -> None:
         service = Service(configuration)
