@@ -400,7 +400,7 @@ def _read(path: Path, start: int, size: int, crc32: int, what: str, row_group: i
     return data
 
 
-def _whole(column: pa.ChunkedArray) -> Any:
+def _whole(column: Any) -> Any:
     """Return a column as one array; `combine_chunks` copies a single chunk too."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
