@@ -2,7 +2,9 @@
 
 Nine blocks of two hours become one of eighteen in the background, while the event loop applies a scrape
 every few milliseconds and asks a query now and then. Beside it the same without a merge: other work on
-the machine shows in both. Run: python bench/bench_compaction.py [series]
+the machine shows in both. The next nine become one while nothing else is done, beside a thread that wakes
+every millisecond: the CPU time that the process used meanwhile is the merge's alone.
+Run: python bench/bench_compaction.py [series]
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import asyncio
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -50,6 +53,9 @@ def main(series: int) -> None:
         size, samples = store._blocks.disk_usage(), series * 480 * 9
         rows = [("no merge", *asyncio.run(_measure(store, ids, clock, None)))]
         rows.append(("merge", *asyncio.run(_measure(store, ids, clock, store._blocks.compact))))
+        for window in range(10, 20):
+            _fill(store, ids, START_MS + window * 2 * HOUR_MS, 480 if window < 19 else 1)
+        held = _held(store._blocks.compact)
         store.close(flush=False)
     columns = [
         "",
@@ -67,6 +73,19 @@ def main(series: int) -> None:
         columns,
         rows,
     )
+    print(f"\nCPU used while another thread waits for its turn: p99 {held[0]:.1f} ms, max {held[1]:.1f} ms")
+
+
+def _held(work: Callable[[], None]) -> tuple[float, float]:
+    """Return the CPU time, in ms, between two turns of a thread that wakes each millisecond: p99 and most."""
+    merging = threading.Thread(target=work)
+    merging.start()
+    used = []
+    while merging.is_alive():
+        before = time.process_time()
+        time.sleep(0.001)
+        used.append(time.process_time() - before)
+    return _p99(np.array(used)) * 1000, max(used) * 1000
 
 
 def _fill(store: EmbeddedStore, ids: np.ndarray, start_ms: int, count: int) -> None:
