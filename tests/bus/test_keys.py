@@ -52,6 +52,15 @@ def test_keys_are_for_their_owner_only_and_never_overwritten(tmp_path: Path) -> 
         write_keys(tmp_path / "keys")
 
 
+def test_no_key_looks_like_a_variable_in_a_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = iter([(b"a${b" + b"0" * 36, b"1" * 40), (b"2" * 40, b"3" * 40)])
+    monkeypatch.setattr(zmq, "curve_keypair", lambda: next(made))
+    assert write_keys(tmp_path / "keys") == "2" * 40
+    assert "3" * 40 in (tmp_path / "keys").read_text()
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -112,7 +112,7 @@ class AdminApi:
         params.refuse_unknown(["match[]", "start", "end"])
         if not params.all("match[]"):
             raise bad_parameter("match[]", "no match[] parameter provided", "none", "a series selector")
-        selectors = read_selectors(params, may_match_all=True)
+        selectors = read_selectors(params)
         start_ms, end_ms = params.time_ms("start", MIN_TIME_MS), params.time_ms("end", MAX_TIME_MS)
         if end_ms < start_ms:
             raise bad_parameter("end", "end timestamp must not be before start time")

@@ -48,6 +48,8 @@ def write_keys(path: Path) -> str:
     import zmq
 
     public, secret = zmq.curve_keypair()
+    while b"${" in public:  # which a configuration takes for the begin of a variable's name
+        public, secret = zmq.curve_keypair()
     text = f'metadata\ncurve\n    public-key = "{public.decode()}"\n    secret-key = "{secret.decode()}"\n'
     path.touch(mode=0o600, exist_ok=False)
     path.write_text(text)

@@ -58,7 +58,7 @@ def delete_series(
     if end_ms < start_ms:
         raise typer.BadParameter("got an end before the start, wanted --start before --end")
     try:
-        selectors = [parse_selector(text, may_match_all=True).matchers for text in match]
+        selectors = [parse_selector(text).matchers for text in match]
     except ParseError as error:
         raise typer.BadParameter(f"--match: {error}") from None
     place = find_place(path, config, url)
