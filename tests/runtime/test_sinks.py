@@ -6,6 +6,7 @@ Commands and outputs of docs/delivery.md and docs/files.md are of what is tested
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import pytest
 from metricsmith.model.series import SeriesTable
 from metricsmith.testing.programs import AgentProgram, eventually
 from metricsmith.testing.services import free_port
-from metricsmith.testing.terminal import alike, shown_on
+from metricsmith.testing.terminal import Terminal, alike, shown_on, steps
 from metricsmith.wire.remote_write import RemoteWriteDecoder
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -105,6 +106,26 @@ def test_what_is_refused_is_set_aside_and_can_be_sent_again(agent_program: Make,
     centre.refuses = ""
     assert _metricsmith("quarantine", "retry", "--all", *url).returncode == 0
     assert ("wrong", 2.5) in centre.taken
+    assert agent.get("/api/v1/quarantine")["data"] == []
+    assert agent.stop() == 0
+
+
+def test_the_commands_of_the_page(agent_program: Make, centre: Centre, tmp_path: Path) -> None:
+    agent = agent_program(SINK.format(port=centre.port).replace("centre", "central"))
+    agent.start()
+    for number in range(2):
+        agent.push({f"wrong_{number}": 2.5}, service="bad")
+        eventually(lambda n=number: len(agent.get("/api/v1/quarantine")["data"]) > n)
+    first, second = [each["id"] for each in agent.get("/api/v1/quarantine")["data"]]
+    page = (DOCS / "delivery.md").read_text()
+    (block,) = re.findall(r"```console\n(\$ metricsmith quarantine list.*?)```", page, re.DOTALL)
+    (shown,) = set(re.findall(r"\d{13}-\d{4}", block))
+    centre.refuses = ""
+    terminal = Terminal(tmp_path, {}, agent.url)
+    for command, _ in steps(block):
+        refused = second if " drop " in command else first
+        code, said = terminal.run(command.replace(shown, refused))
+        assert code == 0, f"{command}\n{said}"
     assert agent.get("/api/v1/quarantine")["data"] == []
     assert agent.stop() == 0
 
