@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from metricsmith.errors import QueryLimitExceeded
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
+from metricsmith.store.settings import EmbeddedConfig
 
 NOW = 1_700_000_000_000
 HEAD_BYTES = 1 << 20
@@ -69,3 +71,13 @@ def test_a_query_beyond_its_limit_never_holds_more(lab, tmp_path, traced):
     assert process.store.select(every, NOW - 10**7, NOW).sample_count() == TIMES * SERIES
     assert refused < 20 * most * SAMPLE_BYTES < traced() - before
     process.store.close()
+
+
+@pytest.mark.parametrize(("retention_size", "fits"), [("9GB", True), ("10GB", False), ("11GB", False)])
+def test_old_blocks_go_before_new_samples_are_refused(retention_size, fits):
+    given = {"path": "data", "retention_size": retention_size, "max_disk": "10GB"}
+    if fits:
+        assert EmbeddedConfig.model_validate(given).retention_size
+    else:
+        with pytest.raises(ValidationError, match="wanted a smaller retention_size"):
+            EmbeddedConfig.model_validate(given)

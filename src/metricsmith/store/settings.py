@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from metricsmith.model.settings_types import DurationMs, SizeBytes
+from metricsmith.model.settings_types import DurationMs, SizeBytes, format_size
 from metricsmith.store_contracts import StoreConfig
 
 
@@ -28,3 +28,13 @@ class EmbeddedConfig(StoreConfig):
     cache_bytes: SizeBytes = Field(
         256 << 20, description="Memory for decoded parts of blocks; it fills as queries read them."
     )
+
+    @model_validator(mode="after")
+    def _deletes_before_it_refuses(self) -> EmbeddedConfig:
+        most, kept = self.max_disk, self.retention_size
+        if most is not None and kept is not None and kept >= most:
+            raise ValueError(
+                f"got retention_size {format_size(kept)} and max_disk {format_size(most)}, wanted a smaller"
+                " retention_size: at max_disk samples are refused, and nothing would be deleted to make room"
+            )
+        return self

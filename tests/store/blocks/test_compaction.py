@@ -245,3 +245,28 @@ def test_memory_of_a_merge_does_not_grow_with_its_blocks(open_store, tools, monk
         tracemalloc.stop()
     assert windows(one)[0] == (0, 9000)
     assert peak < decoded / 3, f"{peak / 1e6:.1f} MB for {decoded / 1e6:.1f} MB of samples"
+
+
+def test_a_delete_hides_what_is_being_merged_and_nothing_that_comes_later(open_store, tools):
+    one = open_store(tools.GROWING)
+    for second in range(4):
+        one.store.write([one.piece({tools.key(n): {second * 1000: float(n)} for n in range(3)})], {}, 1)
+    gone = np.sort(one.table.intern_many([tools.key(1)]))
+    asked = []
+
+    def go_on() -> bool:
+        asked.append(one.store.block_count)
+        if len(asked) == 2:  # the first blocks are being read
+            assert one.store.delete(EVERYTHING, gone, 0, 1500)
+            one.store.write([one.piece({tools.key(1): {1000: 7.0}})], {}, 1)
+        return len(asked) < 3
+
+    one.store.compact(go_on)
+    merges = one.telemetry.value("metricsmith_store_merges_total", result="done")
+    wanted = {(tools.key(n), s * 1000): float(n) for s in range(4) for n in range(3) if n != 1 or s > 1}
+    wanted |= {(tools.key(1), 1000): 7.0}
+    assert merges == 1
+    assert one.contents() == wanted
+    one.store.compact()
+    assert one.contents() == wanted
+    assert one.store.tombstones == ()
