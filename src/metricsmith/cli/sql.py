@@ -57,6 +57,9 @@ def sql(
     ] = MAX_ROWS,
     timeout: Annotated[str, typer.Option(metavar="DURATION", help="Longest time of the query.")] = "2m",
     memory: Annotated[str, typer.Option(metavar="SIZE", help="Most memory of the query.")] = "1GB",
+    check: Annotated[
+        bool, typer.Option("--check", metavar="", help="First hold all blocks against their checksums.")
+    ] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", metavar="", help="Have samples that are still in memory written first.")
     ] = False,
@@ -75,8 +78,11 @@ def sql(
 
     limits = SqlLimits(_size(memory), _seconds(timeout))
     place = find_folder(path, config, url)
-    with _folder(place, fresh) as folder, open_sql(folder, limits) as session, session.query(query) as found:
-        titles, rows = found
+    with (
+        _folder(place, fresh) as folder,
+        open_sql(folder, limits, check) as session,
+        session.query(query) as (titles, rows),
+    ):
         more = _print(format, titles, rows, max_rows)
     if more:
         typer.echo(f"the first {max_rows} rows of more; --max-rows 0 shows all", err=True)

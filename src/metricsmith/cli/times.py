@@ -8,6 +8,9 @@ import typer
 
 from metricsmith.model.duration import parse_duration
 
+EARLIEST_MS = -(2**53)
+"""Before all that is stored, and a time that the agent's API takes."""
+
 
 def read_time(text: str, now: float, option: str) -> float:
     """Return Unix seconds of an option: RFC 3339, Unix seconds, `now`, or `-10m` before it.

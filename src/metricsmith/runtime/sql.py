@@ -16,8 +16,9 @@ from metricsmith.errors import (
     QueryTimeout,
     StoreError,
 )
-from metricsmith.store.history_files import held_history
+from metricsmith.store.history_files import History, held_history
 from metricsmith.store.sql_views import samples_sql, series_sql, text
+from metricsmith.store.verify_block import verify_block
 
 ROWS_AT_ONCE = 2048
 """DuckDB makes so many at a time."""
@@ -40,8 +41,9 @@ class SqlLimits:
 class SqlSession:
     """A connection with the views `samples` and `series`. For one thread."""
 
-    def __init__(self, connection: Any, duckdb: Any, limits: SqlLimits) -> None:
+    def __init__(self, connection: Any, duckdb: Any, limits: SqlLimits, history: History) -> None:
         self._connection, self._duckdb, self._limits = connection, duckdb, limits
+        self._history = history
         self._timed_out = False
 
     @contextmanager
@@ -98,12 +100,19 @@ class SqlSession:
             raise QueryLimitExceeded(
                 f"{_first_line(error)} (--memory sets another limit)", "samples"
             ) from None
-        except (known.IOException, known.InvalidInputException) as error:
+        except (
+            known.ParserException,
+            known.BinderException,
+            known.CatalogException,
+            known.PermissionException,
+            known.ConversionException,
+        ) as error:
+            raise QueryRefused(str(error).strip()) from None
+        except known.Error as error:  # its many words for a file that it cannot read do not name the file
+            if damage := _damage(self._history):
+                raise StoreError(damage) from None
             if ".parquet" in str(error):
-                hint = "`metricsmith store verify` says what is damaged; else run it again"
-                raise StoreError(f"{_first_line(error)} ({hint})") from None
-            raise QueryRefused(str(error)) from None
-        except known.Error as error:
+                raise StoreError(f"{_first_line(error)} (run it again)") from None
             raise QueryRefused(str(error).strip()) from None
         except RuntimeError as error:
             if "interrupted" in str(error):  # what DuckDB makes of Ctrl-C
@@ -112,15 +121,20 @@ class SqlSession:
 
 
 @contextmanager
-def open_sql(folder: Path, limits: SqlLimits) -> Iterator[SqlSession]:
+def open_sql(folder: Path, limits: SqlLimits, check: bool = False) -> Iterator[SqlSession]:
     """Give a session over the blocks of a data directory, which an agent may use meanwhile.
+
+    DuckDB knows nothing of the blocks' checksums, and of wrong bytes it makes wrong values: with `check`
+    all blocks are held against theirs before.
 
     Raises:
         MissingExtra: DuckDB is not installed.
-        StoreError: it is no data directory.
+        StoreError: it is no data directory, or a block is found to be damaged.
     """
     duckdb = _duckdb()
     with held_history(folder) as history:
+        if check and (damage := _damage(history)):
+            raise StoreError(damage)
         config = _SAFE | {"memory_limit": f"{limits.memory_bytes}B"}
         if limits.threads is not None:
             config["threads"] = str(limits.threads)
@@ -131,14 +145,26 @@ def open_sql(folder: Path, limits: SqlLimits) -> Iterator[SqlSession]:
             files = [text(str(f)) for block in history.blocks for f in (block.samples, block.series)]
             for setting in (
                 f"allowed_paths = [{', '.join(files)}]",
+                "TimeZone = 'UTC'",  # as the views' times are: now() is compared with them
                 "temp_directory = ''",
                 "enable_external_access = false",
                 "lock_configuration = true",
             ):
                 connection.execute(f"SET {setting}")
-            yield SqlSession(connection, duckdb, limits)
+            yield SqlSession(connection, duckdb, limits, history)
         finally:
             connection.close()
+
+
+def _damage(history: History) -> str:
+    """Return the first damage that a block has, empty where all are whole."""
+    for block in history.blocks:
+        for fault in verify_block(block.folder, None, lambda _: None):
+            file = fault.file.partition("/")[2]  # without the folder of links
+            part = f", {fault.part}" if fault.part else ""
+            hint = "PromQL and `store export` leave it out; `metricsmith store verify` says what to do"
+            return f"{file}{part}: {fault.what} ({hint})"
+    return ""
 
 
 def _duckdb() -> Any:

@@ -76,6 +76,25 @@ def _link_block(folder: Path, target: Path) -> None:
     fsutil.sync_folder(target)
 
 
+def refuse_place(target: Path, data: Path | None) -> None:
+    """Raise unless a snapshot may come to lie there.
+
+    Of a data directory only `snapshots/` is for others: the store empties and moves what is in the rest.
+
+    Raises:
+        StoreError: there is something already, or it is inside the data directory, or a file system's root.
+    """
+    if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
+        raise StoreError(f"got {target}, which exists, wanted a new or an empty folder")
+    if target.is_mount():
+        raise StoreError(f"got {target}, where a file system is mounted, wanted a new folder in it")
+    if data is None:
+        return
+    place, root = target.resolve(), data.resolve()
+    if place.is_relative_to(root) and root / "snapshots" not in place.parents:
+        raise StoreError(f"got {target} inside the data directory {data}, wanted a folder elsewhere")
+
+
 def move_snapshot(source: Path, target: Path, advance: Callable[[int], None]) -> bool:
     """Give a snapshot another place; return whether it had to be copied, as to another file system.
 
@@ -85,8 +104,7 @@ def move_snapshot(source: Path, target: Path, advance: Callable[[int], None]) ->
         StoreError: there is something already, or it cannot be written; the snapshot stays where it was.
     """
     try:
-        if target.is_symlink() or (target.exists() and not (target.is_dir() and not any(target.iterdir()))):
-            raise StoreError(f"got {target}, which exists, wanted a new or an empty folder")
+        refuse_place(target, None)
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             source.rename(target)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -95,6 +97,31 @@ def test_what_is_selected(here: Run, fill: Callable[..., None], tmp_path: Path) 
     wrong = here("store", "export", "--path", str(tmp_path / "data"), "-m", "up{")
     assert wrong.returncode == 2
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_times_before_1970_are_there(here: Run, fill: Callable[..., None], tmp_path: Path) -> None:
+    fill(tmp_path / "data", [({"__name__": "x"}, {-5_000: 1.0, 5_000: 2.0})])
+    for name, found in (("x.om", {"samples": 2, "left_out": {}}), ("x.csv", {"samples": 1})):
+        done = here("store", "export", "--path", str(tmp_path / "data"), "-o", str(tmp_path / name), "--json")
+        assert json.loads(done.stdout).items() >= found.items()
+    assert json.loads(done.stdout)["left_out"] == {"times outside 1970 to 9999": 1}
+
+
+def test_what_is_no_file_is_written_to_and_stays(
+    here: Run, fill: Callable[..., None], tmp_path: Path
+) -> None:
+    fill(tmp_path / "data", [({"__name__": "x"}, {NOW: 1.0})])
+    os.mkfifo(tmp_path / "pipe")
+    read: list[str] = []
+    reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_text()))
+    reader.start()
+    done = here(
+        "store", "export", "--path", str(tmp_path / "data"), "-f", "csv", "-o", str(tmp_path / "pipe")
+    )
+    reader.join()
+    assert done.returncode == 0, done
+    assert len(read[0].splitlines()) == 2
+    assert (tmp_path / "pipe").is_fifo()
 
 
 class InMemory:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
 import struct
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -78,6 +81,32 @@ def test_texts(
     assert done.returncode == 0, done
     found = content_of(tmp_path / "data")
     assert len(found) == 2 if wanted is None else found == wanted
+
+
+def test_standard_input(here: Run, content_of: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = {(("__name__", "up"), ("job", "a")): {NOW: _bits(1), NOW + 15_000: b"NaN"}}
+    for name, data in (("plain", TEXT.encode()), ("packed", gzip.compress(TEXT.encode()))):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+        done = _import(here, tmp_path / name, "-", "--format", "prometheus")
+        assert done.returncode == 0, done
+        assert content_of(tmp_path / name) == wanted
+    refused = _import(here, tmp_path / "none", "-")
+    assert refused.returncode == 2
+    assert "set --format" in refused.stderr
+    assert _import(here, tmp_path / "none", str(tmp_path / "nothing.om")).returncode == 2
+
+
+def test_lines_of_other_systems_and_before_one_without_end(
+    here: Run, content_of: Read, tmp_path: Path
+) -> None:
+    file = tmp_path / "x.prom"
+    file.write_bytes(f"up 1 {NOW}\r\nup 2 {NOW + 1}\r\n".encode() + b"x" * (5 << 20))
+    done = _import(here, tmp_path / "data", str(file), "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["problems"] == [
+        f"{file}: after line 2: got a line of more than 4194304 bytes"
+    ]
+    assert content_of(tmp_path / "data") == {(("__name__", "up"),): {NOW: _bits(1), NOW + 1: _bits(2)}}
 
 
 def test_wrong_lines_are_told_and_the_others_are_in(here: Run, content_of: Read, tmp_path: Path) -> None:
@@ -192,6 +221,9 @@ def test_the_admin_api_is_off_unless_it_is_switched_on(here: Run, tmp_path: Path
         assert done.returncode != 0
         assert "set server.admin_api: true" in done.stderr
         assert agent.ask("/api/v1/admin/tsdb/snapshot", b"").status == 403
+        done = here("store", "delete-series", "--url", agent.url, "--match", "up", "--yes")
+        assert done.returncode != 0
+        assert "set server.admin_api: true" in done.stderr
     finally:
         agent.kill()
 

@@ -109,6 +109,18 @@ def test_a_copy_that_is_interrupted_leaves_nothing(tmp_path: Path, monkeypatch: 
     assert [path.name for path in tmp_path.iterdir()] == ["from"]
 
 
+@pytest.mark.parametrize("place", ["data/tmp/x", "data/blocks/x", "data/x", "link/x", "data/snapshots"])
+def test_the_store_s_own_folders_are_refused(
+    here: Run, fill: Callable[..., None], tmp_path: Path, place: str
+) -> None:
+    fill(tmp_path / "data", [({"__name__": "x"}, {1: 1.0})])
+    (tmp_path / "link").symlink_to(tmp_path / "data" / "blocks")
+    done = here("store", "snapshot", "--path", str(tmp_path / "data"), str(tmp_path / place))
+    assert done.returncode == 1
+    assert "wanted a folder elsewhere" in " ".join(done.stderr.split())
+    assert not (tmp_path / place / "FORMAT").exists()
+
+
 def test_a_folder_with_something_in_it_is_refused(
     here: Run, fill: Callable[..., None], tmp_path: Path
 ) -> None:

@@ -186,6 +186,30 @@ def test_limits(here: Run, history: Path) -> None:
     assert "--memory sets another limit" in done.stderr
 
 
+def test_now_is_compared_as_the_times_are(here: Run, history: Path) -> None:
+    sql = "SELECT max(time) = TIMESTAMPTZ '2026-09-12 13:59:00+00' AS same FROM samples"
+    done = here("sql", "--path", str(history), sql, "-f", "csv", TZ="Asia/Tokyo")
+    assert (done.returncode, done.stdout) == (0, "same\ntrue\n".replace("true", "True")), done
+
+
+def test_damage_is_named(here: Run, fill: Callable[..., None], tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    fill(folder, [({"__name__": "x"}, {BEGIN + n: n * 0.1 for n in range(5_000)})])
+    (block,) = (folder / "blocks").iterdir()
+    whole = (block / "samples.parquet").read_bytes()
+    middle = len(whole) // 2
+    unreadable, other = b"\0" * middle, bytes([whole[middle] ^ 4])
+    for at, change, options in ((100, unreadable, ()), (middle, other, ("--check",))):
+        (block / "samples.parquet").write_bytes(whole[:at] + change + whole[at + len(change) :])
+        done = here("sql", "--path", str(folder), "SELECT sum(value) FROM samples", *options)
+        assert done.returncode == 1, done
+        said = " ".join(done.stderr.split())
+        assert f"{block.name}/samples.parquet, row group 0: got" in said
+        assert "`metricsmith store verify` says what to do" in said
+    (block / "samples.parquet").write_bytes(whole)
+    assert here("sql", "--path", str(folder), "SELECT count(*) FROM samples", "--check").returncode == 0
+
+
 def test_without_duckdb_it_says_what_to_install(
     here: Run, history: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from metricsmith.cli.client import call
 from metricsmith.cli.store.place import Config, Folder, Json, Place, Url, find_place
-from metricsmith.cli.times import read_time
+from metricsmith.cli.times import EARLIEST_MS, read_time
 from metricsmith.wire.sample_files.names import LAST_MS
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def delete_series(
         typer.Option(
             metavar="TIME", help="From: RFC 3339, Unix seconds, or -7d before now.", show_default="all"
         ),
-    ] = "0",
+    ] = "",
     end: Annotated[str, typer.Option(metavar="TIME", help="Until.", show_default="all")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
     path: Folder = None,
@@ -53,7 +53,7 @@ def delete_series(
     from metricsmith.syntax.selector import parse_selector
 
     now = time.time()
-    start_ms = round(read_time(start, now, "--start") * 1000)
+    start_ms = round(read_time(start, now, "--start") * 1000) if start else EARLIEST_MS
     end_ms = round(read_time(end, now, "--end") * 1000) if end else LAST_MS
     if end_ms < start_ms:
         raise typer.BadParameter("got an end before the start, wanted --start before --end")

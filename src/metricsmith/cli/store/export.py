@@ -16,7 +16,7 @@ import typer
 
 from metricsmith.cli.store.place import Config, Folder, Place, Url, find_place
 from metricsmith.cli.store.progress import progress
-from metricsmith.cli.times import read_time
+from metricsmith.cli.times import EARLIEST_MS, read_time
 from metricsmith.wire.sample_files.formats import ExportFormat, compression_of, format_of
 from metricsmith.wire.sample_files.names import LAST_MS
 
@@ -46,7 +46,7 @@ def export(
         typer.Option(
             metavar="TIME", help="From: RFC 3339, Unix seconds, or -7d before now.", show_default="all"
         ),
-    ] = "0",
+    ] = "",
     end: Annotated[str, typer.Option(metavar="TIME", help="Until.", show_default="all")] = "",
     format: Annotated[
         ExportFormat | None, typer.Option("--format", "-f", help="Default: as --out ends, else jsonl.")
@@ -70,7 +70,7 @@ def export(
     from metricsmith.syntax.selector import parse_selector
 
     now = time.time()
-    start_ms = round(read_time(start, now, "--start") * 1000)
+    start_ms = round(read_time(start, now, "--start") * 1000) if start else EARLIEST_MS
     end_ms = round(read_time(end, now, "--end") * 1000) if end else LAST_MS
     if end_ms < start_ms:
         raise typer.BadParameter("got an end before the start, wanted --start before --end")
@@ -137,10 +137,17 @@ async def _write(
 
 @contextmanager
 def opened(out: Path | None) -> Iterator[BinaryIO]:
-    """Give a file to write to, which appears under its name when it is complete; or standard output."""
+    """Give a file to write to, which appears under its name when it is complete; or standard output.
+
+    What is there and no file (a pipe, a device) cannot be replaced by one: it is written to as it is.
+    """
     if out is None:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
+        return
+    if out.exists() and not out.is_file():
+        with out.open("wb") as stream:
+            yield stream
         return
     aside = out.with_name(f"{out.name}.partial")
     try:

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
+import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,6 +25,9 @@ if TYPE_CHECKING:
     from metricsmith.runtime.importing import Imported, Target
     from metricsmith.wire.sample_files.columns import Damage
 
+STANDARD_INPUT = Path("-")
+_COMPRESSED = ((b"\x1f\x8b", ".gz"), (b"\x28\xb5\x2f\xfd", ".zst"))
+"""How compressed data begins."""
 SHOWN = 20
 """Lines that cannot be read are shown up to so many, and counted."""
 EXAMPLES = """Examples:
@@ -29,12 +37,15 @@ metricsmith store import history.om --label site=berlin
 metricsmith store import -c metricsmith.yaml /backup/2026-11-21
 
 metricsmith store import --path ./data --dry-run *.parquet export.csv.gz
+
+ssh other metricsmith store export --path data | metricsmith store import --path ./data --format jsonl -
 """
 
 
 def import_(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Files, blocks or snapshots.", exists=True)
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Files, blocks or snapshots; - is standard input."),
     ],
     format: Annotated[
         str | None,
@@ -64,8 +75,6 @@ def import_(
     Any time within the retention is accepted. To import the same again changes nothing. Exit code 1 when
     lines could not be read or samples were refused; what was right is in.
     """
-    from metricsmith.runtime.import_files import ImportFile, ImportFormat, format_of
-
     labels = dict(map(_label, label or ()))
     problems: list[str] = []
     counted = 0
@@ -77,14 +86,12 @@ def import_(
             problems.append(": ".join(filter(None, (str(file), damage.place, damage.problem))))
             typer.echo(f"error: {problems[-1]}", err=True)
 
-    try:
-        chosen = [ImportFile(f, ImportFormat(format) if format else format_of(f), tell) for f in files]
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
     place = find_place(path, config, url)
     place.refuse_others(new=True)
     began = time.monotonic()
-    done = asyncio.run(_import(place, chosen, labels, dry_run))
+    with _as_files(files, format) as there:
+        chosen = _chosen(there, format, tell)
+        done = asyncio.run(_import(place, chosen, labels, dry_run))
     summary: dict[str, Any] = {
         "files": len(files),
         "series": len(done.series),
@@ -104,6 +111,36 @@ def import_(
         _print(summary, counted - len(problems))
     if counted or done.too_old or done.too_far_ahead:
         raise typer.Exit(Exit.FAILURE)
+
+
+@contextmanager
+def _as_files(files: list[Path], format: str | None) -> Iterator[list[Path]]:
+    """Give the files, standard input as one of them: some formats are read from the end."""
+    for path in files:
+        if path != STANDARD_INPUT and not path.exists():
+            raise typer.BadParameter(f"path '{path}' does not exist")
+    if STANDARD_INPUT not in files:
+        yield files
+        return
+    if format is None:
+        raise typer.BadParameter("got - for standard input, whose name does not say what it is: set --format")
+    with TemporaryDirectory(prefix="metricsmith-") as folder:
+        first = sys.stdin.buffer.read(4)
+        ending = next((ending for magic, ending in _COMPRESSED if first.startswith(magic)), "")
+        copy = Path(folder) / f"standard-input{ending}"
+        with copy.open("wb") as file:
+            file.write(first)
+            shutil.copyfileobj(sys.stdin.buffer, file, 1 << 20)
+        yield [copy if path == STANDARD_INPUT else path for path in files]
+
+
+def _chosen(files: list[Path], format: str | None, tell: Callable[[Path, Damage], None]) -> list[ImportFile]:
+    from metricsmith.runtime.import_files import ImportFile, ImportFormat, format_of
+
+    try:
+        return [ImportFile(f, ImportFormat(format) if format else format_of(f), tell) for f in files]
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 async def _import(place: Place, files: list[ImportFile], labels: dict[str, str], dry_run: bool) -> Imported:

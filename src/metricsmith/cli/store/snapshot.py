@@ -40,12 +40,11 @@ def snapshot(
     acknowledged before is in it. A running agent is asked (`server.admin_api: true`).
     """
     from metricsmith.model.settings_types import format_size
-    from metricsmith.store.snapshot import move_snapshot
+    from metricsmith.store.snapshot import move_snapshot, refuse_place
 
     place = find_place(path, config, url)
     place.refuse_others()
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise StoreError(f"got {target}, which exists, wanted a new or an empty folder")
+    refuse_place(target, place.folder)
     made = take_snapshot(place)
     try:
         with progress(f"copying {made.name}", made.bytes, size=True) as advance:

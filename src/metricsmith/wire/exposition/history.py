@@ -58,6 +58,8 @@ class HistoryText:
 
         `first_line` is the number of the first, from 1, for people.
         """
+        if data.find(b"\r\n") >= 0:  # an editor's or another system's ends of lines
+            data = data.replace(b"\r\n", b"\n")
         if not self._strict and data.find(_DUMPED) >= 0:
             data = (b"\n" + data).replace(b"\n" + _DUMPED, b'\n{"')[1:]
         try:

@@ -47,12 +47,11 @@ def read_text(path: Path, suffix: str, start: int, end: int | None) -> Iterator[
         file.seek(start)
         rest = b""
         for data in _decompressed(file.read_buffer(size - start), suffix):
-            whole, newline, last = (rest + data).rpartition(b"\n")
-            if len(last) > MAX_LINE_BYTES:
-                raise WireError(f"got a line of more than {MAX_LINE_BYTES} bytes")
-            rest = last
+            whole, newline, rest = (rest + data).rpartition(b"\n")
             if newline:
                 yield whole + newline
+            if len(rest) > MAX_LINE_BYTES:
+                raise WireError(f"got a line of more than {MAX_LINE_BYTES} bytes")
 
 
 def _decompressed(data: pa.Buffer, suffix: str) -> Iterator[bytes]:
