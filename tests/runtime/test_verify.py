@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import random
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from metricsmith.contracts import Context
-from metricsmith.errors import DataDirLocked
+from metricsmith.errors import DataDirLocked, StoreError
 from metricsmith.journal import Journal, JournalConfig
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.faults import Fault
@@ -263,6 +264,75 @@ def test_a_rebuild_that_ends_halfway_leaves_the_old_manifest(
         rebuild(data)
     assert (data / "manifest.sqlite").read_bytes() == before
     assert (data / "strays" / "manifest.sqlite").read_bytes() == before
+
+
+def set_in_meta(*path: str | int, value: int) -> Callable[[Path], None]:
+    def change(data: Path) -> None:
+        file = next((data / "blocks").rglob("meta.json"))
+        whole = part = json.loads(file.read_text())
+        for step in path[:-1]:
+            part = part[step]
+        part[path[-1]] = value
+        file.write_text(json.dumps(whole))
+
+    return change
+
+
+def in_place_of(name: str, make: Callable[[Path], object]) -> Callable[[Path], None]:
+    def change(data: Path) -> None:
+        path = next(data.rglob(name))
+        path.unlink()
+        make(path)
+
+    return change
+
+
+NAMES = (
+    "FORMAT",
+    "manifest.sqlite",
+    "state.sqlite",
+    "*.cursor",
+    "meta.json",
+    "series.parquet",
+    "samples.parquet",
+)
+HOSTILE = {
+    **{f"{name} is a pipe": in_place_of(name, os.mkfifo) for name in NAMES},
+    **{f"{name} is a folder": in_place_of(name, Path.mkdir) for name in NAMES},
+    **{f"{name} has no end": in_place_of(name, lambda p: p.symlink_to("/dev/zero")) for name in NAMES},
+    **{f"{name} leads to itself": in_place_of(name, lambda p: p.symlink_to(p.name)) for name in NAMES[3:]},
+    "meta.json is deep": in_place_of("meta.json", lambda p: p.write_text("[" * 1_000_000)),
+    "meta.json is large": lambda data: os.truncate(next(data.rglob("meta.json")), 1 << 33),
+    "samples of the year 10^10": set_in_meta("window_start_ms", value=1 << 62),
+    "too many series": set_in_meta("series", value=1 << 32),
+    "too many samples": set_in_meta("samples_file", "row_group_samples", 0, value=1 << 24),
+    "too many bytes": set_in_meta("samples_file", "row_group_bytes", 0, value=1 << 47),
+    "too long a footer": set_in_meta("samples_file", "footer_bytes", value=1 << 39),
+    "too large a catalogue": set_in_meta("series_file", "bytes", value=1 << 47),
+    "more than 64 bits": set_in_meta("samples_file", "row_group_bytes", 0, value=1 << 80),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.timeout(60)
+def test_what_is_made_to_harm_is_a_fault_and_no_more(data: Path, name: str) -> None:
+    """Of a copy from elsewhere: nothing waits, nothing fills the memory, all the rest is read."""
+    HOSTILE[name](data)
+    with kept_from_others(data) as user:
+        faults = harmful(list(Verification(data, bool(user)).run(lambda _: None)))
+    assert faults
+    assert len({fault.file.split("/")[0] for fault in faults}) == 1
+
+
+def test_without_locks_it_says_so(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(StoreError, match="No locks available"), kept_from_others(data):
+        pass
+    with pytest.raises(StoreError, match="No locks available"):
+        DataDir(data).open()
 
 
 def command(folder: Path, *options: str) -> tuple[int, str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metricsmith.journal.segment import sync_folder
 from metricsmith.journal.writer import journal_error
+from metricsmith.model.durable_files import NoRegularFile, open_regular
 
 CURSOR_SUFFIX = ".cursor"
 _LEFT = "left "
@@ -47,10 +48,12 @@ def read_cursor(path: Path) -> StoredCursor | None:
         ValueError: the file holds something else.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             text = file.read(_MAX_BYTES).decode("ascii")
     except FileNotFoundError:
         return None
+    except NoRegularFile as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
     sequence, _, left = text.strip().partition("\n")
     left = left.removeprefix(_LEFT)
     if not sequence.isdecimal() or (left and not left.isdecimal()):

@@ -15,6 +15,7 @@ from metricsmith.wire.frames.decode import FrameDecoder, LayoutMemory
 from metricsmith.wire.frames.format import BATCH_KINDS, FRAME_HEADER, unpack_payload
 
 LOST = "readers pass over it, and count it; samples that are in blocks already are there"
+UNREADABLE = "the agent stops there: look at the disk, or move the file away"
 TORN = "nothing: the next start cuts it, nobody was told that it was accepted"
 
 
@@ -31,8 +32,13 @@ def verify_journal(folder: Path, cursor: int | None, advance: Advance) -> Iterat
             what = f"begins with batch {segment.first_sequence}, wanted {expected}"
             yield Fault(name, "", what, "what lies between is lost, unless it is in blocks already")
         reading = _Reading(segment)
-        for part, what, harmless in reading.faults(is_newest=segment is segments[-1]):
-            yield Fault(name, part, what, TORN if harmless else LOST, harmless)
+        try:
+            for part, what, harmless in reading.faults(is_newest=segment is segments[-1]):
+                yield Fault(name, part, what, TORN if harmless else LOST, harmless)
+        except OSError as error:
+            yield Fault(name, "", f"cannot be read: {error.strerror or error}", UNREADABLE)
+            expected = None
+            continue
         expected = None if reading.end_is_damaged else max(reading.next_sequence, expected or 0)
         advance(segment.size_bytes)
     if expected is not None or not segments:
@@ -55,7 +61,7 @@ def _beside(folder: Path) -> Iterator[Fault]:
     for path in sorted(folder.glob(f"*{CURSOR_SUFFIX}")):
         try:
             read_cursor(path)
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             advice = "remove it to have its reader begin at the end; else it begins with the oldest batch"
             yield Fault(f"{folder.name}/{path.name}", "", str(error).removeprefix(f"{path}: "), advice)
     for path in sorted(folder.glob("*.tmp")):

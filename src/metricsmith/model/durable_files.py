@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, BinaryIO
 
 
 def make_private(folder: Path) -> None:
@@ -21,6 +23,24 @@ def make_private_file(path: Path) -> None:
     """
     with suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
+class NoRegularFile(OSError):
+    """A folder, pipe or device has the name of a file."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Return a file opened to be read; of a pipe nobody waits for the other end.
+
+    Raises:
+        NoRegularFile: it is something else.
+        OSError: it is missing, or cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise NoRegularFile(errno.EINVAL, "is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def sync_folder(folder: Path) -> None:

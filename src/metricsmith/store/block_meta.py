@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Annotated, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -12,6 +12,14 @@ from metricsmith.errors import BlockCorrupt, FormatTooNew
 
 BLOCK_FORMAT = 1
 SAMPLES_FILE, SERIES_FILE, META_FILE = "samples.parquet", "series.parquet", "meta.json"
+MAX_META_BYTES = 32 << 20
+"""Of a block with so many row groups that it is larger, each would be tiny."""
+Count = Annotated[int, Field(ge=0, le=1 << 48)]
+GroupSamples = Annotated[int, Field(ge=0, le=1 << 24)]
+"""A writer's are far smaller; what is decoded at once is bounded by it."""
+Checksum = Annotated[int, Field(ge=0, lt=1 << 32)]
+TimeMs = Annotated[int, Field(ge=-62_135_596_800_000, le=253_402_300_799_999)]
+"""Of the years 1 to 9999, as they stand in a folder's name."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,8 +30,8 @@ class _Part(BaseModel):
 class FileMeta(_Part):
     """A file that is read as a whole."""
 
-    bytes: int = Field(ge=0)
-    crc32: int = Field(ge=0)
+    bytes: Count
+    crc32: Checksum
 
 
 class SamplesMeta(_Part):
@@ -33,19 +41,17 @@ class SamplesMeta(_Part):
     the file, the footer's ends with it, so every byte is under a checksum.
     """
 
-    row_group_samples: list[int]
-    row_group_bytes: list[int]
-    row_group_crc32: list[int]
-    footer_bytes: int = Field(ge=12)
-    footer_crc32: int
+    row_group_samples: list[GroupSamples] = Field(min_length=1)
+    row_group_bytes: list[Count]
+    row_group_crc32: list[Checksum]
+    footer_bytes: int = Field(ge=12, le=1 << 40)
+    footer_crc32: Checksum
 
     @model_validator(mode="after")
     def _one_entry_per_row_group(self) -> Self:
         lists = (self.row_group_samples, self.row_group_bytes, self.row_group_crc32)
-        if len({len(column) for column in lists}) != 1 or min(min(column) for column in lists) < 0:
-            raise ValueError(
-                "got lists of different lengths or negative numbers, wanted one entry per row group"
-            )
+        if len({len(column) for column in lists}) != 1:
+            raise ValueError("got lists of different lengths, wanted one entry per row group")
         return self
 
 
@@ -53,13 +59,13 @@ class BlockMeta(_Part):
     """What `meta.json` says; times are in milliseconds since the Unix epoch."""
 
     format: int
-    number: int = Field(ge=1)
-    window_start_ms: int
-    window_end_ms: int
-    min_time_ms: int
-    max_time_ms: int
-    series: int = Field(ge=1)
-    samples: int = Field(ge=1)
+    number: int = Field(ge=1, le=1 << 48)
+    window_start_ms: TimeMs
+    window_end_ms: TimeMs
+    min_time_ms: TimeMs
+    max_time_ms: TimeMs
+    series: int = Field(ge=1, le=1 << 32)
+    samples: int = Field(ge=1, le=1 << 48)
     catalogue: str
     sources: list[str]
     series_file: FileMeta

@@ -18,8 +18,16 @@ from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import UNLIMITED, SampleLimit
 from metricsmith.model.series import SeriesTable
+from metricsmith.store import fsutil
 from metricsmith.store.block_groups import MatrixPart, SampleGroup, append_small, make_group, select, stack
-from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta, decode_meta
+from metricsmith.store.block_meta import (
+    MAX_META_BYTES,
+    META_FILE,
+    SAMPLES_FILE,
+    SERIES_FILE,
+    BlockMeta,
+    decode_meta,
+)
 from metricsmith.store.cache import ByteCache
 from metricsmith.store.catalogue import columns_to_keys, metadata_of
 from metricsmith.store.manifest import BlockEntry
@@ -337,6 +345,8 @@ def open_block(
                 raise _corrupt(folder / name, f"got {size} bytes, wanted {wanted}")
     except FileNotFoundError as error:
         raise BlockCorrupt(f"{error.filename}: the file is missing") from error
+    except OSError as error:
+        raise StoreError(f"{folder}: {error}, wanted to read it (look at the disk)") from error
     catalogue = known.get(meta.catalogue)
     if catalogue is None:
         catalogue = known[meta.catalogue] = load_catalogue(folder, meta, table)
@@ -347,14 +357,25 @@ def read_meta(folder: Path) -> tuple[BlockMeta, int]:
     """Return what a block says of itself, and the checksum of these words.
 
     Raises:
-        BlockCorrupt: there is no readable `meta.json`.
+        BlockCorrupt: there is no `meta.json` that a writer would write.
         FormatTooNew: a newer metricsmith wrote it.
+        StoreError: it cannot be read now.
     """
     path = folder / META_FILE
     try:
-        data = path.read_bytes()
+        with fsutil.open_regular(path) as file:
+            data = file.read(MAX_META_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise _corrupt(path, "the file is missing") from error
+    except fsutil.NoRegularFile as error:
+        raise _corrupt(path, str(error.strerror)) from error
+    except OSError as error:
+        raise StoreError(
+            f"{path}: {error.strerror or error}, wanted to read it"
+            " (look at the disk and the file's rights; without its folder in blocks/ the others serve)"
+        ) from error
+    if len(data) > MAX_META_BYTES:
+        raise _corrupt(path, f"got more than {MAX_META_BYTES} bytes")
     return decode_meta(data, str(path)), zlib.crc32(data)
 
 

@@ -386,10 +386,10 @@ class BlockStore:
         with self._change:
             if block not in self._live.all():
                 return  # another thread was first
-            self._disposal.note_set_aside("damaged", str(error))
             try:
                 self._manifest.commit(remove=[block.entry.number])
             except (StoreError, DiskFull) as failure:  # the next reader tries again
-                log.warning("%s stays in place: %s", block.folder, failure)
+                self._disposal.note_set_aside("damaged", f"{error}; it stays in place: {failure}")
                 return
+            self._disposal.note_set_aside("damaged", str(error))
             self._live.exchange((), {block.entry.number: self._disposal.keep})

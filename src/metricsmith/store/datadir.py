@@ -167,7 +167,8 @@ def _version_text(version: int) -> bytes:
 
 
 def _read_version(file: Path) -> int:
-    text = file.read_bytes()[:64]
+    with fsutil.open_regular(file) as opened:
+        text = opened.read(64)
     words = text.split()
     if (
         len(words) != 3

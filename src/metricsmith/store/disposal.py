@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import time
 from pathlib import Path
 
 from metricsmith.errors import BlockCorrupt
@@ -20,6 +22,7 @@ class Disposal:
 
     def __init__(self, dirs: DataDir, cache: ByteCache, telemetry: Telemetry) -> None:
         self._dirs, self._cache, self._telemetry = dirs, cache, telemetry
+        self._left: set[Path] = set()
 
     def note_damage(self, block: Block, error: BlockCorrupt) -> None:
         """Count and log that a row group of a block is left out."""
@@ -61,6 +64,8 @@ class Disposal:
         try:
             fsutil.remove_tree(target)
             fsutil.rename(path, target)
+            # Kept for the retention from now on, not from when it was written, by whatever clock that was.
+            os.utime(target, times=(now := max(time.time(), target.stat().st_mtime), now))
             fsutil.sync_folder(self._dirs.strays)
         except OSError as error:
             log.warning("could not move %s to %s: %s", path, target, error)
@@ -70,6 +75,13 @@ class Disposal:
     def delete_strays(self, cutoff_ms: int) -> None:
         """Delete what was set aside before a time."""
         for path in self._dirs.strays.iterdir():
-            if path.stat().st_mtime * 1000 < cutoff_ms:
+            try:
+                if path.lstat().st_mtime * 1000 >= cutoff_ms:
+                    continue
                 fsutil.remove_tree(path)
+            except OSError as error:  # somebody else's file must not keep blocks from being merged
+                if path not in self._left:  # it is tried every minute, and told once
+                    self._left.add(path)
+                    log.warning("could not delete %s, older than the retention: %s", path, error)
+            else:
                 log.info("deleted %s, older than the retention", path)

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from metricsmith.errors import DiskFull
+from metricsmith.model.durable_files import NoRegularFile as NoRegularFile
 from metricsmith.model.durable_files import make_private as make_private
 from metricsmith.model.durable_files import make_private_file as make_private_file
+from metricsmith.model.durable_files import open_regular as open_regular
 from metricsmith.model.durable_files import replace_file as replace_file
 from metricsmith.model.durable_files import sync_file as sync_file
 from metricsmith.model.durable_files import sync_folder as sync_folder

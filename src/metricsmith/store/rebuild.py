@@ -88,7 +88,11 @@ def rebuild_manifest(dirs: DataDir) -> Rebuilt:
     if dirs.manifest.exists():
         for path in (dirs.manifest, dirs.manifest.with_name(f"{dirs.manifest.name}-journal")):
             if path.exists():
-                _keep(path, dirs.strays / path.name)
+                try:
+                    _keep(path, dirs.strays / path.name)
+                except OSError as error:
+                    what = f"got {error.strerror or error} at {path}, wanted to keep it in {dirs.strays}"
+                    raise StoreError(f"{what} (move it away, then try again)") from error
         fsutil.sync_folder(dirs.strays)
     return begin_manifest(dirs, known)
 

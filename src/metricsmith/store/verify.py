@@ -12,8 +12,9 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from metricsmith.errors import BlockCorrupt, FormatTooNew, StoreError
+from metricsmith.errors import StoreError
 from metricsmith.model.faults import Advance, Fault
+from metricsmith.store import fsutil
 from metricsmith.store.block_meta import META_FILE, BlockMeta
 from metricsmith.store.block_reader import read_meta
 from metricsmith.store.datadir import DataDir, current_version, note_holder, version_of
@@ -21,6 +22,8 @@ from metricsmith.store.manifest import BlockEntry, look_into
 from metricsmith.store.verify_block import BLOCK_LOST, NEWER, verify_block
 
 REBUILD = "stop the agent, then `metricsmith store verify --rebuild`"
+MAX_DATABASE_BYTES = 1 << 30
+"""Larger ones are not ours: they are copied to be looked into."""
 NEXT_START = "nothing: the next start removes it"
 SET_ASIDE = (
     "nothing: the next start moves it to strays/, as its samples are in the journal or in other blocks"
@@ -55,11 +58,17 @@ def kept_from_others(folder: Path) -> Iterator[str]:
     except FileNotFoundError:  # a copy, or blocks alone: nobody uses it
         yield ""
         return
+    except OSError as error:
+        what = f"got {error.strerror or error} at {folder / 'LOCK'}, wanted to see who uses the directory"
+        raise StoreError(f"{what} (of a copy, remove LOCK)") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+        except OSError as error:  # such as a network file system without locks
+            what = f"got {error.strerror or error} at {folder / 'LOCK'}, wanted a file system with flock"
+            raise StoreError(f"{what} (copy the directory to a local disk)") from error
         else:
             with suppress(OSError):  # a disk that is read-only or full
                 note_holder(descriptor)
@@ -89,7 +98,7 @@ def read_contents(dirs: DataDir, in_use: bool) -> tuple[Contents, list[Fault]]:
         what = "is missing: the next start makes one of the blocks"
         faults.append(Fault(dirs.manifest.name, "", what, "nothing", harmless=True))
     for folder in _blocks_in(dirs):
-        with suppress(BlockCorrupt, FormatTooNew):  # told when the block is verified
+        with suppress(StoreError):  # told when the block is verified
             found.metas[folder.name] = read_meta(folder)[0]
     return found, faults
 
@@ -143,11 +152,21 @@ def copied(path: Path) -> Iterator[Path]:
         for suffix in ("", "-journal", "-wal"):
             beside = path.with_name(path.name + suffix)
             if beside.exists():
-                shutil.copyfile(beside, Path(folder) / beside.name)
+                _copy(beside, Path(folder) / beside.name)
         copy = Path(folder) / path.name
         with closing(sqlite3.connect(copy)) as database:
             _check(database)
         yield copy
+
+
+def _copy(path: Path, target: Path) -> None:
+    try:
+        with fsutil.open_regular(path) as file, target.open("wb") as copy:
+            if (size := os.fstat(file.fileno()).st_size) > MAX_DATABASE_BYTES:
+                raise StoreError(f"got {size} bytes, wanted {MAX_DATABASE_BYTES} at most")
+            shutil.copyfileobj(file, copy)
+    except OSError as error:
+        raise StoreError(f"cannot be read or copied to {target.parent}: {error.strerror or error}") from error
 
 
 def _check(database: sqlite3.Connection) -> None:
@@ -175,7 +194,7 @@ def _read_checked(path: Path) -> tuple[list[BlockEntry], int]:
 def _format(folder: Path) -> Iterator[Fault]:
     try:
         version, newest = version_of(folder), current_version()
-    except StoreError as error:
+    except (StoreError, OSError) as error:
         yield Fault(
             "FORMAT", "", str(error), f'write the line "metricsmith data {current_version()}" into it'
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from metricsmith.errors import BlockCorrupt, FormatTooNew
+from metricsmith.errors import BlockCorrupt, FormatTooNew, StoreError
 from metricsmith.model.arrays import I64
 from metricsmith.model.faults import Advance, Fault
+from metricsmith.store import fsutil
 from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta
 from metricsmith.store.block_reader import read_meta
 from metricsmith.store.catalogue import columns_to_keys, fingerprint
@@ -42,6 +44,9 @@ def verify_block(folder: Path, entry: BlockEntry | None, advance: Advance) -> It
     except BlockCorrupt as error:
         yield Fault(f"{where}/{META_FILE}", "", _without_path(error, folder / META_FILE), BLOCK_LOST)
         return
+    except StoreError as error:
+        yield Fault(f"{where}/{META_FILE}", "", _without_path(error, folder / META_FILE), UNREADABLE)
+        return
     if entry is not None and crc32 != entry.meta_crc32:
         what = f"got checksum {crc32:08x}, wanted {entry.meta_crc32:08x} as in the manifest"
         yield Fault(f"{where}/{META_FILE}", "", what, BLOCK_LOST)
@@ -52,6 +57,8 @@ def verify_block(folder: Path, entry: BlockEntry | None, advance: Advance) -> It
         series = _read_series(folder, meta)
         for what in series.wrong:
             yield Fault(f"{where}/{SERIES_FILE}", "", what, NOT_OURS)
+        if len(series.counts) != meta.series:
+            return  # `meta.json` is not of this block
     except (BlockCorrupt, OSError) as error:
         yield Fault(f"{where}/{SERIES_FILE}", "", _without_path(error, folder / SERIES_FILE), BLOCK_LOST)
     advance(meta.series_file.bytes)
@@ -76,7 +83,9 @@ class _Series:
 def _read_series(folder: Path, meta: BlockMeta) -> _Series:
     path = folder / SERIES_FILE
     with _open(path) as file:
-        data = file.read(meta.series_file.bytes + 1)
+        length = file.seek(0, os.SEEK_END)
+        file.seek(0)
+        data = file.read(min(meta.series_file.bytes, length) + 1)
     _check(data, meta.series_file.bytes, meta.series_file.crc32)
     try:
         table = pq.read_table(pa.BufferReader(data), use_threads=False).combine_chunks()
@@ -114,12 +123,13 @@ def _samples(
     at, broken = 0, set()
     try:
         with _open(path) as file:
+            length = file.seek(0, os.SEEK_END)
             for number, (size, crc32) in enumerate(
                 zip(parts.row_group_bytes, parts.row_group_crc32, strict=True)
             ):
                 try:
                     file.seek(at)
-                    _check(file.read(size), size, crc32)
+                    _check(file.read(min(size, length)), size, crc32)
                 except (BlockCorrupt, OSError) as error:
                     broken.add(number)
                     unread = isinstance(error, OSError)
@@ -127,7 +137,7 @@ def _samples(
                 at += size
                 advance(size)
             file.seek(at)
-            _check(file.read(parts.footer_bytes + 1), parts.footer_bytes, parts.footer_crc32)
+            _check(file.read(min(parts.footer_bytes, length) + 1), parts.footer_bytes, parts.footer_crc32)
             advance(parts.footer_bytes)
             parquet = pq.ParquetFile(path)
     except (BlockCorrupt, OSError, pa.ArrowException) as error:
@@ -142,9 +152,10 @@ class _Order:
 
     def __init__(self, meta: BlockMeta, series: _Series | None) -> None:
         self._meta, self._said = meta, series
-        self._counts = np.zeros(meta.series, np.int64)
-        self._first = np.full(meta.series, np.iinfo(np.int64).max)
-        self._last = np.full(meta.series, np.iinfo(np.int64).min)
+        count = 0 if series is None else meta.series
+        self._counts = np.zeros(count, np.int64)
+        self._first = np.full(count, np.iinfo(np.int64).max)
+        self._last = np.full(count, np.iinfo(np.int64).min)
         self._before = (-1, 0)
 
     def check(self, parquet: Any, broken: set[int]) -> Iterator[tuple[str, str, str]]:
@@ -154,6 +165,10 @@ class _Order:
             yield "footer", f"got {got} row groups, wanted {len(wanted)}", NOT_OURS
             return
         for number in [n for n in range(len(wanted)) if n not in broken]:
+            if (got := parquet.metadata.row_group(number).num_rows) != wanted[number]:
+                yield f"row group {number}", f"got {got} samples, wanted {wanted[number]}", NOT_OURS
+                broken.add(number)
+                continue
             try:
                 table = parquet.read_row_group(number, columns=["series", "time_ms"], use_threads=False)
                 parquet.read_row_group(number, columns=["value"], use_threads=False)
@@ -162,15 +177,13 @@ class _Order:
                 broken.add(number)
                 continue
             rows, times = (np.asarray(table[name].combine_chunks()) for name in ("series", "time_ms"))
-            for what in self._group(rows.astype(np.int64), times, wanted[number]):
+            for what in self._group(rows.astype(np.int64), times):
                 yield f"row group {number}", what, NOT_OURS
         if self._said is not None and not broken:
             for what in self._whole(self._said):
                 yield "", what, NOT_OURS
 
-    def _group(self, rows: I64, times: I64, wanted: int) -> Iterator[str]:
-        if len(rows) != wanted:
-            yield f"got {len(rows)} samples, wanted {wanted}"
+    def _group(self, rows: I64, times: I64) -> Iterator[str]:
         if len(rows) == 0:
             return
         first, last = int(rows.min()), int(rows.max())
@@ -184,6 +197,8 @@ class _Order:
         self._before = int(rows[-1]), int(times[-1])
         if times.min() < self._meta.window_start_ms or times.max() >= self._meta.window_end_ms:
             yield f"got times from {times.min()} to {times.max()}, wanted them in the block's window"
+        if self._said is None:
+            return
         own, at = slice(first, last + 1), rows - first
         self._counts[own] += np.bincount(at, minlength=last + 1 - first)
         np.minimum.at(self._first[own], at, times)
@@ -202,7 +217,7 @@ class _Order:
 
 def _open(path: Path) -> BinaryIO:
     try:
-        return path.open("rb")
+        return fsutil.open_regular(path)
     except FileNotFoundError as error:
         raise BlockCorrupt("the file is missing") from error
 

@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from metricsmith.errors import DiskFull, FormatTooNew, StoreError
 from metricsmith.runtime.verify import rebuild
-from metricsmith.store import block_meta
+from metricsmith.store import block_meta, fsutil
 from metricsmith.store.manifest import Manifest
 
 FILES = ["samples.parquet", "series.parquet", "meta.json"]
@@ -277,6 +278,35 @@ def test_strays_are_deleted_with_the_retention(open_store, tools):
         os.utime(one.folder / "strays" / name, (5000 - age_s, 5000 - age_s))
     one.store.apply_retention(5000 * 1000)
     assert [p.name for p in (one.folder / "strays").iterdir()] == ["young"]
+
+
+def test_what_is_set_aside_is_kept_for_the_retention_whenever_it_was_written(open_store, tools):
+    """As by a clock that began at 1970."""
+    folders, _ = written(open_store, tools)
+    os.truncate(folders[0] / "meta.json", 5)
+    os.utime(folders[0], (5, 5))
+    one = open_store()
+    one.store.apply_retention(int(time.time() * 1000))
+    assert [p.name for p in (one.folder / "strays").iterdir()] == [folders[0].name]
+
+
+def test_a_stray_that_cannot_be_deleted_hides_no_other(open_store, monkeypatch, caplog):
+    one = open_store()
+    for name in ("a", "b", "c"):
+        (one.folder / "strays" / name).mkdir()
+        os.utime(one.folder / "strays" / name, (5, 5))
+    remove = fsutil.remove_tree
+
+    def refuse(path: Path) -> None:
+        if path.name == "b":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        remove(path)
+
+    monkeypatch.setattr(fsutil, "remove_tree", refuse)
+    for _ in range(3):
+        one.store.apply_retention(10**12)
+    assert [p.name for p in (one.folder / "strays").iterdir()] == ["b"]
+    assert caplog.text.count("Permission denied") == 1
 
 
 def test_a_block_of_a_newer_format_is_refused_and_left_alone(open_store, tools, monkeypatch):
