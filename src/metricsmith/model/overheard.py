@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import logging
 from typing import Any
 
@@ -18,6 +19,12 @@ class Overheard(Telemetry):
         super().__init__()
         self.heard: list[str] = []
         self._loop, self._news = asyncio.get_running_loop(), asyncio.Event()
+
+    def apart(self) -> Overheard:
+        """Return one that hears for itself, and counts in the same metrics, which take long to make."""
+        other = copy.copy(self)
+        other.heard, other._news = [], asyncio.Event()
+        return other
 
     def problem(self, log: logging.Logger, name: str, message: str, **rest: Any) -> None:
         """Keep the message."""

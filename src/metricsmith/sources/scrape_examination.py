@@ -43,7 +43,8 @@ _HINTS = {
 
 async def examine(config: ScrapeConfig, context: Context, findings: Findings) -> None:
     """Tell of each provider and each target."""
-    context = replace(context, telemetry=Overheard())
+    overheard = Overheard()
+    context = replace(context, telemetry=overheard)
     lists = await asyncio.gather(
         *(first_list(p.kind, p.run, own, findings) for p, own in _providers(config, context))
     )
@@ -59,7 +60,10 @@ async def examine(config: ScrapeConfig, context: Context, findings: Findings) ->
     try:
         async with HttpClient(config) as client:
             await asyncio.gather(
-                *(_fetch(one, client, gate, config, context, findings, well) for one in wanted[:MOST_TARGETS])
+                *(
+                    _fetch(one, client, gate, config, context, overheard.apart(), findings, well)
+                    for one in wanted[:MOST_TARGETS]
+                )
             )
     finally:  # when the time runs out, too
         if more := list(well.values())[SHOWN:]:
@@ -96,12 +100,12 @@ async def _fetch(
     gate: asyncio.Semaphore,
     config: ScrapeConfig,
     context: Context,
+    heard: Overheard,
     findings: Findings,
     well: dict[str, int],
 ) -> None:
     """Fetch a target as a scrape does, and tell what came of it; `well` are the series of those that are."""
     about = one.shown
-    heard = Overheard()
     context = replace(context, telemetry=heard)
     timeout_s = round(findings.within_s(one.timeout_ms / 1000), 3)
     headers = {"Accept": ACCEPT_HEADER, "X-Prometheus-Scrape-Timeout-Seconds": f"{timeout_s:g}"}

@@ -41,6 +41,14 @@ def scrape(target: Target, more: str = "") -> str:
     return f'sources: [{{type: scrape, name: shop, targets: ["{target.url}"]{more}}}]\n'
 
 
+def test_of_a_thousand_targets_each_is_told_what_is_wrong_with_it(examine: Examine) -> None:
+    port = free_port()
+    away = ", ".join(f'"http://127.0.0.1:{port}/{number}"' for number in range(998))
+    found = examine(f"sources: [{{type: scrape, targets: [{away}]}}]", "sources", timeout_s=60)
+    assert len(found.of(Level.PROBLEM)) == 998
+    assert all("Connection refused" in line.got for line in found.of(Level.PROBLEM)), found
+
+
 def test_a_target_that_is_well_is_told_with_its_series(examine: Examine, target: Target) -> None:
     found = examine(scrape(target), "sources")
     assert found.told("ok", target.url, "up 1, 3 series") and not found.of(Level.PROBLEM), found
@@ -83,7 +91,8 @@ def test_what_is_wrong_with_a_target_is_told(
     examine: Examine, target: Target, behave: Any, more: str, level: str, text: str
 ) -> None:
     target.text, target.behave = PAGE, behave
-    found = examine(scrape(target, more), "shop", timeout_s=2.0)
+    limit_s = 2.0 if "timeout: 1m" in more else 30.0
+    found = examine(scrape(target, more), "shop", timeout_s=limit_s)
     assert found.told(level, "", text), found
     assert not found.told("problem", "", "the check itself failed")
 
