@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from metricsmith.model.steady_time import believable_end
 from metricsmith.store.admission import FUTURE_MS
 
 HOUR = 3_600_000
@@ -95,6 +98,37 @@ def test_a_start_with_a_clock_far_ahead_deletes_nothing(tmp_path, lab):
     housekeeping(again, hours=5, ticks=10)
     assert again.everything() == {lab.KEYS[i]: {NOW: 1.0} for i in range(3)}
     again.store.close()
+
+
+@pytest.mark.parametrize("hours", [3, 40])
+def test_a_clock_that_is_wrong_at_each_start_deletes_nothing(tmp_path, lab, hours):
+    """As of a machine whose clock is set from the network only later: its own samples have both times."""
+    process = lab.Process(tmp_path)
+    times = [NOW + n * HOUR for n in range(hours)]
+    for sequence, at in enumerate(times):
+        process.accept(lab.scrape(at, 1.0), sequence)
+        process.clock.advance(3600)
+    process.clock.set_wall(NOW + YEAR)
+    process.accept(lab.scrape(NOW + YEAR, 2.0), hours)
+    process.store.close()
+    again = lab.Process(tmp_path, now_ms=NOW + YEAR + HOUR)
+    housekeeping(again)
+    found = again.everything()
+    assert list(found[lab.KEYS[0]]) == [*times, NOW + YEAR]
+    again.store.close()
+
+
+@given(
+    lasts=st.lists(st.integers(0, 90), min_size=1, max_size=5),
+    wrong=st.lists(st.sampled_from([-30 * YEAR, -YEAR, YEAR, 10 * YEAR]), unique=True),
+)
+def test_times_of_a_wrong_clock_are_no_end_of_history(lasts, wrong):
+    """Parts of one history that is longer than a day; beside it an hour of each of some wrong clocks."""
+    ends = [NOW + sum(lasts[: n + 1]) * HOUR for n in range(len(lasts))]
+    parts = [(NOW - 48 * HOUR, NOW), *((end, end) for end in ends if end - NOW <= RETENTION)]
+    jumps = [(NOW + off, NOW + off + HOUR) for off in wrong]
+    assert believable_end([*jumps, *parts], RETENTION) == max(last for _, last in parts)
+    assert believable_end([], RETENTION) is None
 
 
 def test_samples_of_a_jump_do_not_hold_back_flushes_or_retention(process, lab):

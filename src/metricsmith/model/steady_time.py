@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 
 from metricsmith.model.clock import Clock
 
@@ -11,6 +12,23 @@ log = logging.getLogger(__name__)
 JUMP_MS = 10 * 60_000
 """A wall clock this far ahead of the time that has passed has been set; it was also slept, perhaps."""
 BELIEVED_AFTER_MS = 24 * 3_600_000
+
+
+def believable_end(spans: Iterable[tuple[int, int]], gap_ms: int) -> int | None:
+    """Return the newest time of samples, given the first and last times of their parts; None without any.
+
+    What lies alone, further than `gap_ms` from the rest, and lasts less than a day
+    was given its times by a clock that was wrong for a while: it is no witness for
+    that clock when it is wrong again at the next start.
+    """
+    runs: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if runs and first - runs[-1][1] <= gap_ms:
+            runs[-1] = runs[-1][0], max(runs[-1][1], last)
+        else:
+            runs.append((first, last))
+    lasting = [last for first, last in runs if last - first >= BELIEVED_AFTER_MS]
+    return lasting[-1] if lasting else runs[0][1] if runs else None
 
 
 class SteadyTime:
@@ -22,7 +40,7 @@ class SteadyTime:
     """
 
     def __init__(self, clock: Clock, newest_ms: int | None) -> None:
-        """Begin at the newest sample stored: how long nothing ran, only the wall clock knows."""
+        """Begin at the `believable_end` of what is stored: how long nothing ran, the wall clock knows."""
         self._clock = clock
         self._monotonic_s = clock.monotonic()
         self._steady_ms = clock.now_ms() if newest_ms is None else newest_ms

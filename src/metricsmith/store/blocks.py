@@ -24,6 +24,7 @@ from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import UNLIMITED, SampleLimit
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.settings_types import format_size
+from metricsmith.model.steady_time import believable_end
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.store import fsutil
 from metricsmith.store.block_output import BlockOutput
@@ -206,6 +207,11 @@ class BlockStore:
         if not metas:
             return None
         return min(m.min_time_ms for m in metas), max(m.max_time_ms for m in metas)
+
+    def believable_end(self) -> int | None:
+        """Return until when samples go that a right clock has seen, None without any."""
+        spans = ((b.meta.min_time_ms, b.meta.max_time_ms) for b in self._live.all())
+        return believable_end(spans, self._config.retention_ms)
 
     def last_sample_ms(self) -> int | None:
         """Return the time of the newest sample, None without any."""

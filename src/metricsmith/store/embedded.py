@@ -74,7 +74,7 @@ class EmbeddedStore:
         self._upkeep_at_ms = 0
         self._upkeep_after = 0
         self._closing = threading.Event()
-        self._steady = SteadyTime(context.clock, self._blocks.last_sample_ms())
+        self._steady = SteadyTime(context.clock, self._blocks.believable_end())
         self._admission = Admission(context.clock, self._steady, config.retention, context.telemetry)
         self._oldest_ms = ALWAYS[0]
         self._thread = ThreadPoolExecutor(1, "upkeep")
