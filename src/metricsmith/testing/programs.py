@@ -196,7 +196,8 @@ class Log:
         with self._changed:
             self._changed.wait_for(lambda: self._ended or self._find(text) is not None, LIMIT_S)
             found = self._find(text)
-            assert found is not None, f"not logged: {text!r}, but:\n" + "".join(self._lines)
+            how = "at its end" if self._ended else f"after {LIMIT_S:g} s"
+            assert found is not None, f"not logged {how}: {text!r}, but:\n" + "".join(self._lines)
             return found
 
     def text(self) -> str:
