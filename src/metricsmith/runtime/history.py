@@ -16,14 +16,15 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.store.pieces import RaggedPiece
 from metricsmith.store.ragged import flat_positions
 
-MOST_SAMPLES = 500_000
+MOST_SAMPLES = 200_000
 """Wanted at once."""
 NAMES_AT_ONCE = 50
 MOST_PATTERN = 16_384
 """Characters of the values that one matcher lists."""
 FIRST_INTERVAL_MS = 15_000
 """Taken for the time between samples until some have been read."""
-MOST_PER_SERIES = 200_000
+MOST_PER_SERIES = 5_000
+"""Taken at most until then: too much at once is asked for again in halves, too little stays so."""
 
 
 class History(Protocol):
