@@ -297,9 +297,7 @@ OWN_METRICS: tuple[OwnMetric, ...] = (
     _counter("metricsmith_store_merges_total", "Merges of blocks.", "result"),
     _counter("metricsmith_store_snapshots_total", "Snapshots made."),
     _counter("metricsmith_store_blocks_deleted_total", "Blocks deleted, by reason.", "reason"),
-    _counter(
-        "metricsmith_store_samples_deleted_total", "Samples that left the disk, by reason.", "reason"
-    ),
+    _counter("metricsmith_store_samples_deleted_total", "Samples that left the disk, by reason.", "reason"),
     _counter("metricsmith_store_deletions_total", "Deletes of samples that were asked for."),
     _counter("metricsmith_store_merged_bytes_total", "Bytes of blocks that merges have read."),
     _counter(
