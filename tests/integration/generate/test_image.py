@@ -50,7 +50,7 @@ def only(word: str, stage: list[Instruction]) -> str:
 
 
 def pins(file: str) -> set[tuple[str, str]]:
-    """Names and versions. For which systems is left out: more is installed for the tests than in the image."""
+    """Names and versions. For which systems is left out: the tests need more than the image."""
     return {*re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / file).read_text(), flags=re.MULTILINE)}
 
 
