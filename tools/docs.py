@@ -163,7 +163,9 @@ def _parameter(parameter: Any) -> str:
         else f"`{parameter.metavar or parameter.name.upper()}`"
     )
     default = (
-        "" if parameter.default in (None, False) or callable(parameter.default) else f"`{parameter.default}`"
+        ""
+        if parameter.default in (None, False, "") or callable(parameter.default)
+        else f"`{parameter.default}`"
     )
     return f"| {names} | {parameter.help or ''} | {default} |\n"
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
 from enum import StrEnum
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -83,7 +83,10 @@ def sql(
         open_sql(folder, limits, check) as session,
         session.query(query) as (titles, rows),
     ):
-        more = _print(format, titles, rows, max_rows)
+        first = list(islice(rows, 1))
+        more = _print(format, titles, chain(first, rows), max_rows)
+    if not first and not fresh and place.in_use():
+        typer.echo("no rows; what is still in the memory of the agent is seen with --fresh", err=True)
     if more:
         typer.echo(f"the first {max_rows} rows of more; --max-rows 0 shows all", err=True)
 

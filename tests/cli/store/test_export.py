@@ -94,6 +94,10 @@ def test_what_is_selected(here: Run, fill: Callable[..., None], tmp_path: Path) 
     assert len(lines()) == 8
     assert [row["name"] for row in lines("-m", "up_total", "-m", '{job="Zürich"}')] == ["up_total"] * 2
     assert len(lines("--start", str(NOW / 1000 + 1), "--end", str(NOW / 1000 + 20))) == 2
+    nothing = here(
+        "store", "export", "--path", str(tmp_path / "data"), "-m", "upp", "-o", str(tmp_path / "y")
+    )
+    assert nothing.returncode == 0 and "nothing matches; `metricsmith store stats` shows" in nothing.stderr
     wrong = here("store", "export", "--path", str(tmp_path / "data"), "-m", "up{")
     assert wrong.returncode == 2
     assert not list(tmp_path.glob("*.partial"))

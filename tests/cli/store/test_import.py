@@ -203,6 +203,8 @@ def test_into_a_running_agent_and_out_of_it(here: Run, agent: AgentProgram, tmp_
     assert exported.returncode == 0, exported
     kept = [json.loads(row) for n, row in enumerate(rows) if n % 5 in (1, 2, 3)]
     assert [json.loads(line) for line in out.read_text().splitlines()] == kept
+    early = here("sql", "-c", str(agent.config_file), "SELECT * FROM samples WHERE name = 'imported'")
+    assert early.returncode == 0 and "still in the memory of the agent is seen with --fresh" in early.stderr
     fresh = here("sql", "-c", str(agent.config_file), "--fresh", "SELECT count(*) FROM samples", "-f", "csv")
     assert fresh.returncode == 0, fresh
     assert int(fresh.stdout.splitlines()[1]) >= 6

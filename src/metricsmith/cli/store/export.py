@@ -90,6 +90,10 @@ def export(
     left_out = "".join(f"; left out: {count} {reason}" for reason, count in done["left_out"].items())
     target = out or "standard output"
     typer.echo(f"{target}: {done['samples']} samples of {done['series']} series{left_out}", err=out is None)
+    if not done["series"]:
+        typer.echo(
+            "nothing matches; `metricsmith store stats` shows names and times of what is there", err=True
+        )
 
 
 async def _export(
