@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,16 +17,9 @@ from metricsmith.model.arrays import F64, I64, U32, Bool
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import UNLIMITED, SampleLimit
 from metricsmith.model.series import SeriesTable
-from metricsmith.store import fsutil
+from metricsmith.store.block_files import corrupt, read_meta, read_part, read_series, whole
 from metricsmith.store.block_groups import MatrixPart, SampleGroup, append_small, make_group, select, stack
-from metricsmith.store.block_meta import (
-    MAX_META_BYTES,
-    META_FILE,
-    SAMPLES_FILE,
-    SERIES_FILE,
-    BlockMeta,
-    decode_meta,
-)
+from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta
 from metricsmith.store.cache import ByteCache
 from metricsmith.store.catalogue import columns_to_keys, metadata_of
 from metricsmith.store.manifest import BlockEntry
@@ -248,10 +240,10 @@ class Block:
         self._file_metadata()
 
     def _load_rows(self) -> _Rows:
-        counts = np.asarray(_series_file(self.folder, self.meta, ["row_count"])["row_count"].combine_chunks())
+        counts = np.asarray(read_series(self.folder, self.meta, ["row_count"])["row_count"].combine_chunks())
         offsets = offsets_of(counts)
         if len(counts) != self.meta.series or offsets[-1] != self.meta.samples:
-            raise _corrupt(
+            raise corrupt(
                 self.folder / SERIES_FILE,
                 f"{len(counts)} series with {offsets[-1]} samples, not as in {META_FILE}",
             )
@@ -286,19 +278,19 @@ class Block:
         start = int(self._group_bytes[number])
         where = f"row group {number}"
         path, crc32 = self.folder / SAMPLES_FILE, samples.row_group_crc32[number]
-        _read(path, start, samples.row_group_bytes[number], crc32, where, number)
+        read_part(path, start, samples.row_group_bytes[number], crc32, where, number)
         try:
             with pa.OSFile(str(path), "rb") as file:
                 # Reading ahead would be done by a thread of its own, for which this one waits.
                 parquet = pq.ParquetFile(file, metadata=self._file_metadata(), pre_buffer=False)
                 columns = parquet.read_row_group(number, columns=["time_ms", "value"], use_threads=False)
-            times, values = _whole(columns["time_ms"]), _whole(columns["value"])
+            times, values = whole(columns["time_ms"]), whole(columns["value"])
         except OSError as error:  # its bytes were right a moment ago: the system's trouble, not the block's
             raise StoreError(f"{path}: {where}: {error}") from error
         except pa.ArrowException as error:
-            raise _corrupt(path, f"{where}: {error}", number) from error
+            raise corrupt(path, f"{where}: {error}", number) from error
         if len(times) != samples.row_group_samples[number]:
-            raise _corrupt(path, f"{where}: {len(times)} samples, not as in {META_FILE}", number)
+            raise corrupt(path, f"{where}: {len(times)} samples, not as in {META_FILE}", number)
         stale = None if values.null_count == 0 else values.is_null().to_numpy(zero_copy_only=False)
         decoded = values.to_numpy(zero_copy_only=False)
         decoded.flags.writeable = False  # readers get views of what the cache keeps
@@ -308,13 +300,13 @@ class Block:
         if self._footer is None:
             samples = self.meta.samples_file
             start = int(self._group_bytes[-1])
-            data = _read(
+            data = read_part(
                 self.folder / SAMPLES_FILE, start, samples.footer_bytes, samples.footer_crc32, "footer"
             )
             try:
                 self._footer = pq.read_metadata(pa.BufferReader(data))
             except (pa.ArrowException, OSError) as error:
-                raise _corrupt(self.folder / SAMPLES_FILE, f"footer: {error}") from error
+                raise corrupt(self.folder / SAMPLES_FILE, f"footer: {error}") from error
         return self._footer
 
 
@@ -337,12 +329,12 @@ def open_block(
     """
     meta, crc32 = read_meta(folder)
     if crc32 != entry.meta_crc32:
-        raise _corrupt(folder / META_FILE, f"got checksum {crc32:08x}, wanted {entry.meta_crc32:08x}")
+        raise corrupt(folder / META_FILE, f"got checksum {crc32:08x}, wanted {entry.meta_crc32:08x}")
     try:
         for name, wanted in ((SAMPLES_FILE, meta.samples_bytes), (SERIES_FILE, meta.series_file.bytes)):
             size = (folder / name).stat().st_size
             if size != wanted:
-                raise _corrupt(folder / name, f"got {size} bytes, wanted {wanted}")
+                raise corrupt(folder / name, f"got {size} bytes, wanted {wanted}")
     except FileNotFoundError as error:
         raise BlockCorrupt(f"{error.filename}: the file is missing") from error
     except OSError as error:
@@ -353,78 +345,12 @@ def open_block(
     return Block(folder, entry, meta, catalogue, on_damage)
 
 
-def read_meta(folder: Path) -> tuple[BlockMeta, int]:
-    """Return what a block says of itself, and the checksum of these words.
-
-    Raises:
-        BlockCorrupt: there is no `meta.json` that a writer would write.
-        FormatTooNew: a newer metricsmith wrote it.
-        StoreError: it cannot be read now.
-    """
-    path = folder / META_FILE
-    try:
-        with fsutil.open_regular(path) as file:
-            data = file.read(MAX_META_BYTES + 1)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise _corrupt(path, "the file is missing") from error
-    except fsutil.NoRegularFile as error:
-        raise _corrupt(path, str(error.strerror)) from error
-    except OSError as error:
-        raise StoreError(
-            f"{path}: {error.strerror or error}, wanted to read it"
-            " (look at the disk and the file's rights; without its folder in blocks/ the others serve)"
-        ) from error
-    if len(data) > MAX_META_BYTES:
-        raise _corrupt(path, f"got more than {MAX_META_BYTES} bytes")
-    return decode_meta(data, str(path)), zlib.crc32(data)
-
-
 def load_catalogue(folder: Path, meta: BlockMeta, table: SeriesTable) -> Catalogue:
     """Return the series of a block, interned.
 
     Raises:
         BlockCorrupt: `series.parquet` is damaged.
     """
-    series = _series_file(folder, meta, ["name", "labels", "family", "type", "unit", "help"])
+    series = read_series(folder, meta, ["name", "labels", "family", "type", "unit", "help"])
     names, labels = series["name"].combine_chunks(), series["labels"].combine_chunks()
     return Catalogue(table.intern_many(columns_to_keys(names, labels)), metadata_of(series))
-
-
-def _series_file(folder: Path, meta: BlockMeta, columns: list[str]) -> pa.Table:
-    path = folder / SERIES_FILE
-    data = _read(path, 0, meta.series_file.bytes, meta.series_file.crc32, "whole file")
-    try:
-        # Not `read_table`: that reads ahead in threads of its own, 2 ms for what takes 0.1 from memory.
-        file = pq.ParquetFile(pa.BufferReader(data), pre_buffer=False)
-        return file.read(columns=columns, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
-        raise _corrupt(path, str(error)) from error
-
-
-def _read(path: Path, start: int, size: int, crc32: int, what: str, row_group: int | None = None) -> bytes:
-    """Return a part of a file whose checksum is right."""
-    try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(start)
-            data = file.read(size)
-    except FileNotFoundError as error:
-        raise _corrupt(path, "the file is missing") from error
-    except OSError as error:
-        raise StoreError(f"{path}: {what}: {error}") from error
-    got = zlib.crc32(data)
-    if len(data) != size or got != crc32:
-        raise _corrupt(
-            path,
-            f"{what}: got {len(data)} bytes with checksum {got:08x}, wanted {size} with {crc32:08x}",
-            row_group,
-        )
-    return data
-
-
-def _whole(column: Any) -> Any:
-    """Return a column as one array; `combine_chunks` copies a single chunk too."""
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-
-
-def _corrupt(path: Path, what: str, row_group: int | None = None) -> BlockCorrupt:
-    return BlockCorrupt(f"{path}: {what}", row_group)

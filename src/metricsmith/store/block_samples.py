@@ -10,8 +10,9 @@ import numpy as np
 
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.series import SeriesTable
+from metricsmith.store.block_files import read_meta
 from metricsmith.store.block_meta import META_FILE
-from metricsmith.store.block_reader import Catalogue, open_block, read_meta
+from metricsmith.store.block_reader import Catalogue, open_block
 from metricsmith.store.manifest import BlockEntry
 from metricsmith.store.pieces import RaggedPiece
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metricsmith.errors import BlockCorrupt, StoreError
+from metricsmith.store.block_files import read_meta
 from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta
-from metricsmith.store.block_reader import read_meta
 from metricsmith.store.datadir import DataDir
 from metricsmith.store.manifest import look_into
 from metricsmith.store.tombstones import Tombstone

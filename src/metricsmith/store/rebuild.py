@@ -11,8 +11,8 @@ from pathlib import Path
 
 from metricsmith.errors import BlockCorrupt, StoreError
 from metricsmith.store import fsutil
+from metricsmith.store.block_files import read_meta
 from metricsmith.store.block_meta import BlockMeta
-from metricsmith.store.block_reader import read_meta
 from metricsmith.store.datadir import DataDir
 from metricsmith.store.manifest import BlockEntry, Manifest, create_manifest
 from metricsmith.store.tombstones import Tombstone

@@ -15,8 +15,8 @@ from pathlib import Path
 from metricsmith.errors import StoreError
 from metricsmith.model.faults import Advance, Fault
 from metricsmith.store import fsutil
+from metricsmith.store.block_files import read_meta
 from metricsmith.store.block_meta import META_FILE, BlockMeta
-from metricsmith.store.block_reader import read_meta
 from metricsmith.store.datadir import DataDir, current_version, note_holder, version_of
 from metricsmith.store.manifest import BlockEntry, look_into
 from metricsmith.store.verify_block import BLOCK_LOST, NEWER, verify_block

@@ -18,8 +18,8 @@ from metricsmith.errors import BlockCorrupt, FormatTooNew, StoreError
 from metricsmith.model.arrays import I64
 from metricsmith.model.faults import Advance, Fault
 from metricsmith.store import fsutil
+from metricsmith.store.block_files import read_meta
 from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta
-from metricsmith.store.block_reader import read_meta
 from metricsmith.store.catalogue import columns_to_keys, fingerprint
 from metricsmith.store.manifest import BlockEntry
 
