@@ -80,7 +80,7 @@ def scraped(agent: AgentProgram) -> dict[str, dict[float, str]]:
     return {s["metric"]["n"]: dict(s["values"]) for s in found}
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(300, marks=[pytest.mark.soak, pytest.mark.timeout(3000)])])
+@pytest.mark.parametrize("kills", [3, pytest.param(300, marks=[pytest.mark.soak, pytest.mark.timeout(3000)])])
 def test_kill_while_scraping_pushing_and_flushing(agent_program: Make, target: Target, kills: int) -> None:
     chance = random.Random(kills)
     target.text = exposition(0)
@@ -110,7 +110,7 @@ def test_kill_while_scraping_pushing_and_flushing(agent_program: Make, target: T
     assert agent.own("metricsmith_store_blocks_set_aside_total", reason="damaged") == 0
 
 
-@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3000)])])
+@pytest.mark.parametrize("kills", [3, pytest.param(100, marks=[pytest.mark.soak, pytest.mark.timeout(3000)])])
 def test_kill_during_replay(agent_program: Make, kills: int) -> None:
     chance = random.Random(kills)
     agent = agent_program()  # its head takes all, so that all is replayed
