@@ -12,6 +12,7 @@ import typer
 
 from metricsmith.cli.client import call
 from metricsmith.cli.store.place import Config, Folder, Json, Place, Url, find_place
+from metricsmith.cli.store.progress import progress
 from metricsmith.cli.times import EARLIEST_MS, read_time
 from metricsmith.wire.sample_files.names import LAST_MS
 
@@ -65,11 +66,12 @@ def delete_series(
     place.refuse_others()
     if not yes and not typer.confirm(f"Delete samples of {' and '.join(match)} for good?"):
         raise typer.Abort
-    deleted = (
-        _by_agent(place, match, start_ms, end_ms)
-        if place.in_use()
-        else asyncio.run(_offline(place, selectors, start_ms, end_ms))
-    )
+    with progress("deleting", None):
+        deleted = (
+            _by_agent(place, match, start_ms, end_ms)
+            if place.in_use()
+            else asyncio.run(_offline(place, selectors, start_ms, end_ms))
+        )
     if as_json:
         typer.echo(json.dumps({"series": deleted}))
         return
