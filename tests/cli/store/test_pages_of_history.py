@@ -17,7 +17,7 @@ DOCS = Path(__file__).parents[3] / "docs"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 BEGIN_MS = 1_795_219_200_000  # 2026-11-21T00:00:00Z
 HOUR_MS = 3_600_000
-_CHANGING = re.compile(r"\d[\d.]*[KM]?B\b|[\dhms]+ ago|(?<=a sample)\s+[\d.]+|(?<=seconds)\s+[\d.]+")
+_CHANGING = re.compile(r"\d[\d.]*[KM]?B\b|(?:\d+[dhms] ?)+ago|(?<=a sample)\s+[\d.]+|(?<=seconds)\s+[\d.]+")
 Content = list[tuple[dict[str, str], dict[int, float | None]]]
 
 
