@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from metricsmith.cli.main import main
 from metricsmith.integration import leaks
 from metricsmith.integration.harness import Examination, Options
 from metricsmith.integration.kinds import Kind
@@ -19,6 +21,7 @@ from metricsmith.integration.report import Report
 from metricsmith.integration.scaffold import write_project
 
 MakeProject = Callable[..., Path]
+Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
@@ -76,5 +79,29 @@ def examined(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Report]:
         options = Options(mode, golden, collections)
         checks = asyncio.run(Examination(project, options, lambda stage: None).run())
         return Report(project.name, project.declaration.integration.version, tuple(checks))
+
+    return run
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Run `metricsmith integration` within this process, here or in a folder: exit code and output."""
+    monkeypatch.setenv("COLUMNS", "500")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path, folder: Path | None = None) -> tuple[int, str]:
+        if folder is not None:
+            monkeypatch.chdir(folder)
+        monkeypatch.setattr(sys, "argv", ["metricsmith", "integration", *map(str, arguments)])
+        interrupt = signal.getsignal(signal.SIGINT)
+        try:
+            main()
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+        finally:
+            signal.signal(signal.SIGINT, interrupt)
+        said = capsys.readouterr()
+        return code, said.out + said.err
 
     return run

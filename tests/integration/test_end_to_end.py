@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 import yaml
 
-from metricsmith.cli.main import main
 from metricsmith.integration import kit
 from metricsmith.integration.alerts import rule_file
 from metricsmith.integration.kinds import Kind
@@ -26,28 +24,6 @@ MakeProject = Callable[..., Path]
 Edit = Callable[[Path], Any]
 Command = Callable[..., tuple[int, str]]
 AGENT = '\nserver: {{listen: "127.0.0.1:{port}"}}\nstorage: {{path: "{data}"}}\n'
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run `metricsmith integration` in a folder, within this process, which has everything imported."""
-    monkeypatch.setenv("COLUMNS", "80")
-
-    def run(*arguments: str, folder: Path) -> tuple[int, str]:
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["metricsmith", "integration", *arguments])
-        interrupt = signal.getsignal(signal.SIGINT)
-        try:
-            main()
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        finally:
-            signal.signal(signal.SIGINT, interrupt)
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return run
 
 
 @pytest.fixture
@@ -81,7 +57,7 @@ def test_a_new_project_runs_in_an_agent_and_is_tested(
     command: Command,
     edit: Edit,
 ) -> None:
-    code, said = command("new", "queue-depth", "--kind", kind.value, folder=tmp_path)
+    code, said = command("new", "queue-depth", "--kind", kind.value)
     assert code == 0 and "Next: cd queue-depth" in said
     folder = tmp_path / "queue-depth"
     config = (folder / "metricsmith.yaml").read_text()
@@ -107,9 +83,9 @@ def test_a_new_project_runs_in_an_agent_and_is_tested(
         eventually(lambda: agent.query(firing))
     agent.kill()
     if wakes:  # the tests that come with the others do the same
-        code, said = command("test", "--json", "--collections", "3", str(folder), folder=tmp_path)
+        code, said = command("test", "--json", "--collections", "3", str(folder))
         assert code == 0 and json.loads(said)["passed"], said
-    code, said = command("new", "queue-depth", folder=tmp_path)
+    code, said = command("new", "queue-depth")
     assert code == 1 and "there already; nothing was written" in said
 
 
@@ -200,7 +176,7 @@ def test_a_broken_contract_fails_the_projects_tests(new_project: MakeProject, ed
     ],
 )
 def test_wrong_usage_is_told(arguments: tuple[str, ...], told: str, tmp_path: Path, command: Command) -> None:
-    code, said = command(*arguments, folder=tmp_path)
+    code, said = command(*arguments)
     assert code == 2
     assert told in " ".join(said.replace("│", " ").split())
     assert not list(tmp_path.iterdir())

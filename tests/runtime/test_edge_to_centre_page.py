@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from metricsmith.testing.programs import eventually
 from metricsmith.testing.services import free_port
 
 PAGE = (Path(__file__).parents[2] / "docs/edge-to-centre.md").read_text()
@@ -70,11 +71,7 @@ def readings(port: int) -> list[float]:
 
 
 def until_there_are(count: int, port: int) -> list[float]:
-    until = time.monotonic() + SOON
-    while len(found := readings(port)) < count:
-        assert time.monotonic() < until, found
-        time.sleep(0.1)
-    return found
+    return eventually(lambda: found if len(found := readings(port)) >= count else [], SOON)
 
 
 def test_a_killed_centre_has_every_reading_once(tmp_path: Path, start: Start) -> None:

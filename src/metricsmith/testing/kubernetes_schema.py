@@ -9,286 +9,35 @@ Source:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
-from pydantic.alias_generators import to_camel
-
-
-class _Object(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, alias_generator=to_camel)
-
-
-def _matching(pattern: str, longest: int) -> Any:
-    def check(text: str) -> str:
-        if not re.fullmatch(pattern, text) or len(text) > longest:
-            raise ValueError(f"got {text!r}, wanted {pattern} of at most {longest} characters")
-        return text
-
-    return AfterValidator(check)
-
-
-_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-DnsLabel = Annotated[str, _matching(_LABEL, 63)]
-DnsName = Annotated[str, _matching(rf"{_LABEL}(\.{_LABEL})*", 253)]
-PortName = Annotated[str, _matching(r"(?=.*[a-z])[a-z0-9]([-a-z0-9]*[a-z0-9])?", 15)]
-Key = Annotated[str, _matching(rf"({_LABEL}(\.{_LABEL})*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?", 317)]
-LabelValue = Annotated[str, _matching(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?", 63)]
-FileKey = Annotated[str, _matching(r"[-._a-zA-Z0-9]+", 253)]
-Quantity = Annotated[str, _matching(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?", 30)]
-AbsolutePath = Annotated[str, _matching(r"/[^:]*", 4096)]
-Port = Annotated[int, Field(ge=1, le=65_535)]
-Labels = dict[Key, LabelValue]
-Protocol = Literal["TCP", "UDP", "SCTP"]
-
-
-class Metadata(_Object):
-    """What every object is called."""
-
-    name: DnsName
-    namespace: DnsLabel | None = None
-    labels: Labels = Field(default_factory=dict)
-    annotations: dict[Key, str] = Field(default_factory=dict)
-
-
-class PodLabels(_Object):
-    """The metadata of a template."""
-
-    labels: Labels
-    annotations: dict[Key, str] = Field(default_factory=dict)
-
-
-class LabelSelector(_Object):
-    """Which objects are meant; empty is all."""
-
-    match_labels: Labels = Field(default_factory=dict)
-
-
-class FieldReference(_Object):
-    """A field of the pod."""
-
-    field_path: Literal[
-        "spec.nodeName", "metadata.name", "metadata.namespace", "status.podIP", "status.hostIP"
-    ]
-
-
-class KeyReference(_Object):
-    """A key of a Secret or ConfigMap."""
-
-    name: DnsName
-    key: FileKey
-    optional: bool = False
-
-
-class ValueFrom(_Object):
-    """Where a variable's value is."""
-
-    field_ref: FieldReference | None = None
-    secret_key_ref: KeyReference | None = None
-
-
-class Variable(_Object):
-    """An environment variable of a container."""
-
-    name: Annotated[str, _matching(r"[-._a-zA-Z][-._a-zA-Z0-9]*", 1000)]
-    value: str | None = None
-    value_from: ValueFrom | None = None
-
-
-class ContainerPort(_Object):
-    """A port that a container listens on."""
-
-    name: PortName
-    container_port: Port
-    protocol: Protocol = "TCP"
-
-
-class HttpGet(_Object):
-    """A request of a probe."""
-
-    path: str
-    port: PortName | Port
-    scheme: Literal["HTTP", "HTTPS"] = "HTTP"
-
-
-class Probe(_Object):
-    """When a container lives, or is ready."""
-
-    http_get: HttpGet
-    initial_delay_seconds: int = Field(0, ge=0)
-    timeout_seconds: int = Field(1, ge=1)
-    period_seconds: int = Field(10, ge=1)
-    success_threshold: int = Field(1, ge=1)
-    failure_threshold: int = Field(3, ge=1)
-
-
-class Resources(_Object):
-    """What a container asks for, and what it gets at most."""
-
-    requests: dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity] = Field(default_factory=dict)
-    limits: dict[Literal["cpu", "memory", "ephemeral-storage"], Quantity] = Field(default_factory=dict)
-
-
-class Capabilities(_Object):
-    """Privileges of Linux."""
-
-    drop: list[str] = Field(default_factory=list)
-    add: list[str] = Field(default_factory=list)
-
-
-class Seccomp(_Object):
-    """Which system calls may be made."""
-
-    type: Literal["RuntimeDefault", "Unconfined"]
-
-
-class Sysctl(_Object):
-    """A setting of the kernel that a pod has for itself."""
-
-    name: str
-    value: str
-
-
-class ContainerSecurity(_Object):
-    """What a container may do."""
-
-    allow_privilege_escalation: bool
-    read_only_root_filesystem: bool
-    capabilities: Capabilities
-    privileged: bool = False
-    run_as_non_root: bool | None = None
-
-
-class PodSecurity(_Object):
-    """What the containers of a pod may do."""
-
-    run_as_non_root: bool
-    run_as_user: int = Field(ge=0)
-    run_as_group: int = Field(ge=0)
-    fs_group: int = Field(ge=0)
-    fs_group_change_policy: Literal["OnRootMismatch", "Always"]
-    seccomp_profile: Seccomp
-    sysctls: list[Sysctl] = Field(default_factory=list)
-
-
-class Mount(_Object):
-    """Where a container finds a volume."""
-
-    name: DnsLabel
-    mount_path: AbsolutePath
-    read_only: bool = False
-    sub_path: str = ""
-    mount_propagation: Literal["None", "HostToContainer", "Bidirectional"] = "None"
-
-
-class Container(_Object):
-    """A program in a pod."""
-
-    name: DnsLabel
-    image: str
-    image_pull_policy: Literal["IfNotPresent", "Always", "Never"]
-    command: list[str] | None = None
-    args: list[str]
-    env: list[Variable]
-    ports: list[ContainerPort]
-    startup_probe: Probe
-    liveness_probe: Probe
-    readiness_probe: Probe
-    resources: Resources
-    security_context: ContainerSecurity
-    volume_mounts: list[Mount]
-
-
-class HostPath(_Object):
-    """A folder of the node."""
-
-    path: AbsolutePath
-    type: Literal["", "Directory", "DirectoryOrCreate", "File", "Socket"]
-
-
-class EmptyDir(_Object):
-    """A folder that is gone with the pod."""
-
-    size_limit: Quantity | None = None
-    medium: Literal["", "Memory"] = ""
-
-
-class NamedSource(_Object):
-    """A ConfigMap as files."""
-
-    name: DnsName
-    default_mode: int | None = None
-
-
-class SecretSource(_Object):
-    """A Secret as files."""
-
-    secret_name: DnsName
-
-
-class ClaimSource(_Object):
-    """A claim of a volume."""
-
-    claim_name: DnsName
-
-
-class Volume(_Object):
-    """Files of a pod, from exactly one source."""
-
-    name: DnsLabel
-    config_map: NamedSource | None = None
-    secret: SecretSource | None = None
-    empty_dir: EmptyDir | None = None
-    host_path: HostPath | None = None
-    persistent_volume_claim: ClaimSource | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Volume:
-        if len(self.model_fields_set) != 2:
-            raise ValueError(f"volume {self.name}: wanted a name and one source")
-        return self
-
-
-class Toleration(_Object):
-    """Which taints of nodes do not matter."""
-
-    operator: Literal["Exists", "Equal"]
-    key: str | None = None
-    effect: str | None = None
-
-
-class PodSpec(_Object):
-    """A pod."""
-
-    service_account_name: DnsName
-    automount_service_account_token: bool
-    enable_service_links: bool
-    termination_grace_period_seconds: int = Field(ge=0)
-    security_context: PodSecurity
-    node_selector: Labels
-    tolerations: list[Toleration] = Field(default_factory=list)
-    containers: list[Container] = Field(min_length=1)
-    volumes: list[Volume]
-    host_network: bool = Field(False, alias="hostNetwork")
-    host_pid: bool = Field(False, alias="hostPID")
-
-
-class PodTemplate(_Object):
-    """What pods are made from."""
-
-    metadata: PodLabels
-    spec: PodSpec
-
-
-class DeploymentStrategy(_Object):
+from pydantic import Field, TypeAdapter
+
+from metricsmith.testing.kubernetes_pod_schema import PodTemplate
+from metricsmith.testing.kubernetes_types import (
+    ApiObject,
+    DnsLabel,
+    DnsName,
+    FileKey,
+    Labels,
+    LabelSelector,
+    Metadata,
+    Port,
+    PortName,
+    Protocol,
+    Quantity,
+    matching,
+)
+
+
+class DeploymentStrategy(ApiObject):
     """How pods are replaced."""
 
     type: Literal["Recreate"]
 
 
-class DeploymentSpec(_Object):
+class DeploymentSpec(ApiObject):
     """Some equal pods."""
 
     replicas: int = Field(ge=0)
@@ -298,20 +47,20 @@ class DeploymentSpec(_Object):
     template: PodTemplate
 
 
-class RollingDaemons(_Object):
+class RollingDaemons(ApiObject):
     """How many nodes may be without one meanwhile."""
 
-    max_unavailable: int | Annotated[str, _matching("[0-9]{1,3}%", 4)]
+    max_unavailable: int | Annotated[str, matching("[0-9]{1,3}%", 4)]
 
 
-class DaemonStrategy(_Object):
+class DaemonStrategy(ApiObject):
     """How pods are replaced."""
 
     type: Literal["RollingUpdate", "OnDelete"]
     rolling_update: RollingDaemons | None = None
 
 
-class DaemonSetSpec(_Object):
+class DaemonSetSpec(ApiObject):
     """A pod on each node."""
 
     revision_history_limit: int = Field(10, ge=0)
@@ -320,7 +69,7 @@ class DaemonSetSpec(_Object):
     template: PodTemplate
 
 
-class ServicePort(_Object):
+class ServicePort(ApiObject):
     """A port of a service."""
 
     name: PortName
@@ -329,7 +78,7 @@ class ServicePort(_Object):
     protocol: Protocol
 
 
-class ServiceSpec(_Object):
+class ServiceSpec(ApiObject):
     """A name for pods."""
 
     selector: Labels
@@ -338,28 +87,28 @@ class ServiceSpec(_Object):
     type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = "ClusterIP"
 
 
-class Peer(_Object):
+class Peer(ApiObject):
     """Who may speak."""
 
     pod_selector: LabelSelector | None = None
     namespace_selector: LabelSelector | None = None
 
 
-class PolicyPort(_Object):
+class PolicyPort(ApiObject):
     """Which port may be spoken to."""
 
     port: PortName | Port
     protocol: Protocol
 
 
-class IngressRule(_Object):
+class IngressRule(ApiObject):
     """Who may speak to which ports."""
 
     sources: list[Peer] = Field(alias="from", min_length=1)
     ports: list[PolicyPort] = Field(min_length=1)
 
 
-class PolicySpec(_Object):
+class PolicySpec(ApiObject):
     """What may reach pods."""
 
     pod_selector: LabelSelector
@@ -367,13 +116,13 @@ class PolicySpec(_Object):
     ingress: list[IngressRule]
 
 
-class ClaimResources(_Object):
+class ClaimResources(ApiObject):
     """How large a volume is to be."""
 
     requests: dict[Literal["storage"], Quantity]
 
 
-class ClaimSpec(_Object):
+class ClaimSpec(ApiObject):
     """A volume."""
 
     access_modes: list[Literal["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"]]
@@ -381,7 +130,7 @@ class ClaimSpec(_Object):
     storage_class_name: str | None = None
 
 
-class PolicyRule(_Object):
+class PolicyRule(ApiObject):
     """What an account may do."""
 
     api_groups: list[str]
@@ -389,7 +138,7 @@ class PolicyRule(_Object):
     verbs: list[Literal["get", "list", "watch"]]
 
 
-class RoleReference(_Object):
+class RoleReference(ApiObject):
     """A role that is given."""
 
     api_group: Literal["rbac.authorization.k8s.io"]
@@ -397,7 +146,7 @@ class RoleReference(_Object):
     name: DnsName
 
 
-class Subject(_Object):
+class Subject(ApiObject):
     """Whom a role is given to."""
 
     kind: Literal["ServiceAccount"]
@@ -405,23 +154,23 @@ class Subject(_Object):
     namespace: DnsLabel
 
 
-class Endpoint(_Object):
+class Endpoint(ApiObject):
     """What Prometheus scrapes."""
 
     port: PortName
     path: str
-    interval: Annotated[str, _matching("[0-9]+(ms|s|m)", 20)]
+    interval: Annotated[str, matching("[0-9]+(ms|s|m)", 20)]
     honor_labels: bool = False
 
 
-class MonitorSpec(_Object):
+class MonitorSpec(ApiObject):
     """Which services Prometheus scrapes."""
 
     selector: LabelSelector
     endpoints: list[Endpoint] = Field(min_length=1)
 
 
-class _Named(_Object):
+class _Named(ApiObject):
     metadata: Metadata
 
 

@@ -46,8 +46,7 @@ def test_snapshots_under_load(here: Run, content_of: Read, tmp_path: Path) -> No
     try:
         taken = []
         for n in range(3):
-            while len(acknowledged) < 40 * (n + 1):
-                time.sleep(0.01)
+            eventually(lambda wanted=40 * (n + 1): len(acknowledged) >= wanted)
             before = list(acknowledged)
             target = tmp_path / f"snapshot-{n}"
             done = here("store", "snapshot", "-c", str(agent.config_file), str(target))

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shlex
-import signal
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from metricsmith.cli.main import main
 from metricsmith.integration.kinds import Kind
 from metricsmith.testing.programs import AgentProgram, eventually
 
@@ -25,28 +22,6 @@ storage: {{path: "{data}"}}
 sources:
   - {{type: exec, name: integrations, files: "integrations.d/*.yml", min_interval: 1s}}
 """
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
-    """Run `metricsmith integration` within this process; return its exit code and what it said."""
-    monkeypatch.setenv("COLUMNS", "500")
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str | Path) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["metricsmith", "integration", *map(str, arguments)])
-        interrupt = signal.getsignal(signal.SIGINT)
-        try:
-            main()
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        finally:
-            signal.signal(signal.SIGINT, interrupt)
-        said = capsys.readouterr()
-        return code, said.out + said.err
-
-    return run
 
 
 def test_a_build_notes_what_will_not_be_beside_the_program(command: Command, tmp_path: Path) -> None:
