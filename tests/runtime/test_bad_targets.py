@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -31,11 +30,9 @@ def test_bad_targets_do_not_disturb_a_good_one(agent_program: Make, target: Targ
         for name in (*BAD, "dead", "deaf"):
             assert agent.value(f'up{{job="{name}"}}') == 0
             assert eventually(lambda n=name: failures(agent, n) >= 2)
-        times = [time_ms for time_ms, _ in agent.samples("a")]
-        gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
-        # Each bad target takes a second: one that is waited for would show as a gap of that size.
-        assert max(gaps) < 900
-        assert len(times) >= 0.9 * (times[-1] - times[0]) / 100
+        # One that is waited for would make the good one as rare as itself, however busy the machine is.
+        tried = max(failures(agent, name) for name in BAD)
+        assert len(agent.samples("a")) >= 4 * tried
         assert agent.value('up{job="good"}') == 1
         assert agent.own("metricsmith_resident_memory_bytes") < 400 << 20
         assert agent.query("flood") == [], "nothing of a body that was cut off is kept"

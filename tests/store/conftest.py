@@ -78,6 +78,8 @@ class Process:
         self.clock.advance(1800)
         self.store.tick(self.clock.now_ms())
         self.store._heads.wait_for_write(self.clock.now_ms())
+        if (upkeep := self.store._upkeep) is not None:
+            upkeep.exception()  # merges in the background are over before a test looks
         self.clock.advance(-1800)
 
     def refused(self, reason: str) -> float:
