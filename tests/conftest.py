@@ -105,9 +105,12 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real_kafka.Clust
     yield from _server(real_kafka.cluster, tmp_path_factory.mktemp("kafka"), 1, real_kafka.ALL)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kafka_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[real_kafka.Cluster]:
-    """A real Kafka of three brokers, to be killed and restarted; leave all three running."""
+    """A real Kafka of three brokers, to be killed and restarted; leave all three running.
+
+    It ends with the file: three brokers that idle beside all other tests cost more than to start them again.
+    """
     yield from _server(real_kafka.cluster, tmp_path_factory.mktemp("kafka-cluster"), 3)
 
 
