@@ -10,7 +10,7 @@ import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -28,6 +28,7 @@ from metricsmith.model.steady_time import believable_end
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.store import fsutil
 from metricsmith.store.block_output import BlockOutput
+from metricsmith.store.block_pieces import read_pieces
 from metricsmith.store.block_reader import Block, Catalogue
 from metricsmith.store.block_writer import FinishedBlock
 from metricsmith.store.cache import ByteCache
@@ -42,7 +43,7 @@ from metricsmith.store.pieces import Piece, RaggedPiece
 from metricsmith.store.rebuild import begin_manifest
 from metricsmith.store.snapshot import SnapshotMade, make_snapshot
 from metricsmith.store.sorting import joined
-from metricsmith.store.tombstones import Selectors, Tombstone, series_left, visible_pieces
+from metricsmith.store.tombstones import Selectors, Tombstone, series_left
 from metricsmith.store.windows import Windows, window_sizes
 
 log = logging.getLogger(__name__)
@@ -158,40 +159,22 @@ class BlockStore:
             StoreError: a file cannot be read now; what is missing is not known, so there is no answer.
             QueryLimitExceeded: there are too many samples.
         """
-        found: list[Piece] = []
-        damaged: list[tuple[Block, BlockCorrupt]] = []
+        tombstones = self._tombstones  # first: once what a merge wrote anew serves, they may be forgotten
         with self._live.lease(
             lambda b: b.meta.min_time_ms <= end_ms and b.meta.max_time_ms >= start_ms
         ) as blocks:
-            if limit.has_room_for(sum(block.meta.samples for block in blocks)):
-                limit = UNLIMITED
-            else:
-                self._count_whole_blocks(blocks, series, start_ms, end_ms, limit)
-            for block in blocks:
-                try:
-                    pieces = block.pieces(series, start_ms, end_ms, self._cache, limit)
-                    found.extend(visible_pieces(block, pieces, self._tombstones))
-                except BlockCorrupt as error:
-                    damaged.append((block, error))
-        damaged += [(block, block.damaged[0]) for block in blocks if block.lost]
-        for block, why in damaged:
+            found, lost = read_pieces(blocks, tombstones, series, start_ms, end_ms, self._cache, limit)
+        for block, why in lost:
             self.set_aside(block, why)
         return found
 
-    def _count_whole_blocks(
-        self, blocks: Sequence[Block], series: U32, start_ms: int, end_ms: int, limit: SampleLimit
-    ) -> None:
-        for block in blocks:
-            if block.lies_within(start_ms, end_ms):
-                with suppress(BlockCorrupt):  # reading it says so again, and sets it aside
-                    limit.add(block.samples_of(series, self._cache))
-
     def series_in(self, start_ms: int, end_ms: int) -> U32:
         """Return the sorted ids of all series of blocks that overlap the closed range."""
+        tombstones = self._tombstones  # first, as in `pieces`
         blocks = [
             b for b in self._live.all() if b.meta.min_time_ms <= end_ms and b.meta.max_time_ms >= start_ms
         ]
-        return series_left(blocks, self._tombstones)
+        return series_left(blocks, tombstones)
 
     def metadata(self) -> Mapping[str, Metadata]:
         """Return what blocks know of each metric family."""

@@ -7,8 +7,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pytest
 
+from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.store import fsutil
+from metricsmith.store.block_reader import Block
 
 
 def test_readers_never_miss_a_sample_during_writes_merges_and_retention(open_store, tools):
@@ -68,3 +71,34 @@ def test_a_merge_gives_up_when_retention_deletes_what_it_merges(open_store, tool
     assert one.contents() == {}  # what was deleted does not come back
     assert list((one.folder / "blocks").iterdir()) == []
     assert one.telemetry.value("metricsmith_store_merges_total", result="failed") == 1
+
+
+@pytest.mark.parametrize("moment", ["blocks are read", "series are listed"])
+def test_deleted_samples_stay_away_from_queries_during_which_they_leave_the_disk(
+    open_store, tools, monkeypatch, moment
+):
+    one = open_store(tools.GROWING)
+    one.store.write([one.piece({tools.key(n): {5: float(n)} for n in range(3)})], {}, 1)
+    gone = np.sort(one.table.intern_many([tools.key(1)]))
+    assert one.store.delete(((Matcher("__name__", MatchOp.NE, ""),),), gone, 0, 10)
+
+    def then_compact(owner, name):
+        ask = getattr(owner, name)
+
+        def asked(*args, **kwargs):
+            answer = ask(*args, **kwargs)
+            monkeypatch.setattr(owner, name, ask)
+            one.store.compact()
+            assert one.store.tombstones == ()
+            return answer
+
+        monkeypatch.setattr(owner, name, asked)
+
+    if moment == "blocks are read":
+        series = one.store.series_in(0, 10)
+        then_compact(Block, "pieces")
+        found = tools.contents_of(one.store.pieces(np.union1d(series, gone), 0, 10), one.table)
+        assert found == {(tools.key(0), 5): 0.0, (tools.key(2), 5): 2.0}
+    else:
+        then_compact(one.store.live, "all")
+        assert not set(gone.tolist()) & set(one.store.series_in(0, 10).tolist())
