@@ -364,7 +364,7 @@ def test_watching_as_json_gives_a_line_per_reading(shop: Shop) -> None:
         assert running.stdout is not None
         first, second = (json.loads(running.stdout.readline()) for _ in range(2))
         running.send_signal(signal.SIGINT)
-        assert running.wait(10) == 130
+        assert running.wait(60) == 130
     assert {row["reason"] for row in first} == {"insufficient_history"}
     assert {row["reason"] for row in second} == {"stable"}, "readings add up to a history"
 

@@ -82,8 +82,10 @@ def test_what_was_recorded_live_stays_as_it_is(metricsmith: Run, tmp_path: Path)
         before = agent.samples("seen")
         span = ["--start", _rfc3339(begin_ms), "--end", _rfc3339(before[-1][0])]
         ended = metricsmith("rules", "backfill", str(tmp_path / "copy.yml"), *span, "--url", agent.url)
-        assert ended.stdout.startswith(f"{len(before)} samples in "), ended
-        assert agent.samples("seen")[: len(before)] == before
+        # A round that a busy machine left out is there now; all others are as they were.
+        after = [sample for sample in agent.samples("seen") if sample[0] <= before[-1][0]]
+        assert ended.stdout.startswith(f"{len(after)} samples in "), ended
+        assert set(before) <= set(after)
     finally:
         agent.kill()
 

@@ -23,7 +23,7 @@ from metricsmith.model.telemetry import Telemetry
 from metricsmith.sources.scrape import ScrapeSource
 from metricsmith.testing.clock import FakeClock
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from metricsmith.testing.services import free_port
 
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 Answered = TypeVar("Answered")
 
 

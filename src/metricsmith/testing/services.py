@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SERVICES = Path(__file__).parents[3] / ".services" / "root" / "usr" / "bin"
-START_LIMIT_S = 30.0
+START_LIMIT_S = 60.0
 LISTENING_PORTS = range(10_000, 32_000)
 
 

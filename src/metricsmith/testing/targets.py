@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-SCRAPE_LIMIT_S = 30.0
+SCRAPE_LIMIT_S = 60.0
 Behaviour = Callable[[BaseHTTPRequestHandler, threading.Event], None]
 
 
@@ -107,13 +108,16 @@ def endless(handler: BaseHTTPRequestHandler, closing: threading.Event) -> None:
         handler.wfile.write(b"%x\r\n%s\r\n" % (len(lines), lines))
 
 
-_BOMB = gzip.compress(b"# " + bytes(1 << 28), 9)
+@cache
+def _bomb() -> bytes:
+    return gzip.compress(b"# " + bytes(1 << 28), 9)
 
 
 def gzip_bomb(handler: BaseHTTPRequestHandler, _closing: threading.Event) -> None:
     """Send a quarter of a megabyte that becomes a quarter of a gigabyte."""
-    _head(handler, ("Content-Encoding", "gzip"), ("Content-Length", str(len(_BOMB))))
-    handler.wfile.write(_BOMB)
+    bomb = _bomb()
+    _head(handler, ("Content-Encoding", "gzip"), ("Content-Length", str(len(bomb))))
+    handler.wfile.write(bomb)
 
 
 def _head(handler: BaseHTTPRequestHandler, *headers: tuple[str, str]) -> None:

@@ -30,7 +30,7 @@ _BAR = re.compile(r"[▏▎▍▌▋▊▉█]+")
 _JSON = re.compile(r"^\s*[{\[]+\".*", re.MULTILINE | re.DOTALL)
 _KEY = re.compile(r'"(\w+)":')
 ANY = "…"
-LIMIT_S = 30
+LIMIT_S = 60
 
 
 def steps(text: str) -> Iterator[tuple[str, str]]:

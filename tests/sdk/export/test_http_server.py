@@ -21,6 +21,7 @@ from metricsmith.sdk.export.http_server import (
     Response,
     read_request,
 )
+from metricsmith.testing.programs import LIMIT_S, eventually
 
 Serve = Callable[[Handler], tuple[HttpServer, int]]
 
@@ -33,7 +34,7 @@ def page(request: Request) -> Response:
 
 def talk(port: int, data: bytes) -> bytes:
     """Send bytes and return all that comes back until the server closes."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as client:
         client.sendall(data)
         found = b""
         while piece := client.recv(65_536):
@@ -43,7 +44,7 @@ def talk(port: int, data: bytes) -> bytes:
 
 def test_get_and_head(serve: Serve) -> None:
     _, port = serve(page)
-    client = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    client = http.client.HTTPConnection("127.0.0.1", port, timeout=LIMIT_S)
     for method, body in (("GET", b"/a b=1"), ("HEAD", b""), ("GET", b"/a b=1")):  # on one connection
         client.request(method, "/a?b=1")
         answer = client.getresponse()
@@ -82,7 +83,7 @@ def test_what_is_no_request_is_refused_and_ends(serve: Serve, data: bytes, statu
 
 def test_requests_that_come_in_pieces_and_together(serve: Serve) -> None:
     _, port = serve(page)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as client:
         client.sendall(b"GET /1 HTTP/1.1\r\n")
         client.sendall(b"\r\nGET /2 HTTP/1.1\r\n\r\nGET /3 HTTP/1.1\r\nConnection: close\r\n\r\n")
         found = b""
@@ -107,7 +108,7 @@ def test_a_page_that_fails_is_an_answer_and_is_logged_once(
 def test_a_large_answer_to_a_slow_reader(serve: Serve) -> None:
     body = b"x" * 8_000_000
     _, port = serve(lambda request: Response(body))
-    slow = socket.create_connection(("127.0.0.1", port), timeout=10)
+    slow = socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S)
     slow.sendall(b"GET / HTTP/1.0\r\n\r\n")
     assert len(talk(port, b"GET / HTTP/1.0\r\n\r\n")) > len(body)  # while the other one has not read
     found = 0
@@ -128,17 +129,16 @@ def test_who_never_ends_a_request_is_dropped(serve: Serve, monkeypatch: pytest.M
 def test_who_never_takes_an_answer_is_dropped(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "ANSWER_S", 0.1)
     server, port = serve(lambda request: Response(b"x" * 50_000_000))
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as client:
         client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        while not server.refused:
-            client.getsockname()
+        eventually(lambda: server.refused)
     assert server.refused == {"timeout": 1}
 
 
 def test_an_idle_connection_makes_room(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_server, "MAX_CONNECTIONS", 1)
     server, port = serve(page)
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as idle:
+    with socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S) as idle:
         idle.sendall(b"GET / HTTP/1.1\r\n\r\n")
         assert idle.recv(4096)
         assert talk(port, b"GET /x HTTP/1.0\r\n\r\n").endswith(b"/x ")
@@ -152,7 +152,7 @@ def test_those_who_never_end_a_request_keep_nobody_out(serve: Serve, monkeypatch
     with ExitStack() as slow:
         asking = []
         for _ in range(3):
-            asking.append(slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)))
+            asking.append(slow.enter_context(socket.create_connection(("127.0.0.1", port), timeout=LIMIT_S)))
             asking[-1].sendall(b"GET ")
         assert talk(port, b"GET /x HTTP/1.0\r\n\r\n").endswith(b"/x ")
         assert asking[0].recv(4096) == b""  # the slowest of them

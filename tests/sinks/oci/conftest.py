@@ -18,6 +18,7 @@ from metricsmith.sinks.oci.sink import OciSink
 from metricsmith.testing.clock import FakeClock
 from metricsmith.testing.oci_server import OciServer
 from metricsmith.testing.oci_signature import ApiKey
+from metricsmith.testing.programs import LIMIT_S
 
 COMPARTMENT = "ocid1.compartment.oc1..example"
 
@@ -64,7 +65,7 @@ class Shipping:
         self._config, self.quarantine = config, Quarantine(folder / "quarantine", here.series, self.clock)
         self.line: Line | None = None
 
-    def start(self, batch_size: int = 400, workers: int = 2, timeout_ms: int = 10_000) -> None:
+    def start(self, batch_size: int = 400, workers: int = 2, timeout_ms: int = 60_000) -> None:
         """Begin to ship, as each start of an agent does."""
         end = lambda: self.journal.next_sequence  # noqa: E731
         reader, limits = self.journal.reader("oci"), Limits(batch_size, 0, workers)
@@ -75,12 +76,10 @@ class Shipping:
     async def caught_up(self) -> None:
         """Return once all is delivered or given up; time flies meanwhile."""
         assert self.line is not None
-        for _ in range(3000):
-            if self.line.status().behind == 0:
-                return
-            await asyncio.sleep(0.002)
-            self.clock.advance(0.2)
-        pytest.fail(f"still behind: {self.line.status()}")
+        async with asyncio.timeout(LIMIT_S):
+            while self.line.status().behind:
+                await asyncio.sleep(0.002)
+                self.clock.advance(0.2)
 
     def dropped(self, reason: str) -> float:
         name = "metricsmith_sink_dropped_samples_total"

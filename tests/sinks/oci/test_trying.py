@@ -22,10 +22,11 @@ NOWHERE = "https://telemetry-ingestion.eu-franfurt-1.invalid"
 @pytest.fixture
 def agent(oci: OciServer, tmp_path: Path) -> Iterator[AgentProgram]:
     """An agent with a sink for each way to be wrong about the service's address, and a right one."""
-    sink = {"type": "oci", "namespace": "shop", "compartment_id": COMPARTMENT, "timeout": "1s"}
+    sink = {"type": "oci", "namespace": "shop", "compartment_id": COMPARTMENT, "timeout": "60s"}
     sink["config_file"] = str(oci.key.write_config(tmp_path))
     sinks = [
         {**sink, "name": "oci", "endpoint": oci.url},
+        {**sink, "name": "hasty", "endpoint": oci.url, "timeout": "500ms"},
         {**sink, "name": "nobody", "endpoint": f"http://127.0.0.1:{free_port()}"},
         {**sink, "name": "unknown", "endpoint": NOWHERE},
         {**sink, "name": "machine", "endpoint": oci.url, "auth": "instance_principal"},
@@ -80,8 +81,8 @@ def test_what_is_wrong_is_told_and_mended_while_it_runs(
     oci.ahead_s = 0
     assert tried() == ""
 
-    oci.fault = lambda _: Fault(200, wait=2)
-    assert "no answer in time from 127.0.0.1" in tried()
+    oci.fault = lambda _: Fault(200, wait=1)
+    assert "no answer in time from 127.0.0.1" in tried("hasty")
     oci.fault = lambda _: None
 
     oci.refuse = lambda metric: "Invalid value for namespace"

@@ -18,7 +18,7 @@ from metricsmith.sources.python.catalogue import Catalogue
 from metricsmith.sources.python.source import PythonSource
 from metricsmith.testing.clock import FakeClock
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 Write = Callable[..., Path]
 
 
