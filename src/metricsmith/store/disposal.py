@@ -59,8 +59,10 @@ class Disposal:
         self.move_to_strays(block.folder)
 
     def move_to_strays(self, path: Path) -> None:
-        """Set a folder aside."""
+        """Set a folder aside, in place of one of its name; that one stays when there is none to be moved."""
         target = self._dirs.strays / path.name
+        if not os.path.lexists(path):
+            return
         try:
             fsutil.remove_tree(target)
             fsutil.rename(path, target)

@@ -30,15 +30,15 @@ def open_blocks(
     """
     blocks, damaged = [], []
     for entry in manifest.blocks():
-        folder = dirs.blocks / entry.name
         try:
-            blocks.append(open_block(folder, entry, series, known, disposal.note_damage))
+            blocks.append(open_block(dirs.blocks / entry.name, entry, series, known, disposal.note_damage))
         except BlockCorrupt as error:
-            damaged.append(entry.number)
-            disposal.move_to_strays(folder)
-            disposal.note_set_aside("damaged", str(error))
+            damaged.append((entry, str(error)))
     if damaged:
-        manifest.commit(remove=damaged)
+        manifest.commit(remove=[entry.number for entry, _ in damaged])
+    for entry, why in damaged:
+        disposal.move_to_strays(dirs.blocks / entry.name)
+        disposal.note_set_aside("damaged", why)
     _clear_leftovers(dirs, blocks, disposal)
     return blocks
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from metricsmith.errors import DiskFull, FormatTooNew, StoreError
 from metricsmith.runtime.verify import rebuild
 from metricsmith.store import block_meta, fsutil
+from metricsmith.store.disposal import Disposal
 from metricsmith.store.manifest import Manifest
 
 FILES = ["samples.parquet", "series.parquet", "meta.json"]
@@ -172,6 +173,33 @@ def test_a_missing_or_short_file_sets_the_block_aside(open_store, tools, name, h
     folders, halves = written(open_store, tools)
     harm(folders[1] / name)
     assert open_store().contents() == tools.expected(halves[0])
+
+
+@pytest.mark.parametrize("crash", ["before the manifest forgets it", "before its folder is moved"])
+def test_a_crash_while_a_start_sets_a_block_aside_does_not_cost_its_files(
+    open_store, tools, monkeypatch, crash
+):
+    folders, halves = written(open_store, tools)
+    os.truncate(folders[0] / "meta.json", 5)
+    samples = (folders[0] / "samples.parquet").read_bytes()
+    with monkeypatch.context() as patch:
+        if crash == "before the manifest forgets it":
+            patch.setattr(Manifest, "commit", _full)
+        else:
+            patch.setattr(Disposal, "move_to_strays", _full)
+        with pytest.raises(DiskFull):
+            open_store()
+    two = open_store()
+    assert two.contents() == tools.expected(halves[1])
+    assert (two.folder / "strays" / folders[0].name / "samples.parquet").read_bytes() == samples
+
+
+def test_what_was_set_aside_stays_when_the_same_block_is_missing_later(open_store, tools):
+    folders, halves = written(open_store, tools)
+    kept = folders[0].parents[1] / "strays" / folders[0].name
+    folders[0].rename(kept)
+    assert open_store().contents() == tools.expected(halves[1])
+    assert (kept / "samples.parquet").is_file()
 
 
 def test_a_missing_block_is_counted(open_store, tools):
