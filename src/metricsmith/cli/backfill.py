@@ -135,9 +135,7 @@ def _address(url: str | None, config: str | None) -> str:
         return http_address(url or DEFAULT_URL)
     from metricsmith.config import load_file
 
-    host, port = load_file(config).settings.server.address()
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return http_address(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return http_address(load_file(config).settings.server.local_url())
 
 
 def _plural(word: str, things: Sequence[object]) -> str:

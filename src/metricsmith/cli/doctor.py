@@ -107,12 +107,9 @@ def _check_names(chosen: list[str], known: Sequence[str]) -> None:
 def _sending(configuration: Configuration) -> list[Check]:
     """Return checks that have the agent send a sample, as `metricsmith sink test` does."""
     from metricsmith.net.threads import in_thread
-    from metricsmith.runtime.doctor.agent import reachable
     from metricsmith.runtime.doctor.examination import Check
 
-    host, port = configuration.settings.server.address()
-    host = reachable(host)
-    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    url = configuration.settings.server.local_url()
 
     def send(name: str, findings: Findings) -> None:
         try:

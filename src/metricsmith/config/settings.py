@@ -330,6 +330,20 @@ class ServerSettings(PartConfig):
         host, _, port = self.listen.rpartition(":")
         return host.strip("[]") or "0.0.0.0", int(port)
 
+    def local_address(self) -> tuple[str, int]:
+        """Return host and port by which programs of this machine reach it."""
+        host, port = self.address()
+        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), port
+
+    def local_url(self) -> str:
+        """Return the address by which programs of this machine reach it, as a URL.
+
+        >>> ServerSettings(listen=":9480").local_url(), ServerSettings(listen="[::]:80").local_url()
+        ('http://127.0.0.1:9480', 'http://[::1]:80')
+        """
+        host, port = self.local_address()
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
 
 class Settings(PartConfig):
     """The whole configuration. `sources`, `processors` and `sinks` hold each part's own settings."""

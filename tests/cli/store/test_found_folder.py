@@ -61,7 +61,7 @@ def test_it_is_that_of_the_running_agent(
     [
         ({"storage.type": "prometheus", "storage.path": "x"}, "got storage.type prometheus"),
         ({"storage.type": "embedded", "storage.path": "/not/here"}, "keeps its samples in /not/here"),
-        ({}, "none is named by"),
+        ({}, "got no data directory of the agent"),
     ],
 )
 def test_one_that_cannot_be_found_is_told(

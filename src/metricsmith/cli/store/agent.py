@@ -54,7 +54,7 @@ class AgentHistory:
         headers = {"Content-Type": SAMPLES_TYPE, "Content-Encoding": "snappy"}
         try:
             request = encode_read_request(matchers, start_ms, end_ms)
-            body = post(self._url, "/api/v1/read", request, headers)
+            body = post(self._url, "/api/v1/read", request, headers).body
         except Refused as error:
             if error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
                 raise QueryLimitExceeded(str(error), "samples") from None

@@ -15,6 +15,7 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.runtime.offline import KEPT_FOR_EVER_MS
 from metricsmith.sinks.remote_write_bodies import Bodies1
 from metricsmith.store.admission import FUTURE_MS
+from metricsmith.wire.remote_write_answers import SAMPLES_WRITTEN, read_written
 
 HEADERS = {
     "Content-Type": "application/x-protobuf",
@@ -47,26 +48,28 @@ class AgentTarget:
         now_ms = time.time_ns() // 1_000_000
         return now_ms - self._retention_ms, now_ms + FUTURE_MS
 
-    async def accept(self, batch: Batch) -> None:
-        """Send samples; wait while the agent cannot take more.
+    async def accept(self, batch: Batch) -> int:
+        """Send samples, wait while the agent cannot take more; return how many it has taken.
 
         Raises:
             ExecutionError: it refuses them, or could not take them for a minute.
             Unreachable: nobody answers any more.
         """
         body = self._bodies.body([batch], batch.layout.metadata)
-        for wait_s in (*WAITS_S, None):
+        waits_s = iter(WAITS_S)
+        while True:
             try:
-                await asyncio.to_thread(post, self._url, "/api/v1/write", body, HEADERS)
-                return
+                answer = await asyncio.to_thread(post, self._url, "/api/v1/write", body, HEADERS)
             except Refused as error:
                 if error.status == TOO_LARGE and len(batch) > 1:
-                    for half in _halves(batch):
-                        await self.accept(half)
-                    return
+                    return sum([await self.accept(half) for half in _halves(batch)])
+                wait_s = next(waits_s, None)
                 if error.status != UNAVAILABLE or wait_s is None:
                     raise ExecutionError(f"the agent does not take samples: {error}") from None
-            await asyncio.sleep(wait_s)
+                await asyncio.sleep(wait_s)
+            else:
+                # Servers that do not say how many they have taken have taken all, or would have refused.
+                return read_written(answer.headers.get(SAMPLES_WRITTEN, str(len(batch))))
 
 
 def _halves(batch: Batch) -> list[Batch]:

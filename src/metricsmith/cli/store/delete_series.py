@@ -64,13 +64,14 @@ def delete_series(
         raise typer.BadParameter(f"--match: {error}") from None
     place = find_place(path, config, url)
     place.refuse_others()
+    agent = place.agent()
     if not yes and not typer.confirm(f"Delete samples of {' and '.join(match)} for good?"):
         raise typer.Abort
     with progress("deleting", None):
         deleted = (
-            _by_agent(place, match, start_ms, end_ms)
-            if place.in_use()
-            else asyncio.run(_offline(place, selectors, start_ms, end_ms))
+            asyncio.run(_offline(place, selectors, start_ms, end_ms))
+            if agent is None
+            else _by_agent(agent, match, start_ms, end_ms)
         )
     if as_json:
         typer.echo(json.dumps({"series": deleted}))
@@ -78,10 +79,10 @@ def delete_series(
     typer.echo(f"deleted samples of {deleted} series" if deleted else "nothing matches: nothing is deleted")
 
 
-def _by_agent(place: Place, match: Sequence[str], start_ms: int, end_ms: int) -> int:
+def _by_agent(url: str, match: Sequence[str], start_ms: int, end_ms: int) -> int:
     bounds = [("start", f"{start_ms / 1000:.3f}"), ("end", f"{end_ms / 1000:.3f}")]
     selectors = [("match[]", text) for text in match]
-    answer, _ = call(place.url, "/api/v1/admin/tsdb/delete_series", [*selectors, *bounds])
+    answer, _ = call(url, "/api/v1/admin/tsdb/delete_series", [*selectors, *bounds])
     return int(answer["series"])
 
 

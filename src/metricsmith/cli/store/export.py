@@ -107,8 +107,9 @@ async def _export(
     from metricsmith.model.series import SeriesTable
     from metricsmith.runtime.offline import open_offline
 
-    if place.in_use():
-        return await _write(AgentHistory(place.url, SeriesTable()), selectors, bounds, format, out)
+    agent = place.agent()
+    if agent is not None:
+        return await _write(AgentHistory(agent, SeriesTable()), selectors, bounds, format, out)
     async with open_offline(place.settings(), place.journal()) as store:
         return await _write(store, selectors, bounds, format, out)
 

@@ -99,6 +99,7 @@ def import_(
         "samples_accepted": 0 if dry_run else done.accepted,
         "too_old": done.too_old,
         "too_far_ahead": done.too_far_ahead,
+        "refused_by_agent": done.refused,
         "unreadable": counted,
         "first_ms": done.first_ms,
         "last_ms": done.last_ms,
@@ -109,7 +110,13 @@ def import_(
         typer.echo(json.dumps(summary | {"problems": problems}))
     else:
         _print(summary, counted - len(problems))
-    if counted or done.too_old or done.too_far_ahead:
+    if done.refused:
+        typer.echo(
+            f"error: the agent did not take {done.refused} samples, mostly of new series beyond limits.series"
+            " or limits.series_per_source; its log and metricsmith_samples_dropped_total say why",
+            err=True,
+        )
+    if counted or done.too_old or done.too_far_ahead or done.refused:
         raise typer.Exit(Exit.FAILURE)
 
 
@@ -151,8 +158,9 @@ async def _import(place: Place, files: list[ImportFile], labels: dict[str, str],
     table = SeriesTable()
     if dry_run:
         return await _take(None, files, labels, table)
-    if place.in_use():
-        return await _take(AgentTarget(place.url, table), files, labels, table)
+    agent = place.agent()
+    if agent is not None:
+        return await _take(AgentTarget(agent, table), files, labels, table)
     async with open_offline(place.settings(), place.journal(), table=table) as store:
         return await _take(store, files, labels, table)
 
@@ -194,6 +202,7 @@ def _print(summary: dict[str, Any], not_shown: int) -> None:
         ("samples accepted", "0 (dry run)" if summary["dry_run"] else str(summary["samples_accepted"])),
         ("refused, older than the retention", str(summary["too_old"])),
         ("refused, too far ahead", str(summary["too_far_ahead"])),
+        ("refused by the agent", str(summary["refused_by_agent"])),
         ("could not be read", str(summary["unreadable"])),
     ]
     if summary["first_ms"] is not None:

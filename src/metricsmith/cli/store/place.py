@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metricsmith.cli.client import AGENT_PORT, DEFAULT_URL, URL_VARIABLE, Unreachable, fetch, http_address
+from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, Unreachable, fetch, http_address
 from metricsmith.errors import ExecutionError, StoreError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 HERE = Path("data")
 """Where an agent without a configuration keeps its samples."""
+_WANTED = "wanted --path DIR, -c metricsmith.yaml, or --url of an agent on this machine"
 Folder = Annotated[
     Path | None,
     typer.Option("--path", metavar="DIR", help="Data directory.", exists=True, file_okay=False),
@@ -45,10 +46,47 @@ class Place:
     configuration: Configuration | None = None
 
     def in_use(self) -> bool:
-        """Return whether the agent is to be asked: it holds the directory, or no directory was named."""
+        """Return whether some process holds the directory."""
         from metricsmith.store.datadir import holder
 
-        return self.folder is None or holder(self.folder) is not None
+        return holder(self.needed_folder()) is not None
+
+    def agent(self) -> str | None:
+        """Return the address of the agent that is to be asked; None when the directory can be opened here.
+
+        Who holds the directory and who answers at the address may be two: only one that says that it keeps
+        its samples there is asked.
+
+        Raises:
+            Unreachable: nobody answers.
+            StoreError: the agent at the address keeps its samples elsewhere.
+        """
+        from metricsmith.store.datadir import holder
+
+        if self.folder is None:
+            return self.url
+        process = holder(self.folder)
+        if process is None:
+            return None
+        try:
+            theirs = _told_folder(self.url)
+        except Unreachable as error:
+            raise Unreachable(f"{self.folder} is used by process {process}, and {error}") from None
+        if not _same(theirs, self.folder):
+            raise StoreError(
+                f"{self.folder} is used by process {process}, and the agent at {self.url} keeps its samples"
+                f" in {theirs} (name the agent that uses it with --url, or no directory to mean that one)"
+            )
+        return self.url
+
+    def located(self) -> Place:
+        """Return it with a directory: where none was named, with that of the agent.
+
+        Raises:
+            Unreachable: nobody answers.
+            StoreError: the agent keeps its samples elsewhere than in a directory that can be read from here.
+        """
+        return self if self.folder is not None else replace(self, folder=_folder_of_agent(self.url))
 
     def refuse_others(self, new: bool = False) -> None:
         """Refuse a folder that is no data directory: to open it would make one of it.
@@ -113,7 +151,7 @@ def find_place(folder: Path | None, config: Path | None, url: str | None) -> Pla
     loaded = load_file(config)
     if loaded.store.type != "embedded":
         raise StoreError(f"{config}: got storage.type {loaded.store.type}, wanted embedded")
-    address = http_address(url) if url else _address(*loaded.settings.server.address())
+    address = http_address(url or loaded.settings.server.local_url())
     return Place(Path(loaded.settings.storage.path), address, loaded)
 
 
@@ -135,31 +173,39 @@ def find_folder(folder: Path | None, config: Path | None, url: str | None) -> Pl
         there = version_of(HERE) is not None
     except OSError:  # another user's, or no folder
         there = False
-    return Place(HERE if there else _folder_of_agent(address), address)
+    try:
+        return Place(HERE if there else None, address).located()
+    except Unreachable as error:
+        raise StoreError(f"got no data directory at {HERE}, {_WANTED}: {error}") from None
+
+
+def _told_folder(url: str) -> Path:
+    """Return where an agent says that it keeps its samples."""
+    try:
+        settings = fetch(url, "/api/v1/status/flags", {})
+        began_in = fetch(url, "/api/v1/status/runtimeinfo", {})["CWD"]
+        kind, folder = settings["storage.type"], Path(began_in, settings["storage.path"])
+    except (ExecutionError, KeyError):
+        raise StoreError(f"got no data directory of the agent at {url}, {_WANTED}") from None
+    if kind != "embedded":
+        raise StoreError(f"got storage.type {kind} of the agent at {url}, wanted embedded, or --path DIR")
+    return folder
+
+
+def _same(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:  # another machine's, or another user's
+        return False
 
 
 def _folder_of_agent(url: str) -> Path:
     from metricsmith.store.datadir import holder
 
-    wanted = "wanted --path DIR, -c metricsmith.yaml, or --url of an agent on this machine"
-    try:
-        settings = fetch(url, "/api/v1/status/flags", {})
-        began_in = fetch(url, "/api/v1/status/runtimeinfo", {})["CWD"]
-        kind, folder = settings["storage.type"], Path(began_in, settings["storage.path"])
-    except Unreachable as error:
-        raise StoreError(f"got no data directory at {HERE}, {wanted}: {error}") from None
-    except (ExecutionError, KeyError):
-        raise StoreError(f"got no data directory at {HERE}, and none is named by {url}; {wanted}") from None
-    if kind != "embedded":
-        raise StoreError(f"got storage.type {kind} of the agent at {url}, wanted embedded, or --path DIR")
+    folder = _told_folder(url)
     if not os.access(folder / "LOCK", os.R_OK) or holder(folder) is None:
         raise StoreError(
             f"the agent at {url} keeps its samples in {folder}, which cannot be read from here"
             " (run this command on its machine and as its user, or name another directory with --path)"
         )
     return folder
-
-
-def _address(host: str, port: int) -> str:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return http_address(f"[{host}]:{port or AGENT_PORT}" if ":" in host else f"{host}:{port or AGENT_PORT}")

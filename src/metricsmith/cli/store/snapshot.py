@@ -42,7 +42,7 @@ def snapshot(
     from metricsmith.model.settings_types import format_size
     from metricsmith.store.snapshot import move_snapshot, refuse_place
 
-    place = find_place(path, config, url)
+    place = find_place(path, config, url).located()
     place.refuse_others()
     refuse_place(target, place.folder)
     made = take_snapshot(place)
@@ -63,21 +63,24 @@ def snapshot(
 def take_snapshot(place: Place) -> Snapshot:
     """Return a new snapshot, which lies under `snapshots/` of the data directory; the caller removes it.
 
+    `place` has a directory: what the agent makes must be seen from here, or nobody removes it.
+
     Raises:
         Unreachable, ExecutionError: the agent is not there, or refuses.
         StoreError: there is none, or it is not on this machine.
     """
-    return _from_agent(place) if place.in_use() else asyncio.run(_offline(place))
+    agent = place.agent()
+    return asyncio.run(_offline(place)) if agent is None else _from_agent(agent)
 
 
-def _from_agent(place: Place) -> Snapshot:
+def _from_agent(url: str) -> Snapshot:
     from metricsmith.api.context import Snapshot
 
-    answer, _ = call(place.url, "/api/v1/admin/tsdb/snapshot", {})
+    answer, _ = call(url, "/api/v1/admin/tsdb/snapshot", {})
     made = Snapshot(**answer)
     if not (Path(made.path) / "manifest.sqlite").is_file():
         raise StoreError(
-            f"the agent at {place.url} made the snapshot {made.path}, which is not to be seen from here"
+            f"the agent at {url} made the snapshot {made.path}, which is not to be seen from here"
             " (run this command on its machine, as its user)"
         )
     return made

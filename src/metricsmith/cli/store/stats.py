@@ -13,7 +13,7 @@ from metricsmith.cli.client import Unreachable, fetch
 from metricsmith.cli.store.place import Config, Folder, Json, Place, Url, find_folder
 from metricsmith.cli.store.progress import progress
 from metricsmith.cli.table import print_table
-from metricsmith.errors import ExecutionError
+from metricsmith.errors import ExecutionError, StoreError
 from metricsmith.model.duration import format_duration
 from metricsmith.model.settings_types import format_size
 
@@ -61,17 +61,18 @@ def stats(
 
 def _in_memory(place: Place) -> dict[str, int] | None:
     """Return what the agent that uses the directory has not in blocks; None where nobody tells."""
-    if not place.in_use():
-        return None
     try:
-        told = fetch(place.url, "/api/v1/status/tsdb", {})["headStats"]
+        agent = place.agent()
+        if agent is None:
+            return None
+        told = fetch(agent, "/api/v1/status/tsdb", {})["headStats"]
         return {
             "series": int(told["numSeries"]),
             "first_ms": int(told["minTime"]),
             "last_ms": int(told["maxTime"]),
         }
-    except (Unreachable, ExecutionError, KeyError):
-        typer.echo(f"note: an agent uses this directory, and none answers at {place.url}", err=True)
+    except (Unreachable, ExecutionError, StoreError, KeyError) as error:
+        typer.echo(f"note: what the agent has in memory is not counted: {error}", err=True)
         return None
 
 

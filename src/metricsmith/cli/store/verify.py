@@ -74,6 +74,8 @@ def verify(
     else:
         if rebuilt is not None:
             typer.echo(f"{folder}: manifest made anew of {rebuilt.blocks} blocks, {rebuilt.samples} samples")
+            if rebuilt.same_number:
+                typer.echo(f"{rebuilt.same_number} blocks are left out: others have their numbers")
             if rebuilt.cursor == 0:
                 typer.echo("the next start replays the whole journal: deleted samples in it come back")
         if faults:

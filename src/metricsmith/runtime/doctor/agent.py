@@ -31,7 +31,7 @@ def agent_pid(configuration: Configuration) -> int | None:
 
 def asked_ready(host: str, port: int, timeout_s: float) -> tuple[bool, str] | None:
     """Return what an agent answers to /ready: whether, and why not; None when it is no agent."""
-    connection = http.client.HTTPConnection(reachable(host), port, timeout=timeout_s)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         connection.request("GET", "/ready")
         document = json.loads(connection.getresponse().read(MAX_ANSWER_BYTES))
@@ -42,8 +42,3 @@ def asked_ready(host: str, port: int, timeout_s: float) -> tuple[bool, str] | No
     if not isinstance(document, dict) or "checks" not in document:
         return None
     return bool(document.get("ready")), str(document.get("reason") or "")
-
-
-def reachable(host: str) -> str:
-    """Return an address of this machine at which what listens on `host` is reached."""
-    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)

@@ -17,7 +17,7 @@ READY_S = 4.0
 def examine_server(settings: ServerSettings, findings: Findings) -> None:
     """Tell of the port. Waits: call it in a thread."""
     host, port = settings.address()
-    ready = asked_ready(host, port, findings.within_s(READY_S) / 2) if port else None
+    ready = asked_ready(*settings.local_address(), findings.within_s(READY_S) / 2) if port else None
     if ready is not None:
         _tell_agent(ready, port, findings)
     else:
