@@ -71,6 +71,10 @@ class BlockMeta(_Part):
     series_file: FileMeta
     samples_file: SamplesMeta
 
+    def clashes_with(self, other: BlockMeta) -> bool:
+        """Return whether another block has the same number, and other samples: only one of them can serve."""
+        return self.number == other.number and self != other
+
     @property
     def name(self) -> str:
         """The name of the block's folder: its window in UTC, then its number."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
-from metricsmith.errors import BlockCorrupt
+from metricsmith.errors import BlockCorrupt, StoreError
 from metricsmith.model.series import SeriesTable
 from metricsmith.store import fsutil
+from metricsmith.store.block_files import read_meta
 from metricsmith.store.block_reader import Block, Catalogue, open_block
 from metricsmith.store.datadir import DataDir
 from metricsmith.store.disposal import Disposal
@@ -57,9 +60,19 @@ def _clear_leftovers(dirs: DataDir, blocks: Sequence[Block], disposal: Disposal)
             fsutil.remove_tree(path)
             log.info("removed %s, which a merge has replaced", path)
         else:
+            reason, why = _why_aside(path, dirs, blocks)
             disposal.move_to_strays(path)
-            disposal.note_set_aside(
-                "unknown",
-                f"{path.name} is not in the manifest: a crash left it, and its samples are in the journal"
-                " (if you put it there: metricsmith store verify --rebuild)",
-            )
+            disposal.note_set_aside(reason, f"{path.name} {why}")
+
+
+def _why_aside(path: Path, dirs: DataDir, blocks: Sequence[Block]) -> tuple[str, str]:
+    """Return the reason to count, and in words, why a folder that the manifest does not name is set aside."""
+    with suppress(StoreError):
+        meta, _ = read_meta(path)
+        if any(meta.clashes_with(block.meta) for block in blocks):
+            what = "has the number of another block, and its samples are not shown"
+            return "same_number", f"{what} (metricsmith store import {dirs.strays / path.name})"
+    return "unknown", (
+        "is not in the manifest: a crash left it, and its samples are in the journal"
+        " (if you put it there: metricsmith store verify --rebuild)"
+    )

@@ -19,14 +19,18 @@ from metricsmith.store.tombstones import Tombstone
 
 log = logging.getLogger(__name__)
 
+IMPORT = "move its folder elsewhere, then `metricsmith store import FOLDER`"
+"""What becomes of a block whose number another has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rebuilt:
-    """What a new manifest names, and what was left out because another block has replaced it."""
+    """What a new manifest names, and what was left out: another block has replaced it, or has its number."""
 
     blocks: int
     samples: int
     replaced: int
+    same_number: int
     cursor: int
     """From where the journal is replayed; 0 for all of it."""
 
@@ -46,6 +50,9 @@ NOTHING = Known()
 def begin_manifest(dirs: DataDir, known: Known = NOTHING) -> Rebuilt:
     """Name all blocks found; those that another says it has replaced are left over from a merge.
 
+    What the old manifest names stays: of two with one number, which all directories count from 1,
+    the other one is left out.
+
     The journal is replayed from where the old manifest says, so that what has been deleted
     stays so; all of it when that is not known or a block is gone, which may be in the journal still.
 
@@ -62,18 +69,24 @@ def begin_manifest(dirs: DataDir, known: Known = NOTHING) -> Rebuilt:
         else:
             found[folder.name] = meta
             checksums[folder.name] = crc32
-    replaced = {name for meta in found.values() for name in meta.sources}
-    entries: dict[int, BlockEntry] = {}
-    for name, meta in found.items():
-        if name not in replaced:
-            entries.setdefault(meta.number, BlockEntry(meta.number, name, checksums[name]))
+    replaced = {name for meta in found.values() for name in meta.sources} - set(known.blocks)
+    names: dict[int, str] = {}
+    same_number = 0
+    for name in sorted(found.keys() - replaced, key=lambda name: (name not in known.blocks, name)):
+        meta = found[name]
+        first = names.setdefault(meta.number, name)
+        if meta.clashes_with(found[first]):
+            same_number += 1
+            log.warning("not taken into the new manifest: %s has the number of %s (%s)", name, first, IMPORT)
+    entries = [BlockEntry(number, name, checksums[name]) for number, name in names.items()]
     cursor = known.cursor if found.keys() >= set(known.blocks) else 0
-    create_manifest(dirs.manifest, list(entries.values()), known.tombstones, cursor)
-    metas = [found[entry.name] for entry in entries.values()]
+    create_manifest(dirs.manifest, entries, known.tombstones, cursor)
+    metas = [found[entry.name] for entry in entries]
     return Rebuilt(
         blocks=len(metas),
         samples=sum(meta.samples for meta in metas),
         replaced=len(replaced & found.keys()),
+        same_number=same_number,
         cursor=cursor,
     )
 

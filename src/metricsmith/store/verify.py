@@ -19,6 +19,7 @@ from metricsmith.store.block_files import read_meta
 from metricsmith.store.block_meta import META_FILE, BlockMeta
 from metricsmith.store.datadir import DataDir, current_version, note_holder, version_of
 from metricsmith.store.manifest import BlockEntry, look_into
+from metricsmith.store.rebuild import IMPORT
 from metricsmith.store.verify_block import BLOCK_LOST, NEWER, verify_block
 
 REBUILD = "stop the agent, then `metricsmith store verify --rebuild`"
@@ -129,6 +130,8 @@ def verify_blocks(dirs: DataDir, found: Contents, in_use: bool, advance: Advance
             )
         elif not (folder / META_FILE).exists():
             yield Fault(f"blocks/{folder.name}", "", "is only a part of a block", SET_ASIDE, harmless=True)
+        elif known and _number_is_taken(folder.name, found):
+            yield Fault(f"blocks/{folder.name}", "", "has the number of another block", IMPORT)
         elif known and folder.name in found.metas:
             yield Fault(f"blocks/{folder.name}", "", "is not in the manifest", SET_ASIDE, harmless=True)
         else:
@@ -136,6 +139,11 @@ def verify_blocks(dirs: DataDir, found: Contents, in_use: bool, advance: Advance
     if dirs.tmp.is_dir():
         for path in sorted(dirs.tmp.iterdir()):
             yield Fault(f"tmp/{path.name}", "", "was not finished", NEXT_START, harmless=True)
+
+
+def _number_is_taken(name: str, found: Contents) -> bool:
+    served = [found.metas[entry.name] for entry in found.entries if entry.name in found.metas]
+    return name in found.metas and any(found.metas[name].clashes_with(meta) for meta in served)
 
 
 @contextmanager
