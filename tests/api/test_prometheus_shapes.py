@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.model.targets import LastScrape, PoolStatus, TargetStatus
 from metricsmith.testing import services
+from metricsmith.testing.programs import eventually
 from metricsmith.testing.services import Server
 
 CONFIG = """
@@ -87,12 +87,11 @@ def scraping(tmp_path_factory: pytest.TempPathFactory, prometheus: Server, make_
 
 
 def wait_for_scrapes(peer: Any) -> None:
-    for _ in range(200):
+    def scraped() -> bool:
         _, document = peer.ask("targets", {"state": "active"})
-        if {t["health"] for t in document["data"]["activeTargets"]} == {"up", "down"}:
-            return
-        time.sleep(0.05)  # a foreign program tells nobody when it has scraped
-    raise AssertionError("nothing was scraped")
+        return {t["health"] for t in document["data"]["activeTargets"]} == {"up", "down"}
+
+    eventually(scraped)
 
 
 @pytest.fixture

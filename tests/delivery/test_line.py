@@ -214,7 +214,7 @@ async def test_a_defect_ends_in_the_quarantine_and_not_in_a_standstill(bench: An
 
 
 async def test_what_is_too_old_for_a_destination_is_counted_and_not_sent(bench: Any) -> None:
-    bench.far.traits = SinkTraits(max_age_ms=60_000)
+    bench.far.traits = SinkTraits(max_age_ms=1_000_000)  # no machine is so busy
     bench.line()
     now_ms = bench.clock.now_ms()
     await bench.put([1], now_ms - 3_600_000)

@@ -103,7 +103,7 @@ async def test_an_end_does_not_wait_until_all_that_came_before_was_seen(bench: A
     await bench.put([2])
     await line.stop()
     await asyncio.get_running_loop().shutdown_default_executor()  # as an agent does, last
-    assert len(seen) < 5000
+    assert len(seen) < 20_000
     assert (
         not bench.far.taken and line.status().behind == 1
     )  # sent after the next start, with all that came before

@@ -79,7 +79,7 @@ class Demo:
 
     def end(self) -> tuple[int, str]:
         """Return exit code and output once it has ended; nobody may live on."""
-        text, _ = self.process.communicate(timeout=40)
+        text, _ = self.process.communicate(timeout=90)
         left = [child for child in self.children if child.is_running()]
         assert not left, f"left behind: {left}"
         return self.process.returncode, text

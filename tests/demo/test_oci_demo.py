@@ -46,7 +46,7 @@ def test_its_sink_is_that_of_the_example() -> None:
 
 def test_it_ends_by_itself_with_what_came(tmp_path: Path) -> None:
     with _demo(tmp_path, "--for", "3s") as process:
-        text, _ = process.communicate(timeout=40)
+        text, _ = process.communicate(timeout=90)
     assert process.returncode == 0, text
     (said,) = re.findall(r"^([\d,]+) points in (\d+) calls of at most 50 streams, 0 refused$", text, re.M)
     assert int(said[0].replace(",", "")) > 100
@@ -65,7 +65,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path) -> None:
         assert process.stdout is not None
         eventually(lambda: "Ctrl-C" in str(process.stdout and process.stdout.readline()))
         process.send_signal(signal.SIGINT)
-        text, _ = process.communicate(timeout=40)
+        text, _ = process.communicate(timeout=90)
     assert process.returncode == 0, text
     assert "Traceback" not in text
     assert list(tmp_path.iterdir()) == []

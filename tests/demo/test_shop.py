@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import AsyncIterator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -36,8 +37,19 @@ async def shop_url() -> AsyncIterator[str]:
     await server.stop()
 
 
+def until_sent(count: int) -> dict[str, Any]:
+    """Return the end of a load that is over when so many requests were sent, however long that takes."""
+    stop = asyncio.Event()
+
+    def look(report: LoadReport) -> None:
+        if report.sent >= count:
+            stop.set()
+
+    return {"seconds": math.inf, "progress": look, "stop": stop}
+
+
 async def test_load_reaches_every_route_and_is_counted(shop_url: str) -> None:
-    report = await generate_load(shop_url, rate=MAX_RATE, seconds=len(TRAFFIC) * 20 / MAX_RATE)
+    report = await generate_load(shop_url, MAX_RATE, **until_sent(len(TRAFFIC) * 20))
     assert report.sent == report.failed + sum(report.by_status.values())
     assert report.failed == 0
     assert {200, 201, 404} <= set(report.by_status)
@@ -58,17 +70,11 @@ async def test_load_is_bounded() -> None:
 
 
 async def test_load_ends_when_it_is_told_and_counts_what_it_sent(shop_url: str) -> None:
-    stop = asyncio.Event()
-
-    def after_ten(report: LoadReport) -> None:
-        if report.sent >= 10:
-            stop.set()
-
-    report = await generate_load(shop_url, rate=200, seconds=math.inf, progress=after_ten, stop=stop)
+    report = await generate_load(shop_url, 200, **until_sent(10))
     assert 10 <= report.sent == sum(report.by_status.values()) + report.failed
     assert 0 < report.seconds < 60
 
 
 async def test_nobody_answering_is_counted_not_raised() -> None:
-    report = await generate_load("http://127.0.0.1:1", rate=1000, seconds=0.01)
+    report = await generate_load("http://127.0.0.1:1", 1000, **until_sent(1))
     assert report.failed == report.sent > 0

@@ -37,7 +37,7 @@ def fill(bootstrap: str) -> None:
             producer.send(TOPIC, key=b"k", value=value, partition=partition)
     producer.close()
     offsets = {TopicPartition(TOPIC, p): OffsetAndMetadata(end, "", -1) for p, end in ((0, 30), (1, 10))}
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:  # a coordinator that has just started refuses for a moment, and tells nobody when it is ready
         assert time.monotonic() < deadline, "the group could not commit"
         with contextlib.suppress(KafkaError):
@@ -74,7 +74,7 @@ async def read(bootstrap: str) -> dict[bytes, tuple[int, float]]:
         }
     )
     context = Context("kafka", table, Telemetry(), SystemClock())
-    await asyncio.wait_for(KafkaSource(config, context).run(emit, stop), 30)
+    await asyncio.wait_for(KafkaSource(config, context).run(emit, stop), 60)
     return found
 
 

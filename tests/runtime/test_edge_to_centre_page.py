@@ -19,7 +19,7 @@ from metricsmith.testing.services import free_port
 
 PAGE = (Path(__file__).parents[2] / "docs/edge-to-centre.md").read_text()
 EDGE, CENTRE, ALERTS, TEST = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)[:4]
-SOON = 20
+SOON = 60
 READINGS = 8
 Start = Callable[[str], "subprocess.Popen[bytes]"]
 
@@ -54,14 +54,14 @@ def start(tmp_path: Path) -> Iterator[Start]:
     yield start
     for process in running:
         process.terminate()
-    assert all(process.wait(timeout=30) in (0, -9) for process in running)
+    assert all(process.wait(timeout=60) in (0, -9) for process in running)
 
 
 def readings(port: int) -> list[float]:
     """Return the times at which an agent has a reading of the edge's load."""
     query = urllib.parse.urlencode({"query": 'load_average_1m{host="edge-7"}[5m]'})
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/query?{query}", timeout=30) as answer:
             result = json.load(answer)["data"]["result"]
     except OSError:
         return []

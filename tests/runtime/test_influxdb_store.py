@@ -57,8 +57,8 @@ def test_the_documents_storage_answers(agent_program: Make, influxdb: services.S
     service, now_s = f"system{len(more)}", time.time()
     for step in range(10):
         _post(agent, service, now_s - 60 + step * 6, cpu_usage_percent=40 + step, memory_usage_percent=70)
-    eventually(lambda: _value(agent, f'count_over_time(cpu_usage_percent{{service="{service}"}}[2m])') == 10)
-    assert _value(agent, f'max_over_time(cpu_usage_percent{{service="{service}"}}[2m])') == 49
+    eventually(lambda: _value(agent, f'count_over_time(cpu_usage_percent{{service="{service}"}}[1h])') == 10)
+    assert _value(agent, f'max_over_time(cpu_usage_percent{{service="{service}"}}[1h])') == 49
     listed = _get(agent, "/api/v1/metrics", metric="cpu_usage_percent", service=service)["metrics"]
     assert [each["metrics"]["cpu_usage_percent"] for each in listed] == [49 - step for step in range(10)]
     assert listed[0]["tags"] == {"environment": "test"}
@@ -105,13 +105,13 @@ def test_a_server_that_is_away_gets_everything_when_it_is_back(agent_program: Ma
         assert "Connection refused" in error.read().decode()
     assert _get(agent, "/storage/status")["status"] == "error"
     with services.influxdb(folder, port):
-        eventually(lambda: _value(agent, "count_over_time(hits[5m])") == 20, 60)
+        eventually(lambda: _value(agent, "count_over_time(hits[1h])") == 20, 60)
         post(20, 30)
-        eventually(lambda: _value(agent, "count_over_time(hits[5m])") == 30)
+        eventually(lambda: _value(agent, "count_over_time(hits[1h])") == 30)
     post(30, 40)
     agent.kill()
     agent.start()
     post(40, 50)
     with services.influxdb(folder, port):
-        eventually(lambda: _value(agent, "count_over_time(hits[5m])") == 50, 60)
-        assert _value(agent, "sum_over_time(hits[5m])") == sum(range(50))
+        eventually(lambda: _value(agent, "count_over_time(hits[1h])") == 50, 60)
+        assert _value(agent, "sum_over_time(hits[1h])") == sum(range(50))

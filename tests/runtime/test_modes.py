@@ -59,11 +59,11 @@ def test_the_documented_file_starts_both_sides_and_the_consumer_answers(
         lambda: consumer.get("/api/v1/metrics", service="the-producer", metric="queue_depth")["metrics"]
     )
     assert up[0]["service"] == "the-producer"
-    assert consumer.query('message_count{service="the-consumer"}')
+    eventually(lambda: consumer.query('message_count{service="the-consumer"}'))
 
     command = [sys.executable, "-m", "metricsmith", "tail", "metrics.sys*", "--url", consumer.url]
     shown = subprocess.run(
-        [*command, "--count", "2", "--for", "20s", "--json"], capture_output=True, text=True, check=True
+        [*command, "--count", "2", "--for", "60s", "--json"], capture_output=True, text=True, check=True
     )
     messages = [json.loads(line) for line in shown.stdout.splitlines()]
     assert [each["topic"] for each in messages] == ["metrics.system"] * 2

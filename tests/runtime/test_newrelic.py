@@ -94,7 +94,7 @@ def test_what_is_scraped_is_there_with_growth_over_stops_and_restarts_of_both(
 
 
 def test_events_of_integrations_and_alerts_arrive_with_their_attributes(
-    agent_program: Make, target: Target, far: NewRelicServer, tmp_path: Path
+    agent_program: Make, far: NewRelicServer, tmp_path: Path
 ) -> None:
     document = {"protocol_version": "4", "integration": {"name": "shop", "version": "1"}, "data": [{
         "entity": {"name": "till-1", "type": "till", "displayName": "Till", "metadata": {}},
@@ -112,12 +112,10 @@ def test_events_of_integrations_and_alerts_arrive_with_their_attributes(
         ]
     }
     (tmp_path / "integrations.yml").write_text(json.dumps(entries))
-    target.text = PAGE.format(orders=1, heat=50, seconds=1)
     exec_source = f"- {{{{type: exec, min_interval: 100ms, files: '{tmp_path}/integrations.yml'}}}}\n"
-    agent = agent_program(
-        _sinks(far, f"rules: {{{{files: ['{rules}']}}}}\nsources:\n{target.source()}{exec_source}")
-    )
+    agent = agent_program(_sinks(far, f"rules: {{{{files: ['{rules}']}}}}\nsources:\n{exec_source}"))
     agent.start()
+    agent.push({"heat": 50})
 
     def found(category: str, **wanted: object) -> list[dict[str, object]]:
         with far.lock:
@@ -129,7 +127,7 @@ def test_events_of_integrations_and_alerts_arrive_with_their_attributes(
     assert (opened["label.team"], opened["entityName"], opened["integrationName"]) == ("a", "till-1", "shop")
     (firing,) = eventually(lambda: found("alert", state="firing"))
     assert (firing["alertname"], firing["label.severity"], firing["alert_value"]) == ("Hot", "page", 50)
-    target.text = PAGE.format(orders=1, heat=5, seconds=1)
+    agent.push({"heat": 5})
     (resolved,) = eventually(lambda: found("alert", state="resolved"))
     assert resolved["summary"] == "Hot is resolved" and len(found("alert")) == 2
     eventually(lambda: agent.own("metricsmith_sink_events_total", sink="newrelic") == 3)

@@ -17,6 +17,7 @@ from metricsmith.config.load import load_text
 from metricsmith.config.settings import LimitSettings
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
+from metricsmith.model.left_out import LeftOut
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.runtime.agent import Agent
@@ -190,19 +191,21 @@ def agent(
     yield made
 
 
-def remote_write(agent: AgentProgram, numbers: range) -> None:
+def remote_write(agent: AgentProgram, numbers: range) -> str:
+    """Return how many samples were taken, as the answer says."""
     keys = [encode_labels({"__name__": "written", "n": str(n)}) for n in numbers]
     labels, times = [encode_series_labels(k) for k in keys], np.full(len(keys), time.time_ns() // 1_000_000)
     body = encode_write_request(labels, [1] * len(keys), times, np.ones(len(keys)))
     request = urllib.request.Request(f"{agent.url}/api/v1/write", body, HEADERS)
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 204
+        return answer.headers["X-Prometheus-Remote-Write-Samples-Written"]
 
 
 def test_it_holds_on_all_ways_in(agent: AgentProgram, target: Target) -> None:
-    remote_write(agent, range(2))
+    assert remote_write(agent, range(2)) == "2"
     assert agent.push({"pushed": 1.0}).status == 201
-    remote_write(agent, range(1, 6))
+    assert remote_write(agent, range(1, 6)) == "1"
     agent.push({"pushed": 2.0, "other": 3.0})
     assert len(agent.query("written")) == 2
     assert agent.value("pushed") == 2, "a known series goes on"
@@ -212,14 +215,31 @@ def test_it_holds_on_all_ways_in(agent: AgentProgram, target: Target) -> None:
     eventually(lambda: len(agent.query('{__name__=~"shop_.*"}')) == 4)
     target.text = "".join(f"shop_{n} 2\n" for n in range(40))
     eventually(lambda: agent.own(DROPPED, component="shop", reason="source_series_limit") > 0)
-    eventually(lambda: agent.query("shop_3 == 2"))
-    assert len(agent.query('{job="shop"}')) == 9
-    assert agent.value('up{job="shop"}') == 1
+    eventually(lambda: agent.query("shop_3 == 2") and len(agent.query('{job="shop"}')) == 9)
+    eventually(lambda: agent.query('up{job="shop"} == 1'))
 
     eventually(lambda: agent.own(DROPPED, component="mine", reason="source_series_limit") > 0)
     eventually(lambda: agent.query('made{n="0"} > 5'))
-    assert len(agent.query('{job="mine"}')) == 4
+    eventually(lambda: len(agent.query('{job="mine"}')) == 4)
     assert "known series go on" in agent.log.text()
+
+
+async def test_who_sends_is_told_what_is_left_out(tmp_path):
+    limits = "limits: {sources: {api: 3}}\nprocess: [{type: filter, drop: [unwanted]}]"
+    clock = FakeClock()
+    agent = Agent(load_text(f'storage: {{path: "{tmp_path}", retention: 1d}}\n{limits}', "", {}), clock)
+    await agent.start(asyncio.Event())
+
+    async def take(*names: str, ago_ms: tuple[int, ...] = ()) -> LeftOut:
+        ids = agent.series.intern_many([encode_labels({"__name__": name}) for name in names])
+        times = clock.now_ms() - np.array(ago_ms or [0] * len(names), np.int64)
+        return await agent.pipeline.take("api", Batch(Layout(ids), times, np.ones(len(names))))
+
+    assert await take("a", "b") == LeftOut(0, 0)
+    assert await take("a", "b", ago_ms=(1, 2 * 86_400_000)) == LeftOut(1, 0)
+    assert await take("c", "unwanted", "d", "e", "a") == LeftOut(0, 2)
+    assert await take("unwanted") == LeftOut(0, 0)
+    await agent.stop()
 
 
 async def test_after_a_restart_those_that_were_there_go_on(tmp_path):

@@ -78,11 +78,13 @@ def test_anomalies_and_objectives_are_recorded(agent_program: Make) -> None:
     assert float(upper["value"][1]) >= 15
 
     def fired() -> Any:
-        pushed(100)
+        # A machine that pauses has the band forgotten: it is there again before the next that is too much.
+        top = [float(each["value"][1]) for each in agent.query("depth:anomaly_upper")]
+        pushed(100 if top and top[0] < 50 else 10)
         return firing(agent).get("depth")
 
     alert = eventually(fired)
     assert alert["labels"] == {"alertname": "depth", "service": "a", "severity": "page"}
-    assert agent.query('slo:objective:ratio{slo="jobs"}')[0]["value"][1] == "0.99"
+    eventually(lambda: agent.query('slo:objective:ratio{slo="jobs"} == 0.99'))
     assert agent.own("metricsmith_rule_evaluation_failures_total") == 0
     assert agent.stop() == 0

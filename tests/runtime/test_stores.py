@@ -87,7 +87,7 @@ def test_server_killed_and_back(agent_program: Make, tmp_path: Path) -> None:
     rounds = agent.own("metricsmith_rule_evaluation_failures_total")
     eventually(lambda: agent.own("metricsmith_rule_evaluation_failures_total") > rounds + 2)
     assert firing()  # nobody could look: that ends no alert
-    assert agent.get("/status")["storage_status"] == "error"
+    eventually(lambda: agent.get("/status")["storage_status"] == "error")
     agent.kill()  # and what waits outlives us
     agent.start()
     assert agent.push({"stores_away": 210.0}, now_ms - 60_000 + 100 * 200).status == 201
@@ -96,7 +96,7 @@ def test_server_killed_and_back(agent_program: Make, tmp_path: Path) -> None:
         eventually(lambda: agent.get("/storage/status")["writing"]["behind_batches"] == 0)
         assert agent.samples("stores_away") == wanted
         eventually(firing)
-        assert agent.get("/status")["storage_status"] == "connected"
+        eventually(lambda: agent.get("/status")["storage_status"] == "connected")
         assert agent.stop() == 0
 
 

@@ -14,12 +14,15 @@ MANY = 40
 def test_many_receivers_and_sinks_that_wait_leave_the_agent_quick(
     agent_program: Callable[..., AgentProgram],
 ) -> None:
+    ports = set[int]()
+    while len(ports) < MANY + 8:  # each is left to chance: two may be the same
+        ports.add(free_port())
+    places = [f"tcp://127.0.0.1:{port}" for port in ports]
     sources = "".join(
-        f"- {{{{type: bus, name: in{n}, endpoint: 'tcp://127.0.0.1:{free_port()}'}}}}\n" for n in range(MANY)
+        f"- {{{{type: bus, name: in{n}, endpoint: '{place}'}}}}\n" for n, place in enumerate(places[8:])
     )
     sinks = "".join(
-        f"- {{{{type: transfer, name: out{n}, endpoint: 'tcp://127.0.0.1:{free_port()}'}}}}\n"
-        for n in range(8)
+        f"- {{{{type: transfer, name: out{n}, endpoint: '{place}'}}}}\n" for n, place in enumerate(places[:8])
     )
     agent = agent_program(f"sources:\n{sources}sinks:\n{sinks}")
     agent.start()

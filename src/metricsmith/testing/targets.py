@@ -44,6 +44,11 @@ class Target:
             )
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 1024  # connections beyond the usual five would wait for seconds to be tried again
+
+
 @contextmanager
 def running_target(
     text: str = "", behave: Behaviour | None = None, host: str = "127.0.0.1"
@@ -73,8 +78,7 @@ def running_target(
         _head(handler, ("Content-Length", str(len(body))))
         handler.wfile.write(body)
 
-    server = ThreadingHTTPServer((host, 0), Handler)
-    server.daemon_threads = True
+    server = _Server((host, 0), Handler)
     found.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

@@ -33,7 +33,7 @@ def settings(url: str) -> NotifySettings:
 
 async def alerts(url: str, count: int, **params: str) -> list[Any]:
     """Return what an Alertmanager has, when it has so many."""
-    async with aiohttp.ClientSession() as session, asyncio.timeout(15):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         while True:  # nobody is told when an alert has come in
             async with session.get(f"{url}/api/v2/alerts", params=params) as answer:
                 found = await answer.json()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from metricsmith.model.labels import decode_labels
 from metricsmith.rules.templates import Expander, Sample, Surroundings
 from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.testing import services
+from metricsmith.testing.programs import eventually
 
 EXTERNAL_URL = "http://prom.example:9090/mon"
 FAILURE = "<error expanding template: "
@@ -121,13 +121,12 @@ def theirs(tmp_path_factory: pytest.TempPathFactory, promtool: Path) -> Iterator
 
 
 def _annotations(url: str, wanted: int) -> dict[str, Any]:
-    deadline = time.monotonic() + 20
-    while True:
-        with urllib.request.urlopen(f"{url}/api/v1/alerts", timeout=5) as answer:
-            alerts = json.load(answer)["data"]["alerts"]
-        if len(alerts) == wanted or time.monotonic() > deadline:
-            return {alert["labels"]["alertname"]: alert["annotations"] for alert in alerts}
-        time.sleep(0.1)  # it tells nobody when it has evaluated
+    def alerts() -> list[Any]:
+        with urllib.request.urlopen(f"{url}/api/v1/alerts", timeout=30) as answer:
+            found: list[Any] = json.load(answer)["data"]["alerts"]
+        return found if len(found) == wanted else []
+
+    return {alert["labels"]["alertname"]: alert["annotations"] for alert in eventually(alerts)}
 
 
 def _query(expr: str, time_ms: int) -> list[Sample]:

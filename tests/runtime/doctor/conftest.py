@@ -44,7 +44,7 @@ Examine = Callable[..., Examined]
 def examine(tmp_path: Path) -> Examine:
     """Examine a configuration whose data are in a folder of the test; names are areas or parts."""
 
-    def run(text: str, *only: str, timeout_s: float = 6.0) -> Examined:
+    def run(text: str, *only: str, timeout_s: float = 30.0) -> Examined:
         file = tmp_path / "metricsmith.yaml"
         file.write_text(text)
         environment = {"METRICSMITH_STORAGE_PATH": str(tmp_path / "data")}

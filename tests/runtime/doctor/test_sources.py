@@ -62,7 +62,7 @@ def test_a_target_that_is_well_is_told_with_its_series(examine: Examine, target:
         (answers(200, "<html>"), "", "problem", "malformed"),
         (answers(200, "a 1\n", Content_Type="text/html"), "", "warning", "Content-Type text/html"),
         (silent, ", timeout: 200ms", "problem", "no complete answer within 0.2s"),
-        (silent, ", interval: 1m, timeout: 1m", "problem", "no complete answer within 1."),
+        (silent, ", interval: 1m, timeout: 1m", "problem", "no complete answer within"),
         (None, ", sample_limit: 2", "problem", "got 3 samples, wanted at most 2"),
         (None, ", sample_limit: 3", "warning", "near to sample_limit 3"),
         (None, ", body_size_limit: 10", "problem", "body over 10B"),
@@ -95,6 +95,7 @@ def test_what_is_wrong_with_a_target_is_told(
     found = examine(scrape(target, more), "shop", timeout_s=limit_s)
     assert found.told(level, "", text), found
     assert not found.told("problem", "", "the check itself failed")
+    assert not found.told("problem", "", "not done within"), "what a target may take is cut to what is left"
 
 
 def test_a_target_that_is_away_and_one_of_plain_http_where_tls_is_wanted(

@@ -127,7 +127,7 @@ async def _running(kind: Kind, url: str, folder: Path) -> AsyncIterator[Stored]:
     )
     service = Service(load_text(text, "", {}))
     running = asyncio.create_task(service.run())
-    await asyncio.wait_for(service.agent.started.wait(), 20)
+    await asyncio.wait_for(service.agent.started.wait(), 60)
     try:
         async with aiohttp.ClientSession() as http:
             yield Stored(kind, service, url, gate, kind.server, http)

@@ -19,7 +19,7 @@ def test_readers_never_miss_a_sample_during_writes_merges_and_retention(open_sto
     keys = [tools.key(n) for n in range(6)]
     kept = {key: {5000 + t: 1.0 for t in range(20)} for key in keys}
     one.write(kept)
-    done, failures = threading.Event(), []
+    done, read_once, failures = threading.Event(), threading.Semaphore(0), []
 
     def read() -> int:
         rounds = 0
@@ -28,6 +28,7 @@ def test_readers_never_miss_a_sample_during_writes_merges_and_retention(open_sto
             if got != tools.expected(kept):
                 failures.append(got)
             rounds += 1
+            read_once.release()
         return rounds
 
     with ThreadPoolExecutor(3) as threads:
@@ -35,6 +36,8 @@ def test_readers_never_miss_a_sample_during_writes_merges_and_retention(open_sto
         for i in range(20):
             one.write({key: {5100 + i: float(i), i: 0.0} for key in keys})
             one.store.apply_retention(10**6 + 1000 + i)  # deletes the blocks at the epoch
+            if i % 4 == 0:  # a machine may have no time for readers meanwhile
+                assert read_once.acquire(timeout=60)
         done.set()
     assert sum(r.result() for r in readers) > 3
     assert failures == []
