@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from typing import Annotated
@@ -32,6 +33,7 @@ from metricsmith.cli import (
 )
 from metricsmith.cli.client import Unreachable
 from metricsmith.cli.exits import Exit
+from metricsmith.cli.table import printable
 from metricsmith.errors import ConfigError, MetricsmithError, QueryError
 
 app = typer.Typer(
@@ -99,13 +101,35 @@ def main() -> None:
         app()
     except MetricsmithError as error:
         for line in str(error).splitlines():
-            typer.echo(f"error: {line}", err=True)
+            typer.echo(f"error: {printable(line)}", err=True)
         sys.exit(_code(error))
+    except OSError as error:
+        if error.filename is None and error.errno not in _FULL:
+            raise  # not of a file that somebody named
+        typer.echo(f"error: {printable(_told(error))}", err=True)
+        sys.exit(Exit.FAILURE)
     except KeyboardInterrupt:
         sys.exit(Exit.INTERRUPTED)
     finally:
         # It ends already: one more Ctrl-C would only replace the exit code by death from a signal.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_RIGHTS = "run the command as the user whose file it is"
+_HINTS = {
+    errno.ENOENT: "check the path",
+    errno.EACCES: _RIGHTS,
+    errno.EPERM: _RIGHTS,
+    **dict.fromkeys(_FULL, "make room, or choose another place"),
+}
+
+
+def _told(error: OSError) -> str:
+    """Return the file, what the system says of it, and what to do."""
+    named = f"{error.filename}: " if error.filename is not None else ""
+    hint = f" ({_HINTS[error.errno]})" if error.errno in _HINTS else ""
+    return f"{named}{error.strerror or error}{hint}"
 
 
 def _code(error: MetricsmithError) -> Exit:

@@ -151,15 +151,27 @@ def opened(out: Path | None) -> Iterator[BinaryIO]:
         sys.stdout.buffer.flush()
         return
     if out.exists() and not out.is_file():
-        with out.open("wb") as stream:
+        with _named(out, out), out.open("wb") as stream:
             yield stream
         return
     aside = out.with_name(f"{out.name}.partial")
+    with _named(out, aside):
+        try:
+            with aside.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            aside.replace(out)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _named(out: Path, written: Path) -> Iterator[None]:
+    """Have errors of what is written name the file that was asked for: writing itself names none."""
     try:
-        with aside.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(out)
-    finally:
-        aside.unlink(missing_ok=True)
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename in (None, str(written)):
+            error.filename = str(out)
+        raise

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import stat
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -48,15 +50,22 @@ def stats(
     with held_history(folder) as history, progress("reading series", len(history.blocks)) as advance:
         found = history_stats(history, limit, advance)
     memory = _in_memory(place)
-    journal_bytes = sum(
-        f.stat().st_size for f in (place.needed_folder() / "journal").glob("*") if f.is_file()
-    )
+    journal_bytes = sum(map(_size, (folder / "journal").glob("*")))
     if as_json:
         per_sample = found.bytes / found.samples if found.samples else None
         extra = {"bytes_per_sample": per_sample, "in_memory": memory, "journal_bytes": journal_bytes}
         typer.echo(json.dumps(asdict(found) | extra))
         return
     _print(found, memory, journal_bytes)
+
+
+def _size(file: Path) -> int:
+    """Return the size of a file, 0 for what is none: an agent deletes files of its journal meanwhile."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def _in_memory(place: Place) -> dict[str, int] | None:
