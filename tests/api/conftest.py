@@ -23,6 +23,7 @@ from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.quarantine import Quarantine
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
+from metricsmith.model.left_out import LeftOut
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
@@ -228,17 +229,20 @@ def make_api(tmp_path: Path) -> Any:
         made.append(store)
         state: dict[str, Any] = {
             "accepted": 0,
+            "limited": 0,  # samples said to be left out at limits on series
             "not_ready": "",
             "page": MetricsPage(),
             "serving": True,
         }
         sequence = iter(range(1_000_000, 10**9))
 
-        async def emit(batch: Batch) -> None:
+        async def emit(batch: Batch) -> LeftOut:
             if "refuse" in state:
                 raise state["refuse"]
-            store.apply(batch, next(sequence))
-            state["accepted"] += len(batch)
+            kept = store.admit(batch)
+            store.apply(kept, next(sequence))
+            state["accepted"] += len(kept)
+            return LeftOut(len(batch) - len(kept), state["limited"])
 
         async def reload() -> None:
             if "bad_config" in state:

@@ -60,6 +60,14 @@ async def test_times_that_the_store_does_not_accept_are_told(api, path, paramete
     assert [labels["__name__"] for labels, _ in await values(api, '{__name__=~"m_.*"}')] == ["m_c"]
 
 
+@pytest.mark.parametrize(("path", "parameters"), BOTH)
+async def test_new_series_beyond_limits_are_told(api, path, parameters):
+    api.state["limited"] = 1
+    answer = await write(api, path, b"m a=1,b=2", **parameters)
+    told = answer.json.get("error") or answer.json["message"]
+    assert (answer.status, told.split(" (")[0]) == (400, "partial write: series limit exceeded dropped=1")
+
+
 async def test_malformed_lines_and_times_outside_are_told_together(api):
     answer = await write(api, "/write", b"bad\nm a=1 1", db="t")
     assert "(line 1)" in answer.json["error"] and "retention policy dropped=1" in answer.json["error"]

@@ -34,6 +34,12 @@ async def test_submitted_message_is_answered_whole(api: Any) -> None:
     assert api.store.metadata()["message_count"].type is MetricType.COUNTER
 
 
+async def test_samples_of_new_series_beyond_limits_are_not_among_those_accepted(api: Any) -> None:
+    api.state["limited"] = 1
+    answer = await api.post("/api/v1/metrics", {"service": "s", "metrics": {"a": 1, "b": 2}})
+    assert (answer.status, answer.json["samples"]) == (201, 1)
+
+
 async def test_specials_absent_tags_and_absent_time(api: Any) -> None:
     metrics = {"a": "NaN", "b": "+Inf", "c": "-Inf", "d": -0.5}
     await api.post("/api/v1/metrics", {"service": "s", "metrics": metrics, "tags": {"empty": ""}})

@@ -116,6 +116,14 @@ async def test_points_outside_the_accepted_times_are_rejected_points(api: Any) -
     assert await value(api, "good") == "1"
 
 
+async def test_points_of_new_series_beyond_limits_are_rejected_points(api: Any) -> None:
+    api.state["limited"] = 1
+    body = request(gauge("g", 1), gauge("h", 1)).SerializeToString()
+    answer = await api.call("POST", PATHS[0], body, PROTOBUF)
+    told = ExportMetricsServiceResponse.FromString(answer.body).partial_success
+    assert (told.rejected_data_points, "limits on series" in told.error_message) == (1, True)
+
+
 async def test_deltas_sent_again_after_a_failure_count_once(api: Any) -> None:
     body = request(total("hits", 5, DELTA)).SerializeToString()
     api.state["refuse"] = DiskFull("no space left")

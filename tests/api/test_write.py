@@ -83,3 +83,16 @@ async def test_full_disk_asks_to_come_again(api: Any) -> None:
     assert answer.status == 503
     assert "no space left" in answer.json["error"]
     assert int(answer.headers["retry-after"]) > 0
+
+
+async def test_headers_say_how_many_samples_were_taken(api: Any) -> None:
+    """Version 1.0 has no other way: a request that is refused as a whole would lose known series, too."""
+    taken = "x-prometheus-remote-write-samples-written"
+    answer = await api.call("POST", "/api/v1/write", request(3, 4), HEADERS)
+    assert (answer.status, answer.headers[taken]) == (204, "12")
+    api.state["limited"] = 5
+    answer = await api.call("POST", "/api/v1/write", request(3, 4), HEADERS)
+    assert (answer.status, answer.headers[taken]) == (204, "7")
+    api.state["limited"] = 13  # processors may make more of samples, of which more is refused
+    answer = await api.call("POST", "/api/v1/write", request(3, 4), HEADERS)
+    assert (answer.status, answer.headers[taken]) == (204, "0")

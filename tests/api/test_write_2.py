@@ -64,6 +64,13 @@ async def test_what_is_not_written_is_told_with_what_is(api: Any) -> None:
         assert value("metricsmith_samples_dropped_total", component="remote_write", reason=reason) == 1
 
 
+async def test_new_series_beyond_limits_are_told(api: Any) -> None:
+    api.state["limited"] = 2
+    answer = await api.call("POST", "/api/v1/write", body(request(series(2, 3))), HEADERS)
+    assert (answer.status, written(answer)) == (400, ("4", "0", "0"))
+    assert "2 samples of new series beyond the limits on series" in answer.json["error"]
+
+
 async def test_exemplars_alone_are_no_mistake(api: Any) -> None:
     message = request(series(1, 1))
     message.timeseries[0].exemplars.add(labels_refs=[0, 0], value=1)

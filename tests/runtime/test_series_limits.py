@@ -225,7 +225,7 @@ def test_it_holds_on_all_ways_in(agent: AgentProgram, target: Target) -> None:
 
 
 async def test_who_sends_is_told_what_is_left_out(tmp_path):
-    limits = "limits: {sources: {api: 3}}\nprocess: [{type: filter, drop: [unwanted]}]"
+    limits = "limits: {sources: {api: 3}}\nprocessors: [{type: filter, drop: [unwanted]}]"
     clock = FakeClock()
     agent = Agent(load_text(f'storage: {{path: "{tmp_path}", retention: 1d}}\n{limits}', "", {}), clock)
     await agent.start(asyncio.Event())

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from metricsmith.contracts import Emit
 from metricsmith.delivery.desk import Desk
 from metricsmith.delivery.status import SinkStatus
 from metricsmith.model.arrays import F64
@@ -14,6 +13,7 @@ from metricsmith.model.batch import Batch
 from metricsmith.model.clock import Clock
 from metricsmith.model.health import Check
 from metricsmith.model.host_names import AllowedHosts
+from metricsmith.model.left_out import LeftOut
 from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.rules import GroupView
@@ -160,9 +160,9 @@ async def _no_backfill(request: BackfillRequest) -> BackfillAnswer:
 class ApiContext:
     """The agent as the API sees it.
 
-    `emit` is for what is pushed to the API. `not_ready` returns why the agent
-    cannot serve yet or now, and an empty text when it can, `checks` what a probe
-    is told besides. `reload` raises
+    `emit` is for what is pushed to the API, and tells what of it is left out. `not_ready`
+    returns why the agent cannot serve yet or now, and an empty text when it can,
+    `checks` what a probe is told besides. `reload` raises
     `ConfigError` with every problem when the new configuration cannot be used.
     `metrics_page` is asked at each request, so that a reload changes it.
     `journal_bytes` returns what the journal takes on disk beside the store, `pools`
@@ -179,7 +179,7 @@ class ApiContext:
 
     store: Readable
     engine: Engine
-    emit: Emit
+    emit: Callable[[Batch], Awaitable[LeftOut]]
     series: SeriesTable
     telemetry: Telemetry
     clock: Clock
@@ -207,9 +207,3 @@ class ApiContext:
     hosts: AllowedHosts = field(default_factory=lambda: AllowedHosts("127.0.0.1"))
     limits: ApiLimits = field(default_factory=ApiLimits)
     otlp: OtlpSettings = field(default_factory=OtlpSettings)
-
-    def outside(self, batch: Batch) -> int:
-        """Return how many samples are of times that the store does not accept; the store counts them."""
-        now_ms, limits = self.clock.now_ms(), self.limits
-        times = batch.times()
-        return int(((times < now_ms - limits.max_age_ms) | (times > now_ms + limits.max_ahead_ms)).sum())

@@ -19,6 +19,7 @@ from metricsmith.api.origin import refuse_other_origin
 from metricsmith.api.params import quoted, read_params
 from metricsmith.api.routes import Body, Operation, Parameter
 from metricsmith.model.duration import format_duration
+from metricsmith.model.left_out import NOTHING, LeftOut
 from metricsmith.wire.gunzip import gunzip
 from metricsmith.wire.line_protocol import LineDecoder, WriteDocument
 from metricsmith.wire.line_protocol_line import MalformedLine, checked_text
@@ -142,11 +143,10 @@ class InfluxApi:
         if not database:
             raise bad_data("database is required")
         found = await self._decode(request, database, _PRECISIONS_1)
-        outside = await self._keep(found)
+        left_out = await self._keep(found)
         if found.first_bad is not None:
-            raise bad_data("; ".join(filter(None, (_partial(found), self._beyond(outside)))))
-        if outside:
-            raise bad_data(f"partial write: {self._beyond(outside)}")
+            raise bad_data("; ".join((_partial(found), *self._reasons(left_out))))
+        self._check_kept(left_out)
         return Response(status_code=204, headers=VERSION_HEADERS)
 
     async def _write_2(self, request: Request) -> Response:
@@ -157,8 +157,7 @@ class InfluxApi:
         if found.first_bad is not None:
             self._dropped(len(found.batch), "request_refused", "in a request that has a malformed line")
             raise bad_data(f"{_first_bad(found)}; nothing of the request is written")
-        if outside := await self._keep(found):
-            raise bad_data(f"partial write: {self._beyond(outside)}")
+        self._check_kept(await self._keep(found))
         return Response(status_code=204)
 
     async def _ping(self, request: Request) -> Response:
@@ -188,23 +187,31 @@ class InfluxApi:
         self._dropped(found.bad_lines, "malformed", f"for their lines are malformed: {found.first_bad}")
         return found
 
-    async def _keep(self, found: WriteDocument) -> int:
-        """Hand the samples on; return how many are of times that the store does not accept."""
-        outside = self._context.outside(found.batch)
-        if len(found.batch):
-            await self._context.emit(found.batch)
-            telemetry = self._context.telemetry
-            telemetry.count("metricsmith_push_samples_total", len(found.batch), protocol="line_protocol")
-        return outside
+    async def _keep(self, found: WriteDocument) -> LeftOut:
+        """Hand the samples on; return what of them is left out."""
+        if not len(found.batch):
+            return NOTHING
+        left_out = await self._context.emit(found.batch)
+        telemetry = self._context.telemetry
+        telemetry.count("metricsmith_push_samples_total", len(found.batch), protocol="line_protocol")
+        return left_out
 
-    def _beyond(self, outside: int) -> str:
+    def _check_kept(self, left_out: LeftOut) -> None:
+        if reasons := self._reasons(left_out):
+            raise bad_data(f"partial write: {'; '.join(reasons)}")
+
+    def _reasons(self, left_out: LeftOut) -> list[str]:
         # The first words are those that senders know: they log them, and do not send the lines again.
-        if not outside:
-            return ""
-        limits = self._context.limits
-        oldest, newest = format_duration(limits.max_age_ms), format_duration(limits.max_ahead_ms)
-        accepted = f"accepted are times up to {oldest} ago and {newest} ahead; is the precision right?"
-        return f"points beyond retention policy dropped={outside} ({accepted})"
+        reasons = []
+        if left_out.outside:
+            limits = self._context.limits
+            oldest, newest = format_duration(limits.max_age_ms), format_duration(limits.max_ahead_ms)
+            accepted = f"accepted are times up to {oldest} ago and {newest} ahead; is the precision right?"
+            reasons.append(f"points beyond retention policy dropped={left_out.outside} ({accepted})")
+        if left_out.limited:
+            why = "of new series beyond the limits on series; those of known series are written"
+            reasons.append(f"series limit exceeded dropped={left_out.limited} ({why})")
+        return reasons
 
     def _dropped(self, count: int, reason: str, why: str) -> None:
         if count:

@@ -116,9 +116,10 @@ class IngestApi:
         async with self._bodies.read(request, self._context.limits.max_body_bytes) as body:
             decode = partial(self._decode, body, parse)
             count, batch = decode() if len(body) <= INLINE_BYTES else await to_thread.run_sync(decode)
-        await self._context.emit(batch)
+        left_out = await self._context.emit(batch)
         self._context.telemetry.count("metricsmith_push_samples_total", len(batch), protocol="json")
-        return json_response({"status": "accepted", "messages": count, "samples": len(batch)}, 201)
+        kept = max(0, len(batch) - left_out.samples)
+        return json_response({"status": "accepted", "messages": count, "samples": kept}, 201)
 
     def _decode(self, body: bytes, parse: Callable[[bytes, TimeRange], list[Message]]) -> tuple[int, Batch]:
         now_ms, limits = self._context.clock.now_ms(), self._context.limits

@@ -14,6 +14,7 @@ from metricsmith.api.body import Bodies, media_type
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import ApiError, translate, unavailable
 from metricsmith.api.routes import Body, Operation
+from metricsmith.model.left_out import NOTHING, LeftOut
 from metricsmith.wire.gunzip import gunzip
 from metricsmith.wire.otlp.answers import export_response, status
 from metricsmith.wire.otlp.decode import Decoded, OtlpDecoder
@@ -88,32 +89,22 @@ class OtlpApi:
             decode = partial(self._decode, body, encoding == "gzip", as_json)
             decoded = decode() if len(body) <= INLINE_BYTES else await to_thread.run_sync(decode)
             if decoded.commit is not None:  # sums must not be asked for until these are accepted
-                await self._accept(decoded)
+                left_out = await self._accept(decoded)
                 decoded.commit()
         if decoded.commit is None:
-            await self._accept(decoded)
+            left_out = await self._accept(decoded)
         self._count(decoded)
-        answer = export_response(*self._refused(decoded), as_json=as_json)
+        answer = export_response(*_refused(decoded, left_out), as_json=as_json)
         return Response(answer, media_type=JSON if as_json else PROTOBUF)
 
     def _decode(self, body: bytes, compressed: bool, as_json: bool) -> Decoded:
         plain = gunzip(body, self._context.limits.max_body_bytes) if compressed else body
         return self._decoder.decode(protobuf_of(plain) if as_json else plain, self._context.clock.now_ms())
 
-    async def _accept(self, decoded: Decoded) -> None:
+    async def _accept(self, decoded: Decoded) -> LeftOut:
         if len(decoded.batch) or decoded.batch.layout.metadata:
-            await self._context.emit(decoded.batch)
-
-    def _refused(self, decoded: Decoded) -> tuple[int, str]:
-        """Return how many points are not kept, and why, those included that the store does not accept."""
-        rejected = sum(decoded.rejected.values())
-        outside = self._context.outside(decoded.batch)
-        if not outside:
-            return rejected, decoded.message
-        why = f"{outside} samples are older than the retention or too far ahead"
-        # A point of a histogram is several samples.
-        rejected = min(rejected + outside, decoded.points)
-        return rejected, f"{decoded.message}; {why}" if decoded.message else why
+            return await self._context.emit(decoded.batch)
+        return NOTHING
 
     def _count(self, decoded: Decoded) -> None:
         telemetry = self._context.telemetry
@@ -137,6 +128,14 @@ class OtlpApi:
                 component="otlp",
                 reason="exemplar",
             )
+
+
+def _refused(decoded: Decoded, left_out: LeftOut) -> tuple[int, str]:
+    """Return how many points are not kept, and why."""
+    rejected = sum(decoded.rejected.values())
+    if left_out.samples:  # a point of a histogram is several samples
+        rejected = min(rejected + left_out.samples, decoded.points)
+    return rejected, "; ".join(filter(None, (decoded.message, *left_out.reasons())))
 
 
 def _check_headers(request: Request) -> str:

@@ -15,8 +15,10 @@ from metricsmith.api.body import Bodies, media_type
 from metricsmith.api.context import ApiContext
 from metricsmith.api.errors import ApiError, bad_data
 from metricsmith.api.routes import Body, Operation
+from metricsmith.model.left_out import NOTHING, LeftOut
 from metricsmith.wire.remote_write import RemoteWriteDecoder, WriteRequest
 from metricsmith.wire.remote_write_2 import RemoteWrite2Decoder
+from metricsmith.wire.remote_write_answers import EXEMPLARS_WRITTEN, HISTOGRAMS_WRITTEN, SAMPLES_WRITTEN
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class RemoteWriteApi:
                     also={f"{PROTOBUF};proto={VERSION_2}": {"type": "string", "format": "binary"}},
                 ),
                 answers={
-                    204: "Accepted: durable and readable.",
+                    204: "Accepted: durable and readable, as much of it as headers say.",
                     400: "Malformed, or (2.0) taken in part, as headers say; not to be sent again.",
                     408: "The body does not arrive in time.",
                     413: "The body is too large; send fewer samples per request.",
@@ -75,14 +77,15 @@ class RemoteWriteApi:
             decode = partial(self._decode[version], body, max_decompressed=limit)
             decoded = decode() if len(body) <= INLINE_BYTES else await to_thread.run_sync(decode)
         self._count_skipped(decoded)
-        outside = self._context.outside(decoded.batch) if version == VERSION_2 else 0
+        left_out = NOTHING
         if len(decoded.batch) or decoded.batch.layout.metadata:
-            await self._context.emit(decoded.batch)
+            left_out = await self._context.emit(decoded.batch)
         telemetry = self._context.telemetry
         telemetry.count("metricsmith_push_samples_total", len(decoded.batch), protocol="remote_write")
-        if version == VERSION_1:
-            return Response(status_code=204)
-        return _answer_2(decoded, outside)
+        written = _written(len(decoded.batch) - left_out.samples)
+        if version == VERSION_2 and (problems := _problems(decoded, left_out)):
+            raise _partial(f"all is written but {'; '.join(problems)}", written)
+        return Response(status_code=204, headers=written)
 
     def _count_skipped(self, decoded: WriteRequest) -> None:
         for kind, count, why in (
@@ -101,28 +104,22 @@ class RemoteWriteApi:
                 )
 
 
-def _answer_2(decoded: WriteRequest, outside: int) -> Response:
-    """Return the answer to a request of version 2.0, whose headers say what was written."""
-    written = _written(len(decoded.batch) - outside)
-    problems = [
-        f"{count} {what}"
-        for count, what in (
-            (decoded.refused, f"samples of series that cannot be named: {decoded.why}"),
-            (outside, "samples older than the retention or too far ahead"),
-            (decoded.skipped_histograms, "native histograms, which are not supported"),
-        )
-        if count
-    ]
-    if decoded.why and not decoded.refused:
+def _problems(decoded: WriteRequest, left_out: LeftOut) -> list[str]:
+    """Return what of a request is not written, and why."""
+    problems = left_out.reasons()
+    if decoded.refused:
+        problems.append(f"{decoded.refused} samples of series that cannot be named: {decoded.why}")
+    elif decoded.why:
         problems.append(decoded.why)
-    if problems:
-        raise _partial(f"all is written but {'; '.join(problems)}", written)
-    return Response(status_code=204, headers=written)
+    if decoded.skipped_histograms:
+        problems.append(f"{decoded.skipped_histograms} native histograms, which are not supported")
+    return problems
 
 
 def _written(samples: int) -> dict[str, str]:
-    counts = {"Samples": samples, "Histograms": 0, "Exemplars": 0}
-    return {f"X-Prometheus-Remote-Write-{what}-Written": str(count) for what, count in counts.items()}
+    """Return the headers that say what was written."""
+    # Processors may make more samples than were sent, and more may be left out.
+    return {SAMPLES_WRITTEN: str(max(0, samples)), HISTOGRAMS_WRITTEN: "0", EXEMPLARS_WRITTEN: "0"}
 
 
 def _partial(message: str, headers: Mapping[str, str]) -> ApiError:

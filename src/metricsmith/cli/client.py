@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 
@@ -30,6 +30,13 @@ TIMEOUT_S = 130
 
 class Unreachable(MetricsmithError):
     """No agent answers at the address."""
+
+
+class Answer(NamedTuple):
+    """What an agent answered when it did what it was asked."""
+
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class Refused(ExecutionError):
@@ -132,7 +139,7 @@ def _names(url: str, path: str, parameters: dict[str, str]) -> list[str]:
     return names
 
 
-def post(url: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
+def post(url: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
     """Return the answer to a body.
 
     Raises:
@@ -144,7 +151,7 @@ def post(url: str, path: str, body: bytes, headers: Mapping[str, str]) -> bytes:
 
 def _document(url: str, request: urllib.request.Request) -> dict[str, Any]:
     try:
-        document = json.loads(_answer(url, request))
+        document = json.loads(_answer(url, request).body)
     except ValueError:
         raise _stranger(url, "no JSON") from None
     if not isinstance(document, dict) or document.get("status") != "success" or "data" not in document:
@@ -152,11 +159,10 @@ def _document(url: str, request: urllib.request.Request) -> dict[str, Any]:
     return document
 
 
-def _answer(url: str, request: urllib.request.Request) -> bytes:
+def _answer(url: str, request: urllib.request.Request) -> Answer:
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
-            data: bytes = answer.read(MAX_ANSWER_BYTES)
-            return data
+            return Answer(answer.read(MAX_ANSWER_BYTES), answer.headers)
     except urllib.error.HTTPError as error:
         raise _refusal(url, error) from None
     except http.client.HTTPException:

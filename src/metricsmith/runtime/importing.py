@@ -26,8 +26,8 @@ class Target(Protocol):
         """Return the oldest and the newest time that samples may have now."""
         ...
 
-    async def accept(self, batch: Batch) -> None:
-        """Take samples, durable on return."""
+    async def accept(self, batch: Batch) -> int:
+        """Take samples, durable on return; return how many were taken."""
         ...
 
 
@@ -39,6 +39,8 @@ class Imported:
     accepted: int = 0
     too_old: int = 0
     too_far_ahead: int = 0
+    refused: int = 0
+    """Of times that are kept, and not taken all the same: mostly of new series beyond limits."""
     first_ms: int | None = None
     last_ms: int | None = None
     series: set[int] = field(default_factory=set, repr=False)
@@ -74,9 +76,9 @@ class Importer:
             stale = None if columns.stale is None else columns.stale[own]
             layout = Layout(ids[own].copy(), None, self._news(part.metadata))
             batch = Batch(layout, columns.times[own], columns.values[own], stale)
-            if self._target is not None:
-                await self._target.accept(batch)
-            done.accepted += len(batch)
+            taken = len(batch) if self._target is None else await self._target.accept(batch)
+            done.accepted += taken
+            done.refused += len(batch) - taken
 
     def _kept(self, columns: Columns) -> Columns:
         if self._target is None:

@@ -97,21 +97,22 @@ class OfflineStore:
         now_ms = self._clock.now_ms()
         return now_ms - self._retention_ms, now_ms + FUTURE_MS
 
-    async def accept(self, batch: Batch) -> None:
-        """Take samples as they are, durable on return.
+    async def accept(self, batch: Batch) -> int:
+        """Take samples as they are, durable on return; return how many were taken.
 
         Raises:
             DiskFull: none is accepted, and none will be until there is space.
             JournalError: none is accepted.
         """
         try:
-            await self._pipeline.accept(IMPORT, batch)
+            left_out = await self._pipeline.accept(IMPORT, batch)
         except DiskFull:  # mostly the flush is behind: a file is read faster than the disk takes it
             await self.admin.flush()
-            await self._pipeline.accept(IMPORT, batch)
+            left_out = await self._pipeline.accept(IMPORT, batch)
         self.store.tick(self._clock.now_ms())
         self._journal.set_cursor("store", self.store.cursor())
         self._journal.trim()
+        return len(batch) - left_out.samples
 
     async def close(self) -> None:
         """Flush what was accepted, and release the directory."""

@@ -11,6 +11,7 @@ from metricsmith.contracts import Emit, Processor, Ticking
 from metricsmith.errors import DiskFull, JournalError
 from metricsmith.journal import Journal
 from metricsmith.model.batch import Batch, Layout, empty_batch
+from metricsmith.model.left_out import NOTHING, LeftOut
 from metricsmith.model.series import SeriesTable
 from metricsmith.model.series_use import in_use
 from metricsmith.model.telemetry import Telemetry
@@ -53,9 +54,17 @@ class Pipeline:
         """Return the emit function of one source."""
 
         async def emit(batch: Batch) -> None:
-            await self._process(source, batch, self.processors if len(batch) else ())
+            await self.take(source, batch)
 
         return emit
+
+    async def take(self, source: str, batch: Batch) -> LeftOut:
+        """Take a batch as the emit function of its source does; return what of it is left out.
+
+        Raises:
+            JournalError: nothing of it is accepted.
+        """
+        return await self._process(source, batch, self.processors if len(batch) else ())
 
     async def tick(self, now_ms: int) -> None:
         """Take what processors have to give now that time has passed."""
@@ -67,8 +76,8 @@ class Pipeline:
                 with suppress(JournalError):  # counted where it was refused
                     await self._process(batch.layout.stream or "processors", batch, processors[place + 1 :])
 
-    async def _process(self, source: str, batch: Batch, processors: Sequence[Processor]) -> None:
-        origin = batch.origin
+    async def _process(self, source: str, batch: Batch, processors: Sequence[Processor]) -> LeftOut:
+        origin, left_out = batch.origin, NOTHING
         left: Batch | None = batch
         if processors:
             if batch not in self._offered:
@@ -79,11 +88,12 @@ class Pipeline:
             if origin is not None:  # nothing is left of it, and it has come all the same
                 await self.accept(source, replace(empty_batch(), origin=origin))
         else:
-            await self.accept(source, left if origin is None else replace(left, origin=origin))
+            left_out = await self.accept(source, left if origin is None else replace(left, origin=origin))
             ended = self.streams.accepted(source, left)
             if ended is not None:
                 await self.accept(source, ended)
         self._offered.forget(batch)
+        return left_out
 
     async def _check_ready(self, source: str, batch: Batch) -> None:
         """Refuse a batch before processors have seen it: what they remember of it could not be undone.
@@ -139,20 +149,21 @@ class Pipeline:
             )
             return None
 
-    async def accept(self, source: str, batch: Batch) -> None:
-        """Take samples or events as they are: they are not processed, as those of rules are not.
+    async def accept(self, source: str, batch: Batch) -> LeftOut:
+        """Take samples or events as they are, without processors, as those of rules; return what is left out.
 
         Raises:
             JournalError: none of them is accepted.
         """
         if batch.events:
             await self._accept_events(source, batch)
-            return
+            return NOTHING
         try:
             self._keeper.check_space()
-            origin, batch = batch.origin, self._admit(source, in_use(self._series, batch))
+            origin = batch.origin
+            batch, left_out = self._admit(source, in_use(self._series, batch))
             if len(batch) == 0 and origin is None:
-                return
+                return left_out
             await self._append(batch if batch.origin is origin else replace(batch, origin=origin))
         except JournalError as error:
             self._count_refusal(source, _reason(error), batch)
@@ -160,11 +171,15 @@ class Pipeline:
         self.accepted_samples += len(batch)
         self._telemetry.count("metricsmith_samples_accepted_total", len(batch), source=source)
         self._telemetry.count("metricsmith_batches_accepted_total", source=source)
+        return left_out
 
-    def _admit(self, source: str, batch: Batch) -> Batch:
+    def _admit(self, source: str, batch: Batch) -> tuple[Batch, LeftOut]:
         """Return the samples whose times and series are accepted; the others are counted."""
-        batch = self._keeper.admit(batch)
-        return batch if self._limits is None else self._limits.admit(source, batch)
+        in_time = self._keeper.admit(batch)
+        left = in_time if self._limits is None else self._limits.admit(source, in_time)
+        if left is batch:
+            return batch, NOTHING
+        return left, LeftOut(len(batch) - len(in_time), len(in_time) - len(left))
 
     async def _accept_events(self, source: str, batch: Batch) -> None:
         """Take events: neither processors nor the store have anything to do with them."""

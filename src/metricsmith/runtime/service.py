@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+from functools import partial
 
 from metricsmith.api.app import AgentStatus, ApiContext, ApiLimits, MetricsPage, create_app
 from metricsmith.config import load_file
@@ -143,7 +144,7 @@ class Service:
             server=evaluating_server(agent.store, engine_config(settings.query)),
             last=agent.keeper.last if isinstance(agent.keeper, DeliveredKeeper) else None,
             metrics_path=getattr(agent.configuration.store.config, "metrics_path", "/metrics"),
-            emit=agent.pipeline.emit_for("api"),
+            emit=partial(agent.pipeline.take, "api"),
             series=agent.series,
             telemetry=agent.telemetry,
             clock=agent.clock,

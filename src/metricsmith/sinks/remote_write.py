@@ -19,13 +19,13 @@ from metricsmith.net.reach import examine_post, place_of
 from metricsmith.sinks.http import MENDED_BY_PEOPLE, deliver, revealed
 from metricsmith.sinks.remote_write_bodies import Bodies, Bodies1, Bodies2, outgoing_keys
 from metricsmith.sinks.remote_write_settings import RemoteWriteConfig
+from metricsmith.wire.remote_write_answers import SAMPLES_WRITTEN, read_written
 
 log = logging.getLogger(__name__)
 
 HOUR_S = 3600.0
 _MESSAGE_2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request"
 _VERSIONS = {"1.0": ("application/x-protobuf", "0.1.0"), "2.0": (_MESSAGE_2, "2.0.0")}
-_WRITTEN = "X-Prometheus-Remote-Write-Samples-Written"
 _HINTS = MENDED_BY_PEOPLE | {
     404: "check the address; a Prometheus takes samples when started with --web.enable-remote-write-receiver"
 }
@@ -80,12 +80,12 @@ class RemoteWriteSink:
         except HttpRefused as error:
             if error.status == _UNSUPPORTED:
                 await self._fall_back(delivery, "unsupported")
-            elif error.status == _BAD_REQUEST and _WRITTEN not in error.headers and not self._settled:
+            elif error.status == _BAD_REQUEST and SAMPLES_WRITTEN not in error.headers and not self._settled:
                 await self._try_1(delivery, error)
             else:
                 raise
         else:
-            if _WRITTEN not in answer.headers:
+            if SAMPLES_WRITTEN not in answer.headers:
                 await self._fall_back(delivery, "not_written")
             else:
                 self._settled = True
@@ -133,8 +133,7 @@ class RemoteWriteSink:
         )
 
     def _check_written(self, answer: Answer, delivery: Delivery) -> None:
-        text = answer.headers[_WRITTEN]
-        written = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+        written = read_written(answer.headers[SAMPLES_WRITTEN])
         if missing := max(0, len(delivery) - written):
             self._context.telemetry.problem(
                 log,

@@ -23,6 +23,7 @@ Read = Callable[[Path], Any]
 NOW = 1_795_000_000_000
 CONFIG = (
     'server: {{listen: "127.0.0.1:{port}", admin_api: true}}\nstorage: {{path: "{data}", retention: 2d}}\n'
+    "limits: {{sources: {{api: 3}}}}\n"
 )
 
 
@@ -213,6 +214,12 @@ def test_into_a_running_agent_and_out_of_it(here: Run, agent: AgentProgram, tmp_
     stats = json.loads(told.stdout)
     assert ["imported", 3] in stats["series_by_metric"]
     assert stats["in_memory"] is not None
+
+    file.write_text(rows[2] + "\n" + rows[2].replace("imported", "beyond") + "\n")
+    done = here("store", "import", "--url", agent.url, str(file), "--json")
+    summary = json.loads(done.stdout)
+    assert (done.returncode, summary["samples_accepted"], summary["refused_by_agent"]) == (1, 1, 1)
+    assert "did not take 1 samples, mostly of new series beyond limits.series" in done.stderr
 
 
 def test_the_admin_api_is_off_unless_it_is_switched_on(here: Run, tmp_path: Path) -> None:
