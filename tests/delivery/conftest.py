@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,6 +21,7 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.testing.clock import FakeClock
 
+LIMIT_S = 60.0
 NONE: Mapping[str, Any] = {}
 
 
@@ -102,6 +105,14 @@ class Bench:
         now_ms = self.clock.now_ms() if time_ms is None else time_ms
         events = [Event(now_ms, summary, "test", attributes) for summary in summaries]
         return await self.journal.append(event_batch(events, now_ms))
+
+    async def until(self, true: Callable[[], bool], step_s: float = 0.25) -> None:
+        """Let time pass until something is true: back-off ends, and the cursor is written."""
+        until = time.monotonic() + LIMIT_S
+        while not true():
+            assert time.monotonic() < until, f"never true; the sink is {self.lines[-1].status()}"
+            await asyncio.sleep(0.002)  # the journal works in threads
+            self.clock.advance(step_s)
 
     async def make_room(self) -> None:
         """Keep the journal within its size, as the agent does each second."""

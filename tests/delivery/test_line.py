@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -19,16 +18,6 @@ from metricsmith.errors import Rejected, RetryLater, TooLarge
 from metricsmith.model.batch import Batch, Layout
 
 
-async def _until(bench: Any, true: Callable[[], bool]) -> None:
-    """Let time pass until something is true: back-off ends, and the cursor is written."""
-    for _ in range(400):
-        if true():
-            return
-        await asyncio.sleep(0.002)
-        bench.clock.advance(0.25)
-    pytest.fail(f"never true; the sink is {bench.lines[-1].status()}")
-
-
 def _series(bench: Any) -> list[int]:
     return [series for series, _, _ in bench.far.taken]
 
@@ -37,14 +26,14 @@ async def test_samples_arrive_in_order_and_the_cursor_follows(bench: Any) -> Non
     bench.line(batch_size=4)
     for start in range(0, 100, 5):
         await bench.put(range(start, start + 5))
-    await _until(bench, lambda: len(bench.far.taken) == 100)
+    await bench.until(lambda: len(bench.far.taken) == 100)
     assert _series(bench) == list(range(100))
     assert max(len(each) for each in bench.far.sends) <= 4
-    await _until(bench, lambda: bench.lines[0].status().behind == 0)
+    await bench.until(lambda: bench.lines[0].status().behind == 0)
     await bench.lines[0].stop()
     again = bench.line()
     await bench.put([500])
-    await _until(bench, lambda: len(bench.far.taken) > 100)
+    await bench.until(lambda: len(bench.far.taken) > 100)
     assert _series(bench)[100:] == [500]
     assert again.status().delivered_samples == 1
 
@@ -54,11 +43,11 @@ async def test_batches_wait_for_each_other_but_no_longer_than_the_flush_interval
     began = bench.clock.monotonic()
     await bench.put([1, 2, 3])
     await bench.put([4, 5])
-    await _until(bench, lambda: bool(bench.far.sends))
+    await bench.until(lambda: bool(bench.far.sends))
     assert bench.clock.monotonic() - began >= 30
     assert [len(each) for each in bench.far.sends] == [5]
     await bench.put(range(10))
-    await _until(bench, lambda: len(bench.far.sends) == 2)
+    await bench.until(lambda: len(bench.far.sends) == 2)
     assert len(bench.far.sends[1]) == 10
 
 
@@ -67,12 +56,12 @@ async def test_a_destination_that_is_away_gets_all_when_it_is_back(bench: Any) -
     line = bench.line(batch_size=10, workers=3)
     for _ in range(5):
         await bench.put(range(20))
-    await _until(bench, lambda: bench.retries("connection") >= 8)
+    await bench.until(lambda: bench.retries("connection") >= 8)
     assert line.status().state == "retrying" and line.status().last_error == "away"
     assert line.status().behind == 5
     bench.far.answer = lambda delivery: None
-    await _until(bench, lambda: len(bench.far.taken) == 100)
-    await _until(bench, lambda: line.status().behind == 0)
+    await bench.until(lambda: len(bench.far.taken) == 100)
+    await bench.until(lambda: line.status().behind == 0)
     assert line.status().state == "ok" and line.status().last_error == ""
     for series in range(20):
         times = [time_ms for found, time_ms, _ in bench.far.taken if found == series]
@@ -87,9 +76,9 @@ async def test_the_end_of_an_outage_is_logged_once(
     bench.far.answer = _raise(RetryLater("away", reason="connection"))
     line = bench.line(batch_size=10, workers=1)
     await bench.put(range(20))
-    await _until(bench, lambda: bench.retries("connection") >= failures)
+    await bench.until(lambda: bench.retries("connection") >= failures)
     bench.far.answer = lambda delivery: None
-    await _until(bench, lambda: line.status().behind == 0)
+    await bench.until(lambda: line.status().behind == 0)
     assert caplog.text.count("far: delivers again, after ") == told
 
 
@@ -105,10 +94,10 @@ async def test_the_circuit_is_open_while_what_failed_waits_and_half_open_while_t
     await bench.put([1])
     await bench.clock.sleeping()
     assert (line.status().circuit, line.status().retries) == (Circuit.OPEN, 1)
-    await _until(bench, lambda: len(seen) == 3)
+    await bench.until(lambda: len(seen) == 3)
     assert seen == [Circuit.CLOSED, Circuit.HALF_OPEN, Circuit.HALF_OPEN]
     bench.far.answer = lambda delivery: None
-    await _until(bench, lambda: line.status().behind == 0)
+    await bench.until(lambda: line.status().behind == 0)
     assert line.status().circuit == Circuit.CLOSED
 
 
@@ -116,7 +105,7 @@ async def test_what_a_destination_asks_for_as_a_wait_is_kept(bench: Any) -> None
     bench.far.answer = _raise(RetryLater("slow down", after_s=1234, reason="rate"))
     bench.line()
     await bench.put([1])
-    await _until(bench, lambda: bench.retries("rate") == 1)
+    await bench.until(lambda: bench.retries("rate") == 1)
     assert 1000 < bench.clock.next_wake_s() <= 1234
 
 
@@ -124,7 +113,7 @@ async def test_named_series_are_set_aside_and_the_others_delivered(bench: Any) -
     bench.far.answer = _raise(Rejected("no such tag", [3, 5]))
     bench.line()
     await bench.put([2, 3, 4, 5])
-    await _until(bench, lambda: bench.dropped("quarantined") == 2)
+    await bench.until(lambda: bench.dropped("quarantined") == 2)
     assert bench.lines[0].status().delivered_samples == 2
     assert len(bench.far.sends) == 1
     (file,) = (bench.folder / "quarantine").iterdir()
@@ -142,7 +131,7 @@ async def test_a_refusal_without_names_costs_only_the_bad_samples(bench: Any) ->
     bench.line(batch_size=64)
     await bench.put(range(32))
     await bench.put(range(40, 50))
-    await _until(bench, lambda: len(bench.far.taken) == 41)
+    await bench.until(lambda: len(bench.far.taken) == 41)
     assert sorted(_series(bench)) == [*range(13), *range(14, 32), *range(40, 50)]
     assert bench.dropped("quarantined") == 1
 
@@ -151,7 +140,7 @@ async def test_a_destination_that_refuses_everything_is_not_asked_for_ever(bench
     bench.far.answer = _raise(Rejected("go away"))
     bench.line(batch_size=5000)
     await bench.put(range(5000))
-    await _until(bench, lambda: bench.dropped("quarantined") == 5000)
+    await bench.until(lambda: bench.dropped("quarantined") == 5000)
     assert len(bench.far.sends) <= 2 * SEARCHES + 1
 
 
@@ -163,7 +152,7 @@ async def test_too_much_at_once_is_halved(bench: Any) -> None:
     bench.far.answer = small
     bench.line(batch_size=100)
     await bench.put(range(50))
-    await _until(bench, lambda: len(bench.far.taken) == 50)
+    await bench.until(lambda: len(bench.far.taken) == 50)
     assert _series(bench) == list(range(50))
 
 
@@ -207,7 +196,7 @@ async def test_a_defect_ends_in_the_quarantine_and_not_in_a_standstill(bench: An
     bench.line(batch_size=10)
     await bench.put(range(10))
     await bench.put([20])
-    await _until(bench, lambda: 20 in _series(bench))
+    await bench.until(lambda: 20 in _series(bench))
     assert sorted(_series(bench)) == [*range(7), *range(8, 10), 20]
     assert bench.dropped("quarantined") == 1
     assert bench.retries("defect") >= DEFECTS - 1
@@ -219,7 +208,7 @@ async def test_what_is_too_old_for_a_destination_is_counted_and_not_sent(bench: 
     now_ms = bench.clock.now_ms()
     await bench.put([1], now_ms - 3_600_000)
     await bench.put([2], now_ms)
-    await _until(bench, lambda: _series(bench) == [2])
+    await bench.until(lambda: _series(bench) == [2])
     assert bench.dropped("too_old") == 1
 
 
@@ -228,10 +217,10 @@ async def test_what_grows_too_old_while_a_destination_is_away_is_counted(bench: 
     bench.far.answer = _raise(RetryLater("away"))
     bench.line()
     await bench.put([1, 2])
-    await _until(bench, lambda: bench.dropped("too_old") == 2)
+    await bench.until(lambda: bench.dropped("too_old") == 2)
     bench.far.answer = lambda delivery: None
     await bench.put([3])
-    await _until(bench, lambda: _series(bench) == [3])
+    await bench.until(lambda: _series(bench) == [3])
 
 
 async def test_whole_batches_keep_their_numbers(bench: Any) -> None:
@@ -239,7 +228,7 @@ async def test_whole_batches_keep_their_numbers(bench: Any) -> None:
     bench.far.answer = _once(RetryLater("away"))
     bench.line(batch_size=2, workers=8)
     numbers = [await bench.put(range(5)) for _ in range(3)]
-    await _until(bench, lambda: len(bench.far.taken) == 15)
+    await bench.until(lambda: len(bench.far.taken) == 15)
     assert [n for each in bench.far.sends[1:] for n in each.sequences] == numbers
     assert all(len(batch) == 5 for each in bench.far.sends for batch in each.batches)
 
@@ -255,7 +244,7 @@ async def test_a_stop_delivers_what_waits_and_the_next_start_what_could_not_be(b
     await bench.lines[1].stop()
     bench.far.answer = lambda delivery: None
     bench.line()
-    await _until(bench, lambda: _series(bench) == [1, 2, 3])
+    await bench.until(lambda: _series(bench) == [1, 2, 3])
 
 
 async def test_processors_of_a_sink_change_only_what_it_gets(bench: Any) -> None:
@@ -270,8 +259,8 @@ async def test_processors_of_a_sink_change_only_what_it_gets(bench: Any) -> None
     await bench.put([1, 2, 3, 4])
     await bench.put([5])
     await bench.put([6])
-    await _until(bench, lambda: _series(bench) == [2, 4, 6])
-    await _until(bench, lambda: bench.lines[0].status().behind == 0)
+    await bench.until(lambda: _series(bench) == [2, 4, 6])
+    await bench.until(lambda: bench.lines[0].status().behind == 0)
 
 
 async def test_what_a_processor_gives_with_time_is_sent(bench: Any) -> None:
@@ -290,7 +279,7 @@ async def test_what_a_processor_gives_with_time_is_sent(bench: Any) -> None:
     await bench.put([1])
     bench.clock.advance(60)
     await bench.put([2])
-    await _until(bench, lambda: _series(bench) == [1])
+    await bench.until(lambda: _series(bench) == [1])
 
 
 async def test_a_line_that_ends_by_a_defect_says_so(bench: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -305,7 +294,7 @@ async def test_a_line_that_ends_by_a_defect_says_so(bench: Any, caplog: pytest.L
 
     line = bench.line(processors=[Broken()])
     await bench.put([1])
-    await _until(bench, lambda: line.status().state == "stopped")
+    await bench.until(lambda: line.status().state == "stopped")
     assert line.status().last_error == "defect: ZeroDivisionError: by nothing"
     assert "far: nothing is delivered any more" in caplog.text
     assert (line.status().behind, bench.far.taken) == (1, [])
@@ -322,7 +311,7 @@ async def test_a_processor_that_fails_sets_aside_what_it_failed_on(bench: Any) -
     await bench.put([1])
     await bench.put([7, 8])
     await bench.put([9])
-    await _until(bench, lambda: _series(bench) == [1, 9])
+    await bench.until(lambda: _series(bench) == [1, 9])
     assert bench.dropped("quarantined") == 2
 
 
@@ -347,5 +336,5 @@ async def test_what_a_sink_remarks_is_shown_where_it_delivers_in_vain(bench: Any
     bench.far.remark = lambda: "nobody listens"
     line = bench.line()
     await bench.put([1])
-    await _until(bench, lambda: line.status().delivered_samples == 1)
+    await bench.until(lambda: line.status().delivered_samples == 1)
     assert (line.status().state, line.status().last_error) == ("ok", "nobody listens")

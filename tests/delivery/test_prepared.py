@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,6 @@ import pytest
 
 from metricsmith.errors import RetryLater
 from metricsmith.model.batch import Batch, Layout
-
-
-async def _until(bench: Any, true: Callable[[], bool]) -> None:
-    for _ in range(400):
-        if true():
-            return
-        await asyncio.sleep(0.002)
-        bench.clock.advance(0.25)
-    pytest.fail(f"never true; the sink is {bench.lines[-1].status()}")
 
 
 class Sums:
@@ -69,7 +60,7 @@ async def test_it_is_done_after_processors_and_once(bench: Any) -> None:
     await bench.put([1])
     await bench.put_events("passes by")
     await bench.put([2])
-    await _until(bench, lambda: len(bench.far.taken) == 2)
+    await bench.until(lambda: len(bench.far.taken) == 2)
     assert _values(bench) == [2, 6]
 
 
@@ -83,7 +74,7 @@ async def test_what_came_before_is_remembered_up_to_one_that_gives_samples_with_
     await bench.put([2])
     bench.line(processors=[*first, Sums()], before=lambda: [b for _, b in bench.journal.replay(0)][:4])
     await bench.put([3])
-    await _until(bench, lambda: bool(bench.far.taken))
+    await bench.until(lambda: bool(bench.far.taken))
     assert _values(bench) == wanted
     assert bench.dropped("quarantined") == 0
 
@@ -99,7 +90,7 @@ async def test_an_end_does_not_wait_until_all_that_came_before_was_seen(bench: A
             yield seen[-1]
 
     line = bench.line(processors=[Sums()], before=before)
-    await _until(bench, lambda: bool(seen))
+    await bench.until(lambda: bool(seen))
     await bench.put([2])
     await line.stop()
     await asyncio.get_running_loop().shutdown_default_executor()  # as an agent does, last
@@ -123,5 +114,5 @@ async def test_what_was_left_out_before_is_not_counted_again_at_a_start(bench: A
     await bench.put([2])
     bench.line(processors=[LeavesOut()], before=lambda: [b for _, b in bench.journal.replay(0)][:2])
     await bench.put([3])
-    await _until(bench, lambda: _values(bench) == [3])
+    await bench.until(lambda: _values(bench) == [3])
     assert bench.telemetry.value(counter, sink="far", reason="skipped") == 2

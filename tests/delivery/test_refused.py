@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -18,12 +17,7 @@ from metricsmith.model.batch import Batch, Layout
 
 
 async def _until(bench: Any, true: Callable[[], bool]) -> None:
-    for _ in range(400):
-        if true():
-            return
-        await asyncio.sleep(0.002)
-        bench.clock.advance(0.01)
-    pytest.fail(f"never true; the sink is {bench.lines[-1].status()}")
+    await bench.until(true, 0.01)
 
 
 def _files(bench: Any) -> list[dict[str, Any]]:

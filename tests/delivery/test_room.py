@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -21,15 +19,6 @@ async def small(bench: Any) -> Any:
     await bench.journal.close()
     bench.journal = bench.open_journal(segment_size=4096, max_size=LIMIT)
     return bench
-
-
-async def _until(bench: Any, true: Callable[[], bool]) -> None:
-    for _ in range(400):
-        if true():
-            return
-        await asyncio.sleep(0.002)
-        bench.clock.advance(0.25)
-    pytest.fail(f"never true; the sink is {bench.lines[-1].status()}")
 
 
 def _away(_: object) -> None:
@@ -57,12 +46,12 @@ async def test_what_is_not_given_up_arrives_once_and_in_order(small: Any, traits
     assert expired == small.dropped("expired") > 60 * len(WIDE)
     assert line.status().behind == 100 - expired // len(WIDE)
     small.far.answer = lambda delivery: None
-    await _until(small, lambda: line.status().behind == 0)
+    await small.until(lambda: line.status().behind == 0)
     times = _times(small)
     assert times == sorted(set(times)) and len(small.far.taken) == len(times) * len(WIDE)
     assert len(small.far.taken) + expired == 100 * len(WIDE)
     await _fill(small, 30)
-    await _until(small, lambda: line.status().behind == 0)
+    await small.until(lambda: line.status().behind == 0)
     assert len(_times(small)) == len(times) + 30 and small.dropped("expired") == expired
 
 
@@ -75,7 +64,7 @@ async def test_what_is_in_memory_at_a_stop_and_nowhere_else_is_counted(small: An
     assert small.dropped("expired") > before
     small.far.answer = lambda delivery: None
     again = small.line(batch_size=1000)
-    await _until(small, lambda: again.status().behind == 0)
+    await small.until(lambda: again.status().behind == 0)
     assert len(small.far.taken) + small.dropped("expired") == 100 * len(WIDE)
 
 
@@ -87,7 +76,7 @@ async def test_a_stop_between_leaves_the_rest_for_the_next_start(small: Any) -> 
     assert small.dropped("expired") == 0
     small.far.answer = lambda delivery: None
     again = small.line(batch_size=1000)
-    await _until(small, lambda: again.status().behind == 0)
+    await small.until(lambda: again.status().behind == 0)
     assert len(small.far.taken) == 10 * len(WIDE)
 
 
@@ -96,7 +85,7 @@ async def test_events_that_a_sink_does_not_take_are_no_loss(small: Any) -> None:
         small.far.traits, small.far.answer = SinkTraits(events=takes), _away
         line = small.line()
         await small.put([1])
-        await _until(small, lambda line=line: line.status().state == "retrying")
+        await small.until(lambda line=line: line.status().state == "retrying")
         await small.put_events("a", "b", "c")
         await _fill(small, 60)
         assert line.status().dropped_events == expected
