@@ -28,6 +28,7 @@ from metricsmith.sinks.bus import BusSink
 from metricsmith.sinks.transfer import TransferSink
 from metricsmith.sources.bus.source import BusSource
 from metricsmith.sources.transfer.source import TransferSource
+from metricsmith.testing.programs import LIMIT_S
 from metricsmith.testing.services import free_port
 
 
@@ -57,7 +58,7 @@ class Side:
         ]
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while not true():
                 self.news.clear()
                 await self.news.wait()
@@ -86,7 +87,7 @@ def bare() -> Iterator[Callable[..., zmq.Socket[bytes]]]:
     def make(kind: int, endpoint: str, bind: bool = False) -> zmq.Socket[bytes]:
         socket = context.socket(kind)
         made.append(socket)
-        socket.rcvtimeo = 10_000
+        socket.rcvtimeo = round(LIMIT_S * 1000)
         (socket.bind if bind else socket.connect)(endpoint)
         return socket
 
@@ -140,7 +141,7 @@ def heard() -> Callable[..., Any]:
     """Wait until the subscription of a bare socket has reached a sink."""
 
     async def wait(sink: BusSink, prefix: bytes, listener: zmq.Socket[bytes]) -> None:
-        end = time.monotonic() + 10
+        end = time.monotonic() + LIMIT_S
         while prefix not in sink._listened:
             assert time.monotonic() < end, f"nobody subscribed to {prefix!r}"
             await asyncio.sleep(0.01)
@@ -253,7 +254,7 @@ class End:
         ]
 
     async def until(self, true: Callable[[], bool]) -> None:
-        end = time.monotonic() + 20
+        end = time.monotonic() + LIMIT_S
         while not true():
             assert time.monotonic() < end, "it does not come about"
             await asyncio.sleep(0.005)

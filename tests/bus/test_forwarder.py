@@ -15,6 +15,7 @@ from metricsmith.net.bus_keys import write_keys
 from metricsmith.net.bus_settings import SocketSettings
 from metricsmith.net.forwarder import Forwarder
 from metricsmith.net.zmq_sockets import BusUnusable
+from metricsmith.testing.programs import LIMIT_S
 
 NOW = 1_700_000_000_000
 ANY = "tcp://127.0.0.1:*"
@@ -45,7 +46,6 @@ def forwarder() -> Iterator[Forwarder]:
 
 def subscribed(publisher: zmq.Socket[bytes], prefix: bytes) -> None:
     """Return when a subscription has reached a publisher."""
-    publisher.rcvtimeo = 10_000
     while publisher.recv() != b"\x01" + prefix:
         pass
 
@@ -110,7 +110,7 @@ async def test_keys_are_wanted_of_both_sides(receive, publish, bare, tmp_path):
         side = receive(endpoint=consumers, bind=False, max_age="10000d", curve=curve)
         known, sink = publish(endpoint=producers, curve=curve)
         in_clear = bare(zmq.XPUB, producers)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(LIMIT_S):
             while b"metrics." not in sink._listened:
                 await asyncio.sleep(0.01)
                 sink._note_subscriptions()

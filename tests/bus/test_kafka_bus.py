@@ -114,7 +114,7 @@ async def test_what_was_committed_does_not_come_again(consume, sink):
 async def test_a_series_stays_in_one_partition_and_other_programs_read_it(kafka, sink, topic):
     await send(sink, 0, 64, services=8)
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=kafka.bootstrap(), auto_offset_reset="earliest", consumer_timeout_ms=3000
+        topic, bootstrap_servers=kafka.bootstrap(), auto_offset_reset="earliest", consumer_timeout_ms=60_000
     )
     found: dict[str, set[int]] = {}
     for count, record in enumerate(consumer, 1):
@@ -158,7 +158,7 @@ async def test_a_cluster_that_is_away_is_tried_again(side):
     source = KafkaBusSource(KafkaBusSource.Config(**settings), known.context)
     task = asyncio.create_task(source.run(known.emit, stop))
     failures = "metricsmith_source_failures_total"
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not known.telemetry.value(failures, source="side", reason="kafka"):
         assert time.monotonic() < end
         await asyncio.sleep(0.02)

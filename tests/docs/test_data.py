@@ -55,7 +55,7 @@ def runs(tmp_path: Path) -> Callable[[str], None]:
         shell = text.splitlines()[0].removeprefix("#!")
         (tmp_path / "one").touch()
         script = text.replace("/var/spool/mqueue", str(tmp_path))
-        done = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=True, timeout=20)
+        done = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=True, timeout=60)
         (line,) = done.stdout.splitlines() or [done.stdout]
         json.loads(line)
 

@@ -39,7 +39,7 @@ def test_an_alert_is_printed_once() -> None:
 
 def _posted(request: urllib.request.Request) -> bool:
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False

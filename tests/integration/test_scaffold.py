@@ -46,7 +46,7 @@ def test_executables_are_executable_and_alone(kind: Kind, new_project: MakeProje
     folder = new_project(kind)
     done = subprocess.run(
         [folder / "queue-depth"], cwd=tmp_path, env={"PATH": os.environ["PATH"]}, capture_output=True,
-        text=True, check=True, timeout=30,
+        text=True, check=True, timeout=100,
     )  # fmt: skip
     assert len(done.stdout.splitlines()) == 1
     assert '"mail"' in done.stdout
@@ -55,7 +55,7 @@ def test_executables_are_executable_and_alone(kind: Kind, new_project: MakeProje
 def test_the_script_tells_lines_that_it_passes_over(new_project: MakeProject) -> None:
     folder = new_project(Kind.EXEC)
     (folder / "sample.txt").write_text('mail 3\norders many 2\nq"\\x 3 4.5\n')
-    done = subprocess.run([folder / "queue-depth"], capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run([folder / "queue-depth"], capture_output=True, text=True, check=True, timeout=100)
     assert done.stderr == "".join(f"queue-depth: line {n}: wanted NAME ITEMS SECONDS\n" for n in (1, 2))
     (sample,) = json.loads(done.stdout)["data"][0]["metrics"]
     assert sample == {"event_type": "QueueDepthSample", "queue": 'q"\\x', "items": 3, "oldest_seconds": 4.5}

@@ -21,7 +21,7 @@ FASTER = {
     "interval: 5s}": "interval: 1s}",
     "for: 10s": "for: 1s",
 }
-SOON_S = 45
+SOON_S = 90
 """An integration that is too slow once, on a busy machine, runs again after 15 s."""
 
 

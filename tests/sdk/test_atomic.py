@@ -211,7 +211,7 @@ assert REGISTRY.get_sample_value("c_total", {"a": "x"}) == REGISTRY.get_sample_v
 
 def test_with_locks_threads_and_signal_handlers_count_right_and_do_not_hang() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_GIL], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", WITHOUT_GIL], capture_output=True, text=True, check=False, timeout=100
     )
     assert done.returncode == 0, done.stderr
 

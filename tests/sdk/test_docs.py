@@ -14,7 +14,7 @@ def test_the_examples_run() -> None:
     blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert len(blocks) > 5
     done = subprocess.run(
-        [sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, check=False, timeout=30
+        [sys.executable, "-c", "\n".join(blocks)], capture_output=True, text=True, check=False, timeout=100
     )
     assert done.returncode == 0, done.stderr
     assert "http_requests: more than 1000 label sets, most of them by the label 'user'" in done.stderr

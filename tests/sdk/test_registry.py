@@ -207,11 +207,11 @@ def test_after_a_fork_while_another_thread_made_a_label_set_the_child_counts_on(
     def hold() -> None:
         with counter._family.lock, registry.lock:
             held.set()
-            done.wait(30)
+            done.wait(60)
 
     thread = threading.Thread(target=hold)
     thread.start()
-    held.wait(30)
+    held.wait(60)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 warns of just this
         pid = os.fork()

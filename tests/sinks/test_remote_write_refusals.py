@@ -38,7 +38,7 @@ async def _ship(here: Any, folder: Path, url: str, batches: list[Batch]) -> Quar
         "remote_write", sink, reader, lambda: journal.next_sequence, context, Limits(1000, 0, 4), quarantine
     )
     line.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while line.status().behind:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
     await line.stop()

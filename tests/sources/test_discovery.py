@@ -43,7 +43,7 @@ class Turns:
     async def batches(self):
         """Let one thing happen; return the batches that came of it."""
         await self.source.due(self.sleepers)
-        await asyncio.wait_for(self.source.clock.sleeping(self.sleepers), 20)
+        await asyncio.wait_for(self.source.clock.sleeping(self.sleepers), 60)
         return [await self.source.recorder.batch() for _ in range(self.source.recorder.waiting())]
 
     async def until(self, wanted, turns=100):

@@ -177,7 +177,7 @@ def test_targets_and_labels_are_those_of_prometheus(tmp_path: Path, promtool: Pa
         while seen < len(jobs):
             assert time.monotonic() < deadline, f"Prometheus has found {seen} of {len(jobs)} targets"
             time.sleep(0.05)
-            with urllib.request.urlopen(f"{server.url}/api/v1/targets", timeout=5) as answer:
+            with urllib.request.urlopen(f"{server.url}/api/v1/targets", timeout=60) as answer:
                 data = json.load(answer)["data"]
             seen = len(data["activeTargets"]) + len(data["droppedTargets"])
         wanted = {t["scrapePool"]: (t["scrapeUrl"], t["labels"]) for t in data["activeTargets"]}

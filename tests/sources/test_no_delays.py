@@ -36,7 +36,7 @@ async def test_names_are_resolved_and_a_slow_name_server_delays_no_other(scrapin
     def slow(host, *arguments, **options):
         if host == "slow.test":
             entered.set()
-            assert release.wait(20)
+            assert release.wait(60)
             raise socket.gaierror("name server is away")
         return look_up(host, *arguments, **options)
 
@@ -45,7 +45,7 @@ async def test_names_are_resolved_and_a_slow_name_server_delays_no_other(scrapin
     async with scraping(targets=[f"localhost:{port}", *(f"slow.test:{i}" for i in range(1, 11))]) as source:
         await source.clock.sleeping(11)
         source.clock.advance(15)
-        assert await asyncio.to_thread(entered.wait, 20)
+        assert await asyncio.to_thread(entered.wait, 60)
         assert len(await source.recorder.batch()) == 6
         release.set()
         assert {len(await source.recorder.batch()) for _ in range(10)} == {5}
@@ -58,7 +58,7 @@ async def test_parsing_a_large_body_delays_no_other(scraping, serve, monkeypatch
     def slow(self, body):
         if len(body) > 100_000:
             entered.set()
-            assert release.wait(20)
+            assert release.wait(60)
         return parse(self, body)
 
     monkeypatch.setattr(ExpositionParser, "parse", slow)
@@ -66,7 +66,7 @@ async def test_parsing_a_large_body_delays_no_other(scraping, serve, monkeypatch
     async with scraping(targets=[large, healthy]) as source:
         await source.clock.sleeping(2)
         source.clock.advance(15)
-        assert await asyncio.to_thread(entered.wait, 20)
+        assert await asyncio.to_thread(entered.wait, 60)
         assert len(await source.recorder.batch()) == 6
         assert len(await source.batch()) == 6
         release.set()
@@ -97,5 +97,5 @@ async def test_stopping_waits_for_the_batch_in_flight_but_not_for_targets(serve,
     stop.set()
     await asyncio.sleep(0)
     release.set()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, 60)
     assert len(accepted) == 1

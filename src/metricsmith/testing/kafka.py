@@ -54,7 +54,6 @@ SETTINGS = {
     "log.retention.check.interval.ms": "500",
     "log.segment.delete.delay.ms": "100",
     "broker.heartbeat.interval.ms": "500",
-    "broker.session.timeout.ms": "3000",
     "controller.quorum.fetch.timeout.ms": "1500",
     "controller.quorum.election.timeout.ms": "500",
     "controller.quorum.election.backoff.max.ms": "300",
@@ -304,6 +303,8 @@ def _properties(
     in_sync = str(min(2, len(nodes)))
     addresses = {name: f"{name}://127.0.0.1:{port}" for name, port in node.ports.items()}
     properties = SETTINGS | {
+        # Of one broker nobody takes over: that it was stopped or got no CPU for a while is no death.
+        "broker.session.timeout.ms": "60000" if len(nodes) == 1 else "3000",
         "node.id": str(node.node_id),
         "controller.quorum.voters": ",".join(f"{n.node_id}@127.0.0.1:{n.ports['CONTROLLER']}" for n in nodes),
         "listeners": ",".join(addresses.values()),

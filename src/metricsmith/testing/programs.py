@@ -227,8 +227,9 @@ class Log:
 
 def eventually(ask: Callable[[], Answered], within_s: float = LIMIT_S) -> Answered:
     """Return the first true answer of `ask`; the last answer is named when none comes in time."""
-    deadline = time.monotonic() + within_s
+    deadline, pause_s = time.monotonic() + within_s, 0.02
     while not (answer := ask()):
         assert time.monotonic() < deadline, f"still {answer!r} after {within_s:g} s"
-        time.sleep(0.02)  # a program of its own tells nobody: it is asked
+        time.sleep(pause_s)  # a program of its own tells nobody: it is asked
+        pause_s = min(pause_s * 1.2, 0.2)  # what takes long is not held up by questions
     return answer

@@ -17,6 +17,7 @@ import pytest
 from metricsmith.model.series import SeriesTable
 from metricsmith.sdk import Counter, Reading, Registry
 from metricsmith.sdk.export import Export, ExportSettings
+from metricsmith.testing.programs import LIMIT_S
 from metricsmith.wire.remote_write import RemoteWriteDecoder
 
 ANY_PORTS = ExportSettings(prometheus_port=0, status_page_port=0, runtime_metrics=())
@@ -40,7 +41,7 @@ def export(registry: Registry) -> Iterator[Export]:
 @pytest.fixture
 def receiver() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(20)
+        listening.settimeout(LIMIT_S)
         yield listening
 
 
@@ -62,7 +63,7 @@ def orders_of(body: bytes) -> float:
 
 
 def fetch(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=LIMIT_S) as answer:
         return str(answer.read().decode())
 
 
@@ -182,7 +183,7 @@ def run(code: str, **environment: str) -> str:
         env=base | environment,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=100,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -205,7 +206,7 @@ def test_what_was_counted_last_is_sent_at_the_end(receiver: socket.socket) -> No
                 values.append(orders_of(read_post(client)))
                 client.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
                 program.stdin.close()  # type: ignore[union-attr]
-        assert program.wait(20) == 0
+        assert program.wait(LIMIT_S) == 0
     assert values == [0.0, 42.0]
 
 

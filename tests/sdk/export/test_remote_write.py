@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,7 +20,7 @@ from metricsmith.sdk.export import Export, ExportSettings
 from metricsmith.sdk.export.remote_write import MAX_SERIES, METADATA_EVERY, RemoteWriteTarget
 from metricsmith.sdk.export.targets import SendLater, SendRefused
 from metricsmith.sdk.reading import Reading, Sample
-from metricsmith.testing.programs import AgentProgram
+from metricsmith.testing.programs import LIMIT_S, AgentProgram, eventually
 from metricsmith.testing.services import Server
 from metricsmith.wire.remote_write import RemoteWriteDecoder, WriteRequest
 
@@ -220,7 +219,7 @@ def test_a_prometheus_takes_it(prometheus: Server) -> None:
     Counter("pushed_orders", "Orders.", ["kind"], registry=registry).labels("card").inc(3)
     export = export_to(f"{prometheus.url}/api/v1/write", registry)
     export.start()
-    export.stop(10)
+    export.stop(LIMIT_S)
     assert export.outboxes[0].failures == {}
     import json
     import urllib.request
@@ -245,12 +244,10 @@ def test_an_agent_that_is_away_gets_what_it_missed(tmp_path: Path) -> None:
     level.set(7)
     export.start()
     try:
-        deadline = time.monotonic() + 10
-        while not (export.outboxes and export.outboxes[0].failures) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        eventually(lambda: export.outboxes and export.outboxes[0].failures)
         level.set(8)
         agent.start()
-        export.stop(20)
+        export.stop(LIMIT_S)
         assert export.outboxes[0].dropped == 0
         samples = agent.samples("pushed_level")
         values = [value for _, value in samples]

@@ -124,7 +124,7 @@ def test_it_runs_is_killed_and_goes_on(example: Path, tmp_path: Path) -> None:
             states.append(_scrape(process, port))
         finally:
             getattr(process, end)()
-            process.wait(10)
+            process.wait(60)
     assert process.returncode == 0
     first, second = states
     assert 'from_state="configured",to_state="running"' in first
@@ -134,7 +134,7 @@ def test_it_runs_is_killed_and_goes_on(example: Path, tmp_path: Path) -> None:
 
 def _scrape(process: subprocess.Popen[bytes], port: int) -> str:
     """Return the metrics once all pipelines have worked a batch."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:

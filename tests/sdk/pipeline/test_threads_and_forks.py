@@ -69,5 +69,5 @@ def test_counts_of_many_threads_are_whole(reporter: MetricsReporter, registry: R
 def test_children_that_are_forked_meanwhile_record_and_do_not_hang() -> None:
     environment = {"METRICSMITH_PROMETHEUS_PORT": "0", "METRICSMITH_STATUS_PAGE_ENABLED": "no"}
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
     assert (done.returncode, done.stdout) == (0, "{0}\n"), done.stderr

@@ -201,7 +201,7 @@ def test_loopback() -> None:
     Counter("jobs_total", "Jobs.", registry=registry).inc(3)
     sharing = Sharing(registry, address, interval_s=1, service="", instance="")
     sharing.start()
-    sharing.stop()
+    sharing.stop(LIMIT_S)
     shown = Registry()
     shown.register(collector)
     assert shown.get_sample_value("jobs_total") == 3
@@ -296,12 +296,12 @@ def test_the_end_of_a_process_waits_for_who_has_collected(address: str) -> None:
     sharing.start()
     collector = Collector(address)
     collector.start()
-    assert sharing.flush()
+    assert sharing.flush(LIMIT_S)
     collector.stop()
     jobs.inc(3)
     later = threading.Timer(0.3, collector.start)
     later.start()
-    sharing.stop(20)
+    sharing.stop(LIMIT_S)
     later.join()
     assert [s.value for r in collector.totals() for s in r.samples if s.name == "jobs_total"] == [3]
     collector.stop()
@@ -326,7 +326,7 @@ def test_a_push_that_is_refused_does_not_hold_up_others(
         assert not sharing.flush()
     assert sharing.problems.last()["refused"].endswith("wanted 1 numbers")
     jobs.inc(2)
-    assert sharing.flush()
+    assert sharing.flush(LIMIT_S)
     assert value("jobs_total") == 2
     sharing._disconnect()
 
@@ -343,7 +343,7 @@ def test_a_metric_that_no_reader_takes_does_not_spoil_its_push(
     else:
         Histogram("fine", "Fine.", registry=registry, buckets=range(2_000)).observe(1)
     sharing = Sharing(registry, address, interval_s=60, service="", instance="")
-    assert sharing.flush()
+    assert sharing.flush(LIMIT_S)
     assert value("jobs_total") == 5
     assert collector.trouble() == {}
     assert "label_set_too_large" in sharing.problems.last()
@@ -383,7 +383,7 @@ def test_texts_of_all_kinds(collector: Collector, address: str) -> None:
     jobs = Counter("jobs_total", "Jobs.", ["k"], registry=registry)
     jobs.labels("\ud800").inc()
     sharing = Sharing(registry, address, interval_s=60, service="\ud800", instance="")
-    assert sharing.flush()
+    assert sharing.flush(LIMIT_S)
     sharing._disconnect()
     shown = Registry()
     shown.register(collector)

@@ -75,7 +75,7 @@ def test_a_parent_shows_what_its_workers_count(
         eventually(shown)
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def _get(url: str) -> str:

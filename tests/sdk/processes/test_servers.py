@@ -58,7 +58,7 @@ def running(
     try:
         yield process
         process.terminate()
-        process.wait(20)
+        process.wait(60)
     finally:
         if process.poll() is None:
             process.kill()

@@ -15,7 +15,7 @@ from metricsmith.contracts import Context
 from metricsmith.sources.exec.source import ExecSource
 from metricsmith.testing.clock import FakeClock
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def sample(**fields: Any) -> dict[str, Any]:

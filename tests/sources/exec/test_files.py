@@ -10,7 +10,7 @@ import pytest
 from metricsmith.sources.exec.files import read_all
 from metricsmith.sources.exec.settings import ExecConfig
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 DEFINITION = """\
 name: com.acme.nginx
 description: Reads nginx

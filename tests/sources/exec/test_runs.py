@@ -13,7 +13,7 @@ import pytest
 from metricsmith.errors import DiskFull
 from metricsmith.sources.exec.process import Command, End, Run
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 DOCUMENT = {
     "name": "n",
     "protocol_version": "3",
@@ -44,7 +44,7 @@ def has_ended(pid: int) -> bool:
     except ProcessLookupError:
         return True
     try:
-        return bool(select.select([handle], [], [], 10)[0])
+        return bool(select.select([handle], [], [], WAIT_S)[0])
     finally:
         os.close(handle)
 

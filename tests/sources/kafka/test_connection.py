@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kafka.net import KafkaConnectionManager
 from kafka.protocol.metadata import ApiVersionsRequest
 from pydantic import ValidationError
 
@@ -51,15 +52,25 @@ def test_a_token_is_read_from_its_file(kafka: real.Cluster, tmp_path: Path) -> N
     client.close()
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients give up soon, and then have all the time that they need to find out why."""
+    bootstrap = KafkaConnectionManager.bootstrap
+    monkeypatch.setattr(KafkaConnectionManager, "bootstrap", lambda self, timeout: bootstrap(self, 500))
+    monkeypatch.setattr("metricsmith.sources.kafka.reach.LIMIT_S", 60.0)
+
+
+@pytest.mark.usefixtures("hasty")
 def test_a_wrong_password_is_told_without_it(kafka: real.Cluster) -> None:
     sasl = {"mechanism": "PLAIN", "username": real.USER, "password": "wrong-secret"}
-    settings = {"bootstrap_servers": kafka.bootstrap("SASL_PLAINTEXT"), "sasl": sasl, "timeout": "500ms"}
+    settings = {"bootstrap_servers": kafka.bootstrap("SASL_PLAINTEXT"), "sasl": sasl}
     with pytest.raises(KafkaUnavailable, match="does not take the user, password") as caught:
         Client(Connection.model_validate(settings))
     told = str(caught.value)
     assert "wrong-secret" not in told
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
     ("listener", "settings", "why"),
     [
@@ -77,12 +88,14 @@ def test_why_nobody_lets_us_in_is_told(
 ) -> None:
     server = listener if ":" in listener else kafka.bootstrap(listener)
     with pytest.raises(KafkaUnavailable) as caught:
-        Client(Connection.model_validate({"bootstrap_servers": server, "timeout": "500ms", **settings}))
+        Client(Connection.model_validate({"bootstrap_servers": server, **settings}))
     assert why in str(caught.value)
 
 
 def test_a_failure_is_told_once(kafka: real.Cluster) -> None:
-    client = Client(Connection.model_validate({"bootstrap_servers": kafka.bootstrap(), "timeout": "1s"}))
+    settings = Connection.model_validate({"bootstrap_servers": kafka.bootstrap()})
+    client = Client(settings)
+    client._settings = settings.model_copy(update={"timeout": 1000})
     try:
         [away] = client.ask([(99, ApiVersionsRequest())])
         os.kill(kafka.broker(1).pid, signal.SIGSTOP)

@@ -10,7 +10,7 @@ from typing import Any
 Samples = dict[tuple[str, ...], float]
 TOPIC, PARTITIONS, RECORDS = "fail-topic", 6, 20
 GROUPS = [f"fail-group-{n}" for n in range(6)]
-LIMIT_S = 40.0
+LIMIT_S = 60.0
 
 
 def wrong(samples: Samples) -> list[object]:
@@ -60,10 +60,14 @@ def test_a_broker_dies_and_comes_back(live_cluster: Any, watch: Any) -> None:
         assert wrong(samples) == []
         assert old(samples) == 0
 
+        began = time.monotonic()
+        read()
+        usual_s = time.monotonic() - began
         cluster.broker(2).kill()
         began = time.monotonic()
         samples = read(15_000)
-        assert time.monotonic() - began < 10, "one time-out for the broker, not one per question"
+        took_s = time.monotonic() - began
+        assert took_s < 3 * 3 + 20 * usual_s, "one time-out for the broker, not one per question"
         assert wrong(samples) == []
         assert observer.view.troubles
         ages = {

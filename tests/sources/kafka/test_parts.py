@@ -34,7 +34,7 @@ def test_settings_are_those_of_the_topic_that_is_there(
 
     first = watching.observer.topics()[topic]
     live.admin.delete_topics([topic])
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while topic in live.admin.list_topics():
         assert time.monotonic() < deadline
     live.create(topic, retention_ms="120000")

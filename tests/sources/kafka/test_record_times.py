@@ -26,7 +26,7 @@ def write(live: Any, topic: str, times_ms: list[int], size: int = 1, **settings:
     producer = Producer({"bootstrap.servers": live.bootstrap, "linger.ms": 50, "log_level": 0} | dotted)
     for number, time_ms in enumerate(times_ms):
         producer.produce(topic, b"v" * size, b"k%d" % number, partition=0, timestamp=time_ms)
-    assert producer.flush(20) == 0
+    assert producer.flush(60) == 0
 
 
 def times(live: Any, most: int, *spots: tuple[str, int, int], rounds: int = 1) -> list[int]:
@@ -70,11 +70,11 @@ def test_where_the_topic_stamps_records_that_time_counts(live: Any) -> None:
 def test_markers_are_passed_over(live: Any) -> None:
     topic = live.create("times-markers")
     producer = Producer({"bootstrap.servers": live.bootstrap, "transactional.id": "times", "log_level": 0})
-    producer.init_transactions(20)
+    producer.init_transactions(60)
     for time_ms in (NOW_MS - 9000, NOW_MS - 8000):
         producer.begin_transaction()
         producer.produce(topic, b"v", partition=0, timestamp=time_ms)
-        producer.commit_transaction(20)
+        producer.commit_transaction(60)
     assert times(live, 10, (topic, 0, 1)) == [NOW_MS - 8000], "offset 1 is a marker"
     assert times(live, 10, (topic, 0, 3), rounds=6) == [NONE], "nothing but a marker follows"
 
@@ -90,8 +90,8 @@ def test_a_gap_of_compaction_gives_the_next_record(live: Any) -> None:
     producer = Producer({"bootstrap.servers": live.bootstrap, "linger.ms": 5, "log_level": 0})
     for number in range(100):
         producer.produce(topic, b"v", b"one key", partition=0, timestamp=NOW_MS - 100_000 + number * 1000)
-    assert producer.flush(20) == 0
-    deadline = time.monotonic() + 20
+    assert producer.flush(60) == 0
+    deadline = time.monotonic() + 60
     while times(live, 10, (topic, 0, 10)) != [NOW_MS - 1000]:
         assert time.monotonic() < deadline
         write(live, topic, [NOW_MS])  # begins a new segment: the cleaner leaves the last one alone

@@ -63,7 +63,7 @@ class Bench:
         producer = self.producer(**settings)
         for number, value in enumerate(values):
             producer.produce(topic, value, key(number), partition=partition)
-        assert producer.flush(20) == 0
+        assert producer.flush(60) == 0
 
     def scan(self, **settings: Any) -> TombstoneScan:
         return TombstoneScan(self.client, self.context, rng=np.random.default_rng(1), **settings)
@@ -187,12 +187,12 @@ def test_a_topic_made_anew_is_counted_anew(bench: Bench) -> None:
 def test_markers_are_no_records_and_aborted_ones_count_when_asked_for(bench: Bench) -> None:
     topic = bench.topic("tombstones-transactions")
     producer = bench.producer(transactional_id="tombstones", linger_ms=0)
-    producer.init_transactions(20)
+    producer.init_transactions(60)
     for commit, values in ((True, [None, b"a"]), (False, [None] * 5), (True, [b"", None, b"b"])):
         producer.begin_transaction()
         for value in values:
             producer.produce(topic, value, b"k")
-        producer.flush(20)
+        producer.flush(60)
         producer.commit_transaction(20) if commit else producer.abort_transaction(20)
     # The marker of the last transaction follows its commit in a moment.
     eventually(lambda: bench.scan(read_committed=True).check([topic], "exact")[0].records == 5)
@@ -206,10 +206,10 @@ def test_an_open_transaction_is_read_when_it_has_ended(bench: Bench) -> None:
     topic = bench.topic("tombstones-open")
     bench.write(topic, [b"a"] * 3)
     producer = bench.producer(transactional_id="tombstones-open", linger_ms=0)
-    producer.init_transactions(20)
+    producer.init_transactions(60)
     producer.begin_transaction()
     producer.produce(topic, None, b"k")
-    producer.flush(20)
+    producer.flush(60)
     scan = bench.scan(read_committed=True)
     assert figures(scan.check([topic], "exact")[0]) == (3, 0, 0)
     producer.commit_transaction(20)
@@ -221,7 +221,7 @@ def test_what_compaction_removed_is_no_longer_counted(bench: Bench) -> None:
     topic = bench.topic("tombstones-compacted", cleanup_policy="compact", **settings)
     bench.write(topic, [b"old", None] * 1000, key=lambda number: b"k%d" % (number % 200))
     assert bench.scan().check([topic], "exact")[0].records >= 200
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (whole := bench.scan().check([topic], "exact")[0]).records >= 400:
         # A write begins a new segment: the cleaner leaves the last one alone.
         assert time.monotonic() < deadline, whole

@@ -21,8 +21,8 @@ from metricsmith.sources.kubernetes.provider import KubernetesProvider
 from metricsmith.sources.kubernetes.settings import KubernetesDiscovery
 from metricsmith.testing.kubernetes_server import KubernetesServer, running_kubernetes
 
-WAIT_S = 20.0
-QUICK = Timing(request_s=5.0, silence_s=5.0, watch_s=60.0, first_wait_s=0.02, longest_wait_s=0.05)
+WAIT_S = 60.0
+QUICK = Timing(request_s=60.0, silence_s=60.0, watch_s=60.0, first_wait_s=0.02, longest_wait_s=0.05)
 
 
 class QuickClock:

@@ -111,7 +111,7 @@ async def test_a_cut_goes_on_where_it_was_and_is_no_problem(api, follow):
 
 async def test_a_connection_that_says_nothing_is_given_up(api, follow, quick):
     api.put(scraped("a", "10.0.0.1"))
-    async with follow(api_server=api.url, timing=quick(silence_s=0.2)) as pods:
+    async with follow(api_server=api.url, timing=quick(silence_s=1.0)) as pods:
         await pods.until_wanted("10.0.0.1:9100")
         await asyncio.to_thread(api.wait_until, lambda: api.watches == 1)
         api.hush()

@@ -187,7 +187,8 @@ async def watch_without_lines(request):
 async def test_an_api_that_is_none_is_told_and_tried_again(serve, follow, quick, monkeypatch, answer, reason):
     monkeypatch.setattr(client, "MAX_PAGE_BYTES", 2 << 20)
     monkeypatch.setattr(client, "MAX_EVENT_BYTES", 2 << 20)
-    async with follow(api_server=await serve(answer), timing=quick(list_s=0.3)) as pods:
+    timing = quick(list_s=0.3 if reason == "timeout" else 60.0)
+    async with follow(api_server=await serve(answer), timing=timing) as pods:
         await pods.until_failed(reason, 2)
         assert pods.problems() >= 2
 

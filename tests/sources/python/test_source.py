@@ -158,7 +158,7 @@ async def test_one_that_hangs_keeps_one_thread_and_is_not_started_again_until_it
     """)
     async with collect() as source:
         await source.advance(1, 3)
-        assert await asyncio.to_thread(hangs.wait, 20)
+        assert await asyncio.to_thread(hangs.wait, 60)
         assert (await source.emitted())[labelled("good")] == 1
         await source.advance(0.5, 3)  # the source, the good one, the time-out
         assert await source.emitted() == report(labelled, "bad", 0, 0)
@@ -192,10 +192,10 @@ async def test_an_asynchronous_one_that_waits_too_long_is_cancelled(write, colle
     """)
     async with collect() as source:
         await source.advance(1, 2)
-        assert await asyncio.to_thread(begun.wait, 20)
+        assert await asyncio.to_thread(begun.wait, 60)
         await source.advance(0.5, 2)
         assert await source.emitted() == report(labelled, "mine.waits", 0, 0)
-        assert await asyncio.to_thread(cancelled.wait, 20)
+        assert await asyncio.to_thread(cancelled.wait, 60)
 
 
 async def test_an_asynchronous_one_keeps_its_event_loop(write, collect, labelled):
@@ -332,8 +332,8 @@ async def test_a_file_that_hangs_when_it_is_read_holds_up_nothing_for_long(
     write("hang()", "a_hangs.py")
     write(GOOD, "good.py")
     async with collect(load_timeout="1s") as source:
-        assert await asyncio.to_thread(begun.wait, 20)
-        await asyncio.wait_for(source.clock.sleeping(1), 20)
+        assert await asyncio.to_thread(begun.wait, 60)
+        await asyncio.wait_for(source.clock.sleeping(1), 60)
         source.clock.advance(1)  # the time-out of reading
         assert (await source.reading())[labelled("good")] == 1
         assert source.failures("load") == 1
@@ -416,7 +416,7 @@ async def test_a_loop_without_end_is_interrupted_when_it_is_due_again(
     """)
     async with collect() as source:
         await source.advance(1, 2)
-        assert await asyncio.to_thread(begun.wait, 20)
+        assert await asyncio.to_thread(begun.wait, 60)
         await source.advance(0.5, 2)
         await source.emitted()
         await source.reading()  # it is interrupted
