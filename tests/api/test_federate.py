@@ -18,7 +18,7 @@ NOW_MS = 1_700_000_000_000
 SERIES: dict[str, list[tuple[float, float]]] = {
     "fed_total|job=a|i=1": [(40, 1), (20, 2), (10, 3)],
     "fed_total|job=a|i=2": [(40, 1), (20, 7.5)],
-    "fed_total|job=b": [(200, 0.1)],
+    "fed_total|job=b": [(50, 0.1)],
     "fed_old|job=a": [(400, 5), (600, 4)],
     "fed_value|kind=tiny": [(1, 1e-7)],
     "fed_value|kind=huge": [(1, 1e21)],

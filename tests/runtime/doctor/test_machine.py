@@ -17,7 +17,7 @@ import pytest
 from metricsmith.config.load import load_text
 from metricsmith.model.clock import SystemClock
 from metricsmith.model.findings import Findings, Level
-from metricsmith.runtime.doctor import limits
+from metricsmith.runtime.doctor import clock, limits
 from metricsmith.runtime.doctor.clock import examine_clock
 from metricsmith.runtime.doctor.disk import examine_disk, file_system_of
 from metricsmith.runtime.doctor.limits import cgroup_limits, examine_limits
@@ -226,6 +226,26 @@ async def test_a_year_that_cannot_be(findings: Findings) -> None:
 
     await examine_clock(Early(), [], findings)
     assert told(findings, Level.PROBLEM, "the year 1970")
+
+
+async def test_a_machine_that_pauses_between_two_looks_has_a_steady_clock(
+    findings: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "LOOK_S", 0)
+
+    class Paused(SystemClock):
+        now_s, looks = 1.8e9, 0
+
+        def monotonic(self) -> float:
+            self.looks += 1
+            self.now_s += 0.2 * (self.looks % 7 == 2)
+            return self.now_s
+
+        def now_ms(self) -> int:
+            return int(self.monotonic() * 1000)
+
+    await examine_clock(Paused(), [], findings)
+    assert [line.level for line in findings.lines] == [Level.OK], findings.lines
 
 
 def test_limits_of_a_container(tmp_path: Path) -> None:
