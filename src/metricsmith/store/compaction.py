@@ -35,9 +35,18 @@ class Job:
     blocks: list[Block]
     window: Window
 
+    @property
+    def bytes(self) -> int:
+        """The size of its blocks; what is made of them needs no more."""
+        return sum(block.meta.disk_bytes for block in self.blocks)
+
 
 def next_job(
-    blocks: Sequence[Block], windows: Windows, most_blocks: int, must: Callable[[Block], bool]
+    blocks: Sequence[Block],
+    windows: Windows,
+    most_blocks: int,
+    must: Callable[[Block], bool],
+    passed_over: Callable[[Job], bool] = lambda _: False,
 ) -> Job | None:
     """Return what is to be done first: what must be, then what makes few blocks of many; None for nothing.
 
@@ -51,10 +60,15 @@ def next_job(
         own = together[window]
         forced = [n for n, block in enumerate(own) if must(block)]
         if forced:
-            return Job(_newest(own, len(own) - forced[0]), window)
-        chosen = _due(own, window, windows.is_over(window), most_blocks)
-        if len(chosen) > 1:
-            jobs.append(Job(chosen[-MOST_BLOCKS:], window))
+            chosen = _newest(own, len(own) - forced[0])
+        else:
+            chosen = _due(own, window, windows.is_over(window), most_blocks)
+        job = Job(chosen[-MOST_BLOCKS:], window)
+        if (not forced and len(chosen) < 2) or passed_over(job):
+            continue
+        if forced:
+            return job
+        jobs.append(job)
     return jobs[0] if jobs else None
 
 

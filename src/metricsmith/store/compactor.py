@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -20,7 +21,7 @@ from metricsmith.store.compaction import Job, OneWindow, Stopped, copy_blocks, n
 from metricsmith.store.disposal import Disposal
 from metricsmith.store.leases import LiveBlocks
 from metricsmith.store.tombstones import Tombstone
-from metricsmith.store.windows import Windows
+from metricsmith.store.windows import Window, Windows
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,25 @@ class _Begun:
     tombstones: list[Tombstone]
 
 
+class _Failed:
+    """What is passed over until the next round: windows that failed, and what needs as much space as one did.
+
+    Each try without space fills the disk, on which others write.
+    """
+
+    def __init__(self) -> None:
+        self._windows: set[Window] = set()
+        self._no_room_bytes = math.inf
+
+    def add(self, job: Job, error: Exception) -> None:
+        self._windows.add(job.window)
+        if isinstance(error, DiskFull):
+            self._no_room_bytes = min(self._no_room_bytes, job.bytes)
+
+    def passes_over(self, job: Job) -> bool:
+        return job.window in self._windows or job.bytes >= self._no_room_bytes
+
+
 class Compactor:
     """For one background thread; whoever reads or flushes does not wait for it."""
 
@@ -86,23 +106,24 @@ class Compactor:
         self._most_open_blocks, self._row_group_rows = most_open_blocks, row_group_rows
 
     def run(self, go_on: Callable[[], bool]) -> None:
-        """Do all that is due, until `go_on` says no. What fails is counted, and due again next time."""
+        """Do all that is due, until `go_on` says no. What fails is counted, and tried in the next round."""
         for block in self._blocks.live.all():
             if block.lost:
                 self._blocks.set_aside(block, block.damaged[0])
-        while go_on() and self._one(go_on):
+        failed = _Failed()
+        while go_on() and self._one(go_on, failed):
             pass
         self._blocks.drop_tombstones()
 
-    def _one(self, go_on: Callable[[], bool]) -> bool:
+    def _one(self, go_on: Callable[[], bool], failed: _Failed) -> bool:
         """Write some blocks as one; return whether there may be more to do."""
         with ExitStack() as held:
-            begun = self._begin(held)
+            begun = self._begin(held, failed)
             if begun is None:
                 return False
-            return self._write(begun, go_on)
+            return self._write(begun, go_on, failed)
 
-    def _begin(self, held: ExitStack) -> _Begun | None:
+    def _begin(self, held: ExitStack, failed: _Failed) -> _Begun | None:
         """Choose blocks while none is being flushed: later ones win over what is made of these."""
         with self._blocks.beginning:
             tombstones = list(self._blocks.tombstones)
@@ -112,6 +133,7 @@ class Compactor:
                     self._blocks.windows(),
                     self._most_open_blocks,
                     lambda block: bool(block.damaged) or any(t.concerns(block) for t in tombstones),
+                    failed.passes_over,
                 )
                 if job is None:
                     return None
@@ -119,7 +141,7 @@ class Compactor:
                 held.enter_context(self._blocks.live.lease(lambda block: block.entry.number in chosen))
             return _Begun(job, self._blocks.take_number(), tombstones)
 
-    def _write(self, begun: _Begun, go_on: Callable[[], bool]) -> bool:
+    def _write(self, begun: _Begun, go_on: Callable[[], bool], failed: _Failed) -> bool:
         blocks = begun.job.blocks
         output = BlockOutput(
             self._blocks.tmp,
@@ -138,19 +160,21 @@ class Compactor:
             return False
         except (OSError, StoreError, DiskFull) as error:
             output.abandon()
-            self._failed(blocks, error)
-            return False
+            failed.add(begun.job, error)
+            self._note_failure(blocks, error)
+            return True
         except BaseException:
             output.abandon()
             raise
         self._count(begun.job, hidden)
         return True
 
-    def _failed(self, blocks: Sequence[Block], error: Exception) -> None:
+    def _note_failure(self, blocks: Sequence[Block], error: Exception) -> None:
         self._telemetry.problem(
             log,
             "metricsmith_store_merges_total",
-            f"merge of {len(blocks)} blocks failed, tried again after the next flush: {error}",
+            f"merge of {len(blocks)} blocks failed, tried again within a minute or so: {error}",
+            subject=blocks[0].entry.name,
             result="failed",
         )
         if isinstance(error, BlockCorrupt):
@@ -162,8 +186,7 @@ class Compactor:
 
     def _count(self, job: Job, hidden: int) -> None:
         self._telemetry.count("metricsmith_store_merges_total", result="done")
-        size = sum(block.meta.disk_bytes for block in job.blocks)
-        self._telemetry.count("metricsmith_store_merged_bytes_total", size)
+        self._telemetry.count("metricsmith_store_merged_bytes_total", job.bytes)
         if hidden:
             self._telemetry.count("metricsmith_store_samples_deleted_total", hidden, reason="request")
             log.info("removed %d samples that were deleted from %d blocks", hidden, len(job.blocks))
