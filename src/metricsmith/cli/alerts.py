@@ -9,7 +9,7 @@ import typer
 
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, fetch, http_address
 from metricsmith.cli.exits import Exit
-from metricsmith.cli.table import print_table, printable
+from metricsmith.cli.table import print_table
 from metricsmith.model.labels import format_labels
 
 EXAMPLES = """Examples:
@@ -55,7 +55,7 @@ def _order(alert: dict[str, Any]) -> tuple[bool, str, str]:
 def _row(alert: dict[str, Any]) -> tuple[str, ...]:
     labels = {name: value for name, value in alert["labels"].items() if name != ALERT_NAME}
     remark = ", no data" if alert.get("noData") else ", held" if "keepFiringSince" in alert else ""
-    name = printable(alert["labels"].get(ALERT_NAME, ""))
+    name = alert["labels"].get(ALERT_NAME, "")
     since = f"{alert['activeAt'][: len('2026-11-21T10:45:09')]}Z"
-    shown = printable(format_labels(labels))
+    shown = format_labels(labels)
     return name, f"{alert['state']}{remark}", since, f"{float(alert['value']):.6g}", shown

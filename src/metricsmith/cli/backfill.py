@@ -11,6 +11,7 @@ import typer
 
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, http_address, post_json
 from metricsmith.cli.exits import Exit
+from metricsmith.cli.table import printable
 from metricsmith.cli.times import read_interval, read_time
 from metricsmith.rules.model import AlertingRule, Group, RecordingRule
 
@@ -104,7 +105,7 @@ def _show(done: dict[str, Any], group: Group, total: _Total, bar: Progress) -> N
     failures = [f"error: {group.file}: {failure}" for failure in done["failures"]]
     for failure in failures:
         if failure not in total.failures:
-            bar.console.print(failure, markup=False, soft_wrap=True)
+            bar.console.print(printable(failure), markup=False, soft_wrap=True)
     total.failures |= {*failures}
 
 

@@ -10,6 +10,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from metricsmith.cli.table import printable
 from metricsmith.model.duration import format_duration
 from metricsmith.model.settings_types import format_size
 
@@ -143,8 +144,8 @@ def lag_table(rows: Sequence[LagRow], partitions: bool) -> Table:
     )
     for row in shown:
         table.add_row(
-            row.group,
-            row.topic,
+            printable(row.group),
+            printable(row.topic),
             *([_partition(row.partition)] if partitions else []),
             number(row.lag),
             bar(row.lag / largest if row.lag is not None and largest else None),
@@ -213,7 +214,7 @@ def health_table(found: Health) -> Group:
         parts.add_row(one.name, _score(one.score), _score_bar(one.score), weight, given)
     worst = _table("worst", "*", "score", "|")
     for scope, name, score in found.worst:
-        worst.add_row(scope, name, _score(score), _score_bar(score))
+        worst.add_row(scope, printable(name), _score(score), _score_bar(score))
     whole.show_header = False
     return Group(whole, "", parts, "", worst) if found.worst else Group(whole, "", parts)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from metricsmith.cli.table import printable
 from metricsmith.model.labels import format_labels
 
 MAX_CURVES = 8
@@ -68,7 +69,7 @@ def print_plot(
     picture = plotext.build()
     typer.echo(picture if coloured else plotext.uncolorize(picture))
     for number, series in enumerate(chosen):
-        typer.echo(_legend(number, coloured) + " " + _title(series, expression))
+        typer.echo(_legend(number, coloured) + " " + printable(_title(series, expression)))
     if len(result) > MAX_CURVES:
         typer.echo(
             f"not shown: {len(result) - MAX_CURVES} more series; "

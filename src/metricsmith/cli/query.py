@@ -14,7 +14,7 @@ from typer.core import TyperCommand
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, call, http_address
 from metricsmith.cli.explain import EXPLAIN, print_explanation
 from metricsmith.cli.plot import print_plot
-from metricsmith.cli.table import in_order, print_table
+from metricsmith.cli.table import in_order, print_table, printable
 from metricsmith.cli.times import read_time
 from metricsmith.model.duration import parse_duration
 from metricsmith.model.labels import format_labels
@@ -136,7 +136,7 @@ def _range(url: str, expression: str, start_s: float, end_s: float, step_s: floa
 def _print_why_nothing(url: str, expression: str, remarked: bool) -> None:
     from metricsmith.cli.suggest import explain_nothing
 
-    typer.echo(explain_nothing(url, expression, remarked=remarked), err=True)
+    typer.echo(printable(explain_nothing(url, expression, remarked=remarked)), err=True)
 
 
 def _moment(expression: str, time_s: float) -> dict[str, str]:
@@ -151,7 +151,7 @@ def _ask(url: str, path: str, parameters: dict[str, str]) -> tuple[dict[str, Any
     """Return the answer, and whether there were remarks on it, which are printed."""
     data, remarks = call(url, path, parameters)
     for remark in remarks:
-        typer.echo(remark, err=True)
+        typer.echo(printable(remark), err=True)
     return data, bool(remarks)
 
 

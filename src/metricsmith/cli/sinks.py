@@ -10,7 +10,7 @@ import typer
 
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, call, fetch, http_address
 from metricsmith.cli.exits import Exit
-from metricsmith.cli.table import print_table
+from metricsmith.cli.table import print_table, printable
 from metricsmith.errors import ExecutionError
 from metricsmith.model.duration import format_duration
 from metricsmith.model.labels import format_labels
@@ -67,10 +67,10 @@ def test(
     try:
         done, _ = call(http_address(url), "/api/v1/sinks/test", {"name": name})
     except ExecutionError as error:
-        typer.echo(f"{name}: not taken: {error}", err=True)
+        typer.echo(printable(f"{name}: not taken: {error}"), err=True)
         raise typer.Exit(Exit.FAILURE) from None
     said = f": {done['said']}" if done["said"] else ""
-    typer.echo(f"{name}: taken in {done['seconds'] * 1000:.0f} ms{said}")
+    typer.echo(f"{name}: taken in {done['seconds'] * 1000:.0f} ms{printable(said)}")
 
 
 @quarantine.command(
@@ -109,7 +109,7 @@ def show(id: Id, url: Url = DEFAULT_URL, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    typer.echo(f"{found['sink']}, {found['at']}: {found['reason']}")
+    typer.echo(printable(f"{found['sink']}, {found['at']}: {found['reason']}"))
     print_table(list(map(_sample, found["content"])), ("series", "time", "value"))
 
 
@@ -146,7 +146,7 @@ def _each(ids: list[str] | None, all_of_them: bool, sink: str, url: str, path: s
             typer.echo(f"{id}: {answer['samples']} samples {done}")
         except ExecutionError as error:
             failed = True
-            typer.echo(f"error: {id}: {error}", err=True)
+            typer.echo(printable(f"error: {id}: {error}"), err=True)
     if failed:
         raise typer.Exit(Exit.FAILURE)
 

@@ -21,20 +21,23 @@ LEAST_PROSE = 20
 def print_table(rows: list[tuple[str, ...]], columns: tuple[str, ...], prose: bool = False) -> None:
     """Print rows as a table that fits the terminal; all but the first column are right-aligned.
 
-    With `prose`, the last column is left-aligned and cut where the line ends.
+    What is in cells does nothing to the terminal. With `prose`, the last column is left-aligned and cut
+    where the line ends.
     """
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else PIPED_WIDTH, markup=False, highlight=False)
     table = Table(box=None, pad_edge=False)
+    if prose:
+        rows = [(*row[:-1], " ".join(row[-1].split())) for row in rows]
+    columns, rows = _printable(columns), [_printable(row) for row in rows]
     for number, column in enumerate(columns[:-1] if prose else columns):
         table.add_column(column, justify="right" if number else "left", overflow="fold")
     if prose:
         room = console.width - _width_before_last([columns, *rows])
         width = max(LEAST_PROSE, room)
         table.add_column(columns[-1], overflow="ellipsis", no_wrap=True, max_width=width)
-        rows = [(*row[:-1], " ".join(row[-1].split())) for row in rows]
     for row in rows:
         table.add_row(*row)
     console.print(table)
@@ -43,6 +46,10 @@ def print_table(rows: list[tuple[str, ...]], columns: tuple[str, ...], prose: bo
 def printable(text: str) -> str:
     """Return a text that does nothing to a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _printable(row: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(map(printable, row))
 
 
 def _width_before_last(rows: list[tuple[str, ...]]) -> int:

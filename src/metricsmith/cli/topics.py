@@ -167,7 +167,7 @@ def _seconds(text: str | None) -> float | None:
 def _row(topic: dict[str, Any]) -> tuple[str, ...]:
     last = datetime.fromtimestamp(topic["last_ms"] / 1000, UTC)
     return (
-        printable(topic["topic"]),
+        topic["topic"],
         f"{topic['messages']:,}",
         f"{topic['rate']:.2f}",
         format_size(topic["size_bytes"]),

@@ -18,6 +18,7 @@ import typer
 from metricsmith.cli.exits import Exit
 from metricsmith.cli.store.place import Config, Folder, Json, Place, Url, find_place
 from metricsmith.cli.store.progress import progress
+from metricsmith.cli.table import print_table, printable
 from metricsmith.errors import MetricsmithError
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def import_(
         counted += 1
         if len(problems) < SHOWN:
             problems.append(": ".join(filter(None, (str(file), damage.place, damage.problem))))
-            typer.echo(f"error: {problems[-1]}", err=True)
+            typer.echo(f"error: {printable(problems[-1])}", err=True)
 
     place = find_place(path, config, url)
     place.refuse_others(new=True)
@@ -190,7 +191,6 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _print(summary: dict[str, Any], not_shown: int) -> None:
-    from metricsmith.cli.table import print_table
     from metricsmith.wire.messages import format_timestamp
 
     if not_shown > 0:

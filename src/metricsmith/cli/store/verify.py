@@ -14,7 +14,7 @@ import typer
 from metricsmith.cli.exits import Exit
 from metricsmith.cli.store.place import Config, Folder, Json, Url, find_folder
 from metricsmith.cli.store.progress import progress
-from metricsmith.cli.table import PIPED_WIDTH
+from metricsmith.cli.table import PIPED_WIDTH, printable
 
 if TYPE_CHECKING:
     from metricsmith.model.faults import Fault
@@ -104,5 +104,5 @@ def _print(faults: Sequence[Fault]) -> None:
     for column in ("file", "part", "what is wrong", "what to do"):
         table.add_column(column, overflow="fold")
     for fault in faults:
-        table.add_row(fault.file, fault.part, fault.what, fault.advice)
+        table.add_row(*map(printable, (fault.file, fault.part, fault.what, fault.advice)))
     console.print(table)
