@@ -202,7 +202,7 @@ def in_order(result: Any) -> Any:
 
 
 def fetch(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return json.loads(answer.read())
 
 

@@ -43,7 +43,7 @@ class Demo:
 
     def ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=60) as answer:
                 return bool(answer.status == 200)
         except OSError:
             assert self.process.poll() is None, self.process.communicate()[0]

@@ -200,5 +200,5 @@ def write_request(data: Samples) -> bytes:
 def post(url: str, body: bytes) -> bytes:
     kind = "application/x-www-form-urlencoded" if url.endswith("query") else "application/x-protobuf"
     headers = {"Content-Type": kind} | ({} if url.endswith("query") else {"Content-Encoding": "snappy"})
-    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=20) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, body, headers), timeout=60) as answer:
         return bytes(answer.read())

@@ -254,7 +254,7 @@ def refusal(prometheus: Server) -> Callable[[str], str | None]:
     def ask(query: str) -> str | None:
         body = urllib.parse.urlencode({"query": query}).encode()
         try:
-            urllib.request.urlopen(f"{prometheus.url}/api/v1/format_query", body, timeout=10).close()
+            urllib.request.urlopen(f"{prometheus.url}/api/v1/format_query", body, timeout=60).close()
         except urllib.error.HTTPError as error:
             with error:
                 return str(json.load(error)["error"]).removeprefix('invalid parameter "query": ')

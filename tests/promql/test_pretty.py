@@ -60,7 +60,7 @@ CASES = [
 def formatted(server: Server, query: str) -> str:
     """Return a query as the real Prometheus formats it."""
     body = urllib.parse.urlencode({"query": query}).encode()
-    with urllib.request.urlopen(f"{server.url}/api/v1/format_query", body, timeout=10) as answer:
+    with urllib.request.urlopen(f"{server.url}/api/v1/format_query", body, timeout=60) as answer:
         return str(json.load(answer)["data"])
 
 

@@ -76,7 +76,7 @@ def _created(
     headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
     with services.prometheus(folder / "server", "", "--storage.tsdb.retention.time=50y") as server:
         request = urllib.request.Request(server.url + "/api/v1/write", body, headers)
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             assert answer.status == 204
         command = [promtool, "tsdb", "create-blocks-from", "rules", f"--url={server.url}"]
         command += [f"--start={start // 1000}", f"--end={end // 1000}", "--eval-interval=1m"]

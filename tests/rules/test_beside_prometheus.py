@@ -225,5 +225,5 @@ def _times(found: Samples, name: str) -> list[int]:
 def _post(url: str, body: bytes) -> bytes:
     headers = {"Content-Encoding": "snappy", "Content-Type": "application/x-protobuf"}
     request = urllib.request.Request(url, body, headers)
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return bytes(answer.read())

@@ -21,7 +21,7 @@ BROWSER = {"Accept-Language": "en", "User-Agent": "Mozilla/5.0"}
 
 
 def asked(agent: AgentProgram, method: str, path: str, host: str, **headers: str) -> int:
-    connection = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", agent.port, timeout=60)
     try:
         connection.request(method, path, headers={"Host": f"{host}:{agent.port}"} | headers)
         return connection.getresponse().status

@@ -72,7 +72,7 @@ def start(tmp_path: Path, target: Target) -> Iterator[Start]:
 
 
 def _json(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         return json.loads(answer.read())
 
 

@@ -32,7 +32,7 @@ SECONDS = '  precision: "s"\n'
 
 
 def _get(agent: AgentProgram, path: str, **query: Any) -> Any:
-    with urllib.request.urlopen(f"{agent.url}{path}?{urllib.parse.urlencode(query)}", timeout=20) as answer:
+    with urllib.request.urlopen(f"{agent.url}{path}?{urllib.parse.urlencode(query)}", timeout=60) as answer:
         return json.load(answer)
 
 
@@ -42,7 +42,7 @@ def _post(agent: AgentProgram, service: str, at_s: float, **metrics: float) -> N
     request = urllib.request.Request(
         f"{agent.url}/api/v1/metrics", json.dumps(body).encode(), {"Content-Type": "application/json"}
     )
-    urllib.request.urlopen(request, timeout=20).close()
+    urllib.request.urlopen(request, timeout=60).close()
 
 
 def _value(agent: AgentProgram, query: str) -> float | None:
@@ -81,7 +81,7 @@ def test_the_documents_storage_answers(agent_program: Make, influxdb: services.S
             "db": "plantd_metrics",
         }
     )
-    with urllib.request.urlopen(f"{influxdb.url}/query?{form}", timeout=20) as answer:
+    with urllib.request.urlopen(f"{influxdb.url}/query?{form}", timeout=60) as answer:
         rows = json.load(answer)["results"][0]["series"][0]["values"]
     assert any(mean is not None for _, mean in rows)
     assert agent.stop() == 0

@@ -29,7 +29,7 @@ alerts:
 
 
 def alerts(server: services.Server) -> list[Any]:
-    with urllib.request.urlopen(f"{server.url}/api/v2/alerts", timeout=5) as answer:
+    with urllib.request.urlopen(f"{server.url}/api/v2/alerts", timeout=60) as answer:
         return list(json.load(answer))
 
 

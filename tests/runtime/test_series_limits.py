@@ -197,7 +197,7 @@ def remote_write(agent: AgentProgram, numbers: range) -> str:
     labels, times = [encode_series_labels(k) for k in keys], np.full(len(keys), time.time_ns() // 1_000_000)
     body = encode_write_request(labels, [1] * len(keys), times, np.ones(len(keys)))
     request = urllib.request.Request(f"{agent.url}/api/v1/write", body, HEADERS)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 204
         return answer.headers["X-Prometheus-Remote-Write-Samples-Written"]
 

@@ -75,7 +75,7 @@ def test_a_reload_that_fails_is_a_notification_until_one_succeeds(agent_program:
 def test_large_answers_are_compressed_over_http_and_head_has_no_body(agent_program: Make) -> None:
     agent = agent_program()
     agent.start()
-    connection = http.client.HTTPConnection(agent.url.removeprefix("http://"), timeout=10)
+    connection = http.client.HTTPConnection(agent.url.removeprefix("http://"), timeout=60)
     sizes = []
     for method in ("GET", "HEAD", "GET"):
         connection.request(method, "/openapi.json", headers={"Accept-Encoding": "gzip"})

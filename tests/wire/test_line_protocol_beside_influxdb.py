@@ -53,14 +53,14 @@ class Influx:
 
     def ask(self, statement: str) -> Any:
         form = urllib.parse.urlencode({"q": statement, "db": self._database, "epoch": "ns"}).encode()
-        with urllib.request.urlopen(f"{self._url}/query", form, timeout=20) as answer:
+        with urllib.request.urlopen(f"{self._url}/query", form, timeout=60) as answer:
             return json.load(answer)["results"][0]
 
     def write(self, body: bytes, precision: str = "ns") -> str:
         """Return what the server says against a body, nothing when it took it."""
         query = urllib.parse.urlencode({"db": self._database, "precision": precision})
         try:
-            with urllib.request.urlopen(f"{self._url}/write?{query}", body, timeout=20):
+            with urllib.request.urlopen(f"{self._url}/write?{query}", body, timeout=60):
                 return ""
         except urllib.error.HTTPError as error:
             with error:

@@ -345,10 +345,10 @@ def test_prometheus_accepts_what_is_encoded(prometheus):
         "X-Prometheus-Remote-Write-Version": "0.1.0",
     }
     request = urllib.request.Request(f"{prometheus.url}/api/v1/write", data, headers)
-    with urllib.request.urlopen(request, timeout=10) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         assert answer.status == 204
     query = urllib.parse.urlencode({"query": "rw_test[1m]", "time": now / 1000})
-    with urllib.request.urlopen(f"{prometheus.url}/api/v1/query?{query}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{prometheus.url}/api/v1/query?{query}", timeout=60) as answer:
         result = json.load(answer)["data"]["result"]
     found = {r["metric"]["i"]: [(round(t * 1000), v) for t, v in r["values"]] for r in result}
     assert found == {

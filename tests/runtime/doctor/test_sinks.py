@@ -23,7 +23,7 @@ Examine = Callable[..., Any]
 
 
 def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         text: str = answer.read().decode()
         return text
 
@@ -48,7 +48,7 @@ def test_remote_write_to_a_real_prometheus(examine: Examine, prometheus: Server)
 
 def test_a_real_influxdb(examine: Examine, influxdb: Server) -> None:
     statement = urllib.parse.urlencode({"q": "CREATE DATABASE doctor WITH DURATION 7d"})
-    urllib.request.urlopen(f"{influxdb.url}/query", statement.encode(), timeout=10).close()
+    urllib.request.urlopen(f"{influxdb.url}/query", statement.encode(), timeout=60).close()
     text = f"""sinks:
 - {{type: influxdb, name: there, url: "{influxdb.url}", database: doctor}}
 - {{type: influxdb, name: longer, url: "{influxdb.url}", database: doctor, retention: 30d}}

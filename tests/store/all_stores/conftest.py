@@ -106,7 +106,7 @@ class Stored:
 
 
 def _get(url: str) -> None:
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         answer.read()
 
 

@@ -44,7 +44,7 @@ class Kept:
         """Remove the database, and close."""
         self.store.close()
         form = urllib.parse.urlencode({"q": f'DROP DATABASE "{self.database}"'}).encode()
-        urllib.request.urlopen(f"{self._url}/query", form, timeout=20).close()
+        urllib.request.urlopen(f"{self._url}/query", form, timeout=60).close()
 
     def write(
         self, samples: Sequence[Sample], ended: Sequence[tuple[dict[str, str], int]] = ()

@@ -29,7 +29,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with services.influxdb(folder) as server:
         for statement in SETUP:
             form = urllib.parse.urlencode({"q": statement}).encode()
-            urllib.request.urlopen(f"{server.url}/query", form, timeout=20).close()
+            urllib.request.urlopen(f"{server.url}/query", form, timeout=60).close()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INFLUXDB_HTTP_AUTH_ENABLED", "true")
         with services.influxdb(folder) as server:

@@ -150,7 +150,7 @@ x_metrics a=3 {NOW_MS + 5}000999
 foreign,service=x a=9 {NOW_MS}000000
 """
     url = f"{influxdb.url}/write?db={made.database}"
-    urllib.request.urlopen(url, lines.encode(), timeout=20).close()
+    urllib.request.urlopen(url, lines.encode(), timeout=60).close()
     assert rows(made.store.select([], *EVERY)) == {
         _key(name="a", service="x"): [(NOW_MS, 1.0), (NOW_MS + 5, 3.0)],
         _key(name="count", service="x"): [(NOW_MS + 5, 7.0)],
@@ -265,7 +265,7 @@ def test_status(kept: Make) -> None:
 
 def test_a_policy_that_was_there_is_changed_only_on_purpose(kept: Make, influxdb: Server) -> None:
     form = urllib.parse.urlencode({"q": "CREATE DATABASE there WITH DURATION 100d"}).encode()
-    urllib.request.urlopen(f"{influxdb.url}/query", form, timeout=20).close()
+    urllib.request.urlopen(f"{influxdb.url}/query", form, timeout=60).close()
     sample = [({"__name__": "a"}, NOW_MS, 1.0)]
     for settings, days in (({}, 100), ({"retention": "60d"}, 60)):
         made = kept(database="there", **settings)

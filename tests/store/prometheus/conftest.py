@@ -53,7 +53,7 @@ class Real:
             self._ask(urllib.request.Request(f"{self.url}/internal/force_flush"))
 
     def _ask(self, request: urllib.request.Request) -> None:
-        with urllib.request.urlopen(request, timeout=20) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             answer.read()
 
 
