@@ -35,10 +35,10 @@ DATA = {
 }
 
 
-def test_steps_are_a_table_with_what_was_read_below(metricsmith: Any, api: Api) -> None:
+def test_steps_are_a_table_with_what_was_read_below(here: Any, api: Api) -> None:
     url, state = api
     state["answer"] = {"status": "success", "data": DATA}
-    done = metricsmith("query", "--explain", "rate(x[1m])", "--url", url)
+    done = here("query", "--explain", "rate(x[1m])", "--url", url)
     *table, empty, below = done.stdout.splitlines()
     assert [line.split() for line in table] == [
         ["step", "series", "samples", "read", "time", "share"],
@@ -55,15 +55,15 @@ def test_steps_are_a_table_with_what_was_read_below(metricsmith: Any, api: Api) 
 
 
 @pytest.mark.parametrize("options", [("--start", "-1h"), ("--start", "0", "--end", "60", "--step", "30s")])
-def test_with_a_start_it_is_a_range_query(metricsmith: Any, api: Api, options: tuple[str, ...]) -> None:
+def test_with_a_start_it_is_a_range_query(here: Any, api: Api, options: tuple[str, ...]) -> None:
     url, state = api
     state["answer"] = {"status": "success", "data": DATA}
-    done = metricsmith("query", "--json", "--explain", "x", "--url", url, *options)
+    done = here("query", "--json", "--explain", "x", "--url", url, *options)
     assert json.loads(done.stdout) == DATA
     assert sorted(state["asked"][0][1]) == ["end", "query", "start", "step"]
 
 
-def test_a_negative_expression_after_the_option_is_told_of(metricsmith: Any, api: Api) -> None:
-    done = metricsmith("query", "--explain", "-up", "--url", api[0])
+def test_a_negative_expression_after_the_option_is_told_of(here: Any, api: Api) -> None:
+    done = here("query", "--explain", "-up", "--url", api[0])
     assert done.returncode == 2
     assert "put -- before" in done.stderr

@@ -23,13 +23,11 @@ KEYS = {"metricsmith.yaml": (2, "service"), "shop.yml": (1, "groups"), "tests.ym
 
 @pytest.mark.parametrize("given", FILES)
 @pytest.mark.parametrize("wanted", FILES)
-def test_a_file_of_another_kind_is_one_line(
-    metricsmith: Any, tmp_path: Path, given: str, wanted: str
-) -> None:
+def test_a_file_of_another_kind_is_one_line(here: Any, tmp_path: Path, given: str, wanted: str) -> None:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     file = tmp_path / given
-    done = metricsmith(*CHECKED_BY[wanted], str(file))
+    done = here(*CHECKED_BY[wanted], str(file))
     if given == wanted:
         assert done.returncode == 0
         return
@@ -41,7 +39,7 @@ def test_a_file_of_another_kind_is_one_line(
     assert (done.returncode, done.stderr) == (3, told)
 
 
-def test_one_wrong_key_in_a_file_is_an_unknown_key(metricsmith: Any, tmp_path: Path) -> None:
+def test_one_wrong_key_in_a_file_is_an_unknown_key(here: Any, tmp_path: Path) -> None:
     file = tmp_path / "m.yaml"
     file.write_text("service: {name: a}\ngroups: []\n")
-    assert metricsmith("check-config", str(file)).stderr == f"error: {file}:2: groups: unknown key\n"
+    assert here("check-config", str(file)).stderr == f"error: {file}:2: groups: unknown key\n"

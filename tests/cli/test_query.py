@@ -35,10 +35,10 @@ def test_query_shows_a_table_or_json(metricsmith: Any, api: Api) -> None:
     assert state["asked"][0][0] == "/api/v1/query"
 
 
-def test_agent_may_come_from_the_environment_and_without_scheme(metricsmith: Any, api: Api) -> None:
+def test_agent_may_come_from_the_environment_and_without_scheme(here: Any, api: Api) -> None:
     url, state = api
     state["answer"] = {"status": "success", "data": UP}
-    assert metricsmith("query", "up", METRICSMITH_URL=url.removeprefix("http://")).returncode == 0
+    assert here("query", "up", METRICSMITH_URL=url.removeprefix("http://")).returncode == 0
     assert len(state["asked"]) == 1
 
 
@@ -47,12 +47,12 @@ def test_agent_that_commands_ask_is_no_setting(caplog: pytest.LogCaptureFixture)
     assert not caplog.records
 
 
-def test_series_are_sorted_by_text_and_buckets_by_bound(metricsmith: Any, api: Api) -> None:
+def test_series_are_sorted_by_text_and_buckets_by_bound(here: Any, api: Api) -> None:
     url, state = api
     bounds = ["10", "+Inf", "2.5", "0.5"]
     buckets = [{"__name__": "b", "job": job, "le": le} for job in ("z", "a") for le in bounds]
     state["answer"] = {"status": "success", "data": vector(*buckets)}
-    lines = metricsmith("query", "b", "--url", url).stdout.splitlines()[1:]
+    lines = here("query", "b", "--url", url).stdout.splitlines()[1:]
     assert [line.split()[0] + line.split()[1] for line in lines] == [
         f'b{{job="{job}",le="{le}"}}' for job in ("a", "z") for le in ("0.5", "2.5", "10", "+Inf")
     ]
@@ -75,10 +75,10 @@ def test_order_that_the_expression_makes_is_kept(expression: str, kept: bool) ->
 
 
 @pytest.mark.parametrize("names", [{"__name__": "my metric.x", "service": "a"}])
-def test_names_that_are_no_identifiers_print_as_promql(metricsmith: Any, api: Api, names: Any) -> None:
+def test_names_that_are_no_identifiers_print_as_promql(here: Any, api: Api, names: Any) -> None:
     url, state = api
     state["answer"] = {"status": "success", "data": vector(names)}
-    assert '{"my metric.x", service="a"}' in metricsmith("query", "x", "--url", url).stdout
+    assert '{"my metric.x", service="a"}' in here("query", "x", "--url", url).stdout
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,14 @@ def test_names_that_are_no_identifiers_print_as_promql(metricsmith: Any, api: Ap
 )
 @pytest.mark.parametrize("options", [(), ("--start", "-5m")], ids=["instant", "range"])
 def test_empty_answer_says_why(
-    metricsmith: Any, api: Api, expression: str, said: str, options: tuple[str, ...]
+    here: Any, api: Api, expression: str, said: str, options: tuple[str, ...]
 ) -> None:
     url, state = api
     state["names"] = ["up", "http_requests_total"]
     state["labels"] = {"__name__": ["up"], "job": ["shop", "db"], "env": ["test", "live"]}
     state["labels"]["many"] = [f"v{number}" for number in range(1000)]
     state["answer"] = {"status": "success", "data": {"resultType": "vector", "result": []}}
-    done = metricsmith("query", expression, "--url", url, *options)
+    done = here("query", expression, "--url", url, *options)
     assert (done.returncode, done.stdout) == (0, "")
     assert said in done.stderr
 
@@ -133,7 +133,7 @@ def test_empty_answer_says_why(
 )
 @pytest.mark.parametrize("options", [(), ("--start", "-5m")], ids=["instant", "range"])
 def test_a_remark_on_an_empty_answer_says_why(
-    metricsmith: Any, api: Api, expression: str, said: str, options: tuple[str, ...]
+    here: Any, api: Api, expression: str, said: str, options: tuple[str, ...]
 ) -> None:
     url, state = api
     state["names"] = ["up"]
@@ -142,17 +142,17 @@ def test_a_remark_on_an_empty_answer_says_why(
         "data": {"resultType": "vector", "result": []},
         "infos": ["PromQL info: histogram_count ignores floats (1:1)"],
     }
-    done = metricsmith("query", expression, "--url", url, *options)
+    done = here("query", expression, "--url", url, *options)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.endswith(said)
 
 
-def test_refused_query_exits_4_and_absent_agent_5(metricsmith: Any, api: Api) -> None:
+def test_refused_query_exits_4_and_absent_agent_5(here: Any, api: Api) -> None:
     url, state = api
     state["code"], state["answer"] = 400, {"status": "error", "errorType": "bad_data", "error": "1:4: no"}
-    done = metricsmith("query", "sum)", "--url", url)
+    done = here("query", "sum)", "--url", url)
     assert (done.returncode, done.stderr.strip()) == (4, "error: 1:4: no")
-    done = metricsmith("query", "up", "--url", "http://127.0.0.1:1")
+    done = here("query", "up", "--url", "http://127.0.0.1:1")
     assert done.returncode == 5
     assert done.stderr.startswith("error: no agent answers at http://127.0.0.1:1")
     assert "`metricsmith run`" in done.stderr
@@ -163,53 +163,51 @@ def test_refused_query_exits_4_and_absent_agent_5(metricsmith: Any, api: Api) ->
     ("code", "answer"),
     [(404, "<html>"), (404, {"detail": "Not Found"}), (200, "<html>"), (200, {}), (200, [])],
 )
-def test_another_program_at_the_address_exits_5(metricsmith: Any, api: Api, code: int, answer: Any) -> None:
+def test_another_program_at_the_address_exits_5(here: Any, api: Api, code: int, answer: Any) -> None:
     url, state = api
     state["code"], state["answer"] = code, answer
-    done = metricsmith("query", "up", "--url", url)
+    done = here("query", "up", "--url", url)
     assert done.returncode == 5
     assert f"{url} does not speak the Prometheus API; check --url" in done.stderr
 
 
-def test_a_path_too_many_and_https_for_http_exit_5_with_a_hint(metricsmith: Any, api: Api) -> None:
+def test_a_path_too_many_and_https_for_http_exit_5_with_a_hint(here: Any, api: Api) -> None:
     url, state = api
     state["code"], state["answer"] = 404, {"status": "error", "errorType": "not_found", "error": "nothing"}
-    done = metricsmith("query", "up", "--url", f"{url}/graph")
+    done = here("query", "up", "--url", f"{url}/graph")
     assert done.returncode == 5
     assert "check --url" in done.stderr and "is the path /graph one too many?" in done.stderr
-    done = metricsmith("query", "up", "--url", url.replace("http:", "https:"))
+    done = here("query", "up", "--url", url.replace("http:", "https:"))
     assert done.returncode == 5
     assert f"it speaks http, not https; set --url {url}\n" in done.stderr
 
 
 @pytest.mark.parametrize("expression", ["-up", "-1 * up", "-http_requests_total"])
-def test_expression_that_begins_with_minus_needs_two_dashes(
-    metricsmith: Any, api: Api, expression: str
-) -> None:
+def test_expression_that_begins_with_minus_needs_two_dashes(here: Any, api: Api, expression: str) -> None:
     url, state = api
     state["answer"] = {"status": "success", "data": UP}
-    done = metricsmith("query", "--url", url, expression)
+    done = here("query", "--url", url, expression)
     assert done.returncode == 2
     assert f"-- '{expression}'" in " ".join(done.stderr.replace("│", " ").split())
-    assert metricsmith("query", "--url", url, "--", expression).returncode == 0
+    assert here("query", "--url", url, "--", expression).returncode == 0
     assert state["asked"][0][1]["query"] == expression
 
 
-def test_lookups_for_a_hint_are_few_and_none_are_made_for_json(metricsmith: Any, api: Api) -> None:
+def test_lookups_for_a_hint_are_few_and_none_are_made_for_json(here: Any, api: Api) -> None:
     url, state = api
     state["names"], state["labels"] = ["up"], {f"l{number}": ["a"] for number in range(9)}
     state["answer"] = {"status": "success", "data": {"resultType": "vector", "result": []}}
     selectors = "up{" + ",".join(f'l{number}="a"' for number in range(9)) + "}"
-    assert metricsmith("query", " + ".join([selectors] * 9), "--url", url, "--json").returncode == 0
+    assert here("query", " + ".join([selectors] * 9), "--url", url, "--json").returncode == 0
     assert len(state["asked"]) == 1
-    assert "nothing matches" in metricsmith("query", " + ".join([selectors] * 9), "--url", url).stderr
+    assert "nothing matches" in here("query", " + ".join([selectors] * 9), "--url", url).stderr
     assert len(state["asked"]) == 1 + 1 + 1 + 3 * (1 + 3)
     assert state["asked"][-1][1] == {"match[]": '{__name__="up"}', "limit": "1000"}
 
 
 @pytest.mark.parametrize("options", [("--strat", "-5m"), ("--strat=-5m",)])
-def test_unknown_option_is_told_with_those_near_it(metricsmith: Any, options: tuple[str, ...]) -> None:
-    done = metricsmith("query", "up", *options)
+def test_unknown_option_is_told_with_those_near_it(here: Any, options: tuple[str, ...]) -> None:
+    done = here("query", "up", *options)
     assert done.returncode == 2
     said = " ".join(done.stderr.replace("│", " ").split())
     assert "No such option: --strat" in said and "--start" in said

@@ -52,64 +52,64 @@ def test_failures_are_printed_with_their_lines(metricsmith: Run, tests: Path) ->
     ]
 
 
-def test_windows_may_be_closed(metricsmith: Run, tests: Path) -> None:
-    ended = metricsmith("rules", "test", "--closed-windows", str(tests))
+def test_windows_may_be_closed(here: Run, tests: Path) -> None:
+    ended = here("rules", "test", "--closed-windows", str(tests))
     assert "1 not as expected" in ended.stdout
 
 
 @pytest.mark.parametrize(("pattern", "code"), [("^good$", 0), ("oo", 0), ("b.d", 1)])
-def test_tests_are_chosen_by_name(metricsmith: Run, tests: Path, pattern: str, code: int) -> None:
-    ended = metricsmith("rules", "test", "--run", pattern, str(tests))
+def test_tests_are_chosen_by_name(here: Run, tests: Path, pattern: str, code: int) -> None:
+    ended = here("rules", "test", "--run", pattern, str(tests))
     assert ended.returncode == code
     assert ended.stdout.rstrip().endswith("1 test")
 
 
-def test_no_test_that_is_chosen_is_no_success(metricsmith: Run, tests: Path) -> None:
-    ended = metricsmith("rules", "test", "--run", "none", str(tests))
+def test_no_test_that_is_chosen_is_no_success(here: Run, tests: Path) -> None:
+    ended = here("rules", "test", "--run", "none", str(tests))
     assert (ended.returncode, ended.stdout) == (1, f"{tests}: no tests run\n")
     assert ended.stderr == "error: got no test whose name matches none, wanted one\n"
-    assert metricsmith("rules", "test", "--run", "none", "--run", "good", str(tests)).returncode == 0
+    assert here("rules", "test", "--run", "none", "--run", "good", str(tests)).returncode == 0
 
 
-def test_values_that_cannot_be_read_are_a_mistake_of_the_file(metricsmith: Run, tests: Path) -> None:
+def test_values_that_cannot_be_read_are_a_mistake_of_the_file(here: Run, tests: Path) -> None:
     tests.write_text(TESTS.replace("1+1x5", "1 two"))
-    ended = metricsmith("rules", "test", str(tests))
+    ended = here("rules", "test", str(tests))
     assert (ended.returncode, ended.stdout) == (3, f"{tests}: FAILED: cannot be run\n")
     assert [line.split(": ")[1] for line in ended.stderr.splitlines()] == [f"{tests}:4", f"{tests}:8"]
 
 
-def test_a_wrong_pattern_is_refused(metricsmith: Run, tests: Path) -> None:
-    ended = metricsmith("rules", "test", "--run", "(", str(tests))
+def test_a_wrong_pattern_is_refused(here: Run, tests: Path) -> None:
+    ended = here("rules", "test", "--run", "(", str(tests))
     assert ended.returncode == 2
     assert "RE2" in ended.stderr
     assert "got regular expression '('," in ended.stderr
 
 
-def test_files_are_named_by_globs_too(metricsmith: Run, tests: Path) -> None:
+def test_files_are_named_by_globs_too(here: Run, tests: Path) -> None:
     for name in ("b.test.yml", "a.test.yml"):
         (tests.parent / name).write_text(TESTS.split("- name: bad")[0])
-    ended = metricsmith("rules", "test", f"{tests.parent}/*.test.yml", f"{tests.parent}/a.test.yml")
+    ended = here("rules", "test", f"{tests.parent}/*.test.yml", f"{tests.parent}/a.test.yml")
     assert ended.returncode == 0
     assert ended.stdout.splitlines() == [f"{tests.parent}/{x}.test.yml: SUCCESS: 1 test" for x in "ab"]
-    nothing = metricsmith("rules", "test", f"{tests.parent}/none/*.yml")
+    nothing = here("rules", "test", f"{tests.parent}/none/*.yml")
     assert nothing.returncode == 3
     assert nothing.stderr == f"error: {tests.parent}/none/*.yml: cannot be read: not a file\n"
 
 
-def test_differences_line_by_line(metricsmith: Run, tests: Path) -> None:
-    ended = metricsmith("rules", "test", "--diff", str(tests))
+def test_differences_line_by_line(here: Run, tests: Path) -> None:
+    ended = here("rules", "test", "--diff", str(tests))
     assert "  -{} 3.0\n  +{} 2.0\n" in ended.stderr
 
 
-def test_a_file_that_cannot_be_read_exits_3_unless_a_test_fails(metricsmith: Run, tests: Path) -> None:
+def test_a_file_that_cannot_be_read_exits_3_unless_a_test_fails(here: Run, tests: Path) -> None:
     missing = f"{tests}.none"
-    assert metricsmith("rules", "test", missing).returncode == 3
-    assert metricsmith("rules", "test", "--run", "^good$", str(tests), missing).returncode == 3
-    assert metricsmith("rules", "test", str(tests), missing).returncode == 1
+    assert here("rules", "test", missing).returncode == 3
+    assert here("rules", "test", "--run", "^good$", str(tests), missing).returncode == 3
+    assert here("rules", "test", str(tests), missing).returncode == 1
 
 
-def test_json(metricsmith: Run, tests: Path) -> None:
-    ended = metricsmith("rules", "test", "--json", str(tests), f"{tests}.none")
+def test_json(here: Run, tests: Path) -> None:
+    ended = here("rules", "test", "--json", str(tests), f"{tests}.none")
     assert (ended.returncode, ended.stderr) == (1, "")
     first, second = json.loads(ended.stdout)["files"]
     assert (first["file"], first["tests"], len(first["failures"])) == (str(tests), 2, 2)

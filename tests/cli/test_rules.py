@@ -41,8 +41,8 @@ def test_good_files_are_counted(metricsmith: Run) -> None:
     assert ended.stdout == f"{file}: SUCCESS: 10 rules found\n{published}: SUCCESS: 5 rules found\n"
 
 
-def test_every_mistake_is_printed(metricsmith: Run, bad: Path) -> None:
-    ended = metricsmith("rules", "check", str(bad), f"{bad.parent}/none.yml")
+def test_every_mistake_is_printed(here: Run, bad: Path) -> None:
+    ended = here("rules", "check", str(bad), f"{bad.parent}/none.yml")
     assert (ended.returncode, ended.stdout) == (3, "")
     assert ended.stderr.splitlines() == [
         f"note: {bad}:8: e: reads what it records, so it sees its own last value "
@@ -57,8 +57,8 @@ def test_every_mistake_is_printed(metricsmith: Run, bad: Path) -> None:
     ]
 
 
-def test_json(metricsmith: Run, bad: Path) -> None:
-    ended = metricsmith("rules", "check", "--json", str(bad), str(rule_file("pipeline")))
+def test_json(here: Run, bad: Path) -> None:
+    ended = here("rules", "check", "--json", str(bad), str(rule_file("pipeline")))
     said = json.loads(ended.stdout)
     assert ended.returncode == 3
     assert [(file["rules"], len(file["problems"])) for file in said["files"]] == [(1, 3), (10, 0)]
@@ -71,33 +71,33 @@ def test_json(metricsmith: Run, bad: Path) -> None:
     }
 
 
-def test_a_glob_without_files_is_no_success(metricsmith: Run, tmp_path: Path) -> None:
-    ended = metricsmith("rules", "check", f"{tmp_path}/*.yml")
+def test_a_glob_without_files_is_no_success(here: Run, tmp_path: Path) -> None:
+    ended = here("rules", "check", f"{tmp_path}/*.yml")
     assert (ended.returncode, ended.stderr) == (
         3,
         f"error: got no file that matches {tmp_path}/*.yml, wanted rule files\n",
     )
 
 
-def test_expand_prints_what_prometheus_reads(metricsmith: Run, tmp_path: Path, bad: Path) -> None:
+def test_expand_prints_what_prometheus_reads(here: Run, tmp_path: Path, bad: Path) -> None:
     file = tmp_path / "r.yml"
     file.write_text(
         "groups: [{name: a, labels: {team: x}, rules: [{alert: A, expr: up == 0, for: 300s, no_data: fire}]}]"
     )
-    ended = metricsmith("rules", "expand", str(file))
+    ended = here("rules", "expand", str(file))
     rule = {"alert": "A", "expr": "up == 0", "for": "5m", "labels": {"team": "x"}}
     assert yaml.safe_load(ended.stdout) == {"groups": [{"name": "a", "interval": "1m", "rules": [rule]}]}
     assert ended.stderr == f"note: {file}:1: A: no_data is left out, Prometheus has no such field\n"
-    refused = metricsmith("rules", "expand", str(bad))
+    refused = here("rules", "expand", str(bad))
     assert (refused.returncode, refused.stdout, refused.stderr.count("error: /")) == (3, "", 3)
 
 
-def test_expand_writes_out_for_the_interval_of_the_agent(metricsmith: Run, tmp_path: Path) -> None:
+def test_expand_writes_out_for_the_interval_of_the_agent(here: Run, tmp_path: Path) -> None:
     file = tmp_path / "r.yml"
     file.write_text("groups: [{name: a, rules: [{anomaly: queue, expr: depth}]}]")
-    ended = metricsmith("rules", "expand", "--interval", "15s", str(file))
+    ended = here("rules", "expand", "--interval", "15s", str(file))
     (group,) = yaml.safe_load(ended.stdout)["groups"]
     assert group["interval"] == "15s"
     assert ">= 1440" in ended.stdout, "a quarter of a day is 1440 values, not 360"
-    wrong = metricsmith("rules", "expand", "--interval", "15", str(file))
+    wrong = here("rules", "expand", "--interval", "15", str(file))
     assert (wrong.returncode, wrong.stdout) == (2, "")

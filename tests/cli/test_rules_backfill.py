@@ -42,7 +42,7 @@ def agent(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AgentProgram]:
     agent.kill()
 
 
-def test_recorded_series_get_a_history(agent: AgentProgram, metricsmith: Run, tmp_path: Path) -> None:
+def test_recorded_series_get_a_history(agent: AgentProgram, here: Run, tmp_path: Path) -> None:
     end_ms = time.time_ns() // 1_000_000 - 10 * MINUTE
     begin_ms = end_ms - 60 * MINUTE
     messages = [
@@ -53,7 +53,7 @@ def test_recorded_series_get_a_history(agent: AgentProgram, metricsmith: Run, tm
     rules = tmp_path / "rules.yml"
     rules.write_text(RULES)
     span = ["--start", _rfc3339(begin_ms + 20 * MINUTE), "--end", _rfc3339(end_ms)]
-    ended = metricsmith("rules", "backfill", str(rules), *span, "-c", str(agent.config_file))
+    ended = here("rules", "backfill", str(rules), *span, "-c", str(agent.config_file))
     assert "note: 1 alerting rule left out" in ended.stderr
     # The second group may have a round before the first one has recorded anything.
     assert re.match("8[78] samples in 48 rounds of 2 groups", ended.stdout), ended
@@ -63,13 +63,13 @@ def test_recorded_series_get_a_history(agent: AgentProgram, metricsmith: Run, tm
     for time_ms, value in doubled:
         assert value == 2 * ((time_ms - begin_ms) // 30_000)
     assert agent.samples('doubled:sum{by="rule"}') == doubled
-    again = metricsmith("rules", "backfill", str(rules), *span, "--url", agent.url)
+    again = here("rules", "backfill", str(rules), *span, "--url", agent.url)
     assert again.stdout == ended.stdout
     assert agent.samples("doubled") == doubled
     assert agent.query('ALERTS{alertname="High"}', end_ms / 1000) == []
 
 
-def test_what_was_recorded_live_stays_as_it_is(metricsmith: Run, tmp_path: Path) -> None:
+def test_what_was_recorded_live_stays_as_it_is(here: Run, tmp_path: Path) -> None:
     rules = "groups: [{name: live, interval: 1s, rules: [{record: seen, expr: sum(x)}]}]"
     (tmp_path / "live.yml").write_text(rules)
     (tmp_path / "copy.yml").write_text(f"# elsewhere\n{rules}")
@@ -81,7 +81,7 @@ def test_what_was_recorded_live_stays_as_it_is(metricsmith: Run, tmp_path: Path)
         eventually(lambda: len(agent.samples("seen")) >= 3)
         before = agent.samples("seen")
         span = ["--start", _rfc3339(begin_ms), "--end", _rfc3339(before[-1][0])]
-        ended = metricsmith("rules", "backfill", str(tmp_path / "copy.yml"), *span, "--url", agent.url)
+        ended = here("rules", "backfill", str(tmp_path / "copy.yml"), *span, "--url", agent.url)
         # A round that a busy machine left out is there now; all others are as they were.
         after = [sample for sample in agent.samples("seen") if sample[0] <= before[-1][0]]
         assert ended.stdout.startswith(f"{len(after)} samples in "), ended
@@ -90,37 +90,37 @@ def test_what_was_recorded_live_stays_as_it_is(metricsmith: Run, tmp_path: Path)
         agent.kill()
 
 
-def test_what_is_not_kept_is_refused(agent: AgentProgram, metricsmith: Run, tmp_path: Path) -> None:
+def test_what_is_not_kept_is_refused(agent: AgentProgram, here: Run, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yml"
     rules.write_text("groups: [{name: g, rules: [{record: a, expr: vector(1)}]}]")
-    ended = metricsmith("rules", "backfill", str(rules), "--start", "-3d", "--url", agent.url)
+    ended = here("rules", "backfill", str(rules), "--start", "-3d", "--url", agent.url)
     assert ended.returncode == 4
     assert ended.stderr.startswith("error: got a start 3d")
     assert "ago, wanted at most 2d: older samples are not kept (storage.retention)" in ended.stderr
     later = ["--start", "-1h", "--end", _rfc3339(time.time_ns() // 1_000_000 + 60 * MINUTE)]
-    ended = metricsmith("rules", "backfill", str(rules), *later, "--url", agent.url)
+    ended = here("rules", "backfill", str(rules), *later, "--url", agent.url)
     assert "ahead, wanted the past" in ended.stderr
 
 
-def test_mistakes_are_told_before_anything_is_asked(metricsmith: Run, tmp_path: Path) -> None:
+def test_mistakes_are_told_before_anything_is_asked(here: Run, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yml"
     rules.write_text("groups: [{name: g, rules: [{record: a, expr: 'b +'}]}]")
-    ended = metricsmith("rules", "backfill", str(rules), "--start", "-1h", "--url", "127.0.0.1:1")
+    ended = here("rules", "backfill", str(rules), "--start", "-1h", "--url", "127.0.0.1:1")
     assert (ended.returncode, ended.stdout) == (3, "")
     assert f"error: {rules}:1: groups[0].rules[0].expr: " in ended.stderr
     rules.write_text("groups: [{name: g, rules: [{alert: a, expr: b}]}]")
-    ended = metricsmith("rules", "backfill", str(rules), "--start", "-1h", "--url", "127.0.0.1:1")
+    ended = here("rules", "backfill", str(rules), "--start", "-1h", "--url", "127.0.0.1:1")
     assert (ended.returncode, "got no recording rules" in ended.stderr) == (1, True)
 
 
 def test_a_rule_that_fails_is_told_and_the_others_go_on(
-    agent: AgentProgram, metricsmith: Run, tmp_path: Path
+    agent: AgentProgram, here: Run, tmp_path: Path
 ) -> None:
     rules = tmp_path / "rules.yml"
     two = 'vector(1) or label_replace(vector(2), "a", "b", "", "")'
     bad, well = f"{{record: bad, expr: '{two}', labels: {{a: c}}}}", "{record: well, expr: vector(1)}"
     rules.write_text(f"groups: [{{name: g, rules: [{bad}, {well}]}}]")
-    ended = metricsmith("rules", "backfill", str(rules), "--start", "-1h", "--url", agent.url)
+    ended = here("rules", "backfill", str(rules), "--start", "-1h", "--url", agent.url)
     assert ended.returncode == 1
     assert len([line for line in ended.stderr.splitlines() if line.startswith(f"error: {rules}: bad: ")]) == 1
     assert len(agent.samples("well")) == 60

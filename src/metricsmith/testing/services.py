@@ -5,11 +5,13 @@ Each runs with its data under a folder of the caller and is stopped by its own p
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -57,16 +59,33 @@ def program(name: str) -> Path:
 
 
 def free_port() -> int:
-    """Return a loopback port that was free a moment ago.
+    """Return a loopback port that is free, and that nobody else is given while this process lives.
 
     It is none of those that systems give to outgoing connections, so that none of these takes it until
-    the server listens; and it is left to chance, for tests run side by side.
+    the server listens.
     """
     while True:
         port = secrets.choice(LISTENING_PORTS)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
+            _claim(port)
             return port
+
+
+def _claim(port: int) -> None:
+    """Keep a port from tests that run side by side: the lock ends with this process.
+
+    Raises:
+        OSError: somebody has it.
+    """
+    folder = Path(tempfile.gettempdir(), f"metricsmith-ports-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
+    claim = os.open(folder / str(port), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(claim)
+        raise
 
 
 @contextmanager
