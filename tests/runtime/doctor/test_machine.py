@@ -20,7 +20,7 @@ from metricsmith.model.findings import Findings, Level
 from metricsmith.runtime.doctor import clock, limits
 from metricsmith.runtime.doctor.clock import examine_clock
 from metricsmith.runtime.doctor.disk import examine_disk, file_system_of
-from metricsmith.runtime.doctor.limits import cgroup_limits, examine_limits
+from metricsmith.runtime.doctor.limits import Allowed, cgroup_limits, examine_limits
 from metricsmith.store.datadir import DataDir
 from metricsmith.testing.programs import AgentProgram
 
@@ -253,24 +253,50 @@ def test_limits_of_a_container(tmp_path: Path) -> None:
     group = root / "a" / "b"
     group.mkdir(parents=True)
     own.write_text("0::/a/b\n")
-    (group / "cpu.max").write_text("max 100000\n")
-    (root / "a" / "cpu.max").write_text("20000 100000\n")
-    (group / "memory.max").write_text("1048576\n")
-    assert cgroup_limits(root, own) == {"memory.max": "1048576", "cpu.max": "20000 100000"}
+    for folder, file, text in (
+        (group, "cpu.max", "max 100000"),
+        (root / "a", "cpu.max", "20000 100000"),
+        (root, "cpu.max", "30000 100000"),
+        (group, "memory.max", "1048576"),
+        (root / "a", "memory.max", "524288"),
+        (group, "pids.max", "max"),
+        (group, "pids.current", "3"),
+        (root / "a", "pids.max", "64"),
+        (root / "a", "pids.current", "60"),
+        (root, "pids.max", "70"),
+        (root, "pids.current", "62"),
+    ):
+        (folder / file).write_text(f"{text}\n")
+    assert cgroup_limits(root, own) == Allowed(524_288, 0.2, 4), "each is the tightest of those around it"
+
+
+def test_limits_of_version_1_and_of_none(tmp_path: Path) -> None:
+    own, root = tmp_path / "own", tmp_path / "cgroup"
+    own.write_text("7:memory:/x\n3:cpu,cpuacct:/x\n")
+    assert cgroup_limits(root, own) == Allowed()
+    for file, text in (
+        ("memory/x/memory.limit_in_bytes", 1 << 20),
+        ("memory/memory.limit_in_bytes", 1 << 62),
+        ("cpu/cpu.cfs_quota_us", 50_000),
+        ("cpu/cpu.cfs_period_us", 100_000),
+    ):
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_text(f"{text}\n")
+    assert cgroup_limits(root, own) == Allowed(1 << 20, 0.5)
 
 
 @pytest.mark.parametrize(
     ("found", "level", "text"),
     [
-        ({"memory.max": str(256 << 20)}, Level.PROBLEM, "256.0MB of this container"),
-        ({"memory.max": str(600 << 20)}, Level.WARNING, "set query.max_samples to"),
-        ({"memory.max": str(1 << 62)}, Level.OK, "of this machine"),
-        ({"cpu.max": "20000 100000"}, Level.WARNING, "0.2 by quota"),
-        ({"pids.max": "64", "pids.current": "60"}, Level.WARNING, "4 more are allowed"),
+        (Allowed(256 << 20), Level.PROBLEM, "256.0MB of this container"),
+        (Allowed(600 << 20), Level.WARNING, "set query.max_samples to"),
+        (Allowed(1 << 62), Level.OK, "of this machine"),
+        (Allowed(cpus=0.2), Level.WARNING, "0.2 by quota"),
+        (Allowed(processes=4), Level.WARNING, "4 more are allowed"),
     ],
 )
 def test_what_limits_mean(
-    findings: Findings, monkeypatch: pytest.MonkeyPatch, found: dict[str, str], level: Level, text: str
+    findings: Findings, monkeypatch: pytest.MonkeyPatch, found: Allowed, level: Level, text: str
 ) -> None:
     monkeypatch.setattr(limits, "cgroup_limits", lambda: found)
     examine_limits(load_text("", "", {}), [], findings)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 
@@ -13,26 +15,37 @@ from metricsmith.config.load import Configuration
 from metricsmith.model.findings import Findings
 from metricsmith.model.settings_types import format_size
 from metricsmith.runtime.doctor.agent import data_folder
+from metricsmith.sdk.runtime_metrics.memory import cgroup_limit
 from metricsmith.store.settings import EmbeddedConfig
 
-CGROUP = Path("/sys/fs/cgroup")
+CGROUP, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 BASE_FILES, FILES_PER_TARGET, FILES_PER_BLOCK = 256, 2, 2
 BASE_BYTES = 150 << 20
 """Of an agent that holds next to nothing."""
 SAMPLE_BYTES = 16
 LEAST_CPUS = 0.5
-LEAST_PIDS = 100
-_UNLIMITED_V1 = 1 << 60
+LEAST_PROCESSES = 100
+Number = TypeVar("Number", int, float)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What control groups allow this process; None where they do not limit it."""
+
+    bytes: int | None = None
+    cpus: float | None = None
+    processes: int | None = None
+    """Besides those that there are."""
 
 
 def examine_limits(configuration: Configuration, others: Sequence[Findings], findings: Findings) -> None:
     """Tell of limits. Reads files: call it in a thread."""
     _user(findings)
     _files(configuration, sum(other.targets for other in others), findings)
-    limits = cgroup_limits()
-    _memory(configuration, limits.get("memory.max"), findings)
-    _cpu(limits.get("cpu.max"), findings)
-    _pids(limits.get("pids.max"), limits.get("pids.current"), findings)
+    allowed = cgroup_limits()
+    _memory(configuration, allowed.bytes, findings)
+    _cpu(allowed.cpus, findings)
+    _processes(allowed.processes, findings)
 
 
 def _user(findings: Findings) -> None:
@@ -65,10 +78,10 @@ def _entries(folder: Path) -> int:
         return 0
 
 
-def _memory(configuration: Configuration, text: str | None, findings: Findings) -> None:
+def _memory(configuration: Configuration, allowed: int | None, findings: Findings) -> None:
     whole = psutil.virtual_memory().total
-    limit = int(text) if text is not None and text.isdigit() and int(text) < _UNLIMITED_V1 else whole
-    limit, whose = min(limit, whole), "this container" if limit < whole else "this machine"
+    limit = whole if allowed is None else min(allowed, whole)
+    whose = "this container" if limit < whole else "this machine"
     store, query = configuration.store.config, configuration.settings.query
     need = BASE_BYTES
     if isinstance(store, EmbeddedConfig):
@@ -89,10 +102,9 @@ def _memory(configuration: Configuration, text: str | None, findings: Findings) 
         findings.ok("memory", f"{got}; needed: {wanted}")
 
 
-def _cpu(text: str | None, findings: Findings) -> None:
-    quota, _, period = (text or "max").partition(" ")
+def _cpu(allowed: float | None, findings: Findings) -> None:
     machine = os.cpu_count() or 1
-    cpus = int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else machine
+    cpus = machine if allowed is None else allowed
     if cpus < LEAST_CPUS:
         wanted, hint = f"{LEAST_CPUS:g} at least", "scrapes and queries are late when the quota is used up"
         findings.warning("CPU", f"{cpus:g} by quota", wanted, hint)
@@ -100,37 +112,38 @@ def _cpu(text: str | None, findings: Findings) -> None:
         findings.ok("CPU", f"{cpus:g}" + (f" of {machine} by quota" if cpus < machine else ""))
 
 
-def _pids(text: str | None, now: str | None, findings: Findings) -> None:
-    if text is None or now is None or not (text.isdigit() and now.isdigit()):
+def _processes(left: int | None, findings: Findings) -> None:
+    if left is None:
         return
-    left = int(text) - int(now)
-    if left < LEAST_PIDS:
+    if left < LEAST_PROCESSES:
         hint = "threads count, too: raise the pid limit of the container"
-        findings.warning("processes", f"{left} more are allowed", f"{LEAST_PIDS} at least", hint)
+        findings.warning("processes", f"{left} more are allowed", f"{LEAST_PROCESSES} at least", hint)
     else:
         findings.ok("processes", f"{left} more are allowed")
 
 
-def cgroup_limits(root: Path = CGROUP, own: Path = Path("/proc/self/cgroup")) -> dict[str, str]:
-    """Return the texts of the files of limits in our control group, under their names of version 2.
-
-    Of a group and those around it, the nearest that is limited counts: the
-    container's own is the root of what it sees.
-    """
-    names = ("memory.max", "cpu.max", "pids.max", "pids.current")
-    found: dict[str, str] = {}
-    for folder in _groups(root, own):
-        for name in names:
-            text = _text(folder / name)
-            if text is not None and not text.startswith("max"):
-                found.setdefault(name, text)
-    old = _text(root / "memory" / "memory.limit_in_bytes")
-    if old is not None:
-        found.setdefault("memory.max", old)
+def cgroup_limits(root: Path = CGROUP, own: Path = OWN_GROUPS) -> Allowed:
+    """Return what our control group and those around it allow: the kernel holds us to each of them."""
+    groups = _groups(root, own)
+    cpus = (_cpus(_text(folder / "cpu.max")) for folder in groups)
+    processes = (_left(_text(folder / "pids.max"), _text(folder / "pids.current")) for folder in groups)
     quota, period = _text(root / "cpu" / "cpu.cfs_quota_us"), _text(root / "cpu" / "cpu.cfs_period_us")
-    if quota is not None and period is not None and quota.isdigit():
-        found.setdefault("cpu.max", f"{quota} {period}")
-    return found
+    return Allowed(cgroup_limit(own, root), _least([*cpus, _cpus(f"{quota} {period}")]), _least([*processes]))
+
+
+def _least(limits: list[Number | None]) -> Number | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _cpus(text: str | None) -> float | None:
+    """Return the processors of a quota such as `20000 100000`, in time and period."""
+    quota, _, period = (text or "").partition(" ")
+    return int(quota) / int(period) if quota.isdigit() and period.isdigit() and int(period) else None
+
+
+def _left(most: str | None, now: str | None) -> int | None:
+    """Return how many more processes a group has room for."""
+    return int(most) - int(now) if most and now and most.isdigit() and now.isdigit() else None
 
 
 def _groups(root: Path, own: Path) -> list[Path]:
