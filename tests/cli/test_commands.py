@@ -13,8 +13,8 @@ from metricsmith.cli.client import http_address
 from metricsmith.testing.services import free_port
 
 
-def test_run_says_where_its_file_goes(metricsmith: Any) -> None:
-    done = metricsmith("run", "m.yaml")
+def test_run_says_where_its_file_goes(here: Any) -> None:
+    done = here("run", "m.yaml")
     assert done.returncode == 2
     assert "metricsmith run -c m.yaml" in " ".join(done.stderr.replace("│", " ").split())
 
@@ -28,16 +28,16 @@ def test_version_and_help_name_the_exit_codes(metricsmith: Any) -> None:
     assert "--install-completion" in shown
 
 
-def test_help_names_limits_and_examples(metricsmith: Any) -> None:
-    load = metricsmith("loadgen", "--help").stdout
+def test_help_names_limits_and_examples(here: Any) -> None:
+    load = here("loadgen", "--help").stdout
     for limit in ("5000", "64", "10 seconds"):
         assert limit in load
-    assert "metricsmith query up" in metricsmith("query", "--help").stdout
+    assert "metricsmith query up" in here("query", "--help").stdout
 
 
 @pytest.mark.parametrize("command", ["run", "check-config", "collect", "ohi", "rules check"])
-def test_help_has_examples_of_the_command(metricsmith: Any, command: str) -> None:
-    shown = " ".join(metricsmith(*command.split(), "--help").stdout.split())
+def test_help_has_examples_of_the_command(here: Any, command: str) -> None:
+    shown = " ".join(here(*command.split(), "--help").stdout.split())
     _, _, examples = shown.partition("Examples:")
     assert examples.count(f"metricsmith {command}") == 2
 
@@ -74,14 +74,14 @@ def test_check_config_prints_every_mistake_and_exits_3(metricsmith: Any, tmp_pat
 
 
 @pytest.mark.parametrize(("targets", "counts"), [(0, "0 sources"), (1, "1 source"), (2, "2 sources")])
-def test_check_config_counts_in_words(metricsmith: Any, tmp_path: Path, targets: int, counts: str) -> None:
+def test_check_config_counts_in_words(here: Any, tmp_path: Path, targets: int, counts: str) -> None:
     good = tmp_path / "good.yaml"
     sources = [
         f'{{type: scrape, name: s{number}, targets: ["http://127.0.0.1:3000/metrics"]}}'
         for number in range(targets)
     ]
     good.write_text(f"service: {{interval: 15s}}\nsources: [{', '.join(sources)}]\n")
-    done = metricsmith("check-config", str(good))
+    done = here("check-config", str(good))
     assert done.stdout.strip().endswith(f"ok (standalone; storage embedded; {counts}, 0 processors, 0 sinks)")
 
 
@@ -101,8 +101,8 @@ def test_check_config_counts_in_words(metricsmith: Any, tmp_path: Path, targets:
         ("demo", "--for", "0s"),
     ],
 )
-def test_wrong_usage_exits_2_without_traceback(metricsmith: Any, arguments: tuple[str, ...]) -> None:
-    done = metricsmith(*arguments)
+def test_wrong_usage_exits_2_without_traceback(here: Any, arguments: tuple[str, ...]) -> None:
+    done = here(*arguments)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "wanted" in done.stderr
