@@ -189,6 +189,12 @@ class Journal:
             needed.append(closed)
         return self._segments.trim(min(needed)) if needed else 0
 
+    def has_room(self, more_bytes: int) -> bool:
+        """Return whether so much more may come without readers that are not open losing what they need."""
+        return (
+            self._closed_cursors.lowest() is None or self.size_bytes() + more_bytes <= self._config.max_size
+        )
+
     async def make_room(self) -> list[GivenUp]:
         """Bring the journal within `max_size`, oldest segment first; return what readers do not get for it.
 

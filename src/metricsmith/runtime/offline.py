@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
+
+import numpy as np
 
 from metricsmith.api.context import Snapshot
 from metricsmith.contracts import Context
-from metricsmith.errors import DiskFull
+from metricsmith.errors import DiskFull, JournalError
 from metricsmith.journal import Journal
 from metricsmith.journal.config import JournalConfig
 from metricsmith.model.batch import Batch
@@ -18,6 +20,7 @@ from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.sample_groups import as_ragged, concatenate
 from metricsmith.model.series import SeriesTable
+from metricsmith.model.settings_types import format_size
 from metricsmith.model.telemetry import Telemetry
 from metricsmith.runtime.admin import EmbeddedAdmin
 from metricsmith.runtime.pipeline import Pipeline
@@ -29,6 +32,8 @@ from metricsmith.store.settings import EmbeddedConfig
 
 IMPORT = "import"
 """The source of imported samples, in metrics."""
+SAMPLE_BYTES = 24
+"""What a sample takes in the journal at most, beside the name of its series."""
 KEPT_FOR_EVER_MS = 1000 * 365 * 86_400_000
 """Retention where no configuration says one: nothing is too old, and nothing is deleted."""
 
@@ -39,7 +44,7 @@ class OfflineStore:
     def __init__(
         self, config: EmbeddedConfig, journal: JournalConfig, clock: Clock, table: SeriesTable
     ) -> None:
-        """Open it, and apply what the journal has beyond the blocks.
+        """Open it; what the journal has beyond the blocks is not there before `replay`.
 
         Raises:
             DataDirLocked: an agent uses it.
@@ -57,6 +62,13 @@ class OfflineStore:
             raise
         self._pipeline = Pipeline(self._journal, self.store, table, telemetry)
         self.admin = EmbeddedAdmin(self.store)
+
+    def replay(self) -> None:
+        """Apply what the journal has beyond the blocks.
+
+        Raises:
+            StoreError, JournalError: it cannot be read, or flushed.
+        """
         for sequence, batch in self._journal.replay(self.store.cursor()):
             self.store.apply(batch, sequence)
 
@@ -102,22 +114,46 @@ class OfflineStore:
 
         Raises:
             DiskFull: none is accepted, and none will be until there is space.
-            JournalError: none is accepted.
+            JournalError: none is accepted; also when sinks would lose what they have not had yet.
         """
+        await self._make_room(self._most_bytes(batch))
         try:
             left_out = await self._pipeline.accept(IMPORT, batch)
         except DiskFull:  # mostly the flush is behind: a file is read faster than the disk takes it
             await self.admin.flush()
             left_out = await self._pipeline.accept(IMPORT, batch)
         self.store.tick(self._clock.now_ms())
-        self._journal.set_cursor("store", self.store.cursor())
-        self._journal.trim()
+        self._trim()
         return len(batch) - left_out.samples
 
-    async def close(self) -> None:
-        """Flush what was accepted, and release the directory."""
-        await self._journal.close()
-        self.store.close()
+    def _most_bytes(self, batch: Batch) -> int:
+        """Return how many bytes a batch may take in the journal, with the names of its series."""
+        names = sum(len(self.series_table.key(series)) for series in np.unique(batch.layout.ids).tolist())
+        return SAMPLE_BYTES * len(batch) + names
+
+    def _trim(self) -> None:
+        self._journal.set_cursor("store", self.store.cursor())
+        self._journal.trim()
+
+    async def _make_room(self, more_bytes: int) -> None:
+        """Keep the journal within its size: at its next start an agent would give up the oldest samples."""
+        if self._journal.has_room(more_bytes):
+            return
+        await self.admin.flush()
+        self._trim()
+        if not self._journal.has_room(more_bytes):
+            raise JournalError(
+                f"got no room for more in the journal ({format_size(self._journal.size_bytes())}) within"
+                " journal.max_size: sinks get what is imported, and would lose samples that they have not had"
+                " yet (import in parts and let the agent's sinks catch up between, or raise journal.max_size)"
+            )
+
+    async def close(self, flush: bool = True) -> None:
+        """Flush what was accepted, unless told not to, and release the directory."""
+        try:
+            await self._journal.close()
+        finally:
+            self.store.close(flush=flush)
 
 
 @asynccontextmanager
@@ -133,12 +169,18 @@ async def open_offline(
         DataDirLocked: an agent uses it.
         StoreError, JournalError: it cannot be opened.
     """
-    async with AsyncExitStack() as stack:
-        store = OfflineStore(
-            config,
-            journal or JournalConfig(),
-            clock or SystemClock(),
-            SeriesTable() if table is None else table,
-        )
-        stack.push_async_callback(store.close)
+    store = OfflineStore(
+        config,
+        journal or JournalConfig(),
+        clock or SystemClock(),
+        SeriesTable() if table is None else table,
+    )
+    try:
+        store.replay()
+    except BaseException:
+        await store.close(flush=False)
+        raise
+    try:
         yield store
+    finally:
+        await store.close()
