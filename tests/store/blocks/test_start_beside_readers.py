@@ -33,9 +33,7 @@ def test_a_session_of_sql_has_its_files_when_an_agent_starts_meanwhile(open_stor
 
 
 @pytest.mark.parametrize("place", ["tmp", "blocks"])
-def test_what_a_start_may_not_remove_is_told_and_stays(
-    open_store, tools, folder, monkeypatch, caplog, place
-):
+def test_what_a_start_may_not_remove_is_told_and_stays(open_store, tools, folder, monkeypatch, caplog, place):
     """As a session of root's that was killed."""
     [block] = (folder / "blocks").iterdir()
     leftover = folder / "tmp" / "sql-1-0"
