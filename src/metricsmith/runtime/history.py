@@ -67,7 +67,8 @@ class HistoryReader:
         for at in range(0, len(names), NAMES_AT_ONCE):
             pack = names[at : at + NAMES_AT_ONCE]
             keys = self._keys(selectors, pack)
-            base = selectors[0] if len(selectors) == 1 else ()
+            # The names in any case: else each pack would read what all of them have.
+            base = [*(selectors[0] if len(selectors) == 1 else ()), _one_of(NAME_LABEL, pack)]
             done = 0
             for some, batch in self._read_all(keys, base):
                 yield (at + len(pack) * done / len(keys)) / len(names), batch
@@ -99,7 +100,8 @@ class HistoryReader:
                     self._per_series *= 2
                     left += reversed(list(partition(keys, len(keys) // 2, matchers)))
                     continue
-                yield from ((0, b) for b in self._in_time(keys, matchers, self._start_ms, self._end_ms))
+                of_it = [Matcher(name, MatchOp.EQ, own) for name, own in decode_labels(keys[0]).items()]
+                yield from ((0, b) for b in self._in_time(keys, of_it, self._start_ms, self._end_ms))
             else:
                 self._per_series = max(1, len(batch) // len(keys))
                 yield len(keys), batch
