@@ -198,6 +198,15 @@ def test_garbage_is_heard_of_while_metrics_are_made(registry: Registry, started:
     assert values(registry)["python_gc_pause_seconds_count 0"] > 50
 
 
+async def probed_once(registry: Registry, count: str, before: float) -> None:
+    """Look at ten probes: each is a hundredth of a second after the last one at least."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    while (probes := values(registry)[count] - before) < 10:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert probes <= (loop.time() - began) / 0.01 + 2
+
+
 async def test_lag_of_a_loop_that_is_held_up(registry: Registry, started: Started) -> None:
     metrics = started("asyncio")
     part = metrics._parts["asyncio"]
@@ -211,7 +220,8 @@ async def test_lag_of_a_loop_that_is_held_up(registry: Registry, started: Starte
         await asyncio.sleep(0.01)
     found = values(registry)
     count = found["python_asyncio_loop_lag_seconds_bucket shop +Inf"]
-    assert count - found["python_asyncio_loop_lag_seconds_bucket shop 0.25"] == 1
+    assert count - found["python_asyncio_loop_lag_seconds_bucket shop 0.25"] >= 1
+    await probed_once(registry, "python_asyncio_loop_lag_seconds_count shop", count)
     before = found["python_asyncio_tasks shop"]
     tasks = [asyncio.create_task(asyncio.sleep(60)) for _ in range(5)]
     assert values(registry)["python_asyncio_tasks shop"] == before + 5
@@ -229,11 +239,7 @@ async def test_a_loop_is_watched_once_after_a_stop_and_a_start(registry: Registr
         metrics.start(registry)
     before = values(registry).get(count, 0)
     metrics.watch_event_loop()
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    while (probes := values(registry)[count] - before) < 10:  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-    assert probes <= (loop.time() - began) / 0.01 + 1
+    await probed_once(registry, count, before)
 
 
 def test_a_loop_that_ended_is_forgotten_and_its_name_can_be_used_again(

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from metricsmith.testing.newrelic_server import Fault, NewRelicServer
 from metricsmith.testing.programs import AgentProgram
 from metricsmith.testing.services import free_port
+from metricsmith.testing.terminal import Terminal
 
 
 @pytest.fixture
@@ -34,14 +33,15 @@ def agent(far: NewRelicServer, tmp_path: Path) -> Iterator[AgentProgram]:
 
 
 @pytest.fixture
-def tried(agent: AgentProgram) -> Callable[..., str]:
+def tried(agent: AgentProgram, tmp_path: Path) -> Callable[..., str]:
     """Try a sink; return what is told of one that does not take it."""
 
+    terminal = Terminal(tmp_path, {}, agent.url)
+
     def run(name: str = "newrelic") -> str:
-        command = [sys.executable, "-m", "metricsmith", "sink", "test", name, "--url", agent.url]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert ended.stdout.startswith(f"{name}: taken in ") is (ended.returncode == 0)
-        return ended.stderr.strip()
+        code, said = terminal.run(f"metricsmith sink test {name}")
+        assert said.startswith(f"{name}: {'not taken: ' if code else 'taken in '}"), said
+        return said.strip() if code else ""
 
     return run
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from metricsmith.testing.oci_server import Fault, OciServer
 from metricsmith.testing.oci_signature import ApiKey
 from metricsmith.testing.programs import AgentProgram
 from metricsmith.testing.services import free_port
+from metricsmith.testing.terminal import Terminal
 
 COMPARTMENT = "ocid1.compartment.oc1..example"
 NOWHERE = "https://telemetry-ingestion.eu-franfurt-1.invalid"
@@ -41,19 +40,16 @@ def agent(oci: OciServer, tmp_path: Path) -> Iterator[AgentProgram]:
 
 
 @pytest.fixture
-def tried(agent: AgentProgram) -> Callable[..., str]:
+def tried(agent: AgentProgram, tmp_path: Path) -> Callable[..., str]:
     """Try a sink; return what is told of one that does not take it."""
 
+    terminal = Terminal(tmp_path, {}, agent.url)
+
     def run(name: str = "oci") -> str:
-        command = [sys.executable, "-m", "metricsmith", "sink", "test", name, "--url", agent.url]
-        ended = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert "Traceback" not in ended.stderr
-        if ended.returncode:
-            assert (ended.returncode, ended.stdout) == (1, "")
-            assert ended.stderr.startswith(f"{name}: not taken: ")
-            return ended.stderr.strip()
-        assert ended.stdout.startswith(f"{name}: taken in ")
-        return ""
+        code, said = terminal.run(f"metricsmith sink test {name}")
+        assert said.startswith(f"{name}: {'not taken: ' if code else 'taken in '}"), said
+        assert code in (0, 1) and "Traceback" not in said
+        return said.strip() if code else ""
 
     return run
 
