@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -65,6 +66,24 @@ def test_two_builds_are_the_same_bytes(
     for each in first[:-1]:
         assert each.path.read_bytes() == (other / "dist" / each.path.name).read_bytes()
     assert len({each.sha256 for each in first}) == 5
+
+
+def test_the_folder_of_an_image_that_cannot_be_written_leaves_nothing(
+    new_project: MakeProject, packages: Packages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, write = new_project(Kind.EXEC), Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        if self.name == "metricsmith.yaml":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, data)
+
+    (image,) = packages(folder, Form.OCI_IMAGE)
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        packages(folder, Form.OCI_IMAGE)
+    assert [path.name for path in (folder / "dist").glob("*oci-image")] == [image.path.name]
+    assert not list((folder / "dist").glob(".new-*"))
 
 
 def test_the_time_of_files_is_that_of_the_environment(

@@ -189,6 +189,19 @@ def test_packages_for_other_machines_are_refused(
     assert not tree(agent).keys() - {"integrations/.lock"}
 
 
+def test_what_a_killed_installation_has_left_goes_with_the_next(
+    package: Make, agent: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, left = package(), agent / "integrations" / ".new-of-a-killed-one"
+    (left / "deep").mkdir(parents=True)
+    (left / "deep" / "file").write_text("x")
+    put(file, agent, dry=True)
+    assert left.exists()
+    put(file, agent)
+    assert not list((agent / "integrations").glob(".new-*"))
+    assert f"removed {left}" in caplog.text
+
+
 def test_other_things_in_its_place_are_left(package: Make, agent: Path, tmp_path: Path) -> None:
     file, home = package(), agent / "integrations" / "queue-depth"
     home.parent.mkdir()

@@ -61,6 +61,7 @@ def write_context(
 
     Raises:
         PackageError: something else is in its place.
+        OSError: it cannot be written; what was there before is as it was.
     """
     entries = context(project, version, machines)
     folder = out / f"{project.name}-{version}-{Form.OCI_IMAGE}"
@@ -68,15 +69,23 @@ def write_context(
     if folder.exists() and not (dockerfile.is_file() and _MARK in dockerfile.read_text("utf-8", "replace")):
         raise PackageError(f"{folder}: is there and was not made by this command (move it away)")
     made = Path(tempfile.mkdtemp(prefix=".new-", dir=out))
-    for name, entry in entries.items():
-        path = made / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(entry.data)
-        path.chmod(entry.mode)
-    for place in (made, *(path for path in made.rglob("*") if path.is_dir())):
-        place.chmod(layout.EXECUTABLE)
-    shutil.rmtree(folder, ignore_errors=True)
-    made.rename(folder)
+    try:
+        _write(entries, made)
+        shutil.rmtree(folder, ignore_errors=True)
+        made.rename(folder)
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
     sums = layout.sums_of(entries)
     size = sum(len(entry.data) for entry in entries.values())
     return Built(Form.OCI_IMAGE, folder, size, hashlib.sha256(sums).hexdigest())
+
+
+def _write(entries: Mapping[str, Entry], folder: Path) -> None:
+    for name, entry in entries.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(entry.data)
+        path.chmod(entry.mode)
+    for place in (folder, *(path for path in folder.rglob("*") if path.is_dir())):
+        place.chmod(layout.EXECUTABLE)

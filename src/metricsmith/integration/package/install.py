@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ CURRENT = "current"
 KEPT = 2
 """Versions: the one that runs, and the one before it."""
 _DIGITS = 8
+_NEW = ".new-"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +125,19 @@ def _scratch(place: Place, dry: bool) -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise PackageError(f"{place.programs}: another installation is under way") from None
-        made = Path(tempfile.mkdtemp(prefix=".new-", dir=place.programs))
+        _remove_unfinished(place.programs)
+        made = Path(tempfile.mkdtemp(prefix=_NEW, dir=place.programs))
         try:
             yield made
         finally:
             shutil.rmtree(made, ignore_errors=True)
+
+
+def _remove_unfinished(programs: Path) -> None:
+    """Remove what installations that were killed had unpacked; under the lock, nobody uses it."""
+    for left in programs.glob(f"{_NEW}*"):
+        _LOG.warning("removed %s, which an installation that was killed has left", left)
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _make_folder(folder: Path) -> None:

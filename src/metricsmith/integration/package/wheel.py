@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -26,15 +25,7 @@ def build_wheel(project: Project, version: str, time_s: int) -> tuple[str, bytes
         hint = project.line("integration", "version")
         raise PackageError(f"wheel: got --version {version}, wanted that of the project: change {hint}")
     with tempfile.TemporaryDirectory(prefix="metricsmith-wheel-") as scratch:
-        former = os.environ.get(EPOCH_VARIABLE)
-        os.environ[EPOCH_VARIABLE] = str(time_s)
-        try:
-            arguments = ["wheel", "--quiet", "--no-deps", "--wheel-dir", scratch, "."]
-            run_pip(arguments, "wheel", project.folder)
-        finally:
-            if former is None:
-                del os.environ[EPOCH_VARIABLE]
-            else:
-                os.environ[EPOCH_VARIABLE] = former
+        arguments = ["wheel", "--quiet", "--no-deps", "--wheel-dir", scratch, "."]
+        run_pip(arguments, "wheel", project.folder, {EPOCH_VARIABLE: str(time_s)})
         (path,) = Path(scratch).glob("*.whl")
         return path.name, path.read_bytes()

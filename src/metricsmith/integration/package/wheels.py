@@ -5,12 +5,13 @@ from __future__ import annotations
 import email.parser
 import hashlib
 import io
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,8 +65,13 @@ def libraries(needs: Needs, target: Target, python: str) -> tuple[dict[str, Entr
     return entries, found
 
 
-def run_pip(arguments: Sequence[str], what: str, folder: Path | None = None) -> None:
-    """Run pip, whose index and settings are those of the machine.
+def run_pip(
+    arguments: Sequence[str],
+    what: str,
+    folder: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> None:
+    """Run pip, whose index and settings are those of the machine, with more environment `variables`.
 
     Raises:
         PackageError: it is not there, takes too long or fails; with what it said, without addresses.
@@ -74,8 +80,8 @@ def run_pip(arguments: Sequence[str], what: str, folder: Path | None = None) -> 
     try:
         done = subprocess.run(
             [*command, *arguments],
-            cwd=folder, capture_output=True, text=True, errors="replace",
-            timeout=LIMIT_S, check=False, stdin=subprocess.DEVNULL,
+            cwd=folder, env={**os.environ, **(variables or {})},
+            capture_output=True, text=True, errors="replace", timeout=LIMIT_S, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise PackageError(f"{what}: pip took longer than {LIMIT_S:.0f} s") from None
