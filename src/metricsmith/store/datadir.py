@@ -45,8 +45,8 @@ _TRIES, _PAUSE_S = 10, 0.02
 class DataDir:
     """The folders of a data directory, held by one process at a time.
 
-    `blocks` holds what the manifest names, `tmp` what is being written and
-    may be deleted at any time, `strays` what was set aside for a person,
+    `blocks` holds what the manifest names, `tmp` what is being written, and
+    links that sessions of SQL hold, `strays` what was set aside for a person,
     `snapshots` copies that a person asked for.
     """
 

@@ -10,11 +10,12 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from metricsmith.errors import BlockCorrupt, StoreError
+from metricsmith.store import fsutil
 from metricsmith.store.block_files import read_meta
 from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta
 from metricsmith.store.datadir import DataDir
@@ -83,17 +84,17 @@ def held_history(folder: Path) -> Iterator[History]:
         StoreError: it is no data directory, or cannot be read.
     """
     aside = DataDir(folder).tmp / f"sql-{os.getpid()}-{secrets.token_hex(4)}"
-    try:
-        yield _linked(folder, aside)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+    with ExitStack() as held:
+        held.callback(shutil.rmtree, aside, ignore_errors=True)
+        yield _linked(folder, aside, held)
 
 
-def _linked(folder: Path, aside: Path) -> History:
+def _linked(folder: Path, aside: Path, held: ExitStack) -> History:
     for _ in range(TRIES):
         history = read_history(folder)
         try:
             aside.mkdir(mode=0o700, exist_ok=True)
+            held.callback(os.close, fsutil.hold(aside))  # a start leaves it alone
             return History([_link(block, aside) for block in history.blocks], history.tombstones)
         except FileNotFoundError:  # a block is gone, or the folder `tmp` is
             shutil.rmtree(aside, ignore_errors=True)

@@ -49,20 +49,28 @@ def open_blocks(
 def _clear_leftovers(dirs: DataDir, blocks: Sequence[Block], disposal: Disposal) -> None:
     """Remove what a crash left in `tmp` and what a merge replaced; set aside what nobody knows."""
     for path in dirs.tmp.iterdir():
-        fsutil.remove_tree(path)
-        log.info("removed %s, left unfinished by the last run", path)
+        if not fsutil.is_held(path):  # by a session of SQL
+            _remove(path, "left unfinished by the last run")
     known = {block.entry.name for block in blocks}
     replaced = {name for block in blocks for name in block.meta.sources}
     for path in dirs.blocks.iterdir():
         if path.name in known:
             continue
         if path.name in replaced:
-            fsutil.remove_tree(path)
-            log.info("removed %s, which a merge has replaced", path)
+            _remove(path, "which a merge has replaced")
         else:
             reason, why = _why_aside(path, dirs, blocks)
             disposal.move_to_strays(path)
             disposal.note_set_aside(reason, f"{path.name} {why}")
+
+
+def _remove(path: Path, what: str) -> None:
+    try:
+        fsutil.remove_tree(path)
+    except OSError as error:  # of another user, as root's session of SQL that was killed
+        log.warning("could not remove %s, %s: %s", path, what, error)
+    else:
+        log.info("removed %s, %s", path, what)
 
 
 def _why_aside(path: Path, dirs: DataDir, blocks: Sequence[Block]) -> tuple[str, str]:
