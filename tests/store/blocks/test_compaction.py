@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -63,8 +64,8 @@ def test_large_blocks_stay_as_they_are(open_store, tools):
     assert one.contents() == tools.expected(*written)
 
 
-def test_samples_in_any_order_make_few_blocks(open_store, tools):
-    one = open_store(tools.GROWING)
+def test_samples_in_any_order_make_few_blocks(open_store, tools, memory):
+    one = open_store(tools.GROWING, Path(memory) / "in any order")
     rng = np.random.default_rng(5)
     wanted = {}
     for value in range(40):
