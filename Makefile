@@ -5,6 +5,8 @@ BIN := .venv/bin
 FOR ?=
 PORT ?=
 CHAOS ?=
+# Modules stay compiled, also where Python is told not to keep them so.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/pytest
 
 .PHONY: help setup services demo oci-demo kafka-demo test soak fuzz check format docs site bench lock clean deploy
 
@@ -27,10 +29,11 @@ kafka-demo: services ## A real Kafka with groups that lag, hang and catch up; FO
 	@$(BIN)/metricsmith kafka demo $(if $(FOR),--for $(FOR)) $(if $(PORT),--port $(PORT))
 
 test: services ## All tests with small fixed budgets (at most 12 minutes)
-	@$(BIN)/pytest -n 4 --dist worksteal
+	@$(PYTEST) --collect-only >/dev/null || true # compiles once what each worker would compile at the same time
+	@$(PYTEST) -n 4 --dist worksteal
 
 soak: services ## Long runs: hundreds of kills, thousands of generated queries
-	@METRICSMITH_TEST_PROFILE=soak $(BIN)/pytest --timeout=3600 -m "soak or not soak"
+	@METRICSMITH_TEST_PROFILE=soak $(PYTEST) --timeout=3600 -m "soak or not soak"
 
 fuzz: setup ## Fuzz the PromQL parser and engine, guided by coverage; FOR=60s
 	@mkdir -p .cache/fuzz/found
