@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-import numpy as np
-
 from metricsmith.errors import InputError
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.series import SeriesTable
-from metricsmith.runtime.history import HistoryReader
-from metricsmith.runtime.offline import KEPT_FOR_EVER_MS, open_offline
+from metricsmith.runtime.import_folder import as_columns, folder_samples
 from metricsmith.store.block_samples import block_samples, is_block
 from metricsmith.store.file.decoders import TextDecoder
 from metricsmith.store.file.parquet_file import ParquetFile
-from metricsmith.store.pieces import RaggedPiece
-from metricsmith.store.settings import EmbeddedConfig
 from metricsmith.wire.exposition.formats import ExpositionFormat
 from metricsmith.wire.exposition.history import HistoryText
-from metricsmith.wire.sample_files.columns import Columns, Damage, columns_of
+from metricsmith.wire.sample_files.columns import Columns, Damage
 from metricsmith.wire.sample_files.dialects import DIALECTS
-from metricsmith.wire.sample_files.formats import compression_of
+from metricsmith.wire.sample_files.formats import compression_of, format_named
 from metricsmith.wire.sample_files.names import Form
 from metricsmith.wire.sample_files.read_lines import LineReader
 from metricsmith.wire.sample_files.streams import read_text
 
 NO_METADATA: Mapping[str, Metadata] = {}
-STEP_MS = 86_400_000
-"""A data directory is read day by day: so its samples fill few blocks at a time where they go."""
 _TAIL_BYTES = 64
 
 
@@ -44,17 +37,6 @@ class ImportFormat(StrEnum):
     JSONL = "jsonl"
     BLOCK = "block"
     DIRECTORY = "directory"
-
-
-_ENDINGS = {
-    ".parquet": ImportFormat.PARQUET,
-    ".csv": ImportFormat.CSV,
-    ".json": ImportFormat.JSONL,
-    ".jsonl": ImportFormat.JSONL,
-    ".ndjson": ImportFormat.JSONL,
-    ".om": ImportFormat.OPENMETRICS,
-    ".openmetrics": ImportFormat.OPENMETRICS,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +61,20 @@ class ImportFile:
         files = self.path.rglob("*") if self.path.is_dir() else [self.path]
         self.size = sum(file.stat().st_size for file in files if file.is_file())
 
-    async def parts(self, table: SeriesTable) -> AsyncIterator[Part]:
+    def parts(self, table: SeriesTable) -> Iterator[Part]:
         """Yield its samples, in its order.
 
         Raises:
             OSError, StoreError: it cannot be read.
         """
-        if self.format is ImportFormat.DIRECTORY:
-            async for part in self._days(table):
-                yield part
-            return
-        for part in self._read(table):
-            yield part
-
-    def _read(self, table: SeriesTable) -> Iterator[Part]:
         match self.format:
+            case ImportFormat.DIRECTORY:
+                yield from (Part(*read) for read in folder_samples(self.path, table, self.tell))
             case ImportFormat.BLOCK:
                 yield from self._block(table)
             case ImportFormat.PARQUET:
                 for piece, done in ParquetFile(self.path, table, self.tell).row_groups():
-                    yield Part(_columns(piece), NO_METADATA, done)
+                    yield Part(as_columns(piece), NO_METADATA, done)
             case ImportFormat.CSV | ImportFormat.JSONL:
                 yield from self._lines(table)
             case _:
@@ -109,7 +85,7 @@ class ImportFile:
             self.tell(self.path, Damage("", problem))
 
         for piece, metadata, done in block_samples(self.path, table, damaged):
-            yield Part(_columns(piece), metadata, done)
+            yield Part(as_columns(piece), metadata, done)
 
     def _lines(self, table: SeriesTable) -> Iterator[Part]:
         form = Form.CSV if self.format is ImportFormat.CSV else Form.JSON
@@ -134,23 +110,10 @@ class ImportFile:
                 yield Part(columns, reader.metadata, more)
         except InputError as error:
             self.tell(self.path, Damage(f"after line {number - 1}", str(error)))
-        yield Part(_columns(None), NO_METADATA, self.size - done)
-
-    async def _days(self, table: SeriesTable) -> AsyncIterator[Part]:
-        config = EmbeddedConfig(path=str(self.path)).model_copy(update={"retention": KEPT_FOR_EVER_MS})
-        async with open_offline(config, table=table) as store:
-            await store.admin.flush()
-            span = store.time_span()
-            if span is not None:
-                first, last = span[0] // STEP_MS, span[1] // STEP_MS
-                for day in range(first, last + 1):
-                    reader = HistoryReader(store, table, day * STEP_MS, (day + 1) * STEP_MS - 1)
-                    for _, batch in reader.batches([()]):
-                        yield Part(columns_of([batch]), store.metadata(), 0)
-                    yield Part(_columns(None), NO_METADATA, self.size // (last + 1 - first))
+        yield Part(as_columns(None), NO_METADATA, self.size - done)
 
     def _all_read(self) -> Part:
-        return Part(_columns(None), NO_METADATA, self.size)
+        return Part(as_columns(None), NO_METADATA, self.size)
 
 
 def format_of(path: Path) -> ImportFormat:
@@ -165,20 +128,12 @@ def format_of(path: Path) -> ImportFormat:
         if (path / "FORMAT").is_file():
             return ImportFormat.DIRECTORY
         raise ValueError(f"got the folder {path}, wanted a block, a snapshot or a data directory")
-    compressed = compression_of(path)
-    plain = path.with_suffix("") if compressed else path
-    if plain.suffix in _ENDINGS:
-        return _ENDINGS[plain.suffix]
-    if compressed:
+    named = format_named(path)
+    if named is not None:
+        return ImportFormat(named.value)
+    if compression_of(path):
         raise ValueError(f"got {path}, whose name does not say what it holds; set --format")
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
         ends = file.read().rstrip().endswith(b"# EOF")
     return ImportFormat.OPENMETRICS if ends else ImportFormat.PROMETHEUS
-
-
-def _columns(piece: RaggedPiece | None) -> Columns:
-    if piece is None:
-        return Columns(np.empty(0, np.uint32), np.empty(0, np.int64), np.empty(0), None)
-    series = np.repeat(piece.series, np.diff(piece.offsets))
-    return Columns(series, piece.times, piece.values, piece.stale)

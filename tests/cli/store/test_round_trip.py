@@ -21,7 +21,7 @@ from metricsmith.model.series import SeriesTable
 from metricsmith.runtime.import_files import ImportFile
 from metricsmith.runtime.import_files import format_of as read_format
 from metricsmith.wire.sample_files.columns import Damage
-from metricsmith.wire.sample_files.formats import compression_of, format_of
+from metricsmith.wire.sample_files.formats import ExportFormat, compression_of, format_named
 from metricsmith.wire.sample_files.writers import open_writer
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -100,7 +100,9 @@ def _written_and_read(file: str, content: Content) -> dict[Any, Any]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / file
         with path.open("wb") as out:
-            writer = open_writer(format_of(path), out, table, {}, compression_of(path))
+            writer = open_writer(
+                format_named(path) or ExportFormat.JSONL, out, table, {}, compression_of(path)
+            )
             for key, samples in sorted(keyed, key=lambda each: (metric_name(each[0]), each[0])):
                 times = sorted(samples)
                 values = [samples[time] for time in times]

@@ -21,7 +21,8 @@ SINK = {
     "delivered_samples": 0, "dropped_samples": 0, "held_until": None, "last_error": EVIL,
 }  # fmt: skip
 REFUSAL = {
-    "id": "1", "sink": EVIL, "at": "now", "samples": 1, "events": 0, "series": 1, "metric": EVIL, "reason": EVIL,
+    "id": "1", "sink": EVIL, "at": "now", "samples": 1, "events": 0, "series": 1, "metric": EVIL,
+    "reason": EVIL,
 }  # fmt: skip
 SAMPLE = {"labels": METRIC, "time_ms": 0, "value": "1"}
 VECTOR = {"resultType": "vector", "result": [{"metric": METRIC, "value": [0, "1"]}]}

@@ -17,7 +17,7 @@ import typer
 from metricsmith.cli.store.place import Config, Folder, Place, Url, find_place
 from metricsmith.cli.store.progress import progress
 from metricsmith.cli.times import EARLIEST_MS, read_time
-from metricsmith.wire.sample_files.formats import ExportFormat, compression_of, format_of
+from metricsmith.wire.sample_files.formats import ExportFormat, compression_of, format_named
 from metricsmith.wire.sample_files.names import LAST_MS
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def export(
         selectors = [parse_selector(text, may_match_all=True).matchers for text in match or ()]
     except ParseError as error:
         raise typer.BadParameter(f"--match: {error}") from None
-    chosen = format or format_of(out)
+    chosen = format or (format_named(out) if out else None) or ExportFormat.JSONL
     if out is None and chosen is ExportFormat.PARQUET and sys.stdout.isatty():
         raise typer.BadParameter("parquet is not for terminals, wanted --out FILE")
     place = find_place(path, config, url)

@@ -81,7 +81,8 @@ def run_pip(
         done = subprocess.run(
             [*command, *arguments],
             cwd=folder, env={**os.environ, **(variables or {})},
-            capture_output=True, text=True, errors="replace", timeout=LIMIT_S, check=False, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, errors="replace",
+            timeout=LIMIT_S, check=False, stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise PackageError(f"{what}: pip took longer than {LIMIT_S:.0f} s") from None

@@ -36,13 +36,11 @@ def compression_of(file: Path | None) -> str:
     return file.suffix if file is not None and file.suffix in _COMPRESSED else ""
 
 
-def format_of(file: Path | None) -> ExportFormat:
-    """Return the format that a file's name means; JSON lines where it means none.
+def format_named(file: Path) -> ExportFormat | None:
+    """Return the format that a file's name means; None where it means none.
 
-    >>> format_of(Path("up.csv.gz")).value
+    >>> format_named(Path("up.csv.gz")).value
     'csv'
     """
-    if file is None:
-        return ExportFormat.JSONL
     plain = file.with_suffix("") if compression_of(file) else file
-    return _ENDINGS.get(plain.suffix, ExportFormat.JSONL)
+    return _ENDINGS.get(plain.suffix)
