@@ -378,7 +378,7 @@ class BlockStore:
             try:
                 self._manifest.commit(remove=[block.entry.number])
             except (StoreError, DiskFull) as failure:  # the next reader tries again
-                self._disposal.note_set_aside("damaged", f"{error}; it stays in place: {failure}")
+                self._disposal.note_left_in_place(error, failure)
                 return
             self._disposal.note_set_aside("damaged", str(error))
             self._live.exchange((), {block.entry.number: self._disposal.keep})

@@ -31,6 +31,7 @@ class Disposal:
             "metricsmith_store_row_groups_damaged_total",
             f"left out, the rest of the block serves: {error}",
             level=logging.ERROR,
+            subject=str(error),
         )
 
     def note_set_aside(self, reason: str, message: str) -> None:
@@ -40,7 +41,19 @@ class Disposal:
             "metricsmith_store_blocks_set_aside_total",
             f"set aside under {self._dirs.strays}: {message}",
             level=logging.WARNING if reason == "unknown" else logging.ERROR,
+            subject=message,
             reason=reason,
+        )
+
+    def note_left_in_place(self, error: BlockCorrupt, failure: Exception) -> None:
+        """Count and log that a damaged block could not be set aside; queries pass over it, and try again."""
+        self._telemetry.problem(
+            log,
+            "metricsmith_store_blocks_set_aside_total",
+            f"a damaged block stays in its place until the manifest can be written: {error}; {failure}",
+            level=logging.ERROR,
+            subject=str(error),
+            reason="failed",
         )
 
     def delete(self, block: Block) -> None:

@@ -226,16 +226,39 @@ def test_a_file_that_cannot_be_read_now_is_an_error_and_no_damage(open_store, to
     assert one.contents() == tools.expected(wanted)
 
 
-def test_damage_is_known_even_when_the_manifest_cannot_be_written(open_store, tools, monkeypatch):
+def test_damage_is_known_even_when_the_manifest_cannot_be_written(open_store, tools, monkeypatch, caplog):
     folders, halves = written(open_store, tools)
     (folders[0] / "samples.parquet").write_bytes(bytes((folders[0] / "samples.parquet").stat().st_size))
     two = open_store()
     with monkeypatch.context() as patch:
         patch.setattr(Manifest, "commit", _full)
-        assert two.contents() == tools.expected(halves[1])
+        for _ in range(2):
+            assert two.contents() == tools.expected(halves[1])
     assert two.store.block_count == 2
+    assert two.telemetry.value("metricsmith_store_blocks_set_aside_total", reason="damaged") == 0
+    assert two.telemetry.value("metricsmith_store_blocks_set_aside_total", reason="failed") == 2
+    assert "set aside under" not in caplog.text
+    assert "stays in its place" in caplog.text
     assert two.contents() == tools.expected(halves[1])
     assert two.store.block_count == 1
+    assert two.telemetry.value("metricsmith_store_blocks_set_aside_total", reason="damaged") == 1
+
+
+def test_each_damaged_block_and_row_group_is_named(open_store, tools, caplog):
+    """Also of many that are found at once, as after a power cut."""
+    folders, _ = written(open_store, tools)
+    for folder in folders:
+        flip(folder / "samples.parquet", 10)
+    one = open_store()
+    one.contents()
+    for folder in folders:
+        assert f"{folder}/samples.parquet: row group 0" in caplog.text
+    one.store.close()
+    for folder in folders:
+        os.truncate(folder / "meta.json", 5)
+    open_store()
+    for folder in folders:
+        assert f"{folder}/meta.json: " in caplog.text
 
 
 def _full(*args, **kwargs):
