@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ import typer
 from metricsmith.cli.client import DEFAULT_URL, URL_VARIABLE, http_address, post_json
 from metricsmith.cli.exits import Exit
 from metricsmith.cli.table import printable
-from metricsmith.cli.times import read_interval, read_time
+from metricsmith.cli.times import read_interval, read_range
 from metricsmith.rules.model import AlertingRule, Group, RecordingRule
 
 if TYPE_CHECKING:
@@ -60,12 +59,7 @@ def backfill(
 
     from metricsmith.rules.files import read_text
 
-    now = time.time()
-    start_ms, end_ms = (
-        round(read_time(text, now, option) * 1000) for text, option in ((start, "--start"), (end, "--end"))
-    )
-    if end_ms < start_ms:
-        raise typer.BadParameter("got an end before the start, wanted --start before --end")
+    start_ms, end_ms = read_range(start, end)
     groups = _groups(files)
     order: dict[str, Any] = {"end_ms": end_ms}
     if interval is not None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from metricsmith.cli.exits import Exit
-from metricsmith.model.duration import parse_duration
+from metricsmith.cli.times import positive_seconds
 
 if TYPE_CHECKING:
     from metricsmith.runtime.collectors import CollectorSession, Reading
@@ -100,21 +100,6 @@ def collectors_may_print(target: str) -> Iterator[None]:
     finally:
         if target.endswith(".py"):
             sys.path.remove(folder)
-
-
-def positive_seconds(text: str, option: str) -> float:
-    """Return the seconds of a duration option.
-
-    Raises:
-        typer.BadParameter: not a duration, or none at all.
-    """
-    try:
-        duration_ms = parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{option}: {error}") from None
-    if not duration_ms:
-        raise typer.BadParameter(f'{option}: got "{text}", wanted a time above 0, such as 10s')
-    return duration_ms / 1000
 
 
 def listen_address(text: str) -> tuple[str, int]:

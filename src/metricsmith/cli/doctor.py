@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metricsmith.cli.client import call
-from metricsmith.cli.collect import positive_seconds
 from metricsmith.cli.exits import Exit
+from metricsmith.cli.times import positive_seconds
 from metricsmith.errors import ConfigError, MetricsmithError
 from metricsmith.model.findings import Finding, Level
 
@@ -129,6 +129,8 @@ def _sending(configuration: Configuration) -> list[Check]:
 
 
 async def _run(examination: Examination, as_json: bool, quiet: bool) -> None:
+    from metricsmith.model.wording import counted
+
     progress = Progress()
     headed = ""
     progress.show(examination.pending)
@@ -140,9 +142,9 @@ async def _run(examination: Examination, as_json: bool, quiet: bool) -> None:
         progress.show(examination.pending)
     progress.clear()
     if not as_json:
-        counts = ((Level.PROBLEM, "problem"), (Level.WARNING, "warning"), (Level.OK, "ok"))
-        told = [_count(examination.count(level), word) for level, word in counts]
-        typer.echo(("\n" if headed else "") + ", ".join(told))
+        problems, warnings, well = map(examination.count, (Level.PROBLEM, Level.WARNING, Level.OK))
+        told = f"{counted(problems, 'problem')}, {counted(warnings, 'warning')}, {well} ok"
+        typer.echo(f"\n{told}" if headed else told)
 
 
 def _print(done: Done, lines: Sequence[Finding], headed: str) -> str:
@@ -205,7 +207,3 @@ def _tell_unreadable(error: ConfigError, as_json: bool) -> None:
     counts = {"ok_count": 0, "warning_count": 0, "problem_count": len(found)}
     lines = [{"area": "configuration", "part": "", **asdict(line)} for line in found]
     typer.echo(json.dumps({**counts, "findings": lines}, indent=2))
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 or word == "ok" else f"{number} {word}s"

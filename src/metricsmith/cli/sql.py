@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metricsmith.cli.store.place import Config, Folder, Place, Url, find_folder
-from metricsmith.model.duration import parse_duration
+from metricsmith.cli.times import positive_seconds
 from metricsmith.model.settings_types import parse_size
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def sql(
     """
     from metricsmith.runtime.sql import SqlLimits, open_sql
 
-    limits = SqlLimits(_size(memory), _seconds(timeout))
+    limits = SqlLimits(_size(memory), positive_seconds(timeout, "--timeout"))
     place = find_folder(path, config, url)
     with (
         _folder(place, fresh) as folder,
@@ -178,10 +178,3 @@ def _size(text: str) -> int:
         return parse_size(text)
     except ValueError as error:
         raise typer.BadParameter(f"--memory: {error}") from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        return parse_duration(text) / 1000
-    except ValueError as error:
-        raise typer.BadParameter(f"--timeout: {error}") from None

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 
 import typer
 
 from metricsmith.model.duration import parse_duration
 
-EARLIEST_MS = -(2**53)
-"""Before all that is stored, and a time that the agent's API takes."""
+EARLIEST_MS, LATEST_MS = -(2**53), 253_402_300_799_999
+"""Before and after all that is stored, and times that the agent's API takes: the end of the year 9999."""
 
 
 def read_time(text: str, now: float, option: str) -> float:
@@ -30,6 +31,37 @@ def read_time(text: str, now: float, option: str) -> float:
     except ValueError:
         message = f'{option}: got "{text}", wanted RFC 3339, Unix seconds, now, or -10m'
         raise typer.BadParameter(message) from None
+
+
+def read_range(start: str | None, end: str | None) -> tuple[int, int]:
+    """Return the milliseconds of `--start` and `--end`, all times where they are not given.
+
+    An empty text is none: a variable of the shell that was not set does not mean everything.
+
+    Raises:
+        typer.BadParameter: one is no time, or the end is before the start.
+    """
+    now = time.time()
+    start_ms = EARLIEST_MS if start is None else round(read_time(start, now, "--start") * 1000)
+    end_ms = LATEST_MS if end is None else round(read_time(end, now, "--end") * 1000)
+    if end_ms < start_ms:
+        raise typer.BadParameter("got an end before the start, wanted --start before --end")
+    return start_ms, end_ms
+
+
+def positive_seconds(text: str, option: str) -> float:
+    """Return the seconds of a duration option.
+
+    Raises:
+        typer.BadParameter: not a duration, or none at all.
+    """
+    try:
+        duration_ms = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{option}: {error}") from None
+    if not duration_ms:
+        raise typer.BadParameter(f'{option}: got "{text}", wanted a time above 0, such as 10s')
+    return duration_ms / 1000
 
 
 def read_interval(text: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metricsmith.config.load import Configuration
 from metricsmith.errors import Problem
+from metricsmith.model.wording import counted
 from metricsmith.runtime.rule_engine import RuleEngine
 from metricsmith.runtime.rules import configured_files
 from metricsmith.sources.exec.files import read_all
@@ -12,7 +13,8 @@ from metricsmith.sources.exec.settings import ExecConfig
 
 def summary(configuration: Configuration) -> str:
     """Return what a configuration is, in a few words."""
-    counts = ", ".join(_count(len(configuration.of(g)), g) for g in ("sources", "processors", "sinks"))
+    things = ("source", "processor", "sink")
+    counts = ", ".join(counted(len(configuration.of(f"{thing}s")), thing) for thing in things)
     mode = configuration.settings.service.type.value
     return f"{mode}; storage {configuration.settings.storage.type}; {counts}"
 
@@ -24,7 +26,3 @@ def file_problems(configuration: Configuration) -> list[Problem]:
         if isinstance(part.config, ExecConfig):
             problems += read_all(part.config).problems
     return problems
-
-
-def _count(number: int, plural: str) -> str:
-    return f"{number} {plural.removesuffix('s') if number == 1 else plural}"

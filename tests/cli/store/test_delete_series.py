@@ -76,6 +76,8 @@ def test_what_an_answer_of_no_leaves_as_it_was(tmp_path: Path, fill, content_of)
         ["--match", "{}"],
         ["--match", '{job=""}'],  # of a variable of the shell that was not set
         ["--match", "up", "--start", "5", "--end", "4"],
+        ["--match", "up", "--start", ""],  # as of one
+        ["--match", "up", "--end", ""],
         [],
     ],
 )

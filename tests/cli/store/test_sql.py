@@ -235,3 +235,8 @@ def test_blocks_of_other_times_are_not_opened(history: Path) -> None:
         assert files("name = 'up'") == 2 * len(found.blocks)
         assert files(f"name = 'up' AND time <= make_timestamp_ms({first_ms})") == 2
         assert files("time > '2027-01-01'") == 0
+
+
+def test_a_limit_of_no_time_is_refused(here: Run, tmp_path: Path) -> None:
+    done = here("sql", "--path", str(tmp_path), "SELECT 1", "--timeout", "0s")
+    assert (done.returncode, 'got "0s", wanted a time above 0' in done.stderr) == (2, True), done

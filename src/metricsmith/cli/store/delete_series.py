@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from metricsmith.cli.client import call
+from metricsmith.cli.store.chosen import From, Until, read_selectors
 from metricsmith.cli.store.place import Config, Folder, Json, Place, Url, find_place
 from metricsmith.cli.store.progress import progress
-from metricsmith.cli.times import EARLIEST_MS, read_time
-from metricsmith.wire.sample_files.names import LAST_MS
+from metricsmith.cli.times import read_range
 
 if TYPE_CHECKING:
     from metricsmith.model.matchers import Matcher
@@ -32,13 +31,8 @@ def delete_series(
         list[str],
         typer.Option("--match", "-m", metavar="SELECTOR", help="Series to delete; may be repeated."),
     ],
-    start: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME", help="From: RFC 3339, Unix seconds, or -7d before now.", show_default="all"
-        ),
-    ] = "",
-    end: Annotated[str, typer.Option(metavar="TIME", help="Until.", show_default="all")] = "",
+    start: From = None,
+    end: Until = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", metavar="", help="Do not ask.")] = False,
     path: Folder = None,
     config: Config = None,
@@ -50,18 +44,8 @@ def delete_series(
     Queries do not find them any more when this returns; their space is free when the agent has written the
     blocks anew, minutes later. What comes after stays. A running agent is asked (`server.admin_api: true`).
     """
-    from metricsmith.errors import ParseError
-    from metricsmith.syntax.selector import parse_selector
-
-    now = time.time()
-    start_ms = round(read_time(start, now, "--start") * 1000) if start else EARLIEST_MS
-    end_ms = round(read_time(end, now, "--end") * 1000) if end else LAST_MS
-    if end_ms < start_ms:
-        raise typer.BadParameter("got an end before the start, wanted --start before --end")
-    try:
-        selectors = [parse_selector(text).matchers for text in match]
-    except ParseError as error:
-        raise typer.BadParameter(f"--match: {error}") from None
+    start_ms, end_ms = read_range(start, end)
+    selectors = read_selectors(match)
     place = find_place(path, config, url)
     place.refuse_others()
     agent = place.agent()

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
+from metricsmith.cli.store.chosen import From, Until, read_selectors
 from metricsmith.cli.store.place import Config, Folder, Place, Url, find_place
 from metricsmith.cli.store.progress import progress
-from metricsmith.cli.times import EARLIEST_MS, read_time
+from metricsmith.cli.times import read_range
 from metricsmith.wire.sample_files.formats import ExportFormat, compression_of, format_named
-from metricsmith.wire.sample_files.names import LAST_MS
 
 if TYPE_CHECKING:
     from metricsmith.model.matchers import Matcher
@@ -41,13 +40,8 @@ def export(
             "--match", "-m", metavar="SELECTOR", help="Series to export; may be repeated.", show_default="all"
         ),
     ] = None,
-    start: Annotated[
-        str,
-        typer.Option(
-            metavar="TIME", help="From: RFC 3339, Unix seconds, or -7d before now.", show_default="all"
-        ),
-    ] = "",
-    end: Annotated[str, typer.Option(metavar="TIME", help="Until.", show_default="all")] = "",
+    start: From = None,
+    end: Until = None,
     format: Annotated[
         ExportFormat | None, typer.Option("--format", "-f", help="Default: as --out ends, else jsonl.")
     ] = None,
@@ -66,18 +60,8 @@ def export(
     They come series by series, sorted by metric name. `store import` reads each format back: parquet, csv and
     jsonl hold everything, openmetrics has no staleness markers.
     """
-    from metricsmith.errors import ParseError
-    from metricsmith.syntax.selector import parse_selector
-
-    now = time.time()
-    start_ms = round(read_time(start, now, "--start") * 1000) if start else EARLIEST_MS
-    end_ms = round(read_time(end, now, "--end") * 1000) if end else LAST_MS
-    if end_ms < start_ms:
-        raise typer.BadParameter("got an end before the start, wanted --start before --end")
-    try:
-        selectors = [parse_selector(text, may_match_all=True).matchers for text in match or ()]
-    except ParseError as error:
-        raise typer.BadParameter(f"--match: {error}") from None
+    start_ms, end_ms = read_range(start, end)
+    selectors = read_selectors(match or (), may_match_all=True)
     chosen = format or (format_named(out) if out else None) or ExportFormat.JSONL
     if out is None and chosen is ExportFormat.PARQUET and sys.stdout.isatty():
         raise typer.BadParameter("parquet is not for terminals, wanted --out FILE")
