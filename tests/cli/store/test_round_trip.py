@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import subprocess
 import tempfile
@@ -111,15 +110,15 @@ def _written_and_read(file: str, content: Content) -> dict[Any, Any]:
                 numbers = np.array([np.nan if value is None else value for value in values], float)
                 writer.write(Batch(layout, np.array(times, np.int64), numbers, stale))
             writer.finish()
-        return asyncio.run(_read(path))
+        return _read(path)
 
 
-async def _read(path: Path) -> dict[Any, Any]:
+def _read(path: Path) -> dict[Any, Any]:
     def tell(_: Path, damage: Damage) -> None:
         raise AssertionError(damage)
 
     table, found = SeriesTable(), {}
-    async for part in ImportFile(path, read_format(path), tell).parts(table):
+    for part in ImportFile(path, read_format(path), tell).parts(table):
         columns = part.columns
         stale = np.zeros(len(columns), bool) if columns.stale is None else columns.stale
         rows = zip(columns.series.tolist(), columns.times.tolist(), columns.values, stale, strict=True)

@@ -175,7 +175,7 @@ async def _take(
     with progress("importing", sum(file.size for file in files), size=True) as advance:
         for file in files:
             try:
-                async for part in file.parts(table):
+                for part in file.parts(table):
                     await importer.take(part)
                     advance(part.bytes)
             except OSError as error:
