@@ -21,3 +21,28 @@ def distinct(ids: U32) -> U32:
     kept = np.ones(len(ordered), np.bool_)
     np.not_equal(ordered[1:], ordered[:-1], out=kept[1:])
     return ordered[kept]
+
+
+def look_up(ids: U32, wanted: U32) -> tuple[I64, Bool]:
+    """Return the place of each wanted id in sorted ones, and whether it is there: else the place says nothing.
+
+    Shapes:
+        wanted, returns: (N,)
+    """
+    at = np.searchsorted(ids, wanted)
+    at[at == len(ids)] = 0
+    return at, ids[at] == wanted if len(ids) else np.zeros(len(wanted), np.bool_)
+
+
+def are_in(wanted: U32, ids: U32) -> Bool:
+    """Return which of the wanted ids are among sorted ones.
+
+    `np.isin` goes over all of them: for a few in a million that takes 500 times as long as looking them up,
+    for as many in a million a fifth.
+
+    Shapes:
+        wanted, returns: (N,)
+    """
+    if len(wanted) * 16 > len(ids):
+        return np.isin(wanted, ids)
+    return look_up(ids, wanted)[1]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metricsmith.errors import BlockCorrupt, StoreError
-from metricsmith.model.arrays import F64, I64, U32, Bool
+from metricsmith.model.arrays import F64, I64, U32, Bool, look_up
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import UNLIMITED, SampleLimit
 from metricsmith.model.series import SeriesTable
@@ -52,9 +52,8 @@ class Catalogue:
         """
         if len(series) == len(self.sorted_ids) and np.array_equal(series, self.sorted_ids):
             return np.arange(len(series))
-        at = np.searchsorted(self.sorted_ids, series)
-        at[at == len(self.sorted_ids)] = 0
-        found: I64 = self._row_by_id[at[self.sorted_ids[at] == series]].astype(np.int64)
+        at, there = look_up(self.sorted_ids, series)
+        found: I64 = self._row_by_id[at[there]].astype(np.int64)
         found.sort()
         return found
 

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from metricsmith.model.arrays import I64, U32, Bool
+from metricsmith.model.arrays import I64, U32, Bool, look_up
 from metricsmith.model.labels import NAME_LABEL, PAIR, VALUE
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.model.series import SeriesTable
@@ -135,9 +135,8 @@ class _Column:
             dense = np.zeros(max(int(known[-1]), int(series[-1])) + 1, np.uint32)
             dense[known] = value
             return dense[series]
-        at = np.searchsorted(known, series)
-        at[at == len(known)] = 0
-        found: U32 = np.where(known[at] == series, value[at], np.uint32(ABSENT))
+        at, there = look_up(known, series)
+        found: U32 = np.where(there, value[at], np.uint32(ABSENT))
         return found
 
     def accepted(self, matcher: Matcher, among: I64 | None) -> I64:

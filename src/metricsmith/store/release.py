@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from metricsmith.model.arrays import U32, Bool
+from metricsmith.model.arrays import U32, Bool, are_in
 from metricsmith.model.clock import Clock
 from metricsmith.model.series import SeriesTable
 from metricsmith.store.block_reader import Block
@@ -98,8 +98,6 @@ class Release:
             part = part[~head.has(part)]
         for block in blocks:
             if block.entry.number not in seen:
-                ids = block.catalogue.sorted_ids
-                at = np.minimum(np.searchsorted(ids, part), len(ids) - 1)
-                part = part[ids[at] != part]
+                part = part[~are_in(part, block.catalogue.sorted_ids)]
         if len(part):
             self._table.retire(part)

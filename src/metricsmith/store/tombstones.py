@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 import orjson
 
-from metricsmith.model.arrays import U32, distinct
+from metricsmith.model.arrays import U32, are_in, distinct
 from metricsmith.model.matchers import Matcher, MatchOp
 from metricsmith.store.block_meta import BlockMeta
 from metricsmith.store.pieces import MatrixPiece, Piece, RaggedPiece
@@ -65,7 +65,8 @@ class Tombstone:
         meta = block.meta
         if meta.number > self.number or meta.min_time_ms > self.end_ms or meta.max_time_ms < self.start_ms:
             return False
-        return bool(np.isin(self.series, block.catalogue.sorted_ids, assume_unique=True).any())
+        few, many = sorted((self.series, block.catalogue.sorted_ids), key=len)
+        return bool(are_in(few, many).any())
 
     def hides_all(self, block: HasSeries) -> bool:
         """Return whether all samples of its series in a block are hidden."""
@@ -83,7 +84,7 @@ def visible(piece: Piece, tombstones: Sequence[Tombstone]) -> Piece | None:
 
 
 def _without(piece: Piece, tombstone: Tombstone) -> Piece | None:
-    hit = np.isin(piece.series, tombstone.series)
+    hit = are_in(piece.series, tombstone.series)
     inside = (piece.times >= tombstone.start_ms) & (piece.times <= tombstone.end_ms)
     if not hit.any() or not inside.any():
         return piece
