@@ -100,7 +100,9 @@ class HistoryReader:
                     self._per_series *= 2
                     left += reversed(list(partition(keys, len(keys) // 2, matchers)))
                     continue
-                of_it = [Matcher(name, MatchOp.EQ, own) for name, own in decode_labels(keys[0]).items()]
+                own = [Matcher(name, MatchOp.EQ, value) for name, value in decode_labels(keys[0]).items()]
+                # Besides its own labels, those that it has not and its neighbours have.
+                of_it = [*matchers, *own]
                 yield from ((0, b) for b in self._in_time(keys, of_it, self._start_ms, self._end_ms))
             else:
                 self._per_series = max(1, len(batch) // len(keys))

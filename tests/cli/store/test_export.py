@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
@@ -164,6 +164,7 @@ _series = st.builds(
 )
 
 
+@example(samples={encode_labels({"__name__": "x"} | more): 2 for more in ({}, {"a": "1"})}, most=1)
 @given(samples=st.dictionaries(_series, st.integers(1, 40), min_size=1, max_size=12), most=st.integers(1, 60))
 def test_everything_is_read_once_in_pieces_of_any_size(samples: dict[bytes, int], most: int) -> None:
     source = InMemory(samples, most)
