@@ -24,7 +24,7 @@ def distinct(ids: U32) -> U32:
 
 
 def look_up(ids: U32, wanted: U32) -> tuple[I64, Bool]:
-    """Return the place of each wanted id in sorted ones, and whether it is there: else the place says nothing.
+    """Return the place of each wanted id in sorted ones, and whether it is there; else the place is any.
 
     Shapes:
         wanted, returns: (N,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,14 @@ import pyarrow.parquet as pq
 
 from metricsmith.errors import BlockCorrupt, StoreError
 from metricsmith.store import fsutil
-from metricsmith.store.block_meta import MAX_META_BYTES, META_FILE, SERIES_FILE, BlockMeta, decode_meta
+from metricsmith.store.block_meta import (
+    MAX_META_BYTES,
+    META_FILE,
+    SAMPLES_FILE,
+    SERIES_FILE,
+    BlockMeta,
+    decode_meta,
+)
 
 
 def read_meta(folder: Path) -> tuple[BlockMeta, int]:
@@ -82,6 +90,17 @@ def read_part(
             row_group,
         )
     return data
+
+
+def link_block(folder: Path, target: Path) -> None:
+    """Give the files of a block a second name in a folder, which is made where it is missing.
+
+    Raises:
+        OSError: a file is gone, or the file system has no links.
+    """
+    target.mkdir(exist_ok=True)
+    for name in (META_FILE, SAMPLES_FILE, SERIES_FILE):
+        os.link(folder / name, target / name)
 
 
 def whole(column: Any) -> Any:

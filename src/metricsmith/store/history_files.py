@@ -16,8 +16,8 @@ from pathlib import Path
 
 from metricsmith.errors import BlockCorrupt, StoreError
 from metricsmith.store import fsutil
-from metricsmith.store.block_files import read_meta
-from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE, BlockMeta
+from metricsmith.store.block_files import link_block, read_meta
+from metricsmith.store.block_meta import SAMPLES_FILE, SERIES_FILE, BlockMeta
 from metricsmith.store.datadir import DataDir
 from metricsmith.store.manifest import look_into
 from metricsmith.store.tombstones import Tombstone
@@ -105,7 +105,5 @@ def _linked(folder: Path, aside: Path, held: ExitStack) -> History:
 
 def _link(block: HistoryFiles, aside: Path) -> HistoryFiles:
     target = aside / block.meta.name
-    target.mkdir(exist_ok=True)
-    for name in (META_FILE, SAMPLES_FILE, SERIES_FILE):
-        os.link(block.folder / name, target / name)
+    link_block(block.folder, target)
     return HistoryFiles(target, block.meta)

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from metricsmith.errors import StoreError
 from metricsmith.store import fsutil
-from metricsmith.store.block_meta import META_FILE, SAMPLES_FILE, SERIES_FILE
+from metricsmith.store.block_files import link_block
 from metricsmith.store.block_reader import Block
 from metricsmith.store.datadir import DataDir, write_format
 
-BLOCK_FILES = (META_FILE, SAMPLES_FILE, SERIES_FILE)
 _ELSEWHERE = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP})
 """Why there may be no link: another file system, or one without links."""
 COPY_BYTES = 1 << 20
@@ -51,7 +50,9 @@ def make_snapshot(dirs: DataDir, blocks: Sequence[Block], manifest: Path) -> Sna
             fsutil.make_private(aside)
             fsutil.make_private(aside / "blocks")
             for block in blocks:
-                _link_block(block.folder, aside / "blocks" / block.folder.name)
+                linked = aside / "blocks" / block.folder.name
+                link_block(block.folder, linked)
+                fsutil.sync_folder(linked)
             fsutil.sync_folder(aside / "blocks")
             fsutil.rename(manifest, aside / dirs.manifest.name)
             write_format(aside)
@@ -67,13 +68,6 @@ def make_snapshot(dirs: DataDir, blocks: Sequence[Block], manifest: Path) -> Sna
         sum(block.meta.samples for block in blocks),
         sum(block.meta.disk_bytes for block in blocks),
     )
-
-
-def _link_block(folder: Path, target: Path) -> None:
-    target.mkdir()
-    for name in BLOCK_FILES:
-        os.link(folder / name, target / name)
-    fsutil.sync_folder(target)
 
 
 def refuse_place(target: Path, data: Path | None) -> None:

@@ -54,7 +54,7 @@ def _branch(block: HistoryFiles, history: History) -> str:
     conditions = [
         f"make_timestamp_ms(v.time_ms) BETWEEN make_timestamp_ms({lo}) AND make_timestamp_ms({hi})",
         "v.value IS NOT NULL",
-        *(_deleted(each) for each in history.tombstones if _concerns(each, block)),
+        *(_deleted(each) for each in history.tombstones if each.reaches(block.meta)),
         *(_replaced(block, later) for later in history.blocks if _is_over(later, block)),
     ]
     return (
@@ -82,15 +82,6 @@ def _replaced(block: HistoryFiles, later: HistoryFiles) -> str:
     )
 
 
-def _concerns(tombstone: Tombstone, block: HistoryFiles) -> bool:
-    meta = block.meta
-    return (
-        meta.number <= tombstone.number
-        and meta.min_time_ms <= tombstone.end_ms
-        and meta.max_time_ms >= tombstone.start_ms
-    )
-
-
 def _deleted(tombstone: Tombstone) -> str:
     bounds = f"v.time_ms BETWEEN {tombstone.start_ms} AND {tombstone.end_ms}"
     return f"NOT ({bounds} AND {_selected(tombstone)})"
@@ -100,7 +91,7 @@ def _whole(block: HistoryFiles, tombstones: Sequence[Tombstone]) -> list[str]:
     return [
         f"NOT (s.min_time_ms >= {each.start_ms} AND s.max_time_ms <= {each.end_ms} AND {_selected(each)})"
         for each in tombstones
-        if _concerns(each, block)
+        if each.reaches(block.meta)
     ]
 
 

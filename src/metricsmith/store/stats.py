@@ -9,10 +9,9 @@ from heapq import nsmallest
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from metricsmith.errors import BlockCorrupt
 from metricsmith.model.labels import decode_labels, metric_name
+from metricsmith.store.block_files import read_series, whole
 from metricsmith.store.catalogue import columns_to_keys
 from metricsmith.store.history_files import History, HistoryFiles
 
@@ -58,7 +57,8 @@ def history_stats(history: History, limit: int, advance: Callable[[int], None]) 
     """Return counts, the `limit` largest of each kind; `advance` is told of each block.
 
     Raises:
-        BlockCorrupt: a block's series cannot be read.
+        BlockCorrupt: a block's series are damaged.
+        StoreError: they cannot be read now.
     """
     found = HistoryStats(blocks=len(history.blocks))
     seen: set[bytes] = set()
@@ -66,10 +66,11 @@ def history_stats(history: History, limit: int, advance: Callable[[int], None]) 
     samples: Counter[str] = Counter()
     first_count = 0
     for block in sorted(history.blocks, key=lambda b: (b.meta.min_time_ms, b.meta.number)):
-        samples.update(_samples_by_metric(block))
+        series = read_series(block.folder, block.meta, ["name", "labels", "row_count"])
+        samples.update(_samples_by_metric(series))
         if block.meta.catalogue not in catalogues:
             catalogues.add(block.meta.catalogue)
-            seen.update(_keys(block))
+            seen.update(columns_to_keys(whole(series["name"]), whole(series["labels"])))
         first_count = first_count or len(seen)
         found.newest_series = block.meta.series
         advance(1)
@@ -124,19 +125,6 @@ def _largest(counts: Counter[Any], limit: int) -> list[tuple[Any, int]]:
     return nsmallest(limit, counts.items(), key=lambda each: (-each[1], each[0]))
 
 
-def _samples_by_metric(block: HistoryFiles) -> dict[str, int]:
-    table = _read(block, ["name", "row_count"])
-    sums = table.group_by("name").aggregate([("row_count", "sum")])
+def _samples_by_metric(series: pa.Table) -> dict[str, int]:
+    sums = series.group_by("name").aggregate([("row_count", "sum")])
     return {row["name"]: row["row_count_sum"] for row in sums.to_pylist()}
-
-
-def _keys(block: HistoryFiles) -> list[bytes]:
-    table = _read(block, ["name", "labels"])
-    return columns_to_keys(table["name"].combine_chunks(), table["labels"].combine_chunks())
-
-
-def _read(block: HistoryFiles, columns: list[str]) -> pa.Table:
-    try:
-        return pq.read_table(block.series, columns=columns)
-    except (OSError, ValueError) as error:
-        raise BlockCorrupt(f"{block.series}: {error}") from error

@@ -60,10 +60,17 @@ class Tombstone:
         """Return the tombstone with the series that its selectors find."""
         return replace(self, series=series)
 
+    def reaches(self, meta: BlockMeta) -> bool:
+        """Return whether it is of a block, by number and times, whatever its series."""
+        return (
+            meta.number <= self.number
+            and meta.min_time_ms <= self.end_ms
+            and meta.max_time_ms >= self.start_ms
+        )
+
     def concerns(self, block: HasSeries) -> bool:
         """Return whether it may hide samples of a block."""
-        meta = block.meta
-        if meta.number > self.number or meta.min_time_ms > self.end_ms or meta.max_time_ms < self.start_ms:
+        if not self.reaches(block.meta):
             return False
         few, many = sorted((self.series, block.catalogue.sorted_ids), key=len)
         return bool(are_in(few, many).any())

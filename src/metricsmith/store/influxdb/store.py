@@ -14,8 +14,7 @@ from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
 from metricsmith.model.series import SeriesTable
-from metricsmith.net.threads import in_thread
-from metricsmith.store.examination import examine_status
+from metricsmith.store.examination import examine_store
 from metricsmith.store.index import SeriesIndex
 from metricsmith.store.influxdb.pages import disk_bytes, policies, series_count
 from metricsmith.store.influxdb.selecting import LAST_MS, Reader
@@ -39,12 +38,7 @@ class InfluxdbStore:
     @classmethod
     async def examine(cls, config: InfluxdbConfig, context: Context, findings: Findings) -> None:
         """Ask the server."""
-        store = cls(config, context)
-        try:
-            status = await in_thread("store", store.status)
-        finally:
-            await in_thread("store", store.close)
-        examine_status(findings, status)
+        await examine_store(cls(config, context), findings)
 
     def __init__(self, config: InfluxdbConfig, context: Context) -> None:
         self._config, self._clock = config, context.clock

@@ -14,8 +14,7 @@ from metricsmith.model.matchers import Matcher
 from metricsmith.model.metadata import Metadata
 from metricsmith.model.selection import Selection
 from metricsmith.net.store_client import Form
-from metricsmith.net.threads import in_thread
-from metricsmith.store.examination import examine_status
+from metricsmith.store.examination import examine_store
 from metricsmith.store.prometheus.answers import Limits
 from metricsmith.store.prometheus.engine import ServerEngine, seconds
 from metricsmith.store.prometheus.pages import (
@@ -45,12 +44,7 @@ class PrometheusStore:
     @classmethod
     async def examine(cls, config: PrometheusConfig, context: Context, findings: Findings) -> None:
         """Ask the server."""
-        store = cls(config, context)
-        try:
-            status = await in_thread("store", store.status)
-        finally:
-            await in_thread("store", store.close)
-        examine_status(findings, status)
+        await examine_store(cls(config, context), findings)
 
     def __init__(self, config: PrometheusConfig, context: Context) -> None:
         self._config = config
