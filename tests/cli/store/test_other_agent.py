@@ -86,6 +86,17 @@ def test_the_agent_that_keeps_it_is_asked_by_any_name_of_it(
     assert asked(api) == {"/api/v1/admin/tsdb/delete_series"}
 
 
+def test_one_that_does_not_know_where_it_was_started_is_asked_for_nothing(
+    here: Run, api: Api, held: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeps(api, held)
+    api[1]["paths"]["/api/v1/status/runtimeinfo"]["CWD"] = ""
+    monkeypatch.chdir(held.parent)  # where its relative path happens to be ours
+    done = here(*COMMANDS["delete-series"], "--path", held.name, "--url", api[0])
+    assert (done.returncode, asked(api)) == (1, set()), done
+    assert "got no data directory of the agent" in done.stderr
+
+
 def test_memory_of_another_agent_is_not_counted(here: Run, api: Api, held: Path, tmp_path: Path) -> None:
     keeps(api, tmp_path)
     done = here("store", "stats", "--path", str(held), "--url", api[0], "--json")

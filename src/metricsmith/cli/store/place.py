@@ -181,14 +181,17 @@ def find_folder(folder: Path | None, config: Path | None, url: str | None) -> Pl
 
 def _told_folder(url: str) -> Path:
     """Return where an agent says that it keeps its samples."""
+    nowhere = f"got no data directory of the agent at {url}, {_WANTED}"
     try:
         settings = fetch(url, "/api/v1/status/flags", {})
         began_in = fetch(url, "/api/v1/status/runtimeinfo", {})["CWD"]
         kind, folder = settings["storage.type"], Path(began_in, settings["storage.path"])
     except (ExecutionError, KeyError):
-        raise StoreError(f"got no data directory of the agent at {url}, {_WANTED}") from None
+        raise StoreError(nowhere) from None
     if kind != "embedded":
         raise StoreError(f"got storage.type {kind} of the agent at {url}, wanted embedded, or --path DIR")
+    if not folder.is_absolute():  # somebody has removed the folder that it was started in
+        raise StoreError(nowhere)
     return folder
 
 
