@@ -98,14 +98,16 @@ def _beside(path: str, info: ValidationInfo) -> str:
 
 
 def _secret_beside(secret: SecretStr, info: ValidationInfo) -> SecretStr:
-    text = secret.get_secret_value()
-    if not text.startswith(_FROM_FILE):
-        return secret
-    return SecretStr(_FROM_FILE + _beside(text.removeprefix(_FROM_FILE), info))
+    path = file_of(secret)
+    return secret if path is None else SecretStr(_FROM_FILE + _beside(path, info))
 
 
 FilePathText = Annotated[str, AfterValidator(_beside)]
 """A path; a relative one begins beside the file that the setting stands in."""
+
+_SECRET_FILE = "file of a secret"
+SecretFile = Annotated[str, AfterValidator(_beside), _SECRET_FILE]
+"""A path of a file that holds a secret: nobody else should be able to read it."""
 
 PATTERN = "pattern of files"
 FilePattern = Annotated[str, AfterValidator(_beside), PATTERN]
@@ -125,9 +127,17 @@ HostName = Annotated[str, AfterValidator(_host_name)]
 
 def has_type(field: FieldInfo, marked: Any) -> bool:
     """Return whether a setting is of a type such as DurationMs, be it optional or not."""
-    marks = get_args(marked)[1:]
-    optional = [m for a in get_args(field.annotation) for m in get_args(a)[1:]]
-    return any(m in marks for m in [*field.metadata, *optional])
+    return any(mark in get_args(marked)[1:] for mark in _marks(field))
+
+
+def names_secret_file(field: FieldInfo) -> bool:
+    """Return whether a setting names a file that holds a secret, be it optional or not."""
+    return _SECRET_FILE in _marks(field)
+
+
+def _marks(field: FieldInfo) -> list[Any]:
+    optional = [mark for inner in get_args(field.annotation) for mark in get_args(inner)[1:]]
+    return [*field.metadata, *optional]
 
 
 def in_unit(field: FieldInfo, number: float) -> str:
@@ -139,6 +149,12 @@ def in_unit(field: FieldInfo, number: float) -> str:
     return str(number)
 
 
+def file_of(secret: SecretStr | str) -> str | None:
+    """Return the path of the file that a secret is in, None where it is its own text."""
+    text = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
+    return text.removeprefix(_FROM_FILE) if text.startswith(_FROM_FILE) else None
+
+
 def reveal(secret: SecretStr | str) -> str:
     """Return a secret's text; `file:PATH` is read now, so that a rotated secret is seen.
 
@@ -147,9 +163,10 @@ def reveal(secret: SecretStr | str) -> str:
         ValueError: the file is too large or no text.
     """
     text = secret.get_secret_value() if isinstance(secret, SecretStr) else secret
-    if not text.startswith(_FROM_FILE):
+    path = file_of(text)
+    if path is None:
         return text
-    with Path(text.removeprefix(_FROM_FILE)).open("rb") as file:
+    with Path(path).open("rb") as file:
         data = file.read(MAX_SECRET_FILE_BYTES + 1)
     if len(data) > MAX_SECRET_FILE_BYTES:
         raise ValueError(f"got a secret file over {MAX_SECRET_FILE_BYTES} bytes, wanted one secret")

@@ -9,7 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from metricsmith.contracts import PartConfig
-from metricsmith.model.settings_types import FilePathText, SizeBytes
+from metricsmith.model.settings_types import SecretFile, SizeBytes
 from metricsmith.net.bus_keys import read_keys
 
 _ENDPOINT = re.compile(r"(tcp://(\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):[0-9]{1,5}|ipc://.+|inproc://.+)")
@@ -41,7 +41,7 @@ Key = Annotated[str, StringConstraints(max_length=300), AfterValidator(_public_k
 class Curve(PartConfig):
     """Keys for authentication and encryption (CurveZMQ). `metricsmith bus keys` makes some."""
 
-    secret_key_file: Annotated[FilePathText, AfterValidator(_keys_file)] = Field(
+    secret_key_file: Annotated[SecretFile, AfterValidator(_keys_file)] = Field(
         description="File with our keys, as `metricsmith bus keys` writes it."
     )
     server_key: Key | None = Field(

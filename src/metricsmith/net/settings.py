@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from metricsmith.contracts import PartConfig
-from metricsmith.model.settings_types import FilePathText, Secret
+from metricsmith.model.settings_types import FilePathText, Secret, SecretFile
 
 
 class BasicAuth(PartConfig):
@@ -16,7 +16,7 @@ class BasicAuth(PartConfig):
 
     username: str = Field("", description="User.")
     password: Secret | None = Field(None, description="Password; `${ENV}` and `file:PATH` are understood.")
-    password_file: FilePathText | None = Field(
+    password_file: SecretFile | None = Field(
         None, description="File that holds the password, read at each request."
     )
 
@@ -36,7 +36,7 @@ class Authorization(PartConfig):
 
     type: str = Field("Bearer", pattern="^[A-Za-z0-9_-]{1,100}$", description="Scheme of the header.")
     credentials: Secret | None = Field(None, description="Token; `${ENV}` and `file:PATH` are understood.")
-    credentials_file: FilePathText | None = Field(
+    credentials_file: SecretFile | None = Field(
         None, description="File that holds the token, read at each request."
     )
 
@@ -62,7 +62,7 @@ class Tls(PartConfig):
 
     ca_file: FilePathText | None = Field(None, description="Authorities to trust instead of the system's.")
     cert_file: FilePathText | None = Field(None, description="Client certificate.")
-    key_file: FilePathText | None = Field(None, description="Key of the client certificate.")
+    key_file: SecretFile | None = Field(None, description="Key of the client certificate.")
     server_name: str | None = Field(None, description="Name that the certificate must have.")
     insecure_skip_verify: bool = Field(False, description="Accept any certificate. For tests only.")
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
 
 from metricsmith.config.load import Configuration
-from metricsmith.model.settings_types import FilePathText
+from metricsmith.model.settings_types import FilePathText, file_of
+from metricsmith.model.settings_values import SettingValue, setting_values
 from metricsmith.model.yaml_lines import Path, show
 from metricsmith.sinks.file.settings import FileSinkConfig
 from metricsmith.sources.exec.settings import ExecConfig
 
-_FROM_FILE = "file:"
 _BESIDE = get_args(FilePathText)[1]
 """The mark of settings that are paths of files or folders, globs among them."""
 _TAKEN_ALONG = ("rules", "files")
@@ -41,32 +42,23 @@ def _programs(config: ExecConfig, path: Path) -> Iterator[tuple[str, str]]:
 
 
 def _in_model(model: BaseModel, path: Path) -> Iterator[tuple[str, str]]:
-    for name, field in type(model).model_fields.items():
-        below, value = (*path, field.alias or name), getattr(model, name)
-        # Places where programs are looked for by default need not be there.
-        looked_in = isinstance(value, tuple) and name not in model.model_fields_set
-        if below != _TAKEN_ALONG and not looked_in:
-            marked = _BESIDE in field.metadata or _is_path(field.annotation)
-            yield from _in_value(value, below, marked)
+    for each in setting_values(model, path):
+        if each.path[: len(_TAKEN_ALONG)] == _TAKEN_ALONG or _is_looked_in(each):
+            continue
+        if isinstance(each.value, SecretStr):
+            if named := file_of(each.value):
+                yield show(each.path), named
+        elif isinstance(each.value, str) and each.value and _names_path(each.field):
+            yield show(each.path), each.value
 
 
-def _in_value(value: Any, path: Path, marked: bool) -> Iterator[tuple[str, str]]:
-    match value:
-        case BaseModel():
-            yield from _in_model(value, path)
-        case Mapping():
-            for key, inner in value.items():
-                yield from _in_value(inner, (*path, key), marked)
-        case list() | tuple():
-            for i, inner in enumerate(value):
-                yield from _in_value(inner, (*path, i), marked)
-        case SecretStr():
-            text = value.get_secret_value()
-            if text.startswith(_FROM_FILE):
-                yield show(path), text.removeprefix(_FROM_FILE)
-        case str():
-            if marked and value:
-                yield show(path), value
+def _is_looked_in(each: SettingValue) -> bool:
+    """Return whether it is a place where programs are looked for by default: it need not be there."""
+    return each.name not in each.model.model_fields_set and isinstance(getattr(each.model, each.name), tuple)
+
+
+def _names_path(field: FieldInfo) -> bool:
+    return _BESIDE in field.metadata or _is_path(field.annotation)
 
 
 def _is_path(annotation: Any) -> bool:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
-from pydantic.fields import FieldInfo
 
 from metricsmith.config.parts import Part
 from metricsmith.config.settings import Settings
 from metricsmith.config.shown import hides
 from metricsmith.errors import ConfigError, Problem
 from metricsmith.integration.generate.configured import REFERENCE, UNSET, Configured
+from metricsmith.model.settings_types import file_of
+from metricsmith.model.settings_values import setting_values
 from metricsmith.model.yaml_lines import Path, show
 
-_FROM_FILE = "file:"
 _LONG = 12
 """Characters from which on a text is no word that stands somewhere else by chance."""
 _COMMANDS = frozenset({"exec", "cli_args"})
@@ -50,7 +50,7 @@ def separated(configured: Configured) -> Separated:
         ConfigError: a text is half a secret and half a variable.
     """
     meaning = configured.meaning
-    places = {**_secrets(meaning.settings, ()), **_secrets(meaning.store.config, ("storage",))}
+    places = dict(_secrets(meaning.settings, ())) | dict(_secrets(meaning.store.config, ("storage",)))
     for group in ("sources", "processors", "sinks"):
         for i, part in enumerate(meaning.of(group)):
             places |= _of_part(part, (group, i))
@@ -85,7 +85,7 @@ class _Finder:
     def _text(self, text: str, path: Path, names: tuple[str, ...]) -> str:
         keys = [part for part in path if isinstance(part, str)]
         secret = _folded(path) in self.places or text in self.long or hides(keys, text)
-        if not secret or not text or text.startswith(_FROM_FILE):
+        if not secret or not text or file_of(text) is not None:
             return text
         if not REFERENCE.search(text):
             return self._variable(text, names)
@@ -138,40 +138,14 @@ def _of_part(part: Part, path: Path) -> dict[Path, str]:
     return found
 
 
-def _secrets(value: Any, path: Path) -> dict[Path, str]:
-    """Return every secret text in typed settings by its path, those of files aside: these are only named."""
-    inner: list[tuple[str | int, Any]]
-    match value:
-        case SecretStr():
-            text = value.get_secret_value()
-            return {} if text.startswith(_FROM_FILE) else {path: text}
-        case BaseModel():
-            inner = [(field.alias or name, _told(value, name, field)) for name, field in _fields(value)]
-        case Mapping():
-            inner = list(value.items())
-        case list() | tuple():
-            inner = list(enumerate(value))
-        case _:
-            return {}
-    return {place: text for key, each in inner for place, text in _secrets(each, (*path, key)).items()}
+def _secrets(model: BaseModel, path: Path) -> Iterator[tuple[Path, str]]:
+    """Yield every secret text in typed settings with its path, those of files aside: these are only named.
 
-
-def _told(model: BaseModel, name: str, field: FieldInfo) -> Any:
-    """Return a setting; what is kept out of logs, as files of integrations are, with secrets for texts."""
-    value = getattr(model, name)
-    return value if field.repr or isinstance(model, Settings) else _hidden(value)
-
-
-def _hidden(value: Any) -> Any:
-    match value:
-        case Mapping():
-            return {key: _hidden(inner) for key, inner in value.items()}
-        case list() | tuple():
-            return [_hidden(inner) for inner in value]
-        case str():
-            return SecretStr(value)
-    return value
-
-
-def _fields(model: BaseModel) -> Iterable[tuple[str, FieldInfo]]:
-    return type(model).model_fields.items()
+    What is kept out of logs, as files of integrations are, has secrets for texts.
+    """
+    for each in setting_values(model, path):
+        if isinstance(each.value, SecretStr):
+            if file_of(each.value) is None:
+                yield each.path, each.value.get_secret_value()
+        elif isinstance(each.value, str) and not each.field.repr and not isinstance(each.model, Settings):
+            yield each.path, each.value

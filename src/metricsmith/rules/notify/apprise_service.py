@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from metricsmith.errors import RetryLater
 from metricsmith.model.labels import format_labels
-from metricsmith.model.settings_types import reveal
+from metricsmith.model.settings_types import file_of, reveal
 from metricsmith.net.threads import in_thread
 from metricsmith.rules.model import Notification
 from metricsmith.rules.notify.apprise_urls import apprise_service
@@ -40,7 +40,7 @@ class AppriseService:
         text = url.get_secret_value()
         self.name = f"{self.kind}-{digest(text)}"
         # Even what looks like a host is a token in many of its addresses.
-        self.address = "address from a file" if text.startswith("file:") else f"{text.partition(':')[0]}://"
+        self.address = f"{text.partition(':')[0]}://" if file_of(url) is None else "address from a file"
         self._delivery: asyncio.Future[bool] | None = None
 
     def entries(self, notifications: Sequence[Notification]) -> Iterable[Entry]:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, SecretStr, field_validator, model_validator
 
 from metricsmith.contracts import PartConfig
-from metricsmith.model.settings_types import DurationMs, Secret
+from metricsmith.model.settings_types import DurationMs, Secret, file_of
 from metricsmith.net.addresses import check_http_url
 from metricsmith.net.settings import Access
 from metricsmith.net.target_files import FileDiscovery
@@ -18,7 +18,6 @@ from metricsmith.rules.notify.apprise_urls import check_apprise_url
 DAY_MS = 86_400_000
 ALERTMANAGER_URL = "http://127.0.0.1:9093"
 ALERTMANAGER_HINT = "an Alertmanager takes no webhooks: name it under `alerts.alertmanagers`"
-_FROM_FILE = "file:"
 
 
 def is_alertmanager(url: str) -> bool:
@@ -37,7 +36,7 @@ def is_alertmanager(url: str) -> bool:
 def _webhook_url(secret: SecretStr) -> SecretStr:
     # A webhook's address often is its own password, so that nothing of it stands in messages.
     url = secret.get_secret_value()
-    if url.startswith(_FROM_FILE):
+    if file_of(url) is not None:
         return secret
     try:
         parts = urlsplit(url)
@@ -50,7 +49,7 @@ def _webhook_url(secret: SecretStr) -> SecretStr:
 
 
 def _apprise_url(secret: SecretStr) -> SecretStr:
-    if not secret.get_secret_value().startswith(_FROM_FILE):
+    if file_of(secret) is None:
         check_apprise_url(secret.get_secret_value())
     return secret
 

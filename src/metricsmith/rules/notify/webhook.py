@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from metricsmith.errors import RetryLater
-from metricsmith.model.settings_types import reveal
+from metricsmith.model.settings_types import file_of, reveal
 from metricsmith.net.post import Poster
 from metricsmith.net.settings import Access
 from metricsmith.rules.model import Notification
@@ -35,7 +35,7 @@ class Webhook:
         self.settings = (settings, of_rule)
         text = url.get_secret_value()
         self.name = f"{self.kind}-{digest(text)}"
-        self.address = "address from a file" if text.startswith("file:") else shown_address(text)
+        self.address = shown_address(text) if file_of(url) is None else "address from a file"
         self._poster = Poster(Access(), settings.timeout / 1000)
 
     def entries(self, notifications: Sequence[Notification]) -> Iterable[Entry]:

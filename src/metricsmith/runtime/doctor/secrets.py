@@ -6,21 +6,17 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, SecretStr
+from pydantic import SecretStr
 
 from metricsmith.config.load import Configuration
 from metricsmith.model.findings import Findings
+from metricsmith.model.settings_types import file_of, names_secret_file
+from metricsmith.model.settings_values import SettingValue, setting_values
 
-SECRET_FILES = frozenset(
-    {"password_file", "credentials_file", "key_file", "secret_key_file", "kubeconfig_file"}
-)
-"""Settings that name a file which holds a secret."""
 OCI_FILE = "config_file"
-"""One that need not be there: other ways to log in do without it."""
+"""A setting whose file need not be there: other ways to log in do without it."""
 _SECTIONS_OF_PARTS = frozenset({"sources", "processors", "sinks", "storage"})
-_FROM_FILE = "file:"
 _MIN_SECRET = 4
 """A shorter text is found in any file."""
 
@@ -32,56 +28,40 @@ def examine_files(configuration: Configuration, findings: Findings) -> None:
         _examine_configuration(configuration.file, settings, findings)
     for path in dict.fromkeys(_files(settings)):
         _examine_secret(path, findings)
-    for name, value in settings:
-        if isinstance(value, SecretStr) and not value.get_secret_value():
+    for each in settings:
+        if isinstance(each.value, SecretStr) and not each.value.get_secret_value():
             hint = "is the environment variable set, but to nothing?"
-            findings.warning(name, "it is empty", "a secret", hint)
+            findings.warning(each.key, "it is empty", "a secret", hint)
 
 
-def _settings(configuration: Configuration) -> Iterator[tuple[str, Any]]:
-    """Yield every value that is no mapping or list, with the name of its setting."""
-    for name in type(configuration.settings).model_fields:
-        if name not in _SECTIONS_OF_PARTS:
-            yield from _values(name, getattr(configuration.settings, name))
+def _settings(configuration: Configuration) -> Iterator[SettingValue]:
+    for each in setting_values(configuration.settings):
+        if each.path[0] not in _SECTIONS_OF_PARTS:
+            yield each
     for part in configuration.parts:
-        yield from _values("", part.config)
+        yield from setting_values(part.config)
 
 
-def _values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    match value:
-        case BaseModel():
-            for key in type(value).model_fields:
-                yield from _values(key, getattr(value, key))
-        case dict():
-            for key, inner in value.items():
-                yield from _values(str(key), inner)
-        case list() | tuple():
-            for inner in value:
-                yield from _values(name, inner)
-        case _:
-            yield name, value
-
-
-def _files(settings: list[tuple[str, Any]]) -> Iterator[str]:
-    for name, value in settings:
+def _files(settings: list[SettingValue]) -> Iterator[str]:
+    for each in settings:
+        value = each.value
         if isinstance(value, SecretStr):
-            text = value.get_secret_value()
-            if text.startswith(_FROM_FILE):
-                yield text.removeprefix(_FROM_FILE)
-        elif name in SECRET_FILES and isinstance(value, str) and value:
+            if path := file_of(value):
+                yield path
+        elif isinstance(value, str) and value and names_secret_file(each.field):
             yield value
-        elif name == OCI_FILE and isinstance(value, str) and (path := Path(value).expanduser()).exists():
-            yield str(path)
+        elif each.name == OCI_FILE and isinstance(value, str) and Path(value).expanduser().exists():
+            yield str(Path(value).expanduser())
 
 
-def _examine_configuration(file: str, settings: list[tuple[str, Any]], findings: Findings) -> None:
+def _examine_configuration(file: str, settings: list[SettingValue], findings: Findings) -> None:
     try:
         mode = Path(file).stat().st_mode
         text = Path(file).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return  # it was there when it was read
-    secrets = [value.get_secret_value() for _, value in settings if isinstance(value, SecretStr)]
-    clear = [s for s in secrets if len(s) >= _MIN_SECRET and not s.startswith(_FROM_FILE) and s in text]
+    secrets = [each.value.get_secret_value() for each in settings if isinstance(each.value, SecretStr)]
+    clear = [s for s in secrets if len(s) >= _MIN_SECRET and file_of(s) is None and s in text]
     if clear and mode & stat.S_IROTH:
         got = f"everyone on this machine may read it (mode {mode & 0o777:04o}), and secrets stand in it"
         hint = f"chmod 640 {file}, or write secrets as ${{NAME}} or file:PATH"

@@ -16,7 +16,7 @@ import yaml
 
 from metricsmith.errors import SourceError
 from metricsmith.model.matchers import compile_anchored
-from metricsmith.model.settings_types import reveal
+from metricsmith.model.settings_types import file_of, reveal
 from metricsmith.sources.exec.files import find_executable
 from metricsmith.sources.exec.masking import hidden_values
 from metricsmith.sources.exec.process import Command
@@ -52,9 +52,7 @@ def command_of(integration: Integration, config: ExecConfig, interval_ms: int) -
         except (OSError, ValueError) as error:
             raise SourceError(str(error)) from None
         passed = _passed_on(config.passthrough_environment)
-        from_files = [
-            own[n.upper()] for n, v in integration.env.items() if v.get_secret_value().startswith("file:")
-        ]
+        from_files = [own[n.upper()] for n, v in integration.env.items() if file_of(v) is not None]
         secrets = [*from_files, *hidden_values("", {**passed, **own}), *hidden_values("", integration.config)]
         arguments = [word.replace(CONFIG_PATH, path) for word in _arguments(integration, config)]
         if integration.integration_user and integration.integration_user != _user():

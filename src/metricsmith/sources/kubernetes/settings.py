@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from metricsmith.contracts import PartConfig
-from metricsmith.model.settings_types import FilePathText
+from metricsmith.model.settings_types import SecretFile
 from metricsmith.net.addresses import HttpUrl
 from metricsmith.net.settings import Access
 
@@ -51,7 +51,7 @@ class KubernetesDiscovery(Access):
         default_factory=lambda: Namespaces(), description="Namespaces; all by default."
     )
     selectors: tuple[Selector, ...] = Field((), max_length=1, description="What the server itself selects.")
-    kubeconfig_file: FilePathText | None = Field(
+    kubeconfig_file: SecretFile | None = Field(
         None, description="File that says where the cluster is; without it, the agent runs in the cluster."
     )
     context: str = Field("", max_length=1000, description="Context of that file; its current one by default.")
