@@ -92,8 +92,8 @@ class DataDir:
 
     def _take_lock(self) -> None:
         descriptor = os.open(self.folder / "LOCK", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        if not _locked(descriptor):
-            holder = _holder(descriptor)
+        if not take_lock(descriptor):
+            holder = lock_holder(descriptor)
             os.close(descriptor)
             raise DataDirLocked(
                 f"got {self.folder} in use by process {holder}, wanted it for this process alone"
@@ -130,7 +130,7 @@ def holder(folder: Path) -> str | None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return _holder(descriptor)
+        return lock_holder(descriptor)
     finally:
         os.close(descriptor)
     return None
@@ -147,7 +147,8 @@ def note_holder(descriptor: int) -> None:
     os.pwrite(descriptor, f"{os.getpid():<15}\n".encode(), 0)
 
 
-def _locked(descriptor: int) -> bool:
+def take_lock(descriptor: int) -> bool:
+    """Return whether an open LOCK is this process's now; it is not when another one uses the directory."""
     for _ in range(_TRIES):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -158,7 +159,8 @@ def _locked(descriptor: int) -> bool:
     return False
 
 
-def _holder(descriptor: int) -> str:
+def lock_holder(descriptor: int) -> str:
+    """Return the id of the process that has written itself into an open LOCK, "unknown" where none has."""
     return os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
 
 

@@ -64,15 +64,16 @@ def read_history(folder: Path) -> History:
             f"got {folder}, wanted a data directory or a snapshot (no {dirs.manifest.name} there)"
         )
     for last in range(TRIES):
-        entries, tombstones = look_into(dirs.manifest)
+        manifest = look_into(dirs.manifest)
         try:
-            metas = [read_meta(dirs.blocks / entry.name)[0] for entry in entries]
+            metas = [read_meta(dirs.blocks / entry.name)[0] for entry in manifest.blocks]
         except BlockCorrupt:
             if last == TRIES - 1:
                 raise
             continue
-        blocks = [HistoryFiles(dirs.blocks / e.name, m) for e, m in zip(entries, metas, strict=True)]
-        return History(blocks, tombstones)
+        named = zip(manifest.blocks, metas, strict=True)
+        blocks = [HistoryFiles(dirs.blocks / entry.name, meta) for entry, meta in named]
+        return History(blocks, manifest.tombstones)
     raise AssertionError
 
 

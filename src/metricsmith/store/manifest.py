@@ -106,13 +106,11 @@ class Manifest:
 
     def blocks(self) -> list[BlockEntry]:
         """Return the blocks that exist, oldest first."""
-        rows = self._db.execute("SELECT number, name, meta_crc32 FROM blocks ORDER BY number")
-        return [BlockEntry(*row) for row in rows]
+        return _blocks(self._db)
 
     def tombstones(self) -> list[Tombstone]:
         """Return what was deleted and may be in blocks still, oldest first; their series are not known."""
-        rows = self._db.execute("SELECT number, start_ms, end_ms, selectors FROM tombstones ORDER BY number")
-        return [Tombstone(number, start, end, decode_selectors(text)) for number, start, end, text in rows]
+        return _tombstones(self._db)
 
     def take_number(self) -> int:
         """Return a number for a new block, higher than that of every block so far."""
@@ -178,8 +176,17 @@ class Manifest:
         self._db.close()
 
 
-def look_into(path: Path) -> tuple[list[BlockEntry], list[Tombstone]]:
-    """Return the blocks and tombstones that a manifest names, also while an agent uses it; nothing changes.
+@dataclass(frozen=True, slots=True)
+class ManifestState:
+    """What a manifest says at one moment; blocks and tombstones are oldest first."""
+
+    blocks: list[BlockEntry]
+    tombstones: list[Tombstone]
+    cursor: int
+
+
+def look_into(path: Path) -> ManifestState:
+    """Return what a manifest says, also while an agent uses it; nothing changes.
 
     Raises:
         StoreError: it cannot be read.
@@ -187,16 +194,23 @@ def look_into(path: Path) -> tuple[list[BlockEntry], list[Tombstone]]:
     with _sqlite_errors(path):
         database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
         try:
-            database.execute("BEGIN")  # both as of one moment
-            blocks = database.execute("SELECT number, name, meta_crc32 FROM blocks ORDER BY number")
-            entries = [BlockEntry(*row) for row in blocks]
+            database.execute("BEGIN")  # all as of one moment
+            # A manifest of before there were deletes has no such table.
             known = database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'tombstones'").fetchone()
-            deletes = "SELECT number, start_ms, end_ms, selectors FROM tombstones"
-            rows = database.execute(deletes) if known else ()
-            tombstones = [Tombstone(n, start, end, decode_selectors(text)) for n, start, end, text in rows]
+            (cursor,) = database.execute("SELECT cursor FROM store").fetchone()
+            return ManifestState(_blocks(database), _tombstones(database) if known else [], cursor)
         finally:
             database.close()
-    return entries, tombstones
+
+
+def _blocks(database: sqlite3.Connection) -> list[BlockEntry]:
+    rows = database.execute("SELECT number, name, meta_crc32 FROM blocks ORDER BY number")
+    return [BlockEntry(*row) for row in rows]
+
+
+def _tombstones(database: sqlite3.Connection) -> list[Tombstone]:
+    rows = database.execute("SELECT number, start_ms, end_ms, selectors FROM tombstones ORDER BY number")
+    return [Tombstone(number, start, end, decode_selectors(text)) for number, start, end, text in rows]
 
 
 def _row(tombstone: Tombstone) -> tuple[int, int, int, str]:

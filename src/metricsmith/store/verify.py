@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -17,8 +16,15 @@ from metricsmith.model.faults import Advance, Fault
 from metricsmith.store import fsutil
 from metricsmith.store.block_files import read_meta
 from metricsmith.store.block_meta import META_FILE, BlockMeta
-from metricsmith.store.datadir import DataDir, current_version, note_holder, version_of
-from metricsmith.store.manifest import BlockEntry, look_into
+from metricsmith.store.datadir import (
+    DataDir,
+    current_version,
+    lock_holder,
+    note_holder,
+    take_lock,
+    version_of,
+)
+from metricsmith.store.manifest import BlockEntry, ManifestState, look_into
 from metricsmith.store.rebuild import IMPORT
 from metricsmith.store.verify_block import BLOCK_LOST, NEWER, verify_block
 
@@ -64,16 +70,14 @@ def kept_from_others(folder: Path) -> Iterator[str]:
         raise StoreError(f"{what} (of a copy, remove LOCK)") from error
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+            free = take_lock(descriptor)
         except OSError as error:  # such as a network file system without locks
             what = f"got {error.strerror or error} at {folder / 'LOCK'}, wanted a file system with flock"
             raise StoreError(f"{what} (copy the directory to a local disk)") from error
-        else:
+        if free:
             with suppress(OSError):  # a disk that is read-only or full
                 note_holder(descriptor)
-            yield ""
+        yield "" if free else lock_holder(descriptor)
     finally:
         os.close(descriptor)
 
@@ -92,7 +96,8 @@ def read_contents(dirs: DataDir, in_use: bool) -> tuple[Contents, list[Fault]]:
     found, faults = Contents(), list(_format(dirs.folder))
     if dirs.manifest.exists():
         try:
-            found.entries, found.cursor = _read_manifest(dirs.manifest, in_use)
+            manifest = _read_manifest(dirs.manifest, in_use)
+            found.entries, found.cursor = manifest.blocks, manifest.cursor
         except (sqlite3.Error, StoreError, ValueError) as error:
             faults.append(Fault(dirs.manifest.name, "", str(error), REBUILD))
     else:
@@ -112,7 +117,7 @@ def verify_blocks(dirs: DataDir, found: Contents, in_use: bool, advance: Advance
     known = found.cursor is not None
     for entry in found.entries:
         faults = list(verify_block(dirs.blocks / entry.name, entry, advance))
-        if faults and in_use and entry not in _read_manifest(dirs.manifest, in_use)[0]:
+        if faults and in_use and entry not in _read_manifest(dirs.manifest, in_use).blocks:
             continue
         if faults and not (dirs.blocks / entry.name).exists():
             faults = [Fault(f"blocks/{entry.name}", "", "the folder is missing", BLOCK_LOST)]
@@ -183,20 +188,14 @@ def _check(database: sqlite3.Connection) -> None:
         raise StoreError("; ".join(" ".join(text.split()) for text in wrong))
 
 
-def _read_manifest(path: Path, in_use: bool) -> tuple[list[BlockEntry], int]:
+def _read_manifest(path: Path, in_use: bool) -> ManifestState:
+    """Return all that a manifest says; of deletes too, so that selectors that cannot be read are found."""
     if not in_use:
         with copied(path) as copy:
-            return _read_checked(copy)
+            return look_into(copy)
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
         _check(database)
-    return _read_checked(path)
-
-
-def _read_checked(path: Path) -> tuple[list[BlockEntry], int]:
-    entries, _ = look_into(path)  # deletes too: selectors that cannot be read are found
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
-        (cursor,) = database.execute("SELECT cursor FROM store").fetchone()
-    return entries, cursor
+    return look_into(path)
 
 
 def _format(folder: Path) -> Iterator[Fault]:

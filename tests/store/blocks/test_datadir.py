@@ -13,6 +13,7 @@ import pytest
 from metricsmith.errors import DataDirLocked, FormatTooNew, StoreError
 from metricsmith.store import datadir
 from metricsmith.store.datadir import DataDir
+from metricsmith.store.verify import kept_from_others
 
 OPEN_IT = """
 import sys
@@ -50,13 +51,18 @@ def test_the_lock_is_released_on_close_and_on_failure(tmp_path):
     DataDir(tmp_path).open()
 
 
-def test_who_looks_at_the_lock_at_that_instant_keeps_nobody_out(tmp_path, monkeypatch):
+@pytest.mark.parametrize("who", ["agent", "verify"])
+def test_who_looks_at_the_lock_at_that_instant_keeps_nobody_out(tmp_path, monkeypatch, who):
     looking = os.open(tmp_path / "LOCK", os.O_RDONLY | os.O_CREAT)
     fcntl.flock(looking, fcntl.LOCK_SH)
     monkeypatch.setattr(datadir.time, "sleep", lambda _: fcntl.flock(looking, fcntl.LOCK_UN))
-    held = DataDir(tmp_path)
-    held.open()
-    held.close()
+    if who == "agent":
+        held = DataDir(tmp_path)
+        held.open()
+        held.close()
+    else:
+        with kept_from_others(tmp_path) as user:
+            assert user == ""
     os.close(looking)
 
 
