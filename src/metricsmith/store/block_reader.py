@@ -325,6 +325,7 @@ def open_block(
     Raises:
         BlockCorrupt: a file is missing, damaged or of the wrong size.
         FormatTooNew: a newer metricsmith wrote it.
+        StoreError: a file cannot be read now.
     """
     meta, crc32 = read_meta(folder)
     if crc32 != entry.meta_crc32:
@@ -349,6 +350,7 @@ def load_catalogue(folder: Path, meta: BlockMeta, table: SeriesTable) -> Catalog
 
     Raises:
         BlockCorrupt: `series.parquet` is damaged.
+        StoreError: it cannot be read now.
     """
     series = read_series(folder, meta, ["name", "labels", "family", "type", "unit", "help"])
     names, labels = series["name"].combine_chunks(), series["labels"].combine_chunks()

@@ -105,6 +105,7 @@ class BlockStore:
         Raises:
             DataDirLocked: another process uses it.
             FormatTooNew: a newer metricsmith wrote it.
+            DiskFull, StoreError: what is there cannot be read now, or a change of it not be written.
         """
         with ExitStack() as undo:
             self._dirs.open()

@@ -143,8 +143,9 @@ def copy_blocks(
     """Write all samples of blocks, oldest first, to an output; return how many tombstones left out.
 
     Where two blocks have a sample, the later wins. What is in damaged row
-    groups is left out. Memory is bounded by PART_SAMPLES and a row group of
-    each block, or the longest series, whichever is more.
+    groups is left out. Memory is bounded by 8 bytes for each series of each
+    block, and by PART_SAMPLES and a row group of each block, or the longest
+    series, whichever is more.
 
     Raises:
         Stopped: `go_on` says so; asked several times a second.

@@ -48,7 +48,7 @@ class Heads:
         """Oldest first: later ones win. Replaced, never changed."""
         self.failure: BaseException | None = None
         self.written = 0
-        """Flushes that have made blocks."""
+        """Flushes that were committed, also those without samples."""
         self._blocks, self._table, self._telemetry = blocks, table, telemetry
         self._max_bytes, self._interval_ms = max_bytes, interval_ms
         self._metadata: dict[str, Metadata] = {}

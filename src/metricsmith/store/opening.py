@@ -30,6 +30,7 @@ def open_blocks(
 
     Raises:
         FormatTooNew: a newer metricsmith wrote one.
+        DiskFull, StoreError: one cannot be read now, which is no damage; or the manifest cannot be written.
     """
     blocks, damaged = [], []
     for entry in manifest.blocks():

@@ -58,6 +58,7 @@ def begin_manifest(dirs: DataDir, known: Known = NOTHING) -> Rebuilt:
 
     Raises:
         FormatTooNew: a newer metricsmith wrote a block.
+        DiskFull, StoreError: a block cannot be read now, or the manifest cannot be written.
     """
     found: dict[str, BlockMeta] = {}
     checksums: dict[str, int] = {}

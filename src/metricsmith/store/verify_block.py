@@ -60,7 +60,8 @@ def verify_block(folder: Path, entry: BlockEntry | None, advance: Advance) -> It
         if len(series.counts) != meta.series:
             return  # `meta.json` is not of this block
     except (BlockCorrupt, OSError) as error:
-        yield Fault(f"{where}/{SERIES_FILE}", "", _without_path(error, folder / SERIES_FILE), BLOCK_LOST)
+        advice = _advice(error, BLOCK_LOST)
+        yield Fault(f"{where}/{SERIES_FILE}", "", _without_path(error, folder / SERIES_FILE), advice)
     advance(meta.series_file.bytes)
     for part, what, advice in _samples(folder / SAMPLES_FILE, meta, series, advance):
         yield Fault(f"{where}/{SAMPLES_FILE}", part, what, advice)
@@ -95,7 +96,7 @@ def _read_series(folder: Path, meta: BlockMeta) -> _Series:
             for name in ("series", "first_row", "row_count", "min_time_ms", "max_time_ms")
         }
         keys = columns_to_keys(column["name"], column["labels"])
-    except (pa.ArrowException, KeyError, ValueError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise BlockCorrupt(f"cannot be decoded: {error}") from error
     counts = numbers["row_count"]
     found = _Series(counts, numbers["min_time_ms"], numbers["max_time_ms"])
@@ -132,16 +133,15 @@ def _samples(
                     _check(file.read(min(size, length)), size, crc32)
                 except (BlockCorrupt, OSError) as error:
                     broken.add(number)
-                    unread = isinstance(error, OSError)
-                    yield f"row group {number}", str(error), UNREADABLE if unread else GROUP_LOST
+                    yield f"row group {number}", str(error), _advice(error, GROUP_LOST)
                 at += size
                 advance(size)
             file.seek(at)
             _check(file.read(min(parts.footer_bytes, length) + 1), parts.footer_bytes, parts.footer_crc32)
             advance(parts.footer_bytes)
-            parquet = pq.ParquetFile(path)
-    except (BlockCorrupt, OSError, pa.ArrowException) as error:
-        yield "footer", str(error), BLOCK_LOST
+            parquet = _parquet(path)
+    except (BlockCorrupt, OSError) as error:
+        yield "footer", str(error), _advice(error, BLOCK_LOST)
         return
     with parquet:
         yield from _Order(meta, series).check(parquet, broken)
@@ -220,6 +220,15 @@ def _open(path: Path) -> BinaryIO:
         return fsutil.open_regular(path)
     except FileNotFoundError as error:
         raise BlockCorrupt("the file is missing") from error
+    except fsutil.NoRegularFile as error:
+        raise BlockCorrupt(str(error.strerror)) from error
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as error:  # its bytes have just been read, and were right
+        raise BlockCorrupt(str(error)) from error
 
 
 def _check(data: bytes, size: int, crc32: int) -> None:
@@ -229,6 +238,11 @@ def _check(data: bytes, size: int, crc32: int) -> None:
         raise BlockCorrupt(
             f"got {more}{min(len(data), size)} bytes with checksum {got:08x}, wanted {size} with {crc32:08x}"
         )
+
+
+def _advice(error: Exception, if_damaged: str) -> str:
+    """Return what becomes of a part: what the system cannot read now is not known to be damaged."""
+    return UNREADABLE if isinstance(error, OSError) else if_damaged
 
 
 def _without_path(error: Exception, path: Path) -> str:

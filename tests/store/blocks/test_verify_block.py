@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metricsmith.store import fsutil
 from metricsmith.store.manifest import BlockEntry
 from metricsmith.store.verify_block import verify_block
 
@@ -90,6 +91,24 @@ def test_a_missing_file_is_named(block, tmp_path, name):
     folder = shutil.copytree(folder, tmp_path / folder.name)
     (folder / name).unlink()
     assert any(file == name and "missing" in what for file, _, what in found(folder, entry))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_the_system_cannot_read_now_is_not_called_damaged(block, monkeypatch, name):
+    """The agent does not set such a block aside, either."""
+    folder, entry = block
+    opened = fsutil.open_regular
+
+    def denied(path: Path) -> io.BufferedReader:
+        if path.name == name:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path)
+
+    monkeypatch.setattr(fsutil, "open_regular", denied)
+    (fault,) = verify_block(folder, entry, lambda _: None)
+    assert "Permission denied" in fault.what
+    assert "look at the disk" in fault.advice
+    assert "sets the block aside" not in fault.advice
 
 
 class BadSector(io.BytesIO):
