@@ -142,7 +142,7 @@ def verify_blocks(dirs: DataDir, found: Contents, in_use: bool, advance: Advance
         else:
             yield from verify_block(folder, None, advance)
     if dirs.tmp.is_dir():
-        for path in sorted(dirs.tmp.iterdir()):
+        for path in sorted(path for path in dirs.tmp.iterdir() if not fsutil.is_held(path)):
             yield Fault(f"tmp/{path.name}", "", "was not finished", NEXT_START, harmless=True)
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from metricsmith.runtime.verify import Verification
 from metricsmith.store import fsutil
 from metricsmith.store.history_files import held_history
+from metricsmith.store.verify import kept_from_others
 
 
 @pytest.fixture
@@ -28,6 +30,8 @@ def test_a_session_of_sql_has_its_files_when_an_agent_starts_meanwhile(open_stor
         assert [path for path in (block.samples, block.series) if not path.is_file()] == []
         assert [path.name for path in (folder / "tmp").iterdir()] == [block.folder.parent.name]
         one.store.close()
+        with kept_from_others(folder) as user:
+            assert list(Verification(folder, bool(user)).run(lambda _: None)) == []
     assert list((folder / "tmp").iterdir()) == []
     open_store()
 
