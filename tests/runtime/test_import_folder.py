@@ -52,7 +52,7 @@ def state_of(folder: Path) -> dict[str, bytes]:
 
 
 async def make(folder: Path, clock: FakeClock) -> Content:
-    """Fill a directory with overlapping blocks, a delete and a journal that is ahead; return what is in it."""
+    """Fill a directory with overlapping blocks, a delete and a journal that is ahead; return what it has."""
     config, now = EmbeddedConfig(path=str(folder)), clock.now_ms()
     hour = 3_600_000
     async with open_offline(config, clock=clock) as store:
