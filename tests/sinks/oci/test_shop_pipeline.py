@@ -128,7 +128,7 @@ def run(oci: OciServer, shop: str, tmp_path: Path) -> Iterator[Callable[..., Run
                 agent.kill()
                 agent.start()
             assert load.wait() == 0
-        target.wait_for_scrapes(2)
+        target.wait_for_scrapes(4)
         window.shut.set()
         shut_ms = time.time_ns() // 1_000_000
         eventually(lambda: any(p.name == "up" and not p.value and p.time_ms > shut_ms for p in oci.points))
