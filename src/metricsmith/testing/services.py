@@ -5,13 +5,11 @@ Each runs with its data under a folder of the caller and is stopped by its own p
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -73,19 +71,14 @@ def free_port() -> int:
 
 
 def _claim(port: int) -> None:
-    """Keep a port from tests that run side by side: the lock ends with this process.
+    """Keep a TCP port from tests that run side by side, by its number of UDP, until this process ends.
 
     Raises:
         OSError: somebody has it.
     """
-    folder = Path(tempfile.gettempdir(), f"metricsmith-ports-{os.getuid()}")
-    folder.mkdir(exist_ok=True)
-    claim = os.open(folder / str(port), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(claim)
-        raise
+    with socket.socket(type=socket.SOCK_DGRAM) as claim:
+        claim.bind(("127.0.0.1", port))
+        claim.detach()
 
 
 @contextmanager
