@@ -93,6 +93,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """Let libraries end in order: they complain of what is never collected."""
+    gc.unfreeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let tests of Kafka pass over sockets that its client leaves open: docs/decisions/0004."""
     for item in (item for item in items if isinstance(item, pytest.Function)):

@@ -13,8 +13,9 @@ import pytest
 from metricsmith.errors import RetryLater
 from metricsmith.model.metadata import Metadata, MetricType
 from metricsmith.sinks.file import folder as folder_module
+from metricsmith.sinks.file.position_log import PositionLog
 from metricsmith.wire.sample_files.metadata import read_metadata
-from metricsmith.wire.sample_files.position import read_position
+from metricsmith.wire.sample_files.position import Position, read_position
 
 NOON = 1_763_726_400_000
 HOUR, DAY = 3_600_000, 86_400_000
@@ -55,6 +56,36 @@ async def test_a_day_is_a_file(folder: Any, numbered: Any, each: tuple[str, Any,
         for name, value in zip("abc", three, strict=True)
     )  # fmt: skip
     await sink.close()
+
+
+@pytest.mark.parametrize("each", ALL)
+async def test_a_kill_within_the_first_delivery_doubles_nothing(
+    folder: Any, numbered: Any, monkeypatch: pytest.MonkeyPatch, each: tuple[str, Any, str]
+) -> None:
+    """As the disk is when samples are on it and the position is not yet."""
+    note, left = PositionLog.note, folder.path.with_name("left")
+
+    def killed(self: PositionLog, position: Position) -> None:
+        if position.files and not left.exists():
+            shutil.copytree(folder.path, left)
+        note(self, position)
+
+    monkeypatch.setattr(PositionLog, "note", killed)
+    sink = folder.begin(**_settings(each))
+    await sink.send(numbered(0, folder.batch(NOON, [1, 2, 3])))
+    await sink.close()
+    folder.path = left
+    sink = folder.begin(**_settings(each))
+    await sink.send(numbered(0, folder.batch(NOON, [1, 2, 3])))
+    assert folder.repaired("unacknowledged") == 1
+    folder.clock.advance(13 * 3600)
+    await sink.send(numbered(1, folder.batch(NOON + DAY, [4])))
+    await sink.close()
+    for current in left.glob("*.current.*"):
+        current.unlink()
+    assert sorted(folder.found()) == [
+        (name, NOON, float(value)) for name, value in zip("abc", (1, 2, 3), strict=True)
+    ]
 
 
 async def test_samples_go_to_the_file_of_their_hour_also_when_they_are_late(

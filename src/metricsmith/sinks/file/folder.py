@@ -68,6 +68,8 @@ class SampleFolder:
                 for found in recovery.current():
                     file = CurrentFile(self._folder, found.name, self._encoder(), 0, found.state)
                     self._found(file, found.whole)
+                if position_log.position is None:  # lest a kill within the first delivery leaves it unsaid
+                    position_log.note(self._position(Position()))
                 self._log = position_log
             except BaseException:
                 self._forget_files()
