@@ -29,7 +29,6 @@ kafka-demo: services ## A real Kafka with groups that lag, hang and catch up; FO
 	@$(BIN)/metricsmith kafka demo $(if $(FOR),--for $(FOR)) $(if $(PORT),--port $(PORT))
 
 test: services ## All tests with small fixed budgets (at most 12 minutes)
-	@$(PYTEST) --collect-only >/dev/null || true # compiles once what each worker would compile at the same time
 	@$(PYTEST) -n 4 --dist worksteal
 
 soak: services ## Long runs: hundreds of kills, thousands of generated queries

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,7 @@ def keeper() -> None:
         ("open('/dev/null')", "files more after"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
 def test_leaks_are_told(
     what: str, told: str, new_project: MakeProject, examined: Examined, edit: Edit
 ) -> None:
@@ -167,6 +169,7 @@ def test_leaks_are_told(
     edit(folder).append(CODE, LEAK.format(what=what))
     report = examined(folder, collections=300)
     assert any(line.startswith("leaks: ") and told in line for line in report.failures()), report.failures()
+    gc.collect()  # what leaked ends here
 
 
 HIDING = """
