@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 from metricsmith.errors import DataDirLocked
 from metricsmith.journal.config import JournalConfig
+from metricsmith.journal.segment import SegmentFile
 from metricsmith.model.batch import Batch, Layout
 from metricsmith.model.labels import encode_labels
 from metricsmith.model.matchers import Matcher, MatchOp
@@ -88,6 +90,22 @@ async def test_what_an_agent_would_show_and_nothing_is_changed(tmp_path: Path) -
         assert store.metadata()["x"] == KNOWN
     assert told == []
     assert state_of(source) == before
+
+
+async def test_a_journal_that_cannot_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is beyond the blocks is missing then, which is no torn end."""
+    await make(tmp_path, FakeClock())
+    told: list[str] = []
+
+    def unreadable(path: Path) -> SegmentFile:
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr("metricsmith.journal.tail.SegmentFile", unreadable)
+    table = SeriesTable()
+    tell = lambda _, damage: told.append(damage.problem)  # noqa: E731
+    parts = ImportFile(tmp_path, ImportFormat.DIRECTORY, tell).parts(table)
+    assert sum(len(part.columns.times) for part in parts) > 0
+    assert told == ["cannot be read: unreadable"]
 
 
 async def test_a_directory_in_use_is_refused(tmp_path: Path) -> None:

@@ -230,11 +230,13 @@ async def test_who_sends_is_told_what_is_left_out(tmp_path):
     agent = Agent(load_text(f'storage: {{path: "{tmp_path}", retention: 1d}}\n{limits}', "", {}), clock)
     await agent.start(asyncio.Event())
 
-    async def take(*names: str, ago_ms: tuple[int, ...] = ()) -> LeftOut:
+    async def take(*names: str, ago_ms: tuple[int, ...] = (), ended: bool = False) -> LeftOut:
         ids = agent.series.intern_many([encode_labels({"__name__": name}) for name in names])
         times = clock.now_ms() - np.array(ago_ms or [0] * len(names), np.int64)
-        return await agent.pipeline.take("api", Batch(Layout(ids), times, np.ones(len(names))))
+        marks = np.full(len(names), ended) if ended else None
+        return await agent.pipeline.take("api", Batch(Layout(ids), times, np.ones(len(names)), marks))
 
+    assert await take("nobody", "knows", ended=True) == LeftOut(0, 0), "no limit is reached"
     assert await take("a", "b") == LeftOut(0, 0)
     assert await take("a", "b", ago_ms=(1, 2 * 86_400_000)) == LeftOut(1, 0)
     assert await take("c", "unwanted", "d", "e", "a") == LeftOut(0, 2)

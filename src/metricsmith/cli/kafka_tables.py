@@ -104,7 +104,7 @@ def topic_table(rows: Sequence[TopicRow]) -> Table:
     table.collapse_padding = True  # it has many columns
     for row in rows:
         table.add_row(
-            row.topic,
+            printable(row.topic),
             str(row.partitions),
             str(row.replicas),
             _count(row.under_replicated, "yellow"),
@@ -114,7 +114,7 @@ def topic_table(rows: Sequence[TopicRow]) -> Table:
             bar(row.bytes / largest if row.bytes is not None and largest else None),
             _rate(row.records_per_second),
             _retention(row),
-            row.cleanup_policy or UNKNOWN,
+            printable(row.cleanup_policy or UNKNOWN),
         )
     return table
 
@@ -175,7 +175,7 @@ def tombstone_table(counts: Sequence[TombstoneCount], partitions: bool) -> Table
             continue
         share = None if one.ratio_percent is None else one.ratio_percent / 100
         table.add_row(
-            one.topic,
+            printable(one.topic),
             *([_partition(one.partition)] if partitions else []),
             number(one.records),
             number(one.tombstones),
@@ -194,7 +194,7 @@ def balance_table(rows: Sequence[BalanceRow]) -> Table:
     table = _table("topic", "*of", "score", "|")
     for row in rows:
         table.add_row(
-            Text("(brokers)", style="dim") if row.topic is None else row.topic,
+            Text("(brokers)", style="dim") if row.topic is None else printable(row.topic),
             row.kind,
             f"{row.score:.1f}",
             _score_bar(row.score),

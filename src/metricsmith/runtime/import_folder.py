@@ -1,4 +1,7 @@
-"""All samples of a data directory that nobody uses, read without changing it: a backup stays as it is."""
+"""All samples of a data directory that nobody uses, read without changing it: a backup stays as it is.
+
+Only LOCK notes who reads.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,8 @@ from metricsmith.wire.sample_files.columns import Columns, Damage, columns_of
 Read = tuple[Columns, Mapping[str, Metadata], int]
 """Some samples, what is known of their families, and how many bytes more have been read."""
 _END = 1 << 62
+_TORN = {"header", "cut", "payload"}
+"""How a journal ends that was being written: nobody was told that what is there was kept."""
 
 
 def folder_samples(folder: Path, table: SeriesTable, tell: Callable[[Path, Damage], None]) -> Iterator[Read]:
@@ -105,27 +110,26 @@ def _block(
 def _beyond(
     folder: Path, cursor: int, table: SeriesTable, tell: Callable[[Path, Damage], None]
 ) -> Iterator[Read]:
-    """Yield what the journal has from a number on; a torn end is no damage, for nobody was told of it."""
-    segments = list_segments(folder) if folder.is_dir() else []
+    """Yield what the journal has from a number on; a torn end is no damage."""
+    segments = list_segments(folder) if folder.is_dir() and any(folder.iterdir()) else []
     if not segments:
         return
-    damage: list[tuple[Path, Damage]] = []
+    damage: list[tuple[Path, int, str]] = []
 
-    def note(path: Path, at: int, reason: str) -> None:
-        damage.append((path, Damage(f"byte {at}", f"cannot be read: {reason}")))
+    def tell_all(damage: list[tuple[Path, int, str]]) -> None:
+        for path, at, reason in damage:
+            tell(path, Damage(f"byte {at}", f"cannot be read: {reason}"))
+        damage.clear()
 
-    tail = Tail(lambda: segments, table, note, cursor)
+    tail = Tail(lambda: segments, table, lambda *what: damage.append(what), cursor)
     try:
         for _, batch in tail.read(_END):
-            while damage:
-                tell(*damage.pop(0))
+            tell_all(damage)
             if len(batch):
                 yield columns_of([batch]), batch.layout.metadata, 0
     finally:
         tail.close()
-    for path, what in damage:
-        if path != segments[-1].path:
-            tell(path, what)
+    tell_all([each for each in damage if each[0] != segments[-1].path or each[2] not in _TORN])
     yield as_columns(None), {}, sum(segment.size_bytes for segment in segments)
 
 

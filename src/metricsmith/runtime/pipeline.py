@@ -179,7 +179,8 @@ class Pipeline:
         left = in_time if self._limits is None else self._limits.admit(source, in_time)
         if left is batch:
             return batch, NOTHING
-        return left, LeftOut(len(batch) - len(in_time), len(in_time) - len(left))
+        ended = in_time.stale is not None and bool(in_time.stale.all())  # of series nobody knows: no limit
+        return left, LeftOut(len(batch) - len(in_time), 0 if ended else len(in_time) - len(left))
 
     async def _accept_events(self, source: str, batch: Batch) -> None:
         """Take events: neither processors nor the store have anything to do with them."""

@@ -215,7 +215,7 @@ def test_into_a_running_agent_and_out_of_it(here: Run, agent: AgentProgram, tmp_
     assert ["imported", 3] in stats["series_by_metric"]
     assert stats["in_memory"] is not None
 
-    file.write_text(rows[2] + "\n" + rows[2].replace("imported", "beyond") + "\n")
+    file.write_text(rows[1] + "\n" + rows[1].replace("imported", "beyond") + "\n")
     done = here("store", "import", "--url", agent.url, str(file), "--json")
     summary = json.loads(done.stdout)
     assert (done.returncode, summary["samples_accepted"], summary["refused_by_agent"]) == (1, 1, 1)

@@ -72,6 +72,11 @@ class Place:
             theirs = _told_folder(self.url)
         except Unreachable as error:
             raise Unreachable(f"{self.folder} is used by process {process}, and {error}") from None
+        except StoreError:
+            raise StoreError(
+                f"{self.folder} is used by process {process}, and the agent at {self.url} keeps no samples"
+                " in a directory, or cannot say where (name the agent that uses it with --url)"
+            ) from None
         if not _same(theirs, self.folder):
             raise StoreError(
                 f"{self.folder} is used by process {process}, and the agent at {self.url} keeps its samples"

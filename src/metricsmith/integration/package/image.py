@@ -61,7 +61,7 @@ def write_context(
 
     Raises:
         PackageError: something else is in its place.
-        OSError: it cannot be written; what was there before is as it was.
+        OSError: it cannot be written, or the earlier one not be removed.
     """
     entries = context(project, version, machines)
     folder = out / f"{project.name}-{version}-{Form.OCI_IMAGE}"
