@@ -259,7 +259,7 @@ async def test_server_away_and_back(stored: Any, base_ms: int, lab: SimpleNamesp
     found = await stored.select(named("as_away"), base_ms, base_ms + MINUTE)
     assert live(lab.as_dict(found)) == {key("as_away"): sent[key("as_away")] | later[key("as_away")]}
     _, body = await stored.ask("/storage/status")
-    assert (body["status"], body["writing"]["behind_batches"]) == ("connected", 0)
+    assert (body["status"], body["writing"]["behind_batches"] <= 1) == ("connected", True), body
 
 
 async def test_restart(start: Callable[[], Any], lab: SimpleNamespace) -> None:
