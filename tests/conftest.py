@@ -89,6 +89,7 @@ def alertmanager(tmp_path: Path) -> Iterator[services.Server]:
 def pytest_collection_finish() -> None:
     """Collect garbage again, but no more what stays: all tests and modules, gone through each time."""
     gc.enable()
+    gc.set_threshold(700, 10, 10)  # Python's own, not those of commands: what a test leaves is found soon
     gc.collect()
     gc.freeze()
 

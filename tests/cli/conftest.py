@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from metricsmith.cli.main import main
+from metricsmith.testing.commands import run_here
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -46,17 +45,9 @@ def here() -> Run:
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         out, err = io.StringIO(), io.StringIO()
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.setattr(sys, "argv", ["metricsmith", *arguments])
             for name, value in ({"COLUMNS": "80"} | environment).items():
                 patch.setenv(name, value)
-            interrupt = signal.getsignal(signal.SIGINT)
-            try:
-                main()
-                code = 0
-            except SystemExit as ended:
-                code = int(ended.code or 0)
-            finally:
-                signal.signal(signal.SIGINT, interrupt)
+            code = run_here(*arguments)
         return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     return run

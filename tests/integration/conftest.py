@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from metricsmith.cli.main import main
 from metricsmith.integration import leaks
 from metricsmith.integration.harness import Examination, Options
 from metricsmith.integration.kinds import Kind
 from metricsmith.integration.project import read_project
 from metricsmith.integration.report import Report
 from metricsmith.integration.scaffold import write_project
+from metricsmith.testing.commands import run_here
 
 MakeProject = Callable[..., Path]
 Command = Callable[..., tuple[int, str]]
@@ -92,15 +91,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     def run(*arguments: str | Path, folder: Path | None = None) -> tuple[int, str]:
         if folder is not None:
             monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["metricsmith", "integration", *map(str, arguments)])
-        interrupt = signal.getsignal(signal.SIGINT)
-        try:
-            main()
-            code = 0
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-        finally:
-            signal.signal(signal.SIGINT, interrupt)
+        code = run_here("integration", *map(str, arguments))
         said = capsys.readouterr()
         return code, said.out + said.err
 

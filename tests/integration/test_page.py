@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from metricsmith.cli.main import main
+from metricsmith.testing.commands import run_here
 
 PAGE = Path(__file__).parents[2] / "docs" / "own-integration.md"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -25,17 +24,10 @@ def like(said: str) -> re.Pattern[str]:
     return re.compile(r"[ ]*\n".join(lines) + r"\s*")
 
 
-def run(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+def run(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     if words[:3] == ["metricsmith", "integration", "test"]:
         words = [*words, "--collections", "5"]
-    monkeypatch.setattr(sys, "argv", words)
-    interrupt = signal.getsignal(signal.SIGINT)
-    try:
-        main()
-    except SystemExit:
-        pass  # what is printed tells how it went
-    finally:
-        signal.signal(signal.SIGINT, interrupt)
+    run_here(*words[1:])  # what is printed tells how it went
     said = capsys.readouterr()
     return said.out + said.err
 
@@ -62,7 +54,7 @@ def test_the_page(
             elif words[0] == "rm":
                 Path(words[1]).unlink()
             else:
-                said = run(words, monkeypatch, capsys)
+                said = run(words, capsys)
                 assert like(output).fullmatch(said), f"{command}\n{said}"
     assert commands >= 8
     done = subprocess.run(

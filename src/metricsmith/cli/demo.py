@@ -10,24 +10,9 @@ import typer
 
 from metricsmith.cli.client import http_address
 from metricsmith.cli.exits import Exit
-from metricsmith.model.duration import parse_duration
+from metricsmith.cli.times import positive_seconds
 
 SHOP_PORT = 3000
-
-
-def seconds(text: str) -> float:
-    """Return the seconds of a duration option.
-
-    Raises:
-        typer.BadParameter: not a duration, or none at all.
-    """
-    try:
-        duration_ms = parse_duration(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"--for: {error}") from None
-    if duration_ms == 0:
-        raise typer.BadParameter(f'--for: got "{text}", wanted a time above 0, such as 30s')
-    return duration_ms / 1000
 
 
 def demo_shop(
@@ -65,7 +50,7 @@ def loadgen(
     from metricsmith.demo.progress import load_with_progress
     from metricsmith.demo.signals import stop_on_signal
 
-    limit_s, address = seconds(duration), http_address(url, SHOP_PORT)
+    limit_s, address = positive_seconds(duration, "--for"), http_address(url, SHOP_PORT)
     if not 0 < rate <= MAX_RATE:
         raise typer.BadParameter(f"--rate: got {rate:g}, wanted above 0 and at most {MAX_RATE:g}")
 
@@ -99,5 +84,5 @@ def demo(
     """Start shop, load and agent together and say where to look; Ctrl-C ends all three."""
     from metricsmith.demo.run import run_demo
 
-    limit_s = None if duration is None else seconds(duration)
+    limit_s = None if duration is None else positive_seconds(duration, "--for")
     asyncio.run(run_demo(limit_s, rate, chaos, port, data))

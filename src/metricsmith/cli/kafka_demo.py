@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from metricsmith.cli.demo import seconds
 from metricsmith.cli.kafka_options import need_client
+from metricsmith.cli.times import positive_seconds
 
 
 def demo(
@@ -29,7 +29,7 @@ def demo(
 
     Needs Java 17 or newer. Data lie in a temporary folder that is removed at the end.
     """
-    limit_s = None if duration is None else seconds(duration)
+    limit_s = None if duration is None else positive_seconds(duration, "--for")
     need_client()
     from metricsmith.demo.kafka_run import run_kafka_demo
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from metricsmith.cli.demo import seconds
 from metricsmith.cli.table import print_table
+from metricsmith.cli.times import positive_seconds
 from metricsmith.errors import ConfigError, MissingExtra, Problem
 
 app = typer.Typer(no_args_is_help=True, help="Look at an OCI tenancy, for the settings of an `oci` sink.")
@@ -67,7 +67,7 @@ def demo(
 
     The agent has the sink of examples/oci.yaml, and a key of its own. No account is needed.
     """
-    limit_s = None if duration is None else seconds(duration)
+    limit_s = None if duration is None else positive_seconds(duration, "--for")
     try:
         import metricsmith.sinks.oci.sdk  # noqa: F401  without it the agent would not start
         from metricsmith.demo.oci_run import run_oci_demo

@@ -37,7 +37,11 @@ def remove_tree(path: Path) -> None:
 
 
 def hold(folder: Path) -> int:
-    """Return a descriptor of a folder: until it is closed, or the process ends, the folder `is_held`."""
+    """Return a descriptor of a folder: until it is closed, or the process ends, the folder `is_held`.
+
+    Raises:
+        OSError: it is not there, may not be opened, or its file system has no locks.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH)
